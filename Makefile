@@ -1,0 +1,36 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+SHELL := /bin/bash
+export PATH := $(CURDIR)/node_modules/.bin:$(HOME)/.cargo/bin:$(PATH)
+export TRINE_CACHE ?= $(HOME)/.cache/trine
+
+.PHONY: demo test check build bench soak setup generate fix clean
+
+build: setup
+	node scripts/build.ts
+
+demo: build
+	node scripts/demo.ts
+
+test: build
+	node scripts/test.ts
+
+check: setup
+	node scripts/check.ts
+
+bench: build
+	node scripts/bench.ts $(NAME)
+
+soak: build
+	node scripts/test.ts --soak
+
+generate: setup
+	node scripts/generate.ts
+
+fix: setup
+	npm run --silent fix && cargo fmt
+
+setup:
+	@bash scripts/setup.sh
+
+clean:
+	rm -rf target dist packages/*/dist

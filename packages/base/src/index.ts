@@ -1,0 +1,5 @@
+export { ERROR_KINDS, TrineError, kindOf, messageOf } from "./trine-error.ts";
+export type { ErrorKind } from "./trine-error.ts";
+export { SerialQueue } from "./serial-queue.ts";
+export { Undo } from "./undo.ts";
+export { pollUntil, sleep, withDeadline } from "./deadline.ts";

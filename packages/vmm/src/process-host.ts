@@ -1,0 +1,65 @@
+/**
+ * The keeper of a machine's processes and byte streams: in production the pod's shim. It outlives the
+ * daemon, so every call may be repeated and every stream is resumed by offset.
+ */
+export interface ProcessHost {
+  /** The machine's directory as the host sees it; the VMM sees it as `MACHINE_DIR`. */
+  readonly machineDir: string;
+
+  /** Starts a child; when `key` is in use, answers the child that has it with `already: true`. */
+  spawn(plan: ProcessPlan): Promise<{ pid: number; already: boolean }>;
+
+  signal(key: string, signal: number): Promise<void>;
+
+  /** A `held` channel of a spawned child. */
+  channel(name: string): ByteChannel;
+}
+
+/** Path of the machine's directory inside the VMM's jail. */
+export const MACHINE_DIR = "/machine";
+
+export interface ProcessPlan {
+  readonly key: string;
+  readonly argv: readonly string[];
+  readonly env: readonly string[];
+  readonly descriptors: readonly PlannedDescriptor[];
+  readonly jail: {
+    readonly binds: readonly JailBind[];
+    readonly newNetwork: boolean;
+  };
+  readonly exitRules: readonly { readonly reason: string; readonly exitStatus: number }[];
+}
+
+export interface JailBind {
+  readonly source: string;
+  readonly target: string;
+  readonly writable?: boolean;
+  readonly device?: boolean;
+}
+
+/** A descriptor the child finds under `number`. */
+export type PlannedDescriptor =
+  | {
+      readonly number: number;
+      readonly kind: "file";
+      readonly path: string;
+      readonly writable: boolean;
+    }
+  | { readonly number: number; readonly kind: "tap"; readonly tap: string }
+  | {
+      readonly number: number;
+      readonly kind: "channel";
+      readonly name: string;
+      readonly use: ChannelUse;
+    }
+  | { readonly number: number; readonly kind: "listen"; readonly path: string };
+
+/** held: bytes for the daemon · console: the container's stdio · monitor: exit reasons for the host. */
+export type ChannelUse = "held" | "console" | "monitor";
+
+/** A byte stream by offset: what was read stays readable until acknowledged by a later read. */
+export interface ByteChannel {
+  /** Next bytes in order; undefined when the other end is gone. One reader at a time. */
+  read(signal: AbortSignal): Promise<Uint8Array | undefined>;
+  write(bytes: Uint8Array): Promise<void>;
+}
