@@ -1,0 +1,1 @@
+//! System calls the shim needs from its host.

@@ -1,0 +1,18 @@
+//! What goes over the shim's sockets: ttrpc frames and the messages in them.
+
+pub mod frame;
+
+/// Generated from packages/proto: one module per protobuf package.
+#[allow(clippy::all, clippy::indexing_slicing, missing_docs)]
+pub mod messages {
+    include!(concat!(env!("OUT_DIR"), "/messages.rs"));
+}
+
+pub use messages::containerd::bootstrap;
+pub use messages::containerd::events;
+pub use messages::containerd::services::events::ttrpc::v1 as events_ttrpc;
+pub use messages::containerd::task::v2 as task;
+pub use messages::trine::shim::v1 as shim;
+pub use messages::ttrpc;
+pub use prost::Message;
+pub use prost_types::{Any, Timestamp};
