@@ -1,0 +1,1 @@
+export { tinyGuestDisk } from "./tiny-guest-disk.ts";

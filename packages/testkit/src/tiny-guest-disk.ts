@@ -1,0 +1,196 @@
+import { createHash } from "node:crypto";
+import {
+  chmod,
+  cp,
+  mkdir,
+  readFile,
+  readdir,
+  realpath,
+  rm,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
+import { basename, join } from "node:path";
+import { bootLoaderPackages, writeBootDisk } from "./boot-disk.ts";
+import { cachedDir, exists } from "./cache.ts";
+import { cloudKernelPackage, resolvePackages, unpackPackages } from "./debian-packages.ts";
+import { runCommand } from "./run-command.ts";
+
+const SOURCE = join(import.meta.dirname, "../guest/tiny");
+
+/** What the initramfs needs to reach the root disk, in the order it is to be loaded. */
+const BOOT_MODULES = ["virtio_pci", "virtio_blk"];
+const ROOT_MODULES = [
+  ...["virtio_net", "virtio_console", "virtio-rng", "virtio_balloon", "virtio_scsi", "sd_mod"],
+  ...["ata_piix", "sr_mod", "isofs", "button", "evdev", "pvpanic-pci"],
+];
+const APPEND =
+  "console=ttyS0 quiet loglevel=1 mitigations=off nokaslr cryptomgr.notests random.trust_cpu=on " +
+  "nowatchdog raid=noautodetect audit=0 no_timer_check panic=1";
+
+/** Programs beside busybox: qemu-ga and its libraries. */
+const GUEST_PACKAGES = [
+  ...["busybox-static", "qemu-guest-agent", "libc6", "libglib2.0-0", "libpcre2-8-0", "libudev1"],
+  ...["libnuma1", "liburing2"],
+];
+const AGENT_LIBRARIES = [
+  ...["ld-linux-x86-64.so.2", "libc.so.6", "libm.so.6", "libglib-2.0.so.0", "libgmodule-2.0.so.0"],
+  ...["libpcre2-8.so.0", "libudev.so.1", "libnuma.so.1", "liburing.so.2"],
+];
+
+/**
+ * A small machine that boots in seconds under software emulation; what it does is in guest/tiny.
+ * On its console: `TINY-GUEST SEED …` when it found a seed, `TINY-GUEST READY ip=… name=…`,
+ * `TINY-GUEST POWER BUTTON`, `TINY-GUEST DOWN`, and a shell with the prompt `tiny# `
+ * (commands `flood N [device]`, `panic`). HTTP on :8080 answers its name, on 127.0.0.1:8081
+ * "NAME loopback only".
+ * Answers the file name of the QCOW2.
+ */
+export async function tinyGuestDisk(): Promise<string> {
+  const kernel = await resolvePackages([await cloudKernelPackage()]);
+  const loader = await bootLoaderPackages();
+  const programs = await resolvePackages(GUEST_PACKAGES);
+  const recipe = [
+    JSON.stringify([kernel, loader, programs, APPEND, BOOT_MODULES, ROOT_MODULES]),
+    await hashOfFiles([SOURCE, import.meta.filename, join(import.meta.dirname, "boot-disk.ts")]),
+  ];
+  const dir = await cachedDir("tiny-guest", recipe, async (making) => {
+    const work = join(making, "work");
+    await unpackPackages([...kernel, ...loader], join(work, "boot"));
+    await unpackPackages(programs, join(work, "programs"));
+    await buildDisk(work, join(making, "tiny.qcow2"));
+    await rm(work, { recursive: true });
+  });
+  return join(dir, "tiny.qcow2");
+}
+
+/** One digest over files and directory trees: names, executable bits left out, contents. */
+export async function hashOfFiles(paths: readonly string[]): Promise<string> {
+  const hash = createHash("sha256");
+  for (const path of paths) {
+    const entries = await readdir(path, { recursive: true, withFileTypes: true }).catch(
+      () => undefined,
+    );
+    const files = entries
+      ?.filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name))
+      .sort();
+    for (const file of files ?? [path]) hash.update(basename(file)).update(await readFile(file));
+  }
+  return hash.digest("hex");
+}
+
+async function buildDisk(work: string, target: string): Promise<void> {
+  const boot = join(work, "boot");
+  const [release = ""] = await readdir(join(boot, "lib/modules"));
+  await runDepmod(work, boot, release);
+  await buildInitramfs(work, release);
+  await buildRoot(work, release);
+  const raw = join(work, "disk.raw");
+  await writeBootDisk({
+    path: raw,
+    kernel: join(boot, "boot", `vmlinuz-${release}`),
+    initrd: join(work, "initrd"),
+    append: APPEND,
+    root: { dir: join(work, "root"), sizeMiB: 48, label: "tiny-root" },
+    tools: boot,
+  });
+  await runCommand("qemu-img", ["convert", "-f", "raw", "-O", "qcow2", raw, target]);
+}
+
+async function buildInitramfs(work: string, release: string): Promise<void> {
+  const tree = join(work, "initramfs");
+  for (const dir of ["bin", "dev", "proc", "root", "modules"]) {
+    await mkdir(join(tree, dir), { recursive: true });
+  }
+  await cp(join(SOURCE, "init"), join(tree, "init"));
+  await chmod(join(tree, "init"), 0o755);
+  await cp(join(work, "programs/bin/busybox"), join(tree, "bin/busybox"));
+  const modules = await moduleFiles(join(work, "boot"), release, BOOT_MODULES);
+  for (const file of modules) {
+    await cp(join(work, "boot/lib/modules", release, file), join(tree, "modules", basename(file)));
+  }
+  await writeFile(join(tree, "modules.order"), modules.map((file) => basename(file)).join("\n"));
+  const list = (await readdir(tree, { recursive: true })).sort().join("\n");
+  // Not compressed: unpacking costs an emulated CPU more than reading.
+  const busybox = join(work, "programs/bin/busybox");
+  await runCommand("sh", ["-c", '"$0" cpio -o -H newc > ../initrd', busybox], {
+    cwd: tree,
+    input: `${list}\n`,
+  });
+}
+
+/** Module files (relative to the release's directory) with their dependencies first. */
+async function moduleFiles(
+  base: string,
+  release: string,
+  names: readonly string[],
+): Promise<string[]> {
+  const text = await readFile(join(base, "lib/modules", release, "modules.dep"), "utf8");
+  const files = new Set<string>();
+  for (const name of names) {
+    const line = text.split("\n").find((entry) => entry.split(":")[0]?.endsWith(`/${name}.ko`));
+    if (line === undefined) throw new Error(`the kernel ${release} has no module ${name}`);
+    // modules.dep lists what has to come first last.
+    for (const file of line.replace(":", "").split(" ").filter(Boolean).reverse()) files.add(file);
+  }
+  return [...files];
+}
+
+async function buildRoot(work: string, release: string): Promise<void> {
+  const root = join(work, "root");
+  const programs = join(work, "programs");
+  await cp(join(SOURCE, "root"), root, { recursive: true });
+  await runCommand(
+    "sh",
+    ["-c", "chmod -R a+rX . && chmod a+x bin/* sbin/* etc/rc* etc/*.script etc/acpi/*/*"],
+    {
+      cwd: root,
+    },
+  );
+  const empty = ["dev", "proc", "sys", "run", "tmp", "root", "www", "www-local", "var"];
+  for (const dir of [...empty, "usr/lib", "usr/bin"])
+    await mkdir(join(root, dir), { recursive: true });
+  await symlink("/run", join(root, "var/run"));
+  await cp(join(programs, "bin/busybox"), join(root, "bin/busybox"));
+  const applets = await runCommand(join(programs, "bin/busybox"), ["--list"]);
+  for (const applet of applets.trim().split("\n")) {
+    await symlink("/bin/busybox", join(root, "bin", applet)).catch(ignoreExisting);
+  }
+  for (const name of ["init", "poweroff", "reboot", "halt", "modprobe", "ip"]) {
+    await symlink("/bin/busybox", join(root, "sbin", name));
+  }
+  await copyAgent(programs, root);
+  const from = join(work, "boot/lib/modules", release);
+  const to = join(root, "lib/modules", release);
+  for (const file of await moduleFiles(join(work, "boot"), release, ROOT_MODULES)) {
+    await cp(join(from, file), join(to, file), { recursive: true });
+  }
+  await runDepmod(work, root, release);
+}
+
+function runDepmod(work: string, base: string, release: string): Promise<string> {
+  return runCommand(join(work, "programs/bin/busybox"), ["depmod", "-b", base, release]);
+}
+
+function ignoreExisting(cause: NodeJS.ErrnoException): void {
+  if (cause.code !== "EEXIST") throw cause;
+}
+
+/** qemu-ga with the loader and its libraries, where the loader looks for them. */
+async function copyAgent(programs: string, root: string): Promise<void> {
+  await cp(join(programs, "usr/sbin/qemu-ga"), join(root, "bin/qemu-ga"));
+  const homes = ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"];
+  for (const library of AGENT_LIBRARIES) {
+    const sources = homes.map((home) => join(programs, home, library));
+    const found = await Promise.all(sources.map((source) => exists(source)));
+    const source = sources[found.indexOf(true)];
+    if (source === undefined) throw new Error(`no package of the tiny guest holds ${library}`);
+    await cp(await realpath(source), join(root, "lib/x86_64-linux-gnu", library));
+  }
+  await mkdir(join(root, "lib64"));
+  await symlink(
+    "/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
+    join(root, "lib64/ld-linux-x86-64.so.2"),
+  );
+}
