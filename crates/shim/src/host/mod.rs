@@ -30,3 +30,9 @@
 //! forward  impl Forwarder { pub fn new(target: IpAddr, source: Option<IpAddr>) -> io::Result<Forwarder>;
 //!            pub fn port(&self) -> u16; pub fn fd(&self) -> RawFd; pub fn on_ready(&mut self) }
 //! ```
+
+pub mod net;
+pub mod spawn;
+mod sys;
+#[cfg(test)]
+mod testing;

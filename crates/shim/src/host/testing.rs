@@ -1,0 +1,46 @@
+//! What the tests of these modules share. They run as root, each in namespaces of its own.
+
+use std::process::{Command, Stdio};
+
+/// Runs `body` on a thread of its own, so that the namespaces it enters are gone with it.
+pub fn in_thread<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> T {
+    match std::thread::spawn(body).join() {
+        Ok(value) => value,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+pub fn thread_id() -> i32 {
+    // SAFETY: takes no pointers.
+    unsafe { libc::gettid() }
+}
+
+/// The output of `ip` in this thread's network namespace.
+pub fn ip(arguments: &str) -> String {
+    run("ip", arguments)
+}
+
+/// The output of a program; its failure is the test's.
+pub fn run(program: &str, arguments: &str) -> String {
+    let output = Command::new(program)
+        .args(arguments.split_whitespace())
+        .stdin(Stdio::null())
+        .output()
+        .expect(program);
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{program} {arguments}: {shown}{errors}"
+    );
+    shown
+}
+
+/// Asks `ready` again and again, for ten seconds at most.
+pub fn eventually(what: &str, mut ready: impl FnMut() -> bool) {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !ready() {
+        assert!(std::time::Instant::now() < end, "not in time: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
