@@ -6,6 +6,8 @@ export interface MachineSpec {
   readonly cpus: number;
   readonly memoryBytes: number;
   readonly firmware: "bios" | "uefi";
+  /** The machine's own copy of the UEFI variables; needed for uefi. */
+  readonly firmwareVarsPath?: string;
   readonly accelerator: Accelerator;
   /** The VMM's CPU model name; undefined = the driver's default for the accelerator. */
   readonly cpuModel?: string;
@@ -27,6 +29,8 @@ export interface DiskSpec {
   readonly bus: "virtio";
   readonly format: "qcow2" | "raw";
   readonly path: string;
+  /** What `path` is; undefined = a regular file. */
+  readonly source?: "file" | "block-device";
   readonly readOnly: boolean;
   /** Read-only image under a qcow2 `path`. Never taken from the file's own header. */
   readonly backing?: { readonly format: "qcow2" | "raw"; readonly path: string };

@@ -6,13 +6,20 @@ export interface ProcessHost {
   /** The machine's directory as the host sees it; the VMM sees it as `MACHINE_DIR`. */
   readonly machineDir: string;
 
-  /** Starts a child; when `key` is in use, answers the child that has it with `already: true`. */
+  /**
+   * Starts a child; when `key` is in use (also by a child that has ended), answers the child that has it
+   * with `already: true`.
+   */
   spawn(plan: ProcessPlan): Promise<{ pid: number; already: boolean }>;
 
+  /** Kind `notFound` when no such child runs. */
   signal(key: string, signal: number): Promise<void>;
 
   /** A `held` channel of a spawned child. */
   channel(name: string): ByteChannel;
+
+  /** The newest output (stdout and stderr, at most 4 KiB) of a child; for error messages. */
+  logTail?(key: string): Promise<string>;
 }
 
 /** Path of the machine's directory inside the VMM's jail. */
@@ -23,6 +30,7 @@ export interface ProcessPlan {
   readonly argv: readonly string[];
   readonly env: readonly string[];
   readonly descriptors: readonly PlannedDescriptor[];
+  /** A root of its own with these binds, /machine (the host adds it) and nothing else. */
   readonly jail: {
     readonly binds: readonly JailBind[];
     readonly newNetwork: boolean;
@@ -52,6 +60,7 @@ export type PlannedDescriptor =
       readonly name: string;
       readonly use: ChannelUse;
     }
+  /** A listening unix socket; `path` is the VMM's, under MACHINE_DIR. */
   | { readonly number: number; readonly kind: "listen"; readonly path: string };
 
 /** held: bytes for the daemon · console: the container's stdio · monitor: exit reasons for the host. */

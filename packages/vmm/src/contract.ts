@@ -1,0 +1,199 @@
+import { describe, expect, test } from "vitest";
+import { pollUntil, withDeadline } from "@trine/base";
+import type { MachineDriver, MachineEvent } from "./machine-driver.ts";
+import type { MachineSpec } from "./machine-spec.ts";
+import type { ProcessHost } from "./process-host.ts";
+
+/** One machine's surroundings for the contract: a host, a driver and a guest that obeys the power button. */
+export interface MachineRig extends AsyncDisposable {
+  readonly host: ProcessHost;
+  readonly spec: MachineSpec;
+  /** A machine that its VMM refuses, with `brokenLog` in its log. */
+  readonly brokenSpec: MachineSpec;
+  readonly brokenLog: string;
+  /** A driver as a new daemon would make it: it knows nothing of the others. */
+  driver(): MachineDriver;
+  /** Resolves once the guest hears the power button. */
+  guestReady(): Promise<void>;
+  /** From now on the monitor of a new process never answers. */
+  stall(): void;
+  /** Processes of the host that run now. */
+  running(): number;
+  /** Resolves when the VMM has ended, with the exit status of its task. */
+  ended(): Promise<{ readonly exitStatus: number }>;
+}
+
+const DEADLINE_MS = 30_000;
+
+/** What every driver promises; run it against the fake and against the real thing. */
+export function describeMachineDriver(name: string, makeRig: () => Promise<MachineRig>): void {
+  describe(`${name}: machine driver`, () => {
+    describeStart(makeRig);
+    describeRunning(makeRig);
+    describeEnd(makeRig);
+    describeRecovery(makeRig);
+  });
+}
+
+function describeStart(makeRig: () => Promise<MachineRig>): void {
+  test("starts a machine, which runs", async () => {
+    await using rig = await makeRig();
+    const machine = await rig.driver().start(rig.spec, rig.host, signal());
+    expect(await machine.status(signal())).toBe("running");
+    expect(rig.running()).toBe(1);
+  });
+
+  test("a repeated start finds the machine that runs", async () => {
+    await using rig = await makeRig();
+    const first = await rig.driver().start(rig.spec, rig.host, signal());
+    first.detach();
+    const again = await rig.driver().start(rig.spec, rig.host, signal());
+    expect(await again.status(signal())).toBe("running");
+    expect(rig.running()).toBe(1);
+  });
+
+  test("a start that fails says why and leaves no process", async () => {
+    await using rig = await makeRig();
+    await expect(rig.driver().start(rig.brokenSpec, rig.host, signal())).rejects.toThrow(
+      rig.brokenLog,
+    );
+    await noneRunning(rig);
+  });
+
+  test("a start that is aborted leaves no process", async () => {
+    await using rig = await makeRig();
+    rig.stall();
+    const abort = new AbortController();
+    const started = rig.driver().start(rig.spec, rig.host, abort.signal);
+    started.catch(() => undefined);
+    await pollUntil(
+      "spawned",
+      { ms: DEADLINE_MS, everyMs: 5 },
+      () => rig.running() === 1 || undefined,
+    );
+    abort.abort(new Error("called off"));
+    await expect(started).rejects.toThrow("called off");
+    await noneRunning(rig);
+  });
+}
+
+function describeRunning(makeRig: () => Promise<MachineRig>): void {
+  test("pauses and resumes, and both may be repeated", async () => {
+    await using rig = await makeRig();
+    const machine = await rig.driver().start(rig.spec, rig.host, signal());
+    const events = machine.events(signal());
+    await machine.pause(signal());
+    await machine.pause(signal());
+    expect(await machine.status(signal())).toBe("paused");
+    await machine.resume(signal());
+    await machine.resume(signal());
+    expect(await machine.status(signal())).toBe("running");
+    expect(await take(events, 2)).toEqual(["paused", "running"]);
+  });
+
+  test("statistics have the machine's memory and its disks by name", async () => {
+    await using rig = await makeRig();
+    const machine = await rig.driver().start(rig.spec, rig.host, signal());
+    await rig.guestReady();
+    const stats = await machine.stats(signal());
+    expect(stats.cpuNs).toBeGreaterThan(0n);
+    expect(stats.memory.totalBytes).toBe(rig.spec.memoryBytes);
+    expect(stats.disks.map((disk) => disk.name)).toEqual(rig.spec.disks.map((disk) => disk.name));
+    for (const disk of stats.disks) expect(disk.readBytes).toBeGreaterThanOrEqual(0n);
+  });
+
+  test("events end when their signal aborts, and the machine runs on", async () => {
+    await using rig = await makeRig();
+    const machine = await rig.driver().start(rig.spec, rig.host, signal());
+    const abort = new AbortController();
+    const events = take(machine.events(abort.signal), Infinity);
+    abort.abort();
+    await events;
+    expect(await machine.status(signal())).toBe("running");
+  });
+}
+
+function describeEnd(makeRig: () => Promise<MachineRig>): void {
+  test("the power button ends a guest that obeys with status 0", async () => {
+    await using rig = await makeRig();
+    const machine = await rig.driver().start(rig.spec, rig.host, signal());
+    await rig.guestReady();
+    const events = take(machine.events(signal()), Infinity);
+    await machine.powerDown(signal());
+    expect((await ended(rig)).exitStatus).toBe(0);
+    expect(await events).toContain("shutdown");
+    await machine.powerDown(signal());
+    expect(await machine.status(signal())).toBe("off");
+  });
+
+  test("kill ends the machine at once and may be repeated", async () => {
+    await using rig = await makeRig();
+    const machine = await rig.driver().start(rig.spec, rig.host, signal());
+    await machine.kill(signal());
+    expect((await ended(rig)).exitStatus).toBe(137);
+    await machine.kill(signal());
+    expect(rig.running()).toBe(0);
+  });
+}
+
+function describeRecovery(makeRig: () => Promise<MachineRig>): void {
+  test("a new driver takes over a machine whose monitor was dropped", async () => {
+    await using rig = await makeRig();
+    const before = await rig.driver().start(rig.spec, rig.host, signal());
+    await rig.guestReady();
+    await before.pause(signal());
+    before.detach();
+    const after = await rig.driver().recover(rig.spec, rig.host, signal());
+    expect(await after.status(signal())).toBe("paused");
+    await after.resume(signal());
+    await after.powerDown(signal());
+    expect((await ended(rig)).exitStatus).toBe(0);
+  });
+
+  test("detaching ends the events and leaves the machine running", async () => {
+    await using rig = await makeRig();
+    const machine = await rig.driver().start(rig.spec, rig.host, signal());
+    const events = take(machine.events(signal()), Infinity);
+    machine.detach();
+    await events;
+    expect(rig.running()).toBe(1);
+  });
+
+  test("recovering a machine whose process is gone is notFound", async () => {
+    await using rig = await makeRig();
+    await expect(rig.driver().recover(rig.spec, rig.host, signal())).rejects.toMatchObject({
+      kind: "notFound",
+    });
+    const machine = await rig.driver().start(rig.spec, rig.host, signal());
+    await machine.kill(signal());
+    await ended(rig);
+    await expect(rig.driver().recover(rig.spec, rig.host, signal())).rejects.toMatchObject({
+      kind: "notFound",
+    });
+  });
+}
+
+function signal(): AbortSignal {
+  return AbortSignal.timeout(DEADLINE_MS);
+}
+
+function ended(rig: MachineRig): Promise<{ readonly exitStatus: number }> {
+  return withDeadline("end of the VMM", DEADLINE_MS, rig.ended());
+}
+
+async function noneRunning(rig: MachineRig): Promise<void> {
+  await pollUntil(
+    "no process",
+    { ms: DEADLINE_MS, everyMs: 5 },
+    () => rig.running() === 0 || undefined,
+  );
+}
+
+async function take(events: AsyncIterable<MachineEvent>, count: number): Promise<string[]> {
+  const seen: string[] = [];
+  for await (const event of events) {
+    seen.push(event.what);
+    if (seen.length >= count) break;
+  }
+  return seen;
+}

@@ -1,0 +1,171 @@
+import { TrineError } from "@trine/base";
+import { EventQueue } from "./event-queue.ts";
+import { FakeVmm } from "./fake-vmm.ts";
+import { CONSOLE_CHANNEL, GUEST_AGENT_CHANNEL, VMM_KEY } from "./machine-driver.ts";
+import type {
+  Machine,
+  MachineDriver,
+  MachineEvent,
+  MachineStats,
+  MachineStatus,
+} from "./machine-driver.ts";
+import type { MachineSpec } from "./machine-spec.ts";
+import { MemoryProcessHost } from "./memory-process-host.ts";
+import type { ProcessHost, ProcessPlan } from "./process-host.ts";
+
+const SIGKILL = 9;
+
+/** A driver for machines in memory. Its hosts are `MemoryProcessHost`s that run `FakeVmm`. */
+export class FakeDriver implements MachineDriver {
+  readonly name = "fake";
+  readonly can = { pause: true, hotplug: false, snapshot: false };
+
+  async start(spec: MachineSpec, host: ProcessHost, signal: AbortSignal): Promise<Machine> {
+    signal.throwIfAborted();
+    await host.spawn(fakePlan(spec));
+    try {
+      return await connect(spec, host, signal);
+    } catch (cause) {
+      await ignoreNotFound(host.signal(VMM_KEY, SIGKILL));
+      const log = (await host.logTail?.(VMM_KEY)) ?? "";
+      throw TrineError.during(
+        `start machine ${spec.id}${log === "" ? "" : ` (${log.trim()})`}`,
+        cause,
+      );
+    }
+  }
+
+  recover(spec: MachineSpec, host: ProcessHost, signal: AbortSignal): Promise<Machine> {
+    return connect(spec, host, signal);
+  }
+}
+
+function fakePlan(spec: MachineSpec): ProcessPlan {
+  const broken = spec.disks.some((disk) => disk.path.includes("missing"));
+  return {
+    key: VMM_KEY,
+    argv: ["fake-vmm", spec.id, ...(broken ? ["--broken"] : [])],
+    env: [],
+    descriptors: [
+      { number: 3, kind: "channel", name: CONSOLE_CHANNEL, use: "console" },
+      { number: 4, kind: "channel", name: GUEST_AGENT_CHANNEL, use: "held" },
+    ],
+    jail: { binds: [], newNetwork: true },
+    exitRules: [
+      { reason: "guest-shutdown", exitStatus: 0 },
+      { reason: "host-signal", exitStatus: 143 },
+    ],
+  };
+}
+
+async function connect(
+  spec: MachineSpec,
+  host: ProcessHost,
+  signal: AbortSignal,
+): Promise<Machine> {
+  await Promise.resolve(); // a process that is going to fail at once has failed now
+  if (!(host instanceof MemoryProcessHost)) {
+    throw new TrineError("invalid", "the fake driver needs a MemoryProcessHost");
+  }
+  const child = host.program(VMM_KEY);
+  if (child?.running !== true || !(child.program instanceof FakeVmm)) {
+    throw new TrineError("notFound", `machine ${spec.id}: its process is gone`);
+  }
+  if (child.program.stalled) {
+    await new Promise((_, reject) => {
+      signal.addEventListener("abort", () => {
+        reject(signal.reason as Error);
+      });
+    });
+  }
+  return new FakeMachine(spec, host, child.program);
+}
+
+class FakeMachine implements Machine {
+  readonly #spec: MachineSpec;
+  readonly #host: ProcessHost;
+  readonly #vmm: FakeVmm;
+  readonly #detached = new AbortController();
+
+  constructor(spec: MachineSpec, host: ProcessHost, vmm: FakeVmm) {
+    this.#spec = spec;
+    this.#host = host;
+    this.#vmm = vmm;
+  }
+
+  status(signal: AbortSignal): Promise<MachineStatus> {
+    return this.#call(signal, () => this.#vmm.state);
+  }
+
+  powerDown(signal: AbortSignal): Promise<void> {
+    return this.#call(signal, () => {
+      this.#vmm.pressPowerButton();
+    });
+  }
+
+  pause(signal: AbortSignal): Promise<void> {
+    return this.#call(signal, () => {
+      this.#change("paused");
+    });
+  }
+
+  resume(signal: AbortSignal): Promise<void> {
+    return this.#call(signal, () => {
+      this.#change("running");
+    });
+  }
+
+  kill(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    return ignoreNotFound(this.#host.signal(VMM_KEY, SIGKILL));
+  }
+
+  stats(signal: AbortSignal): Promise<MachineStats> {
+    return this.#call(signal, () => ({
+      cpuNs: 1_000_000n,
+      memory: { totalBytes: this.#spec.memoryBytes },
+      disks: this.#spec.disks.map(({ name }) => ({
+        ...{ name, readBytes: 0n, writtenBytes: 0n, reads: 0n, writes: 0n },
+      })),
+    }));
+  }
+
+  events(signal: AbortSignal): AsyncIterable<MachineEvent> {
+    const until = AbortSignal.any([signal, this.#detached.signal]);
+    const queue = new EventQueue<MachineEvent>({
+      signal: until,
+      onEnd: () => {
+        unlisten();
+      },
+    });
+    const unlisten = this.#vmm.listen((event) => {
+      if (event === undefined) queue.end();
+      else queue.push(event);
+    });
+    return queue;
+  }
+
+  detach(): void {
+    this.#detached.abort();
+  }
+
+  #change(state: "running" | "paused"): void {
+    if (this.#vmm.state === "off")
+      throw new TrineError("wrongState", `machine ${this.#spec.id} is off`);
+    this.#vmm.set(state);
+  }
+
+  async #call<T>(signal: AbortSignal, answer: () => T): Promise<T> {
+    await Promise.resolve();
+    signal.throwIfAborted();
+    return answer();
+  }
+}
+
+async function ignoreNotFound(work: Promise<void>): Promise<void> {
+  try {
+    await work;
+  } catch (cause) {
+    if (!(cause instanceof TrineError && cause.kind === "notFound")) throw cause;
+  }
+}

@@ -1,0 +1,6 @@
+export { FakeDriver } from "./fake-driver.ts";
+export { FakeVmm } from "./fake-vmm.ts";
+export type { FakeVmmOptions } from "./fake-vmm.ts";
+export { MemoryProcessHost } from "./memory-process-host.ts";
+export type { ChildEnd, MemoryProcess, MemoryProgram } from "./memory-process-host.ts";
+export { machineSpec } from "./sample-spec.ts";
