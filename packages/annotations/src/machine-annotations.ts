@@ -1,0 +1,249 @@
+import type { AnnotationSpec, ParsedValues } from "./value-types.ts";
+
+const MI = 1024n ** 2n;
+const TI = 1024n ** 4n;
+const MAX_SEED_BYTES = 128 * 1024;
+
+/** Every pod annotation of the vm level: validation, types and the reference page come from here. */
+export const MACHINE_ANNOTATIONS = [
+  {
+    key: "trine.dev/machine",
+    setting: "machine",
+    level: "vm",
+    type: "word",
+    pattern: /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/,
+    allowed: "the name of a container of the pod (a DNS label)",
+    description:
+      "Which container is the machine. Unset: the one whose image is labelled as a machine image or holds one disk under /disk.",
+    reason: "Saves looking into images, and says it for a machine whose root disk is a volume.",
+    example: "machine",
+    virtlet: [],
+  },
+  {
+    key: "trine.dev/disks",
+    setting: "disks",
+    level: "vm",
+    type: "names",
+    maxCount: 16,
+    default: "",
+    description:
+      "Containers whose images hold further disks of the machine, in the order the guest sees them.",
+    reason: "A second image with a disk is a mistake unless somebody meant it.",
+    example: "data,tools",
+    virtlet: [],
+  },
+  {
+    key: "trine.dev/cpus",
+    setting: "cpus",
+    level: "vm",
+    type: "integer",
+    min: 1,
+    max: 255,
+    default: "1",
+    description: "Virtual CPUs. The pod's CPU limit bounds how much of them may run at a time.",
+    reason:
+      "A CPU limit may be a fraction and may change; a guest counts whole CPUs. 255 is what one-byte APIC ids address.",
+    example: "2",
+    virtlet: [{ name: "VirtletVCPUCount" }],
+  },
+  {
+    key: "trine.dev/memory",
+    setting: "memoryBytes",
+    level: "vm",
+    type: "quantity",
+    min: 16n * MI,
+    max: 16n * TI,
+    description:
+      "The guest's memory. Unset: the machine container's memory limit, else its request, else the node's default.",
+    reason: "A guest may be given less than the pod's limit, to leave room for volumes in memory.",
+    example: "2Gi",
+    virtlet: [],
+  },
+  {
+    key: "trine.dev/cpu-model",
+    setting: "cpuModel",
+    level: "vm",
+    type: "word",
+    pattern: /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/,
+    allowed: "a CPU model name of the VMM: letters, digits, '.', '_', '-', at most 64",
+    description: "CPU model shown to the guest. Unset: the best the accelerator has.",
+    reason: "Guests that must see the same CPU on every node, and nested virtualization.",
+    example: "EPYC-v4",
+    virtlet: [],
+  },
+  {
+    key: "trine.dev/firmware",
+    setting: "firmware",
+    level: "vm",
+    type: "choice",
+    choices: ["bios", "uefi"],
+    default: "bios",
+    description: "Firmware that boots the disk.",
+    reason: "The disk decides: one made for UEFI has no boot sector.",
+    example: "uefi",
+    virtlet: [],
+  },
+  {
+    key: "trine.dev/console",
+    setting: "console",
+    level: "vm",
+    type: "choice",
+    choices: ["serial", "virtio"],
+    default: "serial",
+    description: "The device behind kubectl logs and attach: first serial port, or virtio console.",
+    reason:
+      "Nearly every guest has a serial console; a guest without the port's driver needs the other.",
+    example: "virtio",
+    virtlet: [],
+  },
+  {
+    key: "trine.dev/root-size",
+    setting: "rootSizeBytes",
+    level: "vm",
+    type: "quantity",
+    min: MI,
+    max: 64n * TI,
+    description:
+      "Virtual size of the root disk. Only enlarges: less than the image's own is an error. Unset: the image's.",
+    reason: "An image's disk is as small as its maker could get it.",
+    example: "20Gi",
+    virtlet: [{ name: "VirtletRootVolumeSize" }],
+  },
+  {
+    key: "trine.dev/cloud-init",
+    setting: "cloudInit",
+    level: "vm",
+    type: "choice",
+    choices: ["nocloud", "off"],
+    default: "nocloud",
+    description: "The seed disk: cloud-init's NoCloud, or none.",
+    reason: "Appliances and images that configure themselves want no second disk.",
+    example: "off",
+    virtlet: [],
+  },
+  {
+    key: "trine.dev/user-data",
+    setting: "userData",
+    level: "vm",
+    type: "userData",
+    maxBytes: MAX_SEED_BYTES,
+    secret: true,
+    description:
+      "cloud-init user-data as it is: cloud-config, a script, a MIME message. Anyone who may read the Pod may read it.",
+    reason:
+      "Annotations are text, and so is all user-data but a compressed one, which the size limit makes needless: so there is no second, base64 form.",
+    example: "#cloud-config\npackages: [nginx]\n",
+    virtlet: [{ name: "VirtletCloudInitUserData", translate: toCloudConfig }],
+  },
+  {
+    key: "trine.dev/meta-data",
+    setting: "metaData",
+    level: "vm",
+    type: "mapping",
+    maxBytes: MAX_SEED_BYTES,
+    secret: true,
+    description: "cloud-init meta-data, YAML or JSON. Its keys replace the generated ones.",
+    reason: "Guests that read more than instance-id and local-hostname from it.",
+    example: "region: eu-1\n",
+    virtlet: [{ name: "VirtletCloudInitMetaData" }],
+  },
+  {
+    key: "trine.dev/ssh-keys",
+    setting: "sshKeys",
+    level: "vm",
+    type: "sshKeys",
+    maxCount: 64,
+    default: "",
+    description:
+      "Public keys for the image's default user, one a line; blank lines and lines starting with # are skipped.",
+    reason: "The most common need does not deserve a cloud-config.",
+    example:
+      "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f admin@example",
+    virtlet: [{ name: "VirtletSSHKeys" }],
+  },
+  {
+    key: "trine.dev/network-config",
+    setting: "networkConfig",
+    level: "vm",
+    type: "switch",
+    default: "on",
+    description:
+      "Whether the seed holds the network configuration. Off: the guest asks by DHCP, which is always answered.",
+    reason: "Images with a network configuration of their own, or an old cloud-init.",
+    example: "off",
+    virtlet: [
+      {
+        name: "VirtletForceDHCPNetworkConfig",
+        translate: toNetworkConfig,
+        allowed: '"true" or "false"',
+      },
+    ],
+  },
+  {
+    key: "trine.dev/guest-agent",
+    setting: "guestAgent",
+    level: "vm",
+    type: "switch",
+    default: "on",
+    description: "The channel to a guest agent: kubectl exec, file system freeze, guest addresses.",
+    reason: "A guest that is not to be entered from outside.",
+    example: "off",
+    virtlet: [],
+  },
+  {
+    key: "trine.dev/display",
+    setting: "display",
+    level: "vm",
+    type: "switch",
+    default: "off",
+    description: "A graphics adapter with a VNC display.",
+    reason: "Costs memory on each machine, and servers have a console.",
+    example: "on",
+    virtlet: [],
+  },
+  {
+    key: "trine.dev/uuid",
+    setting: "uuid",
+    level: "vm",
+    type: "uuid",
+    description: "SMBIOS system UUID. Unset: made from the pod's uid and the container's id.",
+    reason: "Licences and guests moved from elsewhere are bound to it.",
+    example: "4c4c4544-0043-3510-8052-b4c04f4e3432",
+    virtlet: [{ name: "VirtletSystemUUID" }],
+  },
+  {
+    key: "trine.dev/hostname",
+    setting: "hostname",
+    level: "vm",
+    type: "word",
+    pattern:
+      /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/,
+    allowed: "a DNS name in lower case, at most 253 characters",
+    description: "The guest's host name. Unset: the pod's.",
+    reason: "spec.hostname takes one label; a guest may need its full name.",
+    example: "db1.example.com",
+    virtlet: [],
+  },
+] as const satisfies readonly AnnotationSpec[];
+
+type Spec = (typeof MACHINE_ANNOTATIONS)[number];
+type ValueOf<S extends Spec> = S extends { choices: infer C extends readonly string[] }
+  ? C[number]
+  : ParsedValues[S["type"]];
+
+/** The parsed annotations; a setting without a default is undefined when its annotation is unset. */
+export type MachineSettings = {
+  readonly [S in Spec as S["setting"]]:
+    ValueOf<S> | (S extends { default: string } ? never : undefined);
+};
+
+/** Virtlet's user-data is YAML without cloud-init's header. */
+function toCloudConfig(text: string): string {
+  return text.startsWith("#cloud-config") ? text : `#cloud-config\n${text}`;
+}
+
+/** "" for what Virtlet's switch does not take: no value of ours, so refused. */
+function toNetworkConfig(text: string): string {
+  if (text === "true") return "off";
+  return text === "false" ? "on" : "";
+}

@@ -1,0 +1,195 @@
+import { expect, test } from "vitest";
+import { MACHINE_ANNOTATIONS } from "./machine-annotations.ts";
+import { checkMachineAnnotations, parseMachineAnnotations, toError } from "./parse-annotations.ts";
+
+const ED25519 = key("ssh-ed25519", 32);
+
+/** A key of the right form around nothing. */
+function key(type: string, length: number, claimed = type): string {
+  const name = Buffer.from(claimed, "latin1");
+  const parts = [Buffer.alloc(4), name, Buffer.alloc(4), Buffer.alloc(length, 7)];
+  parts[0]?.writeUInt32BE(name.length);
+  parts[2]?.writeUInt32BE(length);
+  return `${type} ${Buffer.concat(parts).toString("base64")}`;
+}
+
+function problemsOf(annotations: Record<string, string>): string[] {
+  return toError(checkMachineAnnotations(annotations).problems).message.split("\n");
+}
+
+test("gives the defaults to a pod without annotations", () => {
+  expect(parseMachineAnnotations({})).toEqual({
+    machine: undefined,
+    disks: [],
+    cpus: 1,
+    memoryBytes: undefined,
+    cpuModel: undefined,
+    firmware: "bios",
+    console: "serial",
+    rootSizeBytes: undefined,
+    cloudInit: "nocloud",
+    userData: undefined,
+    metaData: undefined,
+    sshKeys: [],
+    networkConfig: true,
+    guestAgent: true,
+    display: false,
+    uuid: undefined,
+    hostname: undefined,
+  });
+});
+
+test("takes every annotation's own example", () => {
+  const examples = Object.fromEntries(MACHINE_ANNOTATIONS.map((a) => [a.key, a.example]));
+  expect(checkMachineAnnotations(examples).problems).toEqual([]);
+});
+
+test.each([
+  ["trine.dev/disks", " data , tools,", "disks", ["data", "tools"]],
+  ["trine.dev/cpus", " 255 ", "cpus", 255],
+  ["trine.dev/memory", "1.5Gi", "memoryBytes", 1610612736],
+  ["trine.dev/root-size", "20G", "rootSizeBytes", 20_000_000_000],
+  [
+    "trine.dev/uuid",
+    "4C4C4544-0043-3510-8052-B4C04F4E3432",
+    "uuid",
+    "4c4c4544-0043-3510-8052-b4c04f4e3432",
+  ],
+  ["trine.dev/user-data", "#!/bin/sh\necho  \n", "userData", "#!/bin/sh\necho  \n"],
+  ["trine.dev/meta-data", '{"a": [1]}', "metaData", { a: [1] }],
+  ["trine.dev/ssh-keys", `# mine\n\n${ED25519} me@home\r\n`, "sshKeys", [`${ED25519} me@home`]],
+  ["VirtletVCPUCount", "4", "cpus", 4],
+  ["VirtletRootVolumeSize", "4Gi", "rootSizeBytes", 2 ** 32],
+  ["VirtletCloudInitUserData", "packages: [a]", "userData", "#cloud-config\npackages: [a]"],
+  ["VirtletCloudInitMetaData", "a: b", "metaData", { a: "b" }],
+  ["VirtletForceDHCPNetworkConfig", "true", "networkConfig", false],
+  ["VirtletForceDHCPNetworkConfig", "false", "networkConfig", true],
+] as const)("reads %s: %j", (name, text, setting, value) => {
+  expect(parseMachineAnnotations({ [name]: text })[setting]).toEqual(value);
+});
+
+const WRONG: readonly (readonly [string, string, RegExp])[] = [
+  ["trine.dev/machine", "", /DNS label/],
+  ["trine.dev/machine", "Web", /DNS label/],
+  ["trine.dev/machine", "a".repeat(64), /DNS label/],
+  ["trine.dev/disks", "a,a", /twice/],
+  ["trine.dev/disks", "a b", /container names/],
+  ["trine.dev/disks", Array.from({ length: 17 }, (_, i) => `d${i}`).join(), /has 17 names/],
+  ["trine.dev/cpus", "0", /1 to 255/],
+  ["trine.dev/cpus", "256", /1 to 255/],
+  ["trine.dev/cpus", "1.5", /1 to 255/],
+  ["trine.dev/cpus", "-1", /1 to 255/],
+  ["trine.dev/cpus", "two", /"two".*1 to 255/],
+  ["trine.dev/memory", "2gb", /"2gb".*16Mi to 16Ti/],
+  ["trine.dev/memory", "1Mi", /16Mi to 16Ti/],
+  ["trine.dev/memory", "17Ti", /16Mi to 16Ti/],
+  ["trine.dev/memory", "-1Gi", /16Mi to 16Ti/],
+  ["trine.dev/cpu-model", "host,+vmx", /CPU model/],
+  ["trine.dev/cpu-model", "", /CPU model/],
+  ["trine.dev/firmware", "UEFI", /"bios" or "uefi"/],
+  ["trine.dev/console", "vga", /"serial" or "virtio"/],
+  ["trine.dev/root-size", "big", /1Mi to 64Ti/],
+  ["trine.dev/root-size", "0", /1Mi to 64Ti/],
+  ["trine.dev/cloud-init", "configdrive", /"nocloud" or "off"/],
+  ["trine.dev/user-data", "packages: [a]", /\(13 bytes\).*starts with #cloud-config/],
+  ["trine.dev/user-data", "", /starts with #cloud-config/],
+  ["trine.dev/user-data", `#${"a".repeat(131072)}`, /has 131073 bytes/],
+  ["trine.dev/meta-data", "- a", /is not a mapping/],
+  ["trine.dev/meta-data", "a: [", /is not YAML/],
+  ["trine.dev/meta-data", "text", /is not a mapping/],
+  ["trine.dev/meta-data", "", /is not a mapping/],
+  ["trine.dev/meta-data", `a: ${"b".repeat(131072)}`, /has 131075 bytes/],
+  ["trine.dev/meta-data", bomb(), /too many YAML aliases/],
+  ["trine.dev/ssh-keys", "hello", /line 1: does not start with a key type/],
+  ["trine.dev/ssh-keys", `${ED25519}\nssh-dss AAAA`, /line 2: does not start with a key type/],
+  ["trine.dev/ssh-keys", "ssh-ed25519", /line 1: the key is not base64/],
+  ["trine.dev/ssh-keys", "ssh-ed25519 AAAA me", /cut short or of another type/],
+  ["trine.dev/ssh-keys", key("ssh-ed25519", 32, "ssh-ed25510"), /of another type/],
+  ["trine.dev/ssh-keys", `${ED25519} a\u0007b`, /control character/],
+  ["trine.dev/ssh-keys", `${ED25519}\n`.repeat(65), /more than 64 keys/],
+  ["trine.dev/ssh-keys", `${ED25519} ${"a".repeat(16384)}`, /longer than 16384/],
+  ["trine.dev/network-config", "true", /"on" or "off"/],
+  ["trine.dev/guest-agent", "no", /"on" or "off"/],
+  ["trine.dev/display", "vnc", /"on" or "off"/],
+  ["trine.dev/uuid", "4c4c4544", /a UUID/],
+  ["trine.dev/hostname", "a_b", /a DNS name/],
+  ["trine.dev/hostname", `${"a.".repeat(127)}a`, /a DNS name/],
+  ["VirtletVCPUCount", "0", /VirtletVCPUCount.*1 to 255/],
+  ["VirtletForceDHCPNetworkConfig", "on", /"true" or "false"/],
+  ["VirtletCPUModel", "host-model", /not supported yet: use trine.dev\/cpu-model/],
+  ["VirtletSSHKeySource", "secret/a", /\(8 bytes\) is not supported yet/],
+  ["VirtletVCpuCount", "1", /did you mean VirtletVCPUCount\?/],
+  ["trine.dev/sshKeys", ED25519, /did you mean trine.dev\/ssh-keys\?/],
+  ["trine.dev/memroy", "1Gi", /did you mean trine.dev\/memory\?/],
+  ["trine.dev/a\nb", "1", /trine.dev\/a\\nb: "1" belongs to no known annotation/],
+  ["trine.dev/__proto__", "1", /belongs to no known annotation/],
+  ["trine.dev/", "1", /belongs to no known annotation/],
+];
+
+test.each(WRONG)("refuses a wrong %s", (name, text, message) => {
+  const lines = problemsOf({ [name]: text });
+  expect(lines).toHaveLength(1);
+  expect(lines[0]).toMatch(message);
+});
+
+test("has a wrong value for every annotation", () => {
+  const tried = new Set(WRONG.map(([name]) => name));
+  expect(MACHINE_ANNOTATIONS.filter((a) => !tried.has(a.key)).map((a) => a.key)).toEqual([]);
+});
+
+test("tells all problems at once, in one error of kind invalid", () => {
+  const wrong = { "trine.dev/cpus": "0", "trine.dev/firmware": "efi", VirtletDiskDriver: "scsi" };
+  expect(problemsOf(wrong)).toHaveLength(3);
+  expect(() => parseMachineAnnotations(wrong)).toThrow(
+    expect.objectContaining({ kind: "invalid" }) as Error,
+  );
+});
+
+test("ignores foreign annotations", () => {
+  const foreign = { "kubernetes.io/target-runtime": "x", "my.trine.dev/cpus": "0", other: "" };
+  expect(checkMachineAnnotations(foreign).problems).toEqual([]);
+});
+
+test("takes an alias beside its twin only when both say the same", () => {
+  const name = "trine.dev/root-size";
+  expect(problemsOf({ VirtletRootVolumeSize: "1Gi", [name]: "2Gi" })).toEqual([
+    `annotation VirtletRootVolumeSize: "1073741824" says something else than ${name}: keep one`,
+  ]);
+  expect(parseMachineAnnotations({ VirtletRootVolumeSize: "1024Mi", [name]: "1Gi" })).toMatchObject(
+    { rootSizeBytes: 2 ** 30 },
+  );
+});
+
+test("refuses a container that is both the machine and one of its further disks", () => {
+  const [line] = problemsOf({ "trine.dev/machine": "a", "trine.dev/disks": "b,a" });
+  expect(line).toMatch(/also lists the container/);
+});
+
+test("shortens and escapes what it repeats", () => {
+  const [line = ""] = problemsOf({ "trine.dev/cpus": ` ${"\n\u001b[2J\u0000".repeat(99)}` });
+  expect(line).not.toMatch(/[\u0000-\u001f]/); // eslint-disable-line no-control-regex
+  expect(line.length).toBeLessThan(180);
+});
+
+test("reads nothing of a pod with more annotations than Kubernetes allows", () => {
+  const much = { "trine.dev/user-data": "#".repeat(300 * 1024), "trine.dev/cpus": "x" };
+  expect(problemsOf(much)).toEqual([
+    expect.stringMatching(/trine.dev\/\*: \(\d+ bytes\) too much; allowed: at most 262144 bytes/),
+  ]);
+  expect(checkMachineAnnotations({ "trine.dev/cpus": "2" }, { maxBytes: 8 }).problems).toHaveLength(
+    1,
+  );
+});
+
+test("lists at most twenty problems", () => {
+  const many = Object.fromEntries(Array.from({ length: 30 }, (_, i) => [`trine.dev/q${i}`, ""]));
+  expect(problemsOf(many).slice(19)).toEqual([expect.any(String), "and 10 more"]);
+});
+
+function bomb(): string {
+  const levels = Array.from(
+    { length: 12 },
+    (_, i) => `l${i + 1}: &l${i + 1} [${Array(8).fill(`*l${i}`).join(", ")}]`,
+  );
+  return ["l0: &l0 [x]", ...levels].join("\n");
+}

@@ -1,0 +1,185 @@
+import { TrineError } from "@trine/base";
+import { MACHINE_ANNOTATIONS } from "./machine-annotations.ts";
+import type { MachineSettings } from "./machine-annotations.ts";
+import { nearMiss } from "./near-miss.ts";
+import { allowedText, parseValue } from "./parse-value.ts";
+import { UNSUPPORTED_VIRTLET } from "./virtlet.ts";
+import type { AnnotationSpec, VirtletAlias } from "./value-types.ts";
+
+const PREFIX = "trine.dev/";
+const VIRTLET_PREFIX = "Virtlet";
+/** Kubernetes allows 256 KiB of annotations on an object; more never came from a Pod. */
+const MAX_BYTES = 256 * 1024;
+/** More problems than this in one answer help nobody. */
+const MAX_PROBLEMS = 20;
+const SHOWN_CHARACTERS = 80;
+
+export interface AnnotationProblem {
+  readonly key: string;
+  /** As it was given, quoted and escaped, at most 80 characters; only its size for secret ones. */
+  readonly value: string;
+  readonly why: string;
+  /** What would be accepted, or what to use instead. */
+  readonly allowed?: string;
+  /** The key that was probably meant. */
+  readonly suggestion?: string;
+}
+
+interface Given {
+  readonly key: string;
+  readonly spec: AnnotationSpec;
+  readonly alias?: VirtletAlias;
+  readonly value: unknown;
+}
+
+const SPECS: readonly AnnotationSpec[] = MACHINE_ANNOTATIONS;
+const KEYS = new Map<string, { spec: AnnotationSpec; alias?: VirtletAlias }>(
+  SPECS.flatMap((spec) => [
+    [spec.key, { spec }] as const,
+    ...spec.virtlet.map((alias) => [alias.name, { spec, alias }] as const),
+  ]),
+);
+
+/**
+ * Reads the machine's settings from a pod's annotations. Foreign prefixes are ignored; all problems
+ * come back at once. With problems the settings hold the defaults in the places concerned.
+ */
+export function checkMachineAnnotations(
+  annotations: Readonly<Record<string, string>>,
+  options: { readonly maxBytes?: number } = {},
+): { settings: MachineSettings; problems: readonly AnnotationProblem[] } {
+  const problems: AnnotationProblem[] = [];
+  const ours = Object.entries(annotations).filter(
+    ([key]) => key.startsWith(PREFIX) || key.startsWith(VIRTLET_PREFIX),
+  );
+  const size = ours.reduce((sum, [k, v]) => sum + Buffer.byteLength(k) + Buffer.byteLength(v), 0);
+  const maxBytes = options.maxBytes ?? MAX_BYTES;
+  if (size > maxBytes) {
+    const allowed = `at most ${maxBytes} bytes`;
+    problems.push({ key: `${PREFIX}*`, value: `(${size} bytes)`, why: "too much", allowed });
+    return { settings: settingsOf([]), problems };
+  }
+
+  const given: Given[] = [];
+  for (const [key, text] of ours) {
+    const one = readOne(key, text);
+    if ("why" in one) problems.push(one);
+    else given.push(one);
+  }
+  problems.push(...disagreements(given));
+  const settings = settingsOf(given);
+  problems.push(...contradictions(settings));
+  return { settings, problems };
+}
+
+/** The same, for callers with no use for a half-right answer: kind `invalid`, a line per problem. */
+export function parseMachineAnnotations(
+  annotations: Readonly<Record<string, string>>,
+  options: { readonly maxBytes?: number } = {},
+): MachineSettings {
+  const { settings, problems } = checkMachineAnnotations(annotations, options);
+  if (problems.length > 0) throw toError(problems);
+  return settings;
+}
+
+/** Name of the container that is the machine, when the pod says it. */
+export function machineContainerOf(settings: MachineSettings): string | undefined {
+  return settings.machine;
+}
+
+export function toError(problems: readonly AnnotationProblem[]): TrineError {
+  const lines = problems.slice(0, MAX_PROBLEMS).map(lineOf);
+  if (problems.length > MAX_PROBLEMS) lines.push(`and ${problems.length - MAX_PROBLEMS} more`);
+  return new TrineError("invalid", lines.join("\n"));
+}
+
+function lineOf({ key, value, why, allowed, suggestion }: AnnotationProblem): string {
+  const said = `annotation ${key}: ${value} ${why}`;
+  const help = [
+    ...(allowed === undefined ? [] : [`allowed: ${allowed}`]),
+    ...(suggestion === undefined ? [] : [`did you mean ${suggestion}?`]),
+  ];
+  return [said, ...help].join("; ");
+}
+
+function readOne(key: string, text: string): Given | AnnotationProblem {
+  const known = KEYS.get(key);
+  if (known === undefined) return unknownKey(key, text);
+  const { spec, alias } = known;
+  const exact = spec.type === "userData" || spec.type === "mapping" ? text : text.trim();
+  const result = parseValue(alias?.translate?.(exact) ?? exact, spec);
+  if (result.ok) return { ...known, key, value: result.value };
+  return {
+    key,
+    value: shown(text, spec.secret),
+    why: result.why ?? "is not allowed",
+    allowed: alias?.allowed ?? allowedText(spec),
+  };
+}
+
+function unknownKey(key: string, text: string): AnnotationProblem {
+  const virtlet = key.startsWith(VIRTLET_PREFIX);
+  const value = shown(text, virtlet || /data|key|secret|password/i.test(key) ? true : undefined);
+  const instead = Object.hasOwn(UNSUPPORTED_VIRTLET, key) ? UNSUPPORTED_VIRTLET[key] : undefined;
+  if (instead !== undefined) {
+    return { key, value, why: `is not supported yet: ${instead}` };
+  }
+  const prefix = virtlet ? VIRTLET_PREFIX : PREFIX;
+  const names = [...KEYS.keys(), ...Object.keys(UNSUPPORTED_VIRTLET)]
+    .filter((name) => name.startsWith(prefix))
+    .map((name) => name.slice(prefix.length));
+  const near = nearMiss(key.slice(prefix.length), names);
+  return {
+    key: shownKey(key),
+    value,
+    why: "belongs to no known annotation",
+    ...(near === undefined ? {} : { suggestion: prefix + near }),
+  };
+}
+
+/** An alias beside its twin is fine as long as both say the same. */
+function disagreements(given: readonly Given[]): AnnotationProblem[] {
+  return given.flatMap((one) => {
+    if (one.alias === undefined) return [];
+    const twin = given.find((other) => other.spec === one.spec && other !== one);
+    if (twin === undefined || JSON.stringify(twin.value) === JSON.stringify(one.value)) return [];
+    const value = shown(String(one.value), one.spec.secret);
+    return [{ key: one.key, value, why: `says something else than ${twin.key}: keep one` }];
+  });
+}
+
+function contradictions(settings: MachineSettings): AnnotationProblem[] {
+  const { machine, disks } = settings;
+  if (machine === undefined || !disks.includes(machine)) return [];
+  const why = "also lists the container that trine.dev/machine names";
+  return [{ key: "trine.dev/disks", value: shown(disks.join(",")), why }];
+}
+
+function settingsOf(given: readonly Given[]): MachineSettings {
+  const settings: Record<string, unknown> = {};
+  for (const spec of SPECS) settings[spec.setting] = defaultOf(spec);
+  // Aliases first: where both are given and differ, ours is what a lenient caller goes on with.
+  const ordered = [...given].sort(
+    (a, b) => Number(b.alias !== undefined) - Number(a.alias !== undefined),
+  );
+  for (const { spec, value } of ordered) settings[spec.setting] = value;
+  return settings as MachineSettings;
+}
+
+function defaultOf(spec: AnnotationSpec): unknown {
+  if (spec.default === undefined) return undefined;
+  const result = parseValue(spec.default, spec);
+  if (!result.ok) throw new TrineError("internal", `${spec.key}: its default is not allowed`);
+  return result.value;
+}
+
+function shown(text: string, secret?: true): string {
+  if (secret === true) return `(${Buffer.byteLength(text)} bytes)`;
+  const quoted = JSON.stringify(text.trim().slice(0, SHOWN_CHARACTERS));
+  return quoted.length <= SHOWN_CHARACTERS ? quoted : `${quoted.slice(0, SHOWN_CHARACTERS - 1)}…`;
+}
+
+/** Control characters in a key would forge lines of the message. */
+function shownKey(key: string): string {
+  return JSON.stringify(key.slice(0, SHOWN_CHARACTERS)).slice(1, -1);
+}

@@ -1,0 +1,123 @@
+import { parseDocument } from "yaml";
+import { formatQuantity, parseQuantity } from "./quantity.ts";
+import { sshKeyProblem } from "./ssh-key.ts";
+import type { ParsedValues, ValueType } from "./value-types.ts";
+
+/** The value, or why there is none (undefined: `allowedText` says all there is to say). */
+export type ParseResult<T = unknown> =
+  { readonly ok: true; readonly value: T } | { readonly ok: false; readonly why?: string };
+
+const DNS_LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+/** How cloud-init and cloudbase-init tell kinds of user-data apart; anything else they ignore. */
+const USER_DATA_STARTS = ["#", "Content-Type:", "MIME-Version:", "rem cmd", "<"];
+/** Aliases a YAML mapping may expand: enough for anchors, too few for a "billion laughs" text. */
+const MAX_YAML_ALIASES = 50;
+
+const bad = (why?: string): ParseResult<never> =>
+  why === undefined ? { ok: false } : { ok: false, why };
+const good = <T>(value: T): ParseResult<T> => ({ ok: true, value });
+
+type Parsers = {
+  readonly [K in ValueType["type"]]: (
+    text: string,
+    type: Extract<ValueType, { type: K }>,
+  ) => ParseResult<ParsedValues[K]>;
+};
+
+const PARSERS: Parsers = {
+  integer: (text, { min, max }) => {
+    const value = /^\d{1,9}$/.test(text) ? Number(text) : undefined;
+    return value === undefined || value < min || value > max ? bad() : good(value);
+  },
+  quantity: (text, { min, max }) => {
+    const value = parseQuantity(text);
+    return value === undefined || value < min || value > max ? bad() : good(Number(value));
+  },
+  choice: (text, { choices }) => (choices.includes(text) ? good(text) : bad()),
+  switch: (text) => (text === "on" || text === "off" ? good(text === "on") : bad()),
+  word: (text, { pattern }) => (pattern.test(text) ? good(text) : bad()),
+  uuid: (text) => (UUID.test(text.toLowerCase()) ? good(text.toLowerCase()) : bad()),
+  names: parseNames,
+  userData: (text, { maxBytes }) => {
+    const size = Buffer.byteLength(text);
+    if (size > maxBytes) return bad(`has ${size} bytes`);
+    return USER_DATA_STARTS.some((start) => text.startsWith(start)) ? good(text) : bad();
+  },
+  mapping: parseMapping,
+  sshKeys: parseSshKeys,
+};
+
+/** Parses `text` as `type`. Blanks around single values are the caller's to trim. */
+export function parseValue(text: string, type: ValueType): ParseResult {
+  const parser = PARSERS[type.type] as (text: string, type: ValueType) => ParseResult;
+  return parser(text, type);
+}
+
+/** One phrase for messages and the reference. */
+export function allowedText(type: ValueType): string {
+  switch (type.type) {
+    case "integer":
+      return `a whole number from ${type.min} to ${type.max}`;
+    case "quantity":
+      return `a quantity from ${formatQuantity(type.min)} to ${formatQuantity(type.max)}, e.g. 512Mi`;
+    case "choice":
+      return type.choices.map((choice) => `"${choice}"`).join(" or ");
+    case "switch":
+      return '"on" or "off"';
+    case "word":
+      return type.allowed;
+    case "uuid":
+      return "a UUID, 8-4-4-4-12 hexadecimal digits";
+    case "names":
+      return `at most ${type.maxCount} different container names, separated by commas`;
+    case "userData":
+      return `text that starts with #cloud-config, #!, Content-Type: or another header of cloud-init, at most ${type.maxBytes} bytes`;
+    case "mapping":
+      return `a YAML or JSON mapping, at most ${type.maxBytes} bytes`;
+    case "sshKeys":
+      return `SSH public keys ("type base64 comment"), one a line, at most ${type.maxCount}`;
+  }
+}
+
+function parseNames(text: string, { maxCount }: { maxCount: number }): ParseResult<string[]> {
+  const names = text
+    .split(",")
+    .map((name) => name.trim())
+    .filter((name) => name !== "");
+  if (names.length > maxCount) return bad(`has ${names.length} names`);
+  if (new Set(names).size !== names.length) return bad("has a name twice");
+  return names.every((name) => DNS_LABEL.test(name)) ? good(names) : bad();
+}
+
+function parseMapping(
+  text: string,
+  { maxBytes }: { maxBytes: number },
+): ParseResult<Record<string, unknown>> {
+  const size = Buffer.byteLength(text);
+  if (size > maxBytes) return bad(`has ${size} bytes`);
+  const document = parseDocument(text, { maxAliasCount: MAX_YAML_ALIASES } as object);
+  const [error] = document.errors;
+  if (error !== undefined) return bad(`is not YAML: ${error.code} at character ${error.pos[0]}`);
+  let value: unknown;
+  try {
+    value = document.toJS({ maxAliasCount: MAX_YAML_ALIASES });
+  } catch {
+    return bad("has too many YAML aliases");
+  }
+  const isMapping = typeof value === "object" && value !== null && !Array.isArray(value);
+  return isMapping ? good(value as Record<string, unknown>) : bad("is not a mapping");
+}
+
+function parseSshKeys(text: string, { maxCount }: { maxCount: number }): ParseResult<string[]> {
+  const keys: string[] = [];
+  for (const [index, raw] of text.split(/\r?\n/).entries()) {
+    const line = raw.trim();
+    if (line === "" || line.startsWith("#")) continue;
+    const problem = sshKeyProblem(line);
+    if (problem !== undefined) return bad(`line ${index + 1}: ${problem}`);
+    keys.push(line);
+    if (keys.length > maxCount) return bad(`has more than ${maxCount} keys`);
+  }
+  return good(keys);
+}

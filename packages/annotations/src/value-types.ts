@@ -1,0 +1,52 @@
+/** What the text of an annotation may be; each has one parser in parse-value.ts. */
+export type ValueType =
+  | { readonly type: "integer"; readonly min: number; readonly max: number }
+  | { readonly type: "quantity"; readonly min: bigint; readonly max: bigint }
+  | { readonly type: "choice"; readonly choices: readonly string[] }
+  | { readonly type: "switch" }
+  | { readonly type: "word"; readonly pattern: RegExp; readonly allowed: string }
+  | { readonly type: "uuid" }
+  | { readonly type: "names"; readonly maxCount: number }
+  | { readonly type: "userData"; readonly maxBytes: number }
+  | { readonly type: "mapping"; readonly maxBytes: number }
+  | { readonly type: "sshKeys"; readonly maxCount: number };
+
+/** The value a parser gives, by the type's name. Quantities are bytes, at most 2^53. */
+export interface ParsedValues {
+  integer: number;
+  quantity: number;
+  choice: string;
+  switch: boolean;
+  word: string;
+  uuid: string;
+  names: readonly string[];
+  userData: string;
+  mapping: Readonly<Record<string, unknown>>;
+  sshKeys: readonly string[];
+}
+
+/** A name Virtlet gave to the same thing. */
+export interface VirtletAlias {
+  readonly name: string;
+  /** Virtlet's text in our terms; absent = the same text means the same. */
+  readonly translate?: (text: string) => string;
+  /** What Virtlet's text may be, where that differs from ours. */
+  readonly allowed?: string;
+}
+
+export type AnnotationSpec = ValueType & {
+  readonly key: `trine.dev/${string}`;
+  /** Property of the parsed settings. */
+  readonly setting: string;
+  /** In the annotation's own text; absent = unset means something of its own, said in `description`. */
+  readonly default?: string;
+  readonly description: string;
+  /** Why it exists and is not taken from the Pod itself. */
+  readonly reason: string;
+  readonly example: string;
+  /** Level of isolation it applies to. */
+  readonly level: "vm";
+  readonly virtlet: readonly VirtletAlias[];
+  /** May hold passwords: messages give only its size. */
+  readonly secret?: true;
+};
