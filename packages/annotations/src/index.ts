@@ -1,21 +1,17 @@
 export { MACHINE_ANNOTATIONS } from "./machine-annotations.ts";
 export type { MachineSettings } from "./machine-annotations.ts";
 export type { AnnotationSpec } from "./value-types.ts";
-export {
-  checkMachineAnnotations,
-  machineContainerOf,
-  parseMachineAnnotations,
-  toError,
-} from "./parse-annotations.ts";
+export { checkMachineAnnotations, parseMachineAnnotations, toError } from "./parse-annotations.ts";
 export type { AnnotationProblem } from "./parse-annotations.ts";
 export { allowedText } from "./parse-value.ts";
 export { formatQuantity, parseQuantity } from "./quantity.ts";
 export { UNSUPPORTED_VIRTLET } from "./virtlet.ts";
 export {
+  HANDLERS,
   HANDLER_MICROVM,
   HANDLER_VM,
   IMAGE_LABEL_MACHINE,
-  POD_ANNOTATIONS,
+  POD_ANNOTATION_PATTERNS,
   RUNTIME_MICROVM,
   RUNTIME_VM,
 } from "./runtimes.ts";

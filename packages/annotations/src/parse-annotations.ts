@@ -82,11 +82,6 @@ export function parseMachineAnnotations(
   return settings;
 }
 
-/** Name of the container that is the machine, when the pod says it. */
-export function machineContainerOf(settings: MachineSettings): string | undefined {
-  return settings.machine;
-}
-
 export function toError(problems: readonly AnnotationProblem[]): TrineError {
   const lines = problems.slice(0, MAX_PROBLEMS).map(lineOf);
   if (problems.length > MAX_PROBLEMS) lines.push(`and ${problems.length - MAX_PROBLEMS} more`);
