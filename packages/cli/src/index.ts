@@ -1,0 +1,1 @@
+export { EXIT_CODES, table } from "./io.ts";

@@ -1,0 +1,77 @@
+import { open } from "node:fs/promises";
+import { join } from "node:path";
+import { TrineError } from "@trine/base";
+
+const MAX_CONFIG_BYTES = 4 * 1024 * 1024;
+
+/** What the engine reads from an OCI bundle's config.json. */
+export interface Bundle {
+  readonly path: string;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly hostname: string | undefined;
+  /** Host file mounted as the container's /etc/resolv.conf. */
+  readonly resolvConf: string | undefined;
+  readonly memoryLimitBytes: number | undefined;
+  readonly oomScoreAdj: number;
+  readonly hasNetworkNamespace: boolean;
+}
+
+/** Reads a bundle; kind `invalid` when its config.json is absent, too large or not what OCI says. */
+export async function readBundle(path: string): Promise<Bundle> {
+  const file = join(path, "config.json");
+  let config: unknown;
+  try {
+    config = JSON.parse(await readLimited(file));
+  } catch (cause) {
+    throw TrineError.during(`read ${file}`, cause);
+  }
+  const root = record(config);
+  const linux = record(root["linux"]);
+  const limit = record(record(linux["resources"])["memory"])["limit"];
+  const oom = record(root["process"])["oomScoreAdj"];
+  const hostname = root["hostname"];
+  return {
+    path,
+    annotations: strings(root["annotations"]),
+    hostname: typeof hostname === "string" && hostname !== "" ? hostname : undefined,
+    resolvConf: mountSource(root["mounts"], "/etc/resolv.conf"),
+    memoryLimitBytes: typeof limit === "number" && limit > 0 ? limit : undefined,
+    oomScoreAdj: typeof oom === "number" ? oom : 0,
+    hasNetworkNamespace: list(linux["namespaces"]).some((ns) => record(ns)["type"] === "network"),
+  };
+}
+
+async function readLimited(file: string): Promise<string> {
+  await using handle = await open(file, "r");
+  const { size } = await handle.stat();
+  if (size > MAX_CONFIG_BYTES) {
+    throw new TrineError("invalid", `${size} bytes, at most ${MAX_CONFIG_BYTES} are read`);
+  }
+  return handle.readFile("utf8");
+}
+
+function mountSource(mounts: unknown, destination: string): string | undefined {
+  for (const mount of list(mounts)) {
+    const { destination: at, source } = record(mount);
+    if (at === destination && typeof source === "string") return source;
+  }
+  return undefined;
+}
+
+function list(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? (value as readonly unknown[]) : [];
+}
+
+function record(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value)
+    ? (value as Readonly<Record<string, unknown>>)
+    : {};
+}
+
+function strings(value: unknown): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const [key, text] of Object.entries(record(value))) {
+    if (typeof text === "string") found[key] = text;
+  }
+  return found;
+}

@@ -1,0 +1,147 @@
+import { lstat, mkdir, copyFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { MachineSettings } from "@trine/annotations";
+import { TrineError } from "@trine/base";
+import type { Undo } from "@trine/base";
+import { buildIso9660, createOverlay, findMachineDisk, inspectImage } from "@trine/disk-images";
+import type { PodInterface } from "@trine/pod-network";
+import type { ShimLink } from "@trine/shim-client";
+import type { DiskSpec, MachineSpec } from "@trine/vmm";
+import type { Bundle } from "./bundle.ts";
+import type { EngineConfig } from "./deps.ts";
+import { guestMemory } from "./guest-memory.ts";
+import { makeMachineDirs } from "./pod-files.ts";
+import type { PodFiles } from "./pod-files.ts";
+import { uuidOf } from "./pod-identity.ts";
+import type { PodIdentity } from "./pod-identity.ts";
+import type { CreateTask } from "./requests.ts";
+import { seedFiles } from "./seed.ts";
+
+/** Everything a machine is made from. */
+export interface MachineInput {
+  readonly identity: PodIdentity;
+  readonly task: CreateTask;
+  readonly bundle: Bundle;
+  readonly settings: MachineSettings;
+  readonly network: PodInterface | undefined;
+  readonly files: PodFiles;
+  readonly uid: number;
+  readonly cgroups: readonly string[];
+}
+
+export const TAP = "tap0";
+/** Engine's own directory in the container's writable layer: counted, limited and deleted with it. */
+const LAYER_DIR = ".trine";
+
+/**
+ * Makes ready all that the VMM needs (mounted image, overlay, seed, directories) and says what the
+ * machine is. Each step may be repeated; `undo` takes back what was done when a later one fails.
+ */
+export async function createMachine(
+  deps: { shim: ShimLink; config: EngineConfig; undo: Undo },
+  input: MachineInput,
+): Promise<MachineSpec> {
+  const { shim, config, undo } = deps;
+  const { task, bundle, settings, files } = input;
+  const memoryBytes = await guestMemory(settings, bundle, {
+    defaultBytes: config.machines.defaultMemoryBytes,
+    cgroups: input.cgroups,
+  });
+
+  const rootfs = join(task.bundle, "rootfs");
+  await shim.mount({
+    target: rootfs,
+    mounts: task.rootfs.map((m) => ({ ...m, options: [...m.options] })),
+  });
+  undo.defer("unmount the image", () => shim.unmount(rootfs));
+
+  await makeMachineDirs(files, input.uid);
+  const layer = await layerDir(rootfs);
+  const root = await rootDisk(rootfs, layer, settings, config);
+  const seed = await seedDisk(input);
+  return {
+    id: input.identity.sandboxId,
+    uuid: settings.uuid ?? uuidOf(input.identity.namespace, input.identity.uid, task.id),
+    cpus: settings.cpus,
+    memoryBytes,
+    firmware: settings.firmware,
+    ...(await firmwareVars(settings, layer, config)),
+    accelerator: config.accelerator,
+    ...(settings.cpuModel === undefined ? {} : { cpuModel: settings.cpuModel }),
+    disks: seed === undefined ? [root] : [root, seed],
+    nics:
+      input.network === undefined
+        ? []
+        : [{ name: "eth0", tap: TAP, mac: input.network.mac, mtu: input.network.mtu }],
+    display: settings.display,
+    guestAgent: settings.guestAgent,
+    console: settings.console,
+  };
+}
+
+/** `.trine` in the writable layer. An image that brings that name must not lead us out of the layer. */
+async function layerDir(rootfs: string): Promise<string> {
+  const dir = join(rootfs, LAYER_DIR);
+  await mkdir(dir, { mode: 0o700 }).catch((cause: unknown) => {
+    if ((cause as NodeJS.ErrnoException).code !== "EEXIST") throw cause;
+  });
+  if (!(await lstat(dir)).isDirectory()) {
+    throw new TrineError("invalid", `the machine image holds a file /${LAYER_DIR}: remove it`);
+  }
+  return dir;
+}
+
+async function rootDisk(
+  rootfs: string,
+  layer: string,
+  settings: MachineSettings,
+  config: EngineConfig,
+): Promise<DiskSpec> {
+  const base = await findMachineDisk(rootfs);
+  const info = await inspectImage(base, { maxVirtualBytes: config.machines.maxDiskBytes });
+  const wanted = settings.rootSizeBytes ?? info.virtualSizeBytes;
+  if (wanted < info.virtualSizeBytes) {
+    throw new TrineError(
+      "invalid",
+      `trine.dev/root-size: ${wanted} bytes is less than the image's ${info.virtualSizeBytes}; it only enlarges`,
+    );
+  }
+  const path = join(layer, "root.qcow2");
+  await createOverlay(path, { virtualSizeBytes: wanted });
+  return {
+    name: "root",
+    bus: "virtio",
+    format: "qcow2",
+    path,
+    readOnly: false,
+    backing: { format: info.format, path: base },
+    bootIndex: 1,
+  };
+}
+
+/** The cloud-init seed as a read-only ISO disk on tmpfs: user-data may hold secrets. */
+async function seedDisk(input: MachineInput): Promise<DiskSpec | undefined> {
+  const files = await seedFiles(input);
+  if (files === undefined) return undefined;
+  const iso = buildIso9660(files, { volumeLabel: "cidata" });
+  await writeFile(input.files.seed, iso, { mode: 0o600 });
+  return { name: "seed", bus: "virtio", format: "raw", path: input.files.seed, readOnly: true };
+}
+
+async function firmwareVars(
+  settings: MachineSettings,
+  layer: string,
+  config: EngineConfig,
+): Promise<{ firmwareVarsPath?: string }> {
+  if (settings.firmware !== "uefi") return {};
+  const uefi = config.machines.uefi;
+  if (uefi === undefined) {
+    throw new TrineError(
+      "wrongState",
+      "trine.dev/firmware: uefi, but this node has no UEFI firmware: install the package ovmf",
+    );
+  }
+  const path = join(layer, "firmware-vars.fd");
+  await copyFile(uefi.vars, path);
+  return { firmwareVarsPath: path };
+}

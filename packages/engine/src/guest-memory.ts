@@ -1,0 +1,46 @@
+import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { MachineSettings } from "@trine/annotations";
+import { TrineError } from "@trine/base";
+import type { Bundle } from "./bundle.ts";
+
+const MIB = 1024 * 1024;
+/** What a machine costs its pod beyond the guest's own memory: VMM, shim, page tables. */
+export const MACHINE_OVERHEAD_BYTES = 96 * MIB;
+
+/**
+ * Guest memory (decision 10): annotation, else the container's limit, else the node's default; whole
+ * MiB. Kind `invalid` when it cannot fit the pod's own memory limit together with the overhead.
+ */
+export async function guestMemory(
+  settings: MachineSettings,
+  bundle: Bundle,
+  node: { defaultBytes: number; cgroups: readonly string[] },
+): Promise<number> {
+  const wanted = settings.memoryBytes ?? bundle.memoryLimitBytes ?? node.defaultBytes;
+  const bytes = Math.floor(wanted / MIB) * MIB;
+  const limit = await podMemoryLimit(node.cgroups);
+  if (limit !== undefined && bytes + MACHINE_OVERHEAD_BYTES > limit) {
+    throw new TrineError(
+      "invalid",
+      `guest memory ${bytes / MIB} MiB and the machine's overhead of ${MACHINE_OVERHEAD_BYTES / MIB} MiB exceed ` +
+        `the pod's limit of ${Math.floor(limit / MIB)} MiB: use the RuntimeClass with its overhead, or set trine.dev/memory lower`,
+    );
+  }
+  return bytes;
+}
+
+/** The limit of the pod's cgroup, which is the parent of the sandbox's (memory controller or v2). */
+async function podMemoryLimit(cgroups: readonly string[]): Promise<number | undefined> {
+  for (const dir of cgroups) {
+    for (const name of ["memory.limit_in_bytes", "memory.max"]) {
+      const text = await readFile(join(dirname(dir), name), "utf8").catch(() => undefined);
+      const bytes = Number(text);
+      // "max", absent, and cgroup v1's "no limit" (near 2^63) all mean none.
+      if (text !== undefined && Number.isFinite(bytes) && bytes < Number.MAX_SAFE_INTEGER) {
+        return bytes;
+      }
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,7 @@
+export type { EngineConfig, EngineDeps } from "./deps.ts";
+export { Engine } from "./engine.ts";
+export { Pod } from "./pod.ts";
+export type { PodSummary } from "./pod-summary.ts";
+export type { AddExec, CreateTask, PodRef, ProcessRef, RootfsMount } from "./requests.ts";
+export type { PodStats } from "./stats.ts";
+export { UidPool } from "./uid-pool.ts";

@@ -1,0 +1,43 @@
+import type { Logger } from "pino";
+import type { DescribeResponse } from "@trine/proto/shim";
+import type { ShimLink } from "@trine/shim-client";
+import type { Bundle } from "./bundle.ts";
+import type { EngineDeps } from "./deps.ts";
+import { decodeDocument, encodeDocument } from "./pod-document.ts";
+import type { PodDocument } from "./pod-document.ts";
+import { podFiles } from "./pod-files.ts";
+import type { PodFiles } from "./pod-files.ts";
+import { identityOf } from "./pod-identity.ts";
+import type { PodIdentity } from "./pod-identity.ts";
+
+/** What the parts of one pod share: its shim, its document, its names. */
+export class PodContext {
+  readonly deps: EngineDeps;
+  readonly shim: ShimLink;
+  readonly facts: DescribeResponse;
+  /** The sandbox's bundle: its annotations are the pod's. */
+  readonly sandbox: Bundle;
+  readonly identity: PodIdentity;
+  readonly files: PodFiles;
+  readonly log: Logger;
+  readonly document: PodDocument;
+  #revision: bigint;
+
+  constructor(deps: EngineDeps, shim: ShimLink, facts: DescribeResponse, sandbox: Bundle) {
+    this.deps = deps;
+    this.shim = shim;
+    this.facts = facts;
+    this.sandbox = sandbox;
+    this.identity = identityOf(facts, sandbox);
+    this.files = podFiles(deps.config, facts.podDir);
+    this.document = decodeDocument(facts.state);
+    this.#revision = facts.stateRevision;
+    this.log = deps.log.child({ pod: this.identity.name, sandbox: facts.sandboxId.slice(0, 12) });
+  }
+
+  /** Gives the document, as it is now, to the shim. */
+  async save(): Promise<void> {
+    this.#revision += 1n;
+    await this.shim.putState(encodeDocument(this.document), this.#revision);
+  }
+}

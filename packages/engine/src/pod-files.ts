@@ -1,0 +1,47 @@
+import { chown, mkdir, rm } from "node:fs/promises";
+import { basename, join } from "node:path";
+import type { EngineConfig } from "./deps.ts";
+
+/** Where a pod's files are. `podDir` is made by the shim; the rest by the engine. */
+export interface PodFiles {
+  readonly podDir: string;
+  /** The only directory the machine's user may write. */
+  readonly machineDir: string;
+  readonly seed: string;
+  readonly vmmLog: string;
+  readonly consoleAttach: string;
+  /** On disk: outlives a full tmpfs, removed with the pod. */
+  readonly diskDir: string;
+  readonly consoleSpool: string;
+}
+
+export function podFiles(config: EngineConfig, podDir: string): PodFiles {
+  const diskDir = join(config.rootDir, "pods", basename(podDir));
+  return {
+    podDir,
+    machineDir: join(podDir, "machine"),
+    seed: join(podDir, "seed.iso"),
+    vmmLog: join(podDir, "vmm.log"),
+    consoleAttach: join(podDir, "console.sock"),
+    diskDir,
+    consoleSpool: join(diskDir, "console.log"),
+  };
+}
+
+/** Makes the machine's directories; what an earlier machine of the pod left is removed first. */
+export async function makeMachineDirs(files: PodFiles, uid: number): Promise<void> {
+  await rm(files.machineDir, { recursive: true, force: true });
+  await mkdir(files.machineDir, { recursive: true, mode: 0o700 });
+  await chown(files.machineDir, uid, uid);
+  await mkdir(files.diskDir, { recursive: true, mode: 0o700 });
+}
+
+export async function removeMachineFiles(files: PodFiles): Promise<void> {
+  await rm(files.machineDir, { recursive: true, force: true });
+  await rm(files.seed, { force: true });
+}
+
+/** Removes what a pod has on disk; its state directory goes with its shim. */
+export async function removePodFiles(files: PodFiles): Promise<void> {
+  await rm(files.diskDir, { recursive: true, force: true });
+}

@@ -1,0 +1,144 @@
+import { parseMachineAnnotations } from "@trine/annotations";
+import { SerialQueue } from "@trine/base";
+import type { Event } from "@trine/proto/shim";
+import type { ShimLink } from "@trine/shim-client";
+import { VMM_KEY } from "@trine/vmm";
+import { readBundle } from "./bundle.ts";
+import type { EngineDeps } from "./deps.ts";
+import { MachineKeeper } from "./machine-keeper.ts";
+import { PodContext } from "./pod-context.ts";
+import { removePodFiles } from "./pod-files.ts";
+import type { PodIdentity } from "./pod-identity.ts";
+import { makeSummary } from "./pod-summary.ts";
+import type { PodSummary } from "./pod-summary.ts";
+import type { AddExec, CreateTask, ProcessRef } from "./requests.ts";
+import { connectNetwork, discoverNetwork } from "./sandbox-network.ts";
+import type { PodStats } from "./stats.ts";
+
+/**
+ * One pod of level vm: its sandbox, its machine, its execs. The shim holds the processes and the
+ * document; this object decides. Every change runs in the pod's queue, one after the other, and
+ * converges: a request an earlier daemon left half done is simply done again.
+ */
+export class Pod {
+  readonly #context: PodContext;
+  readonly #machine: MachineKeeper;
+  readonly #queue = new SerialQueue();
+
+  private constructor(context: PodContext) {
+    this.#context = context;
+    this.#machine = new MachineKeeper(context);
+  }
+
+  /** Takes over the pod behind a shim: one that has just started, or one an earlier daemon left. */
+  static async adopt(deps: EngineDeps, shim: ShimLink): Promise<Pod> {
+    const facts = await shim.describe();
+    const pod = new Pod(new PodContext(deps, shim, facts, await readBundle(facts.bundle)));
+    await pod.#queue.run(() => pod.#machine.recover());
+    return pod;
+  }
+
+  get identity(): PodIdentity {
+    return this.#context.identity;
+  }
+
+  /** Settles when the pod is dead. */
+  get shimClosed(): Promise<void> {
+    return this.#context.shim.closed;
+  }
+
+  /** Applies the shim's events until it is gone or `signal` aborts. */
+  async follow(signal: AbortSignal): Promise<void> {
+    for await (const event of this.#context.shim.events(0n, signal)) {
+      await this.#queue.run(() => this.#apply(event));
+    }
+  }
+
+  create(task: CreateTask): Promise<void> {
+    return this.#queue.run(() =>
+      this.#isSandbox(task) ? this.#createSandbox() : this.#machine.create(task),
+    );
+  }
+
+  start(process: ProcessRef, signal: AbortSignal): Promise<void> {
+    return this.#queue.run(async () => {
+      if (process.execId !== "") await this.#machine.execs.start(process);
+      else if (!this.#isSandbox(process)) await this.#machine.start(process.id, signal);
+    });
+  }
+
+  kill(process: ProcessRef, signal: number): Promise<void> {
+    return this.#queue.run(async () => {
+      if (process.execId !== "") await this.#machine.execs.kill(process, signal);
+      else if (!this.#isSandbox(process)) await this.#machine.kill(process.id, signal);
+    });
+  }
+
+  delete(process: ProcessRef): Promise<void> {
+    return this.#queue.run(async () => {
+      if (process.execId !== "") await this.#machine.execs.remove(process);
+      else if (!this.#isSandbox(process)) await this.#machine.delete(process.id);
+    });
+  }
+
+  addExec(exec: AddExec): Promise<void> {
+    return this.#queue.run(() => this.#machine.addExec(exec));
+  }
+
+  pause(id: string, signal: AbortSignal): Promise<void> {
+    return this.#queue.run(() => this.#machine.pause(id, signal));
+  }
+
+  resume(id: string, signal: AbortSignal): Promise<void> {
+    return this.#queue.run(() => this.#machine.resume(id, signal));
+  }
+
+  /** The guest's truth for the machine's task; zeros for the sandbox, which runs nothing. */
+  stats(id: string, signal: AbortSignal): Promise<PodStats> {
+    return this.#machine.stats(id, signal);
+  }
+
+  summary(): PodSummary {
+    const { identity, facts, document, files } = this.#context;
+    return makeSummary(identity, facts, document, files);
+  }
+
+  /** Leaves everything running. */
+  detach(): void {
+    this.#machine.detach();
+    this.#context.shim.close();
+  }
+
+  /** The shim is gone, and with it every process of the pod: cleans what is left on this node. */
+  async dispose(): Promise<void> {
+    this.detach();
+    this.#machine.release();
+    await removePodFiles(this.#context.files);
+  }
+
+  /** A wrong annotation fails the pod here, before anything runs. */
+  async #createSandbox(): Promise<void> {
+    const { sandbox, facts, shim, document } = this.#context;
+    parseMachineAnnotations(sandbox.annotations);
+    if (facts.netns === "") return;
+    if (document.network === undefined) {
+      const network = await discoverNetwork(shim);
+      if (network === undefined) return;
+      // Written down before the interface loses the address: from here this is the only record.
+      document.network = network;
+      await this.#context.save();
+    }
+    await connectNetwork(shim, document.network);
+  }
+
+  async #apply(event: Event): Promise<void> {
+    const { what } = event;
+    if (what.case === "childExited" && what.value.key === VMM_KEY) {
+      await this.#machine.ended(what.value);
+    }
+  }
+
+  #isSandbox(process: { readonly id: string }): boolean {
+    return process.id === this.identity.sandboxId;
+  }
+}

@@ -1,0 +1,40 @@
+import { connectTap, guestNetwork, readPodInterface } from "@trine/pod-network";
+import type { PodInterface } from "@trine/pod-network";
+import type { ShimLink } from "@trine/shim-client";
+import { TAP } from "./create-machine.ts";
+
+/** The pod network namespace's own address on the tap: port-forward comes from it. */
+export const LINK_LOCAL = "169.254.77.1";
+
+/** Reads what CNI set up. Undefined when the pod has no interface of its own (no CNI, as with ctr). */
+export function discoverNetwork(shim: ShimLink): Promise<PodInterface | undefined> {
+  return readPodInterface((argv, stdin) => shim.run(argv, stdin));
+}
+
+/** Joins the guest's tap to the pod's interface. Repeatable, also half done. */
+export async function connectNetwork(shim: ShimLink, network: PodInterface): Promise<void> {
+  await shim.openTap(TAP, network.mtu);
+  const address = network.addresses.find((a) => a.family === "ipv4")?.address;
+  const forwardPort =
+    address === undefined ? undefined : await shim.serveForward(address, LINK_LOCAL);
+  await connectTap((argv, stdin) => shim.run(argv, stdin), {
+    interface: network,
+    tap: TAP,
+    linkLocal: LINK_LOCAL,
+    ...(forwardPort === undefined ? {} : { forwardPort }),
+  });
+}
+
+/** Lets the guest have its address by DHCP too: images without cloud-init ask for it. */
+export async function serveDhcp(
+  shim: ShimLink,
+  network: PodInterface,
+  names: {
+    hostname: string;
+    dns: { nameservers: readonly string[]; search: readonly string[] };
+  },
+): Promise<void> {
+  const { dhcp } = guestNetwork(network, names.dns);
+  if (dhcp === undefined) return;
+  await shim.serveDhcp({ ...dhcp, tap: TAP, hostname: names.hostname });
+}

@@ -1,0 +1,54 @@
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
+import type { Engine } from "@trine/engine";
+
+const NS_PER_MS = 1e6;
+/** The delay that readiness looks at is that of the last interval, not of the daemon's whole life. */
+const WINDOW_MS = 10_000;
+
+/** Prometheus metrics of the node daemon. */
+export class NodeMetrics {
+  readonly #registry = new Registry();
+  readonly #delay = monitorEventLoopDelay({ resolution: 10 });
+  readonly #taskSeconds: Histogram<"method" | "code">;
+
+  constructor(engine: Engine) {
+    collectDefaultMetrics({ register: this.#registry, prefix: "trined_" });
+    this.#delay.enable();
+    setInterval(() => {
+      this.#delay.reset();
+    }, WINDOW_MS).unref();
+    this.#taskSeconds = new Histogram({
+      name: "trine_task_call_seconds",
+      help: "Task calls relayed by the pods' shims, by method and gRPC code.",
+      labelNames: ["method", "code"],
+      buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+      registers: [this.#registry],
+    });
+    const machines = new Gauge({
+      name: "trine_machines",
+      help: "Machines on this node, by state.",
+      labelNames: ["state"],
+      registers: [this.#registry],
+      async collect() {
+        this.reset();
+        for (const pod of await engine.list()) {
+          if (pod.machine !== undefined) machines.inc({ state: pod.machine.state });
+        }
+      },
+    });
+  }
+
+  observeTaskCall(method: string, code: string, seconds: number): void {
+    this.#taskSeconds.observe({ method, code }, seconds);
+  }
+
+  /** The worst delay of the event loop in the present window. */
+  loopDelayMs(): number {
+    return this.#delay.max / NS_PER_MS;
+  }
+
+  render(): Promise<string> {
+    return this.#registry.metrics();
+  }
+}

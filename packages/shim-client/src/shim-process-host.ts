@@ -1,0 +1,136 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { Channel_Kind } from "@trine/proto/shim";
+import type { DescriptorSchema, SpawnRequestSchema } from "@trine/proto/shim";
+import { MACHINE_DIR } from "@trine/vmm";
+import type {
+  ByteChannel,
+  ChannelUse,
+  PlannedDescriptor,
+  ProcessHost,
+  ProcessPlan,
+} from "@trine/vmm";
+import { HeldChannel } from "./held-channel.ts";
+import type { ShimLink } from "./shim-link.ts";
+
+const CHANNEL_KIND: Record<ChannelUse, Channel_Kind> = {
+  held: Channel_Kind.HELD,
+  console: Channel_Kind.CONSOLE,
+  monitor: Channel_Kind.MONITOR,
+};
+
+/** What the shim needs to know of a machine beside the VMM's own plan. */
+export interface MachinePlace {
+  readonly machineDir: string;
+  /** The task whose stdio is the console and whose end is the VMM's. */
+  readonly taskId: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly logPath: string;
+  readonly spoolPath: string;
+  readonly spoolBytes: number;
+  readonly attachPath: string;
+  readonly oomScoreAdj: number;
+}
+
+/** A machine's process host that is the pod's shim. */
+export class ShimProcessHost implements ProcessHost {
+  readonly machineDir: string;
+  readonly #shim: ShimLink;
+  readonly #place: MachinePlace;
+  readonly #channels = new Map<string, HeldChannel>();
+
+  constructor(shim: ShimLink, place: MachinePlace) {
+    this.#shim = shim;
+    this.#place = place;
+    this.machineDir = place.machineDir;
+  }
+
+  spawn(plan: ProcessPlan): Promise<{ pid: number; already: boolean }> {
+    return this.#shim.spawn(toSpawnRequest(plan, this.#place));
+  }
+
+  signal(key: string, signal: number): Promise<void> {
+    return this.#shim.signal(key, signal);
+  }
+
+  channel(name: string): ByteChannel {
+    let channel = this.#channels.get(name);
+    if (channel === undefined) {
+      channel = new HeldChannel(this.#shim, name);
+      this.#channels.set(name, channel);
+    }
+    return channel;
+  }
+}
+
+function toSpawnRequest(
+  plan: ProcessPlan,
+  place: MachinePlace,
+): MessageInitShape<typeof SpawnRequestSchema> {
+  return {
+    key: plan.key,
+    argv: [...plan.argv],
+    env: [...plan.env],
+    descriptors: plan.descriptors.map((descriptor) => toDescriptor(descriptor, place)),
+    uid: place.uid,
+    gid: place.gid,
+    jail: {
+      binds: [
+        ...plan.jail.binds,
+        { source: place.machineDir, target: MACHINE_DIR, writable: true },
+      ].map((bind) => ({ writable: false, device: false, ...bind })),
+      newNetwork: plan.jail.newNetwork,
+    },
+    logPath: place.logPath,
+    taskId: place.taskId,
+    exitRules: plan.exitRules.map((rule) => ({ ...rule })),
+    oomScoreAdj: place.oomScoreAdj,
+  };
+}
+
+function toDescriptor(
+  descriptor: PlannedDescriptor,
+  place: MachinePlace,
+): MessageInitShape<typeof DescriptorSchema> {
+  const { number } = descriptor;
+  switch (descriptor.kind) {
+    case "file":
+      return {
+        number,
+        source: {
+          case: "file",
+          value: { path: descriptor.path, writable: descriptor.writable },
+        },
+      };
+    case "tap":
+      return { number, source: { case: "tap", value: descriptor.tap } };
+    case "listen":
+      // The path is the VMM's; the shim makes the socket where the host sees that directory.
+      return {
+        number,
+        source: {
+          case: "listen",
+          value: { path: descriptor.path.replace(MACHINE_DIR, place.machineDir), mode: 0o600 },
+        },
+      };
+    case "channel":
+      return {
+        number,
+        source: {
+          case: "channel",
+          value: {
+            name: descriptor.name,
+            kind: CHANNEL_KIND[descriptor.use],
+            taskId: place.taskId,
+            ...(descriptor.use === "console"
+              ? {
+                  spoolPath: place.spoolPath,
+                  spoolBytes: BigInt(place.spoolBytes),
+                  attachPath: place.attachPath,
+                }
+              : {}),
+          },
+        },
+      };
+  }
+}

@@ -1,0 +1,1 @@
+export { taskService } from "./task-service.ts";

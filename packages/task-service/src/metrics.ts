@@ -1,0 +1,30 @@
+import { create } from "@bufbuild/protobuf";
+import type { PodStats } from "@trine/engine";
+import { MetricsSchema } from "@trine/proto/metrics";
+import type { Metrics } from "@trine/proto/metrics";
+
+const NS_PER_US = 1000n;
+
+/**
+ * io.containerd.cgroups.v2.Metrics: containerd 1.6 and 2.x take it on hosts of either cgroup version. CPU,
+ * memory and pids are always there, since readers do not check.
+ */
+export function toMetrics(stats: PodStats): Metrics {
+  const { memory } = stats;
+  return create(MetricsSchema, {
+    pids: { current: 1n },
+    cpu: {
+      usageUsec: stats.cpuNs / NS_PER_US,
+      userUsec: stats.cpuNs / NS_PER_US,
+    },
+    memory: {
+      usage: memory.usageBytes,
+      usageLimit: memory.limitBytes,
+      inactiveFile: memory.inactiveFileBytes,
+      anon: memory.usageBytes - memory.inactiveFileBytes,
+      file: memory.inactiveFileBytes,
+      pgfault: memory.pageFaults,
+      pgmajfault: memory.majorFaults,
+    },
+  });
+}

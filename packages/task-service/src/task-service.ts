@@ -1,0 +1,82 @@
+import { anyPack } from "@bufbuild/protobuf/wkt";
+import { TrineError } from "@trine/base";
+import type { Engine, Pod, PodRef } from "@trine/engine";
+import { MetricsSchema } from "@trine/proto/metrics";
+import type { Task } from "@trine/proto/task";
+import type { CallContext, ServiceHandlers } from "@trine/ttrpc";
+import { toAddExec } from "./exec-spec.ts";
+import { toMetrics } from "./metrics.ts";
+
+/**
+ * containerd's task calls, relayed by the pods' shims (shim.proto says with which metadata). What a shim
+ * answers from its own memory never comes here.
+ */
+export function taskService(engine: Engine): ServiceHandlers<typeof Task> {
+  const pod = (ctx: CallContext): Promise<Pod> => engine.pod(podRefOf(ctx.metadata));
+  return {
+    create: async (request, ctx) => {
+      await (
+        await pod(ctx)
+      ).create({
+        id: request.id,
+        bundle: request.bundle,
+        rootfs: request.rootfs,
+        terminal: request.terminal,
+      });
+      return {};
+    },
+    start: async (request, ctx) => {
+      await (await pod(ctx)).start(request, ctx.signal);
+      return {};
+    },
+    kill: async (request, ctx) => {
+      await (await pod(ctx)).kill(request, request.signal);
+      return {};
+    },
+    delete: async (request, ctx) => {
+      await (await pod(ctx)).delete(request);
+      return {};
+    },
+    exec: async (request, ctx) => {
+      await (await pod(ctx)).addExec(toAddExec(request));
+      return {};
+    },
+    pause: async (request, ctx) => {
+      await (await pod(ctx)).pause(request.id, ctx.signal);
+      return {};
+    },
+    resume: async (request, ctx) => {
+      await (await pod(ctx)).resume(request.id, ctx.signal);
+      return {};
+    },
+    stats: async (request, ctx) => {
+      const stats = await (await pod(ctx)).stats(request.id, ctx.signal);
+      return { stats: anyPack(MetricsSchema, toMetrics(stats)) };
+    },
+    update: () =>
+      Promise.reject(
+        new TrineError(
+          "unimplemented",
+          "changing the resources of a running machine is not supported yet: change the pod and let it start anew",
+        ),
+      ),
+    checkpoint: () =>
+      Promise.reject(new TrineError("unimplemented", "checkpoints of machines are not supported")),
+  };
+}
+
+function podRefOf(metadata: ReadonlyMap<string, string>): PodRef {
+  return {
+    namespace: required(metadata, "trine-namespace"),
+    sandboxId: required(metadata, "trine-sandbox"),
+    address: required(metadata, "trine-address"),
+  };
+}
+
+function required(metadata: ReadonlyMap<string, string>, key: string): string {
+  const value = metadata.get(key);
+  if (value === undefined || value === "") {
+    throw new TrineError("malformed", `task call without ${key}: only a pod's shim may call here`);
+  }
+  return value;
+}
