@@ -1,5 +1,13 @@
 import { expect, test } from "vitest";
-import { SerialQueue, TrineError, Undo, kindOf, pollUntil, withDeadline } from "./index.ts";
+import {
+  SerialQueue,
+  TrineError,
+  Undo,
+  abortable,
+  kindOf,
+  pollUntil,
+  withDeadline,
+} from "./index.ts";
 
 test("keeps the kind of the cause and says what was being done", () => {
   const error = TrineError.during("stop machine m1", new TrineError("notFound", "no such machine"));
@@ -41,4 +49,16 @@ test("a deadline ends a wait with kind timeout", async () => {
   await expect(pollUntil("poll", { ms: 5, everyMs: 1 }, () => undefined)).rejects.toMatchObject({
     kind: "timeout",
   });
+});
+
+test("an abort ends a wait with its own kind, or canceled", async () => {
+  const never = new Promise<never>(() => undefined);
+  const abort = new AbortController();
+  const wait = abortable("wait", abort.signal, never);
+  abort.abort("left");
+  await expect(wait).rejects.toMatchObject({ kind: "canceled", message: "wait: left" });
+  await expect(abortable("wait", AbortSignal.timeout(1), never)).rejects.toMatchObject({
+    kind: "timeout",
+  });
+  expect(await abortable("wait", new AbortController().signal, Promise.resolve(1))).toBe(1);
 });

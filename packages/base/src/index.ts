@@ -3,3 +3,4 @@ export type { ErrorKind } from "./trine-error.ts";
 export { SerialQueue } from "./serial-queue.ts";
 export { Undo } from "./undo.ts";
 export { pollUntil, sleep, withDeadline } from "./deadline.ts";
+export { abortError, abortable } from "./abortable.ts";
