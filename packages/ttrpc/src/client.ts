@@ -1,7 +1,7 @@
 import { createConnection } from "node:net";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { DescMethod, DescService, Message } from "@bufbuild/protobuf";
-import { TrineError, kindOf, messageOf } from "@trine/base";
+import { TrineError, abortError, abortable, messageOf } from "@trine/base";
 import { RequestSchema, ResponseSchema } from "@trine/proto/ttrpc";
 import type { Response } from "@trine/proto/ttrpc";
 import { FrameSocket } from "./frame-socket.ts";
@@ -47,9 +47,6 @@ export class TtrpcClient {
   ): Promise<TtrpcClient> {
     const socket = createConnection(address.replace(/^unix:\/\//, ""));
     const { promise, resolve, reject } = Promise.withResolvers<undefined>();
-    const onAbort = (): void => {
-      reject(abortError(`connect to ${address}`, options.signal?.reason));
-    };
     const onError = (cause: Error): void => {
       reject(
         new TrineError("unavailable", `nobody answers on ${address}: ${cause.message}`, { cause }),
@@ -58,17 +55,15 @@ export class TtrpcClient {
     socket.once("connect", () => {
       resolve(undefined);
     });
-    socket.once("error", onError);
-    options.signal?.addEventListener("abort", onAbort);
-    if (options.signal?.aborted === true) onAbort();
+    socket.on("error", onError);
     try {
-      await promise;
+      const { signal } = options;
+      await (signal === undefined ? promise : abortable(`connect to ${address}`, signal, promise));
       return new TtrpcClient(socket, address);
     } catch (cause) {
       socket.destroy();
       throw cause;
     } finally {
-      options.signal?.removeEventListener("abort", onAbort);
       socket.off("error", onError);
     }
   }
@@ -126,12 +121,13 @@ export class TtrpcClient {
     const fail = (cause: unknown): void => {
       reject(TrineError.during(name, cause));
     };
+    const { signal } = options;
     const onAbort = (): void => {
-      reject(abortError(name, options.signal?.reason));
+      if (signal !== undefined) reject(abortError(name, signal));
     };
     const stream = this.#takeStream();
     this.#pending.set(stream, { answer: resolve, fail });
-    options.signal?.addEventListener("abort", onAbort);
+    signal?.addEventListener("abort", onAbort);
     const timer =
       options.timeoutMs === undefined || options.timeoutMs > MAX_TIMER_MS
         ? undefined
@@ -139,12 +135,12 @@ export class TtrpcClient {
             fail(new TrineError("timeout", `no answer within ${options.timeoutMs ?? 0} ms`));
           }, options.timeoutMs);
     try {
-      if (options.signal?.aborted === true) onAbort();
+      if (signal?.aborted === true) onAbort();
       else this.#send(stream, body);
       return this.#payloadOf(name, await promise);
     } finally {
       clearTimeout(timer);
-      options.signal?.removeEventListener("abort", onAbort);
+      signal?.removeEventListener("abort", onAbort);
       this.#pending.delete(stream);
     }
   }
@@ -194,14 +190,6 @@ export class TtrpcClient {
       cause: failure,
     });
   }
-}
-
-/** A caller may abort with any reason; what is not a known kind means "left". */
-function abortError(doing: string, reason: unknown): TrineError {
-  const kind = kindOf(reason);
-  return new TrineError(kind === "internal" ? "canceled" : kind, `${doing}: ${messageOf(reason)}`, {
-    cause: reason,
-  });
 }
 
 function decodeResponse(name: string, body: Uint8Array): Response {

@@ -1,0 +1,76 @@
+import * as v from "valibot";
+
+// Checked by hand against QEMU 7.2's schema (query-qmp-schema). QEMU may answer more than is listed here.
+// Integers above 2^53 are rounded; "not known" in guest-stats is 2^64 - 1 and stays far above any real value.
+
+const nothing = v.object({});
+const counter = v.number();
+
+const blockStats = v.object({
+  rd_bytes: counter,
+  wr_bytes: counter,
+  rd_operations: counter,
+  wr_operations: counter,
+  flush_operations: counter,
+  rd_total_time_ns: counter,
+  wr_total_time_ns: counter,
+  failed_rd_operations: counter,
+  failed_wr_operations: counter,
+});
+
+/** What each command returns. */
+export const RETURNS = {
+  qmp_capabilities: nothing,
+  "query-version": v.object({
+    qemu: v.object({ major: v.number(), minor: v.number(), micro: v.number() }),
+    package: v.string(),
+  }),
+  "query-status": v.object({ status: v.string(), running: v.boolean() }),
+  "query-kvm": v.object({ enabled: v.boolean(), present: v.boolean() }),
+  "query-cpus-fast": v.array(
+    v.object({ "cpu-index": v.number(), "qom-path": v.string(), "thread-id": v.number() }),
+  ),
+  "query-block": v.array(
+    v.object({
+      device: v.string(),
+      qdev: v.optional(v.string()),
+      "io-status": v.optional(v.picklist(["ok", "failed", "nospace"])),
+      inserted: v.optional(
+        v.object({ "node-name": v.optional(v.string()), drv: v.string(), ro: v.boolean() }),
+      ),
+    }),
+  ),
+  "query-blockstats": v.array(
+    v.object({
+      device: v.optional(v.string()),
+      qdev: v.optional(v.string()),
+      "node-name": v.optional(v.string()),
+      stats: blockStats,
+    }),
+  ),
+  "query-balloon": v.object({ actual: v.number() }),
+  "qom-get": v.unknown(),
+  "qom-set": nothing,
+  stop: nothing,
+  cont: nothing,
+  quit: nothing,
+  system_powerdown: nothing,
+  system_reset: nothing,
+} as const;
+
+export type QmpCommandName = keyof typeof RETURNS;
+
+interface QmpArguments {
+  readonly "qom-get": { readonly path: string; readonly property: string };
+  readonly "qom-set": { readonly path: string; readonly property: string; readonly value: unknown };
+}
+
+/** The commands this client knows, with what each takes and gives. */
+export type QmpCommands = {
+  readonly [K in QmpCommandName]: {
+    readonly arguments: K extends keyof QmpArguments
+      ? QmpArguments[K]
+      : Readonly<Record<string, never>>;
+    readonly returns: v.InferOutput<(typeof RETURNS)[K]>;
+  };
+};
