@@ -31,6 +31,9 @@
 //!            pub fn port(&self) -> u16; pub fn fd(&self) -> RawFd; pub fn on_ready(&mut self) }
 //! ```
 
+pub mod cgroup;
+pub mod mount;
+mod mountinfo;
 pub mod net;
 pub mod spawn;
 mod sys;

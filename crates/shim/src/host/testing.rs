@@ -1,5 +1,6 @@
 //! What the tests of these modules share. They run as root, each in namespaces of its own.
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Runs `body` on a thread of its own, so that the namespaces it enters are gone with it.
@@ -7,6 +8,41 @@ pub fn in_thread<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -
     match std::thread::spawn(body).join() {
         Ok(value) => value,
         Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// As `in_thread`, with a private copy of the mounts.
+pub fn in_mount_namespace<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> T {
+    in_thread(|| {
+        let flags = libc::MS_REC | libc::MS_PRIVATE;
+        let (root, none) = (c"/".as_ptr(), std::ptr::null());
+        // SAFETY: C strings and null pointers only.
+        unsafe {
+            assert_eq!(libc::unshare(libc::CLONE_NEWNS), 0);
+            assert_eq!(libc::mount(none, root, none, flags, none.cast()), 0);
+        }
+        body()
+    })
+}
+
+/// A directory of one test's own, gone with the value.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    pub fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("trine-host-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

@@ -1,27 +1,10 @@
 use super::*;
-use crate::host::testing::{eventually, in_thread};
+use crate::host::testing::{Scratch, eventually, in_thread};
 use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 const BUSYBOX: &str = "/bin/busybox";
-
-/// A directory of this test's own, gone with the value.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("trine-spawn-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap();
-    }
-}
 
 fn strings(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
@@ -197,18 +180,21 @@ fn the_limit_of_open_files_is_cut_to_what_may_be_had() {
 #[test]
 fn a_jail_holds_its_binds_and_nothing_else() {
     let scratch = Scratch::new("binds");
-    fs::create_dir(scratch.0.join("rw")).unwrap();
-    fs::create_dir(scratch.0.join("ro")).unwrap();
-    fs::write(scratch.0.join("ro/file"), "content\n").unwrap();
-    std::os::unix::fs::chown(scratch.0.join("rw"), Some(54_321), None).unwrap();
-    let rw = scratch.0.join("rw");
+    fs::create_dir(scratch.path().join("rw")).unwrap();
+    fs::create_dir(scratch.path().join("ro")).unwrap();
+    fs::write(scratch.path().join("ro/file"), "content\n").unwrap();
+    std::os::unix::fs::chown(scratch.path().join("rw"), Some(54_321), None).unwrap();
+    let rw = scratch.path().join("rw");
     let binds = vec![
         Bind {
             writable: true,
             ..bind(rw.to_str().unwrap(), "/machine/work")
         },
-        bind(scratch.0.join("ro").to_str().unwrap(), "/data"),
-        bind(scratch.0.join("ro/file").to_str().unwrap(), "/data/file"),
+        bind(scratch.path().join("ro").to_str().unwrap(), "/data"),
+        bind(
+            scratch.path().join("ro/file").to_str().unwrap(),
+            "/data/file",
+        ),
         bind("/proc", "/proc"),
         Bind {
             device: true,
@@ -257,12 +243,13 @@ fn a_jail_leaves_the_mounts_of_the_host_alone() {
 #[test]
 fn symbolic_links_of_the_host_are_followed_and_no_link_leads_out_of_the_jail() {
     let scratch = Scratch::new("links");
-    fs::create_dir(scratch.0.join("real")).unwrap();
-    fs::write(scratch.0.join("real/file"), "yes\n").unwrap();
-    std::os::unix::fs::symlink(scratch.0.join("real"), scratch.0.join("absolute")).unwrap();
-    std::os::unix::fs::symlink("/etc", scratch.0.join("real/out")).unwrap();
+    fs::create_dir(scratch.path().join("real")).unwrap();
+    fs::write(scratch.path().join("real/file"), "yes\n").unwrap();
+    std::os::unix::fs::symlink(scratch.path().join("real"), scratch.path().join("absolute"))
+        .unwrap();
+    std::os::unix::fs::symlink("/etc", scratch.path().join("real/out")).unwrap();
     let binds = vec![
-        bind(scratch.0.join("absolute").to_str().unwrap(), "/data"),
+        bind(scratch.path().join("absolute").to_str().unwrap(), "/data"),
         bind("/etc/passwd", "/etc/passwd"),
     ];
     let (code, output) = finish(jailed(
