@@ -1,4 +1,3 @@
-export { EventQueue } from "./event-queue.ts";
 export type { Accelerator, DiskSpec, MachineSpec, NicSpec } from "./machine-spec.ts";
 export { MACHINE_DIR } from "./process-host.ts";
 export type {

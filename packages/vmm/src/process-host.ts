@@ -35,6 +35,8 @@ export interface ProcessPlan {
     readonly binds: readonly JailBind[];
     readonly newNetwork: boolean;
   };
+  /** Groups the child is in beside its own. */
+  readonly groups?: readonly number[];
   readonly exitRules: readonly { readonly reason: string; readonly exitStatus: number }[];
 }
 

@@ -4,3 +4,4 @@ export type { FakeVmmOptions } from "./fake-vmm.ts";
 export { MemoryProcessHost } from "./memory-process-host.ts";
 export type { ChildEnd, MemoryProcess, MemoryProgram } from "./memory-process-host.ts";
 export { machineSpec } from "./sample-spec.ts";
+export { ByteStream, StreamEnd } from "./byte-stream.ts";

@@ -1,0 +1,82 @@
+import { isAbsolute } from "node:path";
+import { TrineError } from "@trine/base";
+import type { DiskSpec, MachineSpec, NicSpec } from "@trine/vmm";
+import { DISK_SLOTS, NIC_SLOTS } from "./pci-slots.ts";
+
+const MIB = 1024 * 1024;
+/** More needs interrupt remapping (x2APIC). */
+const MAX_CPUS = 255;
+
+const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+/** Also the serial number the guest sees: 20 bytes at most. */
+const NAME = /^[a-z0-9][a-z0-9-]{0,19}$/;
+const CPU_MODEL = /^[A-Za-z0-9][A-Za-z0-9_.,=+-]{0,199}$/;
+const MAC = /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/i;
+
+/** Kind `invalid`, naming the field, for what QEMU would refuse or misread. */
+export function checkSpec(spec: MachineSpec): void {
+  const say = (ok: boolean, what: string): void => {
+    if (!ok) throw new TrineError("invalid", `machine ${spec.id}: ${what}`);
+  };
+  if (!ID.test(spec.id)) throw new TrineError("invalid", "machine id: letters, digits, _ . - only");
+  say(UUID.test(spec.uuid), `uuid ${spec.uuid} is none`);
+  say(
+    Number.isInteger(spec.cpus) && spec.cpus >= 1 && spec.cpus <= MAX_CPUS,
+    `cpus ${spec.cpus}: 1-${MAX_CPUS}`,
+  );
+  say(
+    Number.isSafeInteger(spec.memoryBytes) &&
+      spec.memoryBytes >= MIB &&
+      spec.memoryBytes % MIB === 0,
+    `memory of ${spec.memoryBytes} bytes: whole MiB, at least one`,
+  );
+  say(
+    spec.cpuModel === undefined || CPU_MODEL.test(spec.cpuModel),
+    `CPU model ${spec.cpuModel ?? ""} is none`,
+  );
+  say(
+    spec.disks.length <= DISK_SLOTS.length,
+    `${spec.disks.length} disks: at most ${DISK_SLOTS.length}`,
+  );
+  say(
+    spec.nics.length <= NIC_SLOTS.length,
+    `${spec.nics.length} NICs: at most ${NIC_SLOTS.length}`,
+  );
+  say(unique(spec.disks.map((disk) => disk.name)), "two disks have one name");
+  say(unique(spec.nics.map((nic) => nic.name)), "two NICs have one name");
+  for (const disk of spec.disks) checkDisk(disk, say);
+  for (const nic of spec.nics) checkNic(nic, say);
+}
+
+type Say = (ok: boolean, what: string) => void;
+
+function checkDisk(disk: DiskSpec, say: Say): void {
+  say(NAME.test(disk.name), `disk name ${disk.name}: 1-20 of a-z 0-9 -`);
+  say(isAbsolute(disk.path), `disk ${disk.name}: path ${disk.path} is not absolute`);
+  const boot = disk.bootIndex;
+  say(
+    boot === undefined || (Number.isInteger(boot) && boot >= 0),
+    `disk ${disk.name}: boot index ${boot ?? ""}`,
+  );
+  if (disk.backing === undefined) return;
+  say(disk.format === "qcow2", `disk ${disk.name}: only qcow2 has a backing image`);
+  say(
+    isAbsolute(disk.backing.path),
+    `disk ${disk.name}: path ${disk.backing.path} is not absolute`,
+  );
+}
+
+function checkNic(nic: NicSpec, say: Say): void {
+  say(NAME.test(nic.name), `NIC name ${nic.name}: 1-20 of a-z 0-9 -`);
+  say(MAC.test(nic.mac), `NIC ${nic.name}: MAC ${nic.mac} is not a unicast address`);
+  // The least that IPv4 allows, the most virtio can say.
+  say(
+    Number.isInteger(nic.mtu) && nic.mtu >= 68 && nic.mtu <= 65_535,
+    `NIC ${nic.name}: MTU ${nic.mtu}`,
+  );
+}
+
+function unique(names: readonly string[]): boolean {
+  return new Set(names).size === names.length;
+}

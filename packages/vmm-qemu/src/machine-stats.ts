@@ -1,0 +1,111 @@
+import { readFile } from "node:fs/promises";
+import { kindOf } from "@trine/base";
+import type { QmpClient, QmpCommands } from "@trine/qmp";
+import type { MachineSpec, MachineStats } from "@trine/vmm";
+import { BALLOON_ID } from "./plan-machine.ts";
+import { diskNode } from "./plan-disks.ts";
+
+const BALLOON = `/machine/peripheral/${BALLOON_ID}`;
+const BALLOON_POLL_SECONDS = 5;
+const TICK_NS = 10_000_000n; // USER_HZ is 100 on every Linux
+
+/** Lets the guest's balloon driver report its memory from now on; a guest without one reports nothing. */
+export async function pollGuestMemory(client: QmpClient, signal: AbortSignal): Promise<void> {
+  const property = "guest-stats-polling-interval";
+  await client.execute(
+    "qom-set",
+    { path: BALLOON, property, value: BALLOON_POLL_SECONDS },
+    { signal },
+  );
+}
+
+export async function readStats(
+  spec: MachineSpec,
+  client: QmpClient,
+  signal: AbortSignal,
+): Promise<MachineStats> {
+  const [cpus, blocks, guest] = await Promise.all([
+    client.execute("query-cpus-fast", {}, { signal }),
+    client.execute("query-blockstats", {}, { signal }),
+    guestStats(client, signal),
+  ]);
+  return {
+    cpuNs: await threadsTime(cpus.map((cpu) => cpu["thread-id"])),
+    memory: toMemory(guest, spec.memoryBytes),
+    disks: toDisks(spec, blocks),
+  };
+}
+
+/** `guest-stats` cannot be read before the guest has a driver on some versions: no statistics then. */
+async function guestStats(client: QmpClient, signal: AbortSignal): Promise<unknown> {
+  try {
+    return await client.execute("qom-get", { path: BALLOON, property: "guest-stats" }, { signal });
+  } catch (cause) {
+    if (kindOf(cause) === "wrongState") return undefined;
+    throw cause;
+  }
+}
+
+/** vCPU threads are QEMU's own, in the host's pid namespace; one thread may run several vCPUs. */
+async function threadsTime(ids: readonly number[]): Promise<bigint> {
+  const times = await Promise.all([...new Set(ids)].map((id) => threadTime(id)));
+  return times.reduce((sum, time) => sum + time, 0n);
+}
+
+/** Time on a CPU: schedstat's first number in ns, else user and system ticks of stat. */
+async function threadTime(id: number): Promise<bigint> {
+  const exact = await readFile(`/proc/${id}/schedstat`, "utf8").catch(() => undefined);
+  const ns = exact?.split(" ")[0];
+  if (ns !== undefined && /^\d+$/.test(ns)) return BigInt(ns);
+  const stat = await readFile(`/proc/${id}/stat`, "utf8").catch(() => "");
+  // The name in parentheses may hold spaces; utime and stime are the 12th and 13th fields after it.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (BigInt(fields[11] ?? 0) + BigInt(fields[12] ?? 0)) * TICK_NS;
+}
+
+function toDisks(
+  spec: MachineSpec,
+  blocks: QmpCommands["query-blockstats"]["returns"],
+): MachineStats["disks"] {
+  return spec.disks.map(({ name }) => {
+    const stats = blocks.find((block) => block["node-name"] === diskNode(name))?.stats;
+    return {
+      name,
+      readBytes: BigInt(stats?.rd_bytes ?? 0),
+      writtenBytes: BigInt(stats?.wr_bytes ?? 0),
+      reads: BigInt(stats?.rd_operations ?? 0),
+      writes: BigInt(stats?.wr_operations ?? 0),
+    };
+  });
+}
+
+/**
+ * Reads `guest-stats`: {"last-update": seconds, "stats": {"stat-free-memory": bytes, …}}. The numbers are
+ * the guest's words: what cannot be true, and -1 (2^64-1) for "not said", is left out.
+ */
+export function toMemory(answer: unknown, totalBytes: number): MachineStats["memory"] {
+  const { "last-update": updated, stats } = asRecord(answer);
+  if (typeof updated !== "number" || updated === 0) return { totalBytes };
+  const said = asRecord(stats);
+  const upTo = (name: string, most: number): number | undefined => {
+    const value = said[name];
+    return typeof value === "number" && value >= 0 && value <= most ? value : undefined;
+  };
+  const all = {
+    freeBytes: upTo("stat-free-memory", totalBytes),
+    availableBytes: upTo("stat-available-memory", totalBytes),
+    diskCacheBytes: upTo("stat-disk-caches", totalBytes),
+    majorFaults: upTo("stat-major-faults", Number.MAX_SAFE_INTEGER),
+    minorFaults: upTo("stat-minor-faults", Number.MAX_SAFE_INTEGER),
+  };
+  return { totalBytes, ...definedOnly(all) };
+}
+
+function definedOnly<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  const entries = Object.entries(values).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> };
+}
+
+function asRecord(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+}

@@ -1,0 +1,148 @@
+import { mkdtemp, mkdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { withDeadline } from "@trine/base";
+import { VMM_KEY } from "@trine/vmm";
+import type { DiskSpec, MachineSpec } from "@trine/vmm";
+import { machineSpec } from "@trine/vmm/testing";
+import { BOOT_SECTOR_GREETING, bootSectorDisk } from "./boot-sector.ts";
+import { planMachine } from "./plan-machine.ts";
+import { findQemuEnvironment } from "./qemu-environment.ts";
+import { SpawnedProcessHost } from "./testing.ts";
+
+const run = promisify(execFile);
+const MIB = 1024 * 1024;
+const UEFI = { code: "/usr/share/OVMF/OVMF_CODE_4M.fd" };
+
+let dir: string;
+let root: DiskSpec;
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), "trine-vmm-plan-"));
+  await writeFile(join(dir, "boot.img"), bootSectorDisk());
+  await run("qemu-img", ["create", "-q", "-f", "qcow2", join(dir, "root.qcow2"), "1M"]);
+  await run("qemu-img", ["create", "-q", "-f", "raw", join(dir, "data.raw"), "4M"]);
+  await run("cp", ["/usr/share/OVMF/OVMF_VARS_4M.fd", join(dir, "vars.fd")]);
+  root = {
+    ...{ name: "root", bus: "virtio", format: "qcow2", readOnly: false, bootIndex: 1 },
+    path: join(dir, "root.qcow2"),
+    backing: { format: "raw", path: join(dir, "boot.img") },
+  };
+});
+
+afterAll(() => rm(dir, { recursive: true }));
+
+async function hostFor(name: string): Promise<SpawnedProcessHost> {
+  const machineDir = join(dir, name);
+  await mkdir(machineDir, { recursive: true });
+  return new SpawnedProcessHost(machineDir);
+}
+
+async function plan(changes: Partial<MachineSpec>): Promise<ReturnType<typeof planMachine>> {
+  const environment = await findQemuEnvironment({
+    qemuPath: "/usr/bin/qemu-system-x86_64",
+    uefi: UEFI,
+  });
+  return planMachine(machineSpec({ disks: [root], ...changes }), environment);
+}
+
+const features: Record<string, () => Partial<MachineSpec>> = {
+  "nothing but a disk": () => ({ guestAgent: false }),
+  "the guest agent": () => ({}),
+  "a virtio console": () => ({ console: "virtio" }),
+  "a display": () => ({ display: true }),
+  "several CPUs and much memory": () => ({ cpus: 3, memoryBytes: 2048 * MIB }),
+  "a CPU model": () => ({ cpuModel: "Nehalem,+aes" }),
+  "a read-only raw disk": () => ({
+    disks: [
+      root,
+      { name: "data", bus: "virtio", format: "raw", path: join(dir, "data.raw"), readOnly: true },
+    ],
+  }),
+  "a network interface": () => ({
+    nics: [{ name: "eth0", tap: "tap0", mac: "02:00:00:00:00:01", mtu: 1450 }],
+  }),
+  uefi: () => ({
+    firmware: "uefi",
+    firmwareVarsPath: join(dir, "vars.fd"),
+    memoryBytes: 128 * MIB,
+  }),
+};
+
+for (const [name, changes] of Object.entries(features)) {
+  test(`QEMU takes a machine with ${name}`, async () => {
+    const host = await hostFor(name.replaceAll(" ", "-"));
+    const { argv, ...rest } = await plan(changes());
+    // -S: the machine is built and waits; SIGTERM ends QEMU in order.
+    await host.spawn({ ...rest, argv: [...argv, "-S"] });
+    try {
+      await host.monitorAnswers(VMM_KEY);
+      await host.signal(VMM_KEY, 15);
+      const end = await withDeadline("end", 10_000, host.ended(VMM_KEY));
+      expect(end).toEqual({ exitStatus: 143, reason: "host-signal" });
+    } finally {
+      await host.close();
+    }
+    expect(await host.logTail(VMM_KEY)).toMatch(/^\S+ \S+: terminating on signal 15.*\n$/);
+  });
+}
+
+async function booted(name: string): Promise<SpawnedProcessHost> {
+  const host = await hostFor(name);
+  await host.spawn(await plan({}));
+  await host.said(BOOT_SECTOR_GREETING);
+  return host;
+}
+
+test.each([
+  { does: "powers off", order: "q", exitStatus: 0, reason: "guest-shutdown" },
+  { does: "panics", order: "p", exitStatus: 1, reason: "guest-panic" },
+])(
+  "a guest that $does ends with status $exitStatus",
+  async ({ does, order, exitStatus, reason }) => {
+    const host = await booted(does.replace(" ", "-"));
+    try {
+      await host.channel("console").write(new TextEncoder().encode(order));
+      expect(await withDeadline("end", 10_000, host.ended(VMM_KEY))).toEqual({
+        exitStatus,
+        reason,
+      });
+    } finally {
+      await host.close();
+    }
+  },
+);
+
+test("a guest that resets goes on in the same process", async () => {
+  const host = await booted("reset");
+  try {
+    const before = host.console.length;
+    await host.channel("console").write(new TextEncoder().encode("r"));
+    await host.said(BOOT_SECTOR_GREETING, 10_000, before);
+    expect(host.running).toBe(1);
+  } finally {
+    await host.close();
+  }
+});
+
+test("two machines share a read-only image, and a writable one belongs to one machine", async () => {
+  const [first, second] = [await booted("first"), await hostFor("second")];
+  try {
+    await second.spawn(await plan({}));
+    await withDeadline("refusal", 10_000, second.ended(VMM_KEY));
+    expect(await second.logTail(VMM_KEY)).toContain('Failed to get "write" lock');
+
+    const other = join(dir, "other.qcow2");
+    await run("qemu-img", ["create", "-q", "-f", "qcow2", other, "1M"]);
+    const third = await hostFor("third");
+    await third.spawn(await plan({ disks: [{ ...root, path: other }] }));
+    await third.said(BOOT_SECTOR_GREETING);
+    await third.close();
+  } finally {
+    await first.close();
+    await second.close();
+  }
+});
