@@ -1,1 +1,18 @@
+export { cacheDir, cachedDir } from "./cache.ts";
+export { Containerd, startContainerd } from "./containerd.ts";
+export type { StartContainerdOptions, TestPod, TestPodConfig } from "./containerd.ts";
+export type { ContainerdVersion } from "./containerd-config.ts";
+export { freePort } from "./free-port.ts";
+export { busyboxImage, containerDisk, pauseImage, tinyGuestImage } from "./images.ts";
+export type { TestImage } from "./images.ts";
+export { leakCheck } from "./leak-check.ts";
+export type { LeakCheck, LeakScope } from "./leak-check.ts";
+export { DIST, TrineNode, parseCriLog } from "./trine-node.ts";
+export type { RunOptions, RunningPod, TrineNodeOptions } from "./trine-node.ts";
+export { writeOciArchive } from "./oci-archive.ts";
+export type { OciImage } from "./oci-archive.ts";
+export { findProcesses, killProcesses } from "./processes.ts";
+export type { FoundProcess } from "./processes.ts";
+export { runCommand } from "./run-command.ts";
+export { withTempDir } from "./temp-dir.ts";
 export { tinyGuestDisk } from "./tiny-guest-disk.ts";

@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import {
   chmod,
   cp,
@@ -14,6 +13,7 @@ import { basename, join } from "node:path";
 import { bootLoaderPackages, writeBootDisk } from "./boot-disk.ts";
 import { cachedDir, exists } from "./cache.ts";
 import { cloudKernelPackage, resolvePackages, unpackPackages } from "./debian-packages.ts";
+import { hashOfFiles } from "./recipe.ts";
 import { runCommand } from "./run-command.ts";
 
 const SOURCE = join(import.meta.dirname, "../guest/tiny");
@@ -62,22 +62,6 @@ export async function tinyGuestDisk(): Promise<string> {
     await rm(work, { recursive: true });
   });
   return join(dir, "tiny.qcow2");
-}
-
-/** One digest over files and directory trees: names, executable bits left out, contents. */
-export async function hashOfFiles(paths: readonly string[]): Promise<string> {
-  const hash = createHash("sha256");
-  for (const path of paths) {
-    const entries = await readdir(path, { recursive: true, withFileTypes: true }).catch(
-      () => undefined,
-    );
-    const files = entries
-      ?.filter((entry) => entry.isFile())
-      .map((entry) => join(entry.parentPath, entry.name))
-      .sort();
-    for (const file of files ?? [path]) hash.update(basename(file)).update(await readFile(file));
-  }
-  return hash.digest("hex");
 }
 
 async function buildDisk(work: string, target: string): Promise<void> {

@@ -1,0 +1,74 @@
+import { Client, credentials } from "@grpc/grpc-js";
+import { type MessageInitShape } from "@bufbuild/protobuf";
+import {
+  type AttachRequestSchema,
+  type ExecRequestSchema,
+  ImageService,
+  RuntimeService,
+} from "@trine/proto/cri/api";
+import { type PortForward, openPortForward } from "./port-forward.ts";
+import { type RemoteCommand, openRemoteCommand } from "./remote-command.ts";
+import { type CallOptions, type UnaryClient, createUnaryClient } from "./unary-client.ts";
+
+/** ExecSync answers up to 16 MiB on each of two streams. */
+const MAX_MESSAGE_BYTES = 40 * 1024 * 1024;
+
+/** A CRI v1 server (containerd, CRI-O) on a unix socket. */
+export interface CriClient {
+  readonly runtime: UnaryClient<typeof RuntimeService>;
+  readonly images: UnaryClient<typeof ImageService>;
+  /** Exec with streams; a tty's stderr is part of its stdout. */
+  exec(
+    request: MessageInitShape<typeof ExecRequestSchema>,
+    options?: CallOptions,
+  ): Promise<RemoteCommand>;
+  attach(
+    request: MessageInitShape<typeof AttachRequestSchema>,
+    options?: CallOptions,
+  ): Promise<RemoteCommand>;
+  portForward(podSandboxId: string, options?: CallOptions): Promise<PortForward>;
+  close(): void;
+}
+
+/** Connects at the first call; calls fail with kind `unavailable` while nobody listens on the socket. */
+export function createCriClient(socket: string): CriClient {
+  const channel = new Client(`unix://${socket}`, credentials.createInsecure(), {
+    "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
+    "grpc.max_send_message_length": MAX_MESSAGE_BYTES,
+    "grpc.initial_reconnect_backoff_ms": 50,
+    "grpc.max_reconnect_backoff_ms": 1000,
+    // Each client its own connection: two daemons may follow each other on one socket path.
+    "grpc.use_local_subchannel_pool": 1,
+    "grpc.default_authority": "localhost",
+  });
+  const runtime = createUnaryClient(channel, RuntimeService);
+  return {
+    runtime,
+    images: createUnaryClient(channel, ImageService),
+    async exec(request, options) {
+      const { url } = await runtime.exec(request, options);
+      return openRemoteCommand(url, streamsOf(request), options);
+    },
+    async attach(request, options) {
+      const { url } = await runtime.attach(request, options);
+      return openRemoteCommand(url, streamsOf(request), options);
+    },
+    async portForward(podSandboxId, options) {
+      const { url } = await runtime.portForward({ podSandboxId }, options);
+      return openPortForward(url, options);
+    },
+    close() {
+      channel.close();
+    },
+  };
+}
+
+function streamsOf(request: {
+  stdin?: boolean;
+  stdout?: boolean;
+  stderr?: boolean;
+  tty?: boolean;
+}): { stdin: boolean; stdout: boolean; stderr: boolean; tty: boolean } {
+  const { stdin = false, stdout = false, stderr = false, tty = false } = request;
+  return { stdin, stdout, stderr, tty };
+}
