@@ -1,0 +1,67 @@
+import { isIPv4 } from "node:net";
+import { TrineError } from "@trine/base";
+import { forwardingRules } from "./forwarding-rules.ts";
+import type { ForwardingInput } from "./forwarding-rules.ts";
+import { mustRun } from "./run-command.ts";
+import type { RunInPod } from "./run-command.ts";
+
+const TAP_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/;
+
+/**
+ * Joins the guest's tap to the pod's interface and gives the guest the pod's addresses. Repeatable,
+ * also after half of it. The tap must exist. Nothing undoes it: it goes with the namespace.
+ *
+ * The addresses stay listed on the interface (CNI plugins read them there when they tear down, and
+ * leak their NAT rules when they find none) but are not local to the namespace any more.
+ */
+export async function connectTap(run: RunInPod, input: ForwardingInput): Promise<void> {
+  if (!TAP_NAME.test(input.tap) || !isIPv4(input.linkLocal)) {
+    throw new TrineError("internal", `connect tap: ${JSON.stringify(input)} has a wrong name`);
+  }
+  const doing = `connect ${input.tap} to ${input.interface.name}`;
+  await mustRun(run, doing, ["nft", "-f", "-"], forwardingRules(input));
+  await mustRun(run, doing, ["sysctl", "-eqw", ...networkSettings(input)], "");
+  await mustRun(run, doing, ["ip", "-batch", "-"], ipv4Commands(input));
+  const ipv6 = ipv6Commands(input);
+  if (ipv6 !== "") await mustRun(run, doing, ["ip", "-6", "-batch", "-"], ipv6);
+}
+
+/** A new namespace takes most of these from the host, so none can be taken for granted. */
+function networkSettings({ interface: pod, tap }: ForwardingInput): string[] {
+  const ipv6 = pod.addresses.some((a) => a.family === "ipv6");
+  return [
+    // The guest's source address is one that the namespace still lists as its own.
+    `net/ipv4/conf/${tap}/accept_local=1`,
+    // Answer ARP for the tap's address whoever asks; the higher of "all" and the device rules.
+    "net/ipv4/conf/all/arp_ignore=0",
+    `net/ipv4/conf/${tap}/arp_ignore=0`,
+    "net/ipv4/conf/all/arp_filter=0",
+    `net/ipv4/conf/${tap}/arp_filter=0`,
+    // The namespace has the guest's MAC on this interface and must not speak with it.
+    ipv6 ? `net/ipv6/conf/${pod.name}/accept_ra=0` : `net/ipv6/conf/${pod.name}/disable_ipv6=1`,
+    `net/ipv6/conf/${tap}/disable_ipv6=1`,
+  ];
+}
+
+function ipv4Commands({ interface: pod, tap, linkLocal }: ForwardingInput): string {
+  const own = pod.addresses.filter((a) => a.family === "ipv4").map((a) => a.address);
+  const lines = [
+    `link set dev ${tap} up`,
+    ...own.map((address) => `route flush table local exact ${address}`),
+    `route flush dev ${pod.name}`,
+    `address replace ${linkLocal}/32 dev ${tap} scope link`,
+    ...own.flatMap((address) => [
+      `route replace ${address}/32 dev ${tap} src ${linkLocal}`,
+      // No ARP towards the guest: it need not answer, and cannot answer for others.
+      `neighbour replace ${address} lladdr ${pod.mac} dev ${tap} nud permanent`,
+    ]),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+function ipv6Commands({ interface: pod }: ForwardingInput): string {
+  const own = pod.addresses.filter((a) => a.family === "ipv6").map((a) => a.address);
+  if (own.length === 0) return "";
+  const flush = own.map((address) => `route flush table local exact ${address}\n`);
+  return `${flush.join("")}route flush dev ${pod.name}\n`;
+}

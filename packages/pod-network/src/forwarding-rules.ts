@@ -1,0 +1,147 @@
+import type { PodInterface } from "./pod-interface.ts";
+
+export interface ForwardingInput {
+  readonly interface: PodInterface;
+  readonly tap: string;
+  /** The namespace's own IPv4 address on the tap. */
+  readonly linkLocal: string;
+  /** Where the shim's forwarder listens on 127.0.0.1 and ::1; absent = no port-forward. */
+  readonly forwardPort?: number;
+}
+
+/**
+ * nftables rules that join the tap to the pod's interface (docs/decisions/0002). One transaction, and
+ * the same again replaces itself. Between the two nothing reaches the namespace's own stack but what
+ * is addressed to `linkLocal`.
+ *
+ * Rules accept and end in a drop, never the other way round: a `!=` on a field that a frame does not
+ * have would not match, and let the frame through.
+ */
+export function forwardingRules(input: ForwardingInput): string {
+  return [
+    "table netdev trine",
+    "delete table netdev trine",
+    "table netdev trine {",
+    "  counter spoofed { }",
+    "  counter refused { }",
+    ...chain("to_guest", [
+      `type filter hook ingress device "${input.interface.name}" priority 0; policy drop;`,
+      `fwd to "${input.tap}"`,
+    ]),
+    ...chain("from_guest_arp", arpRules(input)),
+    ...chain("from_guest_ip", ipv4Rules(input)),
+    ...chain("from_guest_ip6", ipv6Rules(input)),
+    ...chain("from_guest", [
+      `type filter hook ingress device "${input.tap}" priority 0; policy drop;`,
+      `ether saddr != ${input.interface.mac} ${SPOOFED}`,
+      "ether type arp goto from_guest_arp",
+      "ether type ip goto from_guest_ip",
+      "ether type ip6 goto from_guest_ip6",
+      REFUSED,
+    ]),
+    "}",
+    ...localRules(input),
+    "",
+  ].join("\n");
+}
+
+const SPOOFED = 'counter name "spoofed" drop';
+const REFUSED = 'counter name "refused" drop';
+
+function arpRules({ interface: pod, linkLocal }: ForwardingInput): string[] {
+  const own = addressesOf(pod, "ipv4");
+  // 0.0.0.0 is the sender of a probe for an address in use (RFC 5227).
+  const sender = `arp saddr ether ${pod.mac} arp saddr ip ${set(["0.0.0.0", ...own])}`;
+  return [
+    ...(own.length === 0
+      ? []
+      : [`${sender} arp daddr ip ${linkLocal} meta pkttype set host accept`]),
+    ...(own.length === 0 ? [] : [`${sender} fwd to "${pod.name}"`]),
+    own.length === 0 ? REFUSED : SPOOFED,
+  ];
+}
+
+function ipv4Rules({ interface: pod, linkLocal }: ForwardingInput): string[] {
+  const own = addressesOf(pod, "ipv4");
+  // The shim answers DHCP from a packet socket, which has seen the frame before this hook.
+  if (own.length === 0) return ["udp dport 67 drop", REFUSED];
+  const sender = `ip saddr ${set(own)}`;
+  return [
+    "udp dport 67 drop",
+    `udp sport 67 ${REFUSED}`,
+    // The guest sends here through its gateway's MAC as well: that frame is for another host.
+    `${sender} ip daddr ${linkLocal} meta pkttype set host accept`,
+    `${sender} fwd to "${pod.name}"`,
+    SPOOFED,
+  ];
+}
+
+function ipv6Rules({ interface: pod }: ForwardingInput): string[] {
+  const own = addressesOf(pod, "ipv6");
+  if (own.length === 0) return [REFUSED];
+  const starting =
+    "{ nd-neighbor-solicit, nd-router-solicit, mld-listener-report, mld2-listener-report }";
+  return [
+    `icmpv6 type { nd-router-advert, nd-redirect } ${REFUSED}`,
+    `udp sport 547 ${REFUSED}`,
+    // An advertisement's target is at 8 bytes; nft before 1.0.7 has no name for it. fe80::/10 is its own.
+    `icmpv6 type nd-neighbor-advert @th,64,128 != ${set(own.map(hexOf))} @th,64,10 != 0x3fa ${SPOOFED}`,
+    `ip6 saddr ${set([...own, "fe80::/10"])} fwd to "${pod.name}"`,
+    `ip6 saddr :: icmpv6 type ${starting} fwd to "${pod.name}"`,
+    SPOOFED,
+  ];
+}
+
+/** The namespace's own stack: the guest may answer it, not call it; localhost goes to the forwarder. */
+function localRules({ tap, forwardPort: port }: ForwardingInput): string[] {
+  return [
+    "table inet trine",
+    "delete table inet trine",
+    "table inet trine {",
+    "  counter refused { }",
+    ...chain("input", [
+      "type filter hook input priority 0; policy accept;",
+      `iifname "${tap}" ct state established,related accept`,
+      `iifname "${tap}" ${REFUSED}`,
+    ]),
+    ...(port === undefined
+      ? []
+      : chain("output", [
+          "type nat hook output priority -100;",
+          `oifname "lo" ip daddr 127.0.0.0/8 tcp dport != ${port} redirect to :${port}`,
+          `oifname "lo" ip6 daddr ::1 tcp dport != ${port} redirect to :${port}`,
+        ])),
+    "}",
+  ];
+}
+
+function chain(name: string, rules: readonly string[]): string[] {
+  return [`  chain ${name} {`, ...rules.map((rule) => `    ${rule}`), "  }"];
+}
+
+function addressesOf(pod: PodInterface, family: "ipv4" | "ipv6"): string[] {
+  return pod.addresses.filter((a) => a.family === family).map((a) => a.address);
+}
+
+const set = (items: readonly string[]): string => `{ ${items.join(", ")} }`;
+
+/** An IPv6 address as one 128-bit number. */
+function hexOf(address: string): string {
+  const [head = "", tail] = address.split("::", 2);
+  const before = groupsOf(head);
+  const after = groupsOf(tail ?? "");
+  const zeros = Array<string>(Math.max(0, 8 - before.length - after.length)).fill("0");
+  return `0x${[...before, ...zeros, ...after].map((group) => group.padStart(4, "0")).join("")}`;
+}
+
+/** Groups of hexadecimal digits; a trailing dotted quad makes two. */
+function groupsOf(text: string): string[] {
+  return text
+    .split(":")
+    .filter((group) => group !== "")
+    .flatMap((group) => {
+      if (!group.includes(".")) return [group];
+      const [a = 0, b = 0, c = 0, d = 0] = group.split(".").map(Number);
+      return [(a * 256 + b).toString(16), (c * 256 + d).toString(16)];
+    });
+}
