@@ -145,8 +145,13 @@ export class Containerd {
         );
       }
       const answer = await this.cri.runtime.status({}, { timeoutMs: 2000 }).catch(() => undefined);
-      const conditions = answer?.status?.conditions ?? [];
-      return conditions.length > 0 && conditions.every(({ status }) => status) ? true : undefined;
+      // 2.x has a third condition, on deprecated settings.
+      const ready = answer?.status?.conditions
+        .filter(({ status }) => status)
+        .map(({ type }) => type);
+      return ["RuntimeReady", "NetworkReady"].every((type) => ready?.includes(type))
+        ? true
+        : undefined;
     });
   }
 
