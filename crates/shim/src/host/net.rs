@@ -34,7 +34,7 @@ pub fn open_tap(name: &str, mtu: u32) -> io::Result<OwnedFd> {
     let mut request = ifreq(name)?;
     let kind = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | libc::IFF_TUN_EXCL;
     request.ifr_ifru.ifru_flags = kind as libc::c_short;
-    ifreq_ioctl(tap.as_fd(), libc::TUNSETIFF, &mut request)
+    ifreq_ioctl(tap.as_fd(), libc::TUNSETIFF as _, &mut request)
         .map_err(during(format!("make the tap {name}")))?;
     switch_ipv6_off(name)?;
     if mtu != 0 {

@@ -126,7 +126,7 @@ impl Timer {
         let spec = libc::itimerspec {
             it_interval: zero,
             it_value: libc::timespec {
-                tv_sec: after.as_secs() as libc::time_t,
+                tv_sec: after.as_secs() as _,
                 tv_nsec: libc::c_long::from(after.subsec_nanos()),
             },
         };
