@@ -1,5 +1,59 @@
-//! containerd-shim-trine-v2: one small process a pod.
+//! containerd-shim-trine-v2: one small process a pod. It keeps what must outlive the node daemon (processes,
+//! pipes, exit codes, the journal of calls) and relays the rest to it. containerd-shim-trine-vm-v2 and
+//! containerd-shim-trine-microvm-v2 are links to it.
 
+mod answer;
+mod args;
+mod channels;
+mod children;
+mod client;
+mod console;
+mod control;
+mod delete;
 mod host;
+mod info;
+mod json;
+mod link;
+mod log;
+mod monitor;
+mod netserve;
+mod notes;
+mod pod;
+mod programs;
+mod publisher;
+mod reactor;
+mod relay;
+mod serve;
+mod server;
+mod shim;
+mod signals;
+mod spool;
+mod start;
+mod stdio;
+mod tasks;
 
-fn main() {}
+use std::process::ExitCode;
+
+use args::Args;
+
+fn main() -> ExitCode {
+    let args = Args::parse(std::env::args_os());
+    let result = match args.action.as_str() {
+        _ if args.info => info::info(&args),
+        _ if args.version => {
+            println!("{} {}", args.runtime, env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+        "start" => start::start(&args),
+        "delete" => delete::delete(&args),
+        "serve" => serve::serve(&args),
+        other => Err(std::io::Error::other(format!("unknown action {other:?}"))),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}: {error}", args.runtime);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,576 @@
+//! The shim's children: VMMs and their helpers. They are its own because nobody else would learn how they end.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use trine_wire::shim::descriptor::Source;
+use trine_wire::shim::event::What;
+use trine_wire::{Timestamp, shim};
+
+use crate::answer::{Code, Failure, failure};
+use crate::channels::{Channel, Held, Kind};
+use crate::console::{Console, listen_at};
+use crate::host::{cgroup, spawn};
+use crate::link::is_not_now;
+use crate::monitor::{Monitor, PANIC_REASON};
+use crate::reactor::{READ, Reactor, Token, Watch};
+use crate::shim::Shim;
+use crate::signals::{self, Status};
+use crate::spool::Spool;
+use crate::tasks::now_stamp;
+
+const MAX_CHILDREN: usize = 64;
+const MAX_CHANNELS: usize = 64;
+const MAX_LOG: u64 = 1 << 20;
+
+pub struct Child {
+    pid: i32,
+    pidfd: OwnedFd,
+    /// Number of the task that ends with it, and its id.
+    task: Option<u32>,
+    task_id: String,
+    rules: Vec<shim::ExitRule>,
+    /// Noted from its monitor.
+    reason: String,
+    oom_before: u64,
+    /// The shim was asked to kill it: not the kernel's doing.
+    killed: bool,
+    ended: Option<Ended>,
+    task_ended: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Ended {
+    status: Status,
+    exit_status: u32,
+    at: Timestamp,
+    oom: bool,
+}
+
+impl Child {
+    /// A panic is the reason of the shutdown that follows it; a reset makes all of it history.
+    pub fn note(&mut self, event: &str, reason: &str) {
+        if event == "RESET" {
+            self.reason.clear();
+        } else if self.reason != PANIC_REASON {
+            self.reason = reason.to_owned();
+        }
+    }
+
+    fn exit_status(&self, status: Status) -> u32 {
+        let rule = self
+            .rules
+            .iter()
+            .find(|r| !self.reason.is_empty() && r.reason == self.reason);
+        rule.map_or_else(|| status.exit_status(), |r| r.exit_status)
+    }
+
+    pub fn describe(&self, key: &str) -> shim::Child {
+        let ended = self.ended;
+        shim::Child {
+            key: key.to_owned(),
+            pid: u32::try_from(self.pid).unwrap_or(0),
+            running: ended.is_none(),
+            exit_code: ended.map_or(0, |e| e.status.exit_code),
+            signal: ended.map_or(0, |e| e.status.signal),
+            oom: ended.is_some_and(|e| e.oom),
+            reason: self.reason.clone(),
+            exit_status: ended.map_or(0, |e| e.exit_status),
+            exited_at: ended.map(|e| e.at),
+            task_id: self.task_id.clone(),
+        }
+    }
+
+    fn is_running(&self) -> bool {
+        self.ended.is_none()
+    }
+}
+
+/// A child's stdout and stderr on their way to its log file, which is bounded.
+pub struct ChildLog {
+    pipe: File,
+    watch: Watch,
+    file: File,
+    left: u64,
+}
+
+impl ChildLog {
+    fn open(path: &str, token: Token) -> io::Result<(ChildLog, OwnedFd)> {
+        let named = |e: io::Error| io::Error::new(e.kind(), format!("open log {path}: {e}"));
+        let mut options = OpenOptions::new();
+        options
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW);
+        let file = options.open(path).map_err(named)?;
+        let left = MAX_LOG.saturating_sub(file.metadata().map_err(named)?.len());
+        let (reader, writer) = io::pipe()?;
+        let pipe = File::from(OwnedFd::from(reader));
+        set_blocking(&pipe, false)?;
+        let log = ChildLog {
+            pipe,
+            watch: Watch::new(token),
+            file,
+            left,
+        };
+        Ok((log, OwnedFd::from(writer)))
+    }
+
+    /// False at the end. Past the limit the rest is read and dropped.
+    fn pump(&mut self, reactor: &Reactor, scratch: &mut [u8]) -> bool {
+        loop {
+            match self.pipe.read(scratch) {
+                Ok(0) => return false,
+                Ok(count) => {
+                    let bytes = scratch.get(..count).unwrap_or_default();
+                    let fitting = usize::try_from(self.left).unwrap_or(usize::MAX).min(count);
+                    let _ = self
+                        .file
+                        .write_all(bytes.get(..fitting).unwrap_or_default());
+                    self.left -= fitting as u64;
+                }
+                Err(error) if is_not_now(&error) => break,
+                Err(_) => return false,
+            }
+        }
+        self.watch.set(reactor, &self.pipe, READ);
+        true
+    }
+}
+
+pub fn set_blocking(fd: &impl AsRawFd, blocking: bool) -> io::Result<()> {
+    // SAFETY: takes no pointers.
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+    let wanted = if blocking {
+        flags & !libc::O_NONBLOCK
+    } else {
+        flags | libc::O_NONBLOCK
+    };
+    // SAFETY: takes no pointers.
+    if flags < 0 || unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, wanted) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+fn invalid(message: impl Into<String>) -> Failure {
+    failure(Code::InvalidArgument, message)
+}
+
+impl Shim {
+    pub fn spawn(&mut self, request: shim::SpawnRequest) -> Result<shim::SpawnResponse, Failure> {
+        if let Some(child) = self.children.get(&request.key) {
+            return Ok(shim::SpawnResponse {
+                pid: u32::try_from(child.pid).unwrap_or(0),
+                already: true,
+            });
+        }
+        if request.key.is_empty() || request.argv.is_empty() {
+            return Err(invalid("spawn needs a key and an argv"));
+        }
+        if self.children.len() >= MAX_CHILDREN {
+            return Err(failure(
+                Code::ResourceExhausted,
+                "too many children; reap some",
+            ));
+        }
+        let task = self.task_for_child(&request.task_id)?;
+        let spawned = self.spawn_with_channels(&request);
+        if spawned.is_err() {
+            for number in self.channels_of(&request.key) {
+                self.channels.remove(&number);
+            }
+        }
+        let spawned = spawned?;
+        let child = Child {
+            pid: spawned.pid,
+            pidfd: spawned.pidfd,
+            task,
+            task_id: request.task_id,
+            rules: request.exit_rules,
+            reason: String::new(),
+            oom_before: cgroup::oom_kills(&self.identity.cgroups),
+            killed: false,
+            ended: None,
+            task_ended: false,
+        };
+        let pid = u32::try_from(child.pid).unwrap_or(0);
+        self.log
+            .line(&format!("child {} started as {pid}", request.key));
+        self.children.insert(request.key.clone(), child);
+        for number in self.channels_of(&request.key) {
+            self.channel_ready(number);
+        }
+        Ok(shim::SpawnResponse {
+            pid,
+            already: false,
+        })
+    }
+
+    /// A task that has ended gets no new process: a start that was given up must not come true later.
+    fn task_for_child(&self, id: &str) -> Result<Option<u32>, Failure> {
+        if id.is_empty() {
+            return Ok(None);
+        }
+        let number = self.find(id, "")?;
+        match self.processes.get(&number) {
+            Some(task) if !task.is_stopped() => Ok(Some(number)),
+            _ => Err(failure(
+                Code::FailedPrecondition,
+                format!("task {id} has ended"),
+            )),
+        }
+    }
+
+    fn spawn_with_channels(
+        &mut self,
+        request: &shim::SpawnRequest,
+    ) -> Result<spawn::Spawned, Failure> {
+        let mut fds = Vec::new();
+        for descriptor in &request.descriptors {
+            fds.push((
+                descriptor.number,
+                self.open_descriptor(&request.key, descriptor)?,
+            ));
+        }
+        let mut log = None;
+        if !request.log_path.is_empty() {
+            let number = self.number();
+            let (child_log, writer) = ChildLog::open(&request.log_path, Token::ChildLog(number))?;
+            self.child_logs.insert(number, child_log);
+            log = Some((number, writer));
+        }
+        let number = log.as_ref().map(|(number, _)| *number);
+        let plan = spawn::SpawnPlan {
+            argv: request.argv.clone(),
+            env: request.env.clone(),
+            fds,
+            uid: request.uid,
+            gid: request.gid,
+            groups: request.groups.clone(),
+            jail: request.jail.as_ref().map(jail_of),
+            log: log.map(|(_, writer)| writer),
+            oom_score_adj: request.oom_score_adj,
+            max_open_files: request.max_open_files,
+            keep_privileges: false,
+        };
+        let spawned = spawn::spawn(plan);
+        // Also after a failure: what the child said before it failed is worth keeping.
+        if let Some(number) = number {
+            self.child_log_ready(number);
+        }
+        Ok(spawned?)
+    }
+
+    fn open_descriptor(
+        &mut self,
+        key: &str,
+        descriptor: &shim::Descriptor,
+    ) -> Result<OwnedFd, Failure> {
+        match &descriptor.source {
+            Some(Source::File(file)) => Ok(open_file(file)?),
+            Some(Source::Tap(name)) => {
+                let tap = self.keeper.taps.get(name);
+                let tap = tap.ok_or_else(|| {
+                    failure(Code::NotFound, format!("tap {name} has not been opened"))
+                })?;
+                Ok(tap.try_clone()?)
+            }
+            Some(Source::Channel(channel)) => self.open_channel(key, channel),
+            Some(Source::Listen(listen)) => Ok(OwnedFd::from(listen_at(
+                Path::new(&listen.path),
+                listen.mode,
+            )?)),
+            None => Err(invalid(format!(
+                "descriptor {} has no source",
+                descriptor.number
+            ))),
+        }
+    }
+
+    fn open_channel(&mut self, key: &str, channel: &shim::Channel) -> Result<OwnedFd, Failure> {
+        if channel.name.is_empty() || self.channel_named(&channel.name).is_some() {
+            return Err(invalid(format!(
+                "channel name {:?} is empty or in use",
+                channel.name
+            )));
+        }
+        if self.channels.len() >= MAX_CHANNELS {
+            return Err(failure(Code::ResourceExhausted, "too many channels"));
+        }
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let number = self.number();
+        let token = Token::Channel(number);
+        let kind = match channel.kind() {
+            shim::channel::Kind::Held => Kind::Held(Held::new(ours, token)),
+            shim::channel::Kind::Monitor => Kind::Monitor(Monitor::new(ours, token)),
+            shim::channel::Kind::Console => {
+                Kind::Console(Box::new(self.open_console(number, ours, channel)?))
+            }
+        };
+        let (name, key) = (channel.name.clone(), key.to_owned());
+        self.channels.insert(number, Channel { name, key, kind });
+        Ok(OwnedFd::from(theirs))
+    }
+
+    fn open_console(
+        &self,
+        number: u32,
+        stream: UnixStream,
+        channel: &shim::Channel,
+    ) -> Result<Console, Failure> {
+        let task = self.find(&channel.task_id, "")?;
+        if channel.spool_path.is_empty() {
+            return Err(invalid("a console needs a spool_path"));
+        }
+        let path = Path::new(&channel.spool_path);
+        let spool = Spool::open(path, channel.spool_bytes).map_err(|e| {
+            io::Error::new(e.kind(), format!("open spool {}: {e}", channel.spool_path))
+        })?;
+        let mut console = Console::new(stream, Token::Channel(number), task, spool);
+        if !channel.attach_path.is_empty() {
+            let token = Token::AttachListener(number);
+            console.listen(Path::new(&channel.attach_path), token, &self.reactor)?;
+        }
+        Ok(console)
+    }
+
+    pub fn child_log_ready(&mut self, number: u32) {
+        let Some(log) = self.child_logs.get_mut(&number) else {
+            return;
+        };
+        if !log.pump(&self.reactor, &mut self.scratch) {
+            self.child_logs.remove(&number);
+        }
+    }
+
+    pub fn signal_child(&mut self, key: &str, signal: u32) -> Result<(), Failure> {
+        let Some(child) = self.children.get_mut(key) else {
+            return Err(failure(
+                Code::NotFound,
+                format!("child {key} does not exist"),
+            ));
+        };
+        if child.is_running() {
+            child.killed |= signal == libc::SIGKILL as u32;
+            signals::send(&child.pidfd, signal)?;
+        }
+        Ok(())
+    }
+
+    /// False: the task has no running child.
+    pub fn kill_child_of(&mut self, task: u32) -> bool {
+        let keys = self.running_children_of(task);
+        for key in &keys {
+            if let Err(failure) = self.signal_child(key, libc::SIGKILL as u32) {
+                self.log.line(&format!("kill {key}: {}", failure.0.message));
+            }
+        }
+        !keys.is_empty()
+    }
+
+    pub fn has_running_child(&self, task: u32) -> bool {
+        !self.running_children_of(task).is_empty()
+    }
+
+    fn running_children_of(&self, task: u32) -> Vec<String> {
+        let of_task = self
+            .children
+            .iter()
+            .filter(|(_, c)| c.task == Some(task) && c.is_running());
+        of_task.map(|(key, _)| key.clone()).collect()
+    }
+
+    pub fn reap_children(&mut self) {
+        self.signals.clear();
+        while let Some((pid, status)) = signals::next_ended() {
+            let found = self
+                .children
+                .iter()
+                .find(|(_, c)| c.pid == pid && c.is_running());
+            if let Some(key) = found.map(|(key, _)| key.clone()) {
+                self.child_ended(&key, status);
+            } else {
+                self.program_ended(pid, status);
+            }
+        }
+    }
+
+    fn child_ended(&mut self, key: &str, status: Status) {
+        // Last words first: the monitor's reason decides the exit status.
+        for number in self.channels_of(key) {
+            if let Some(Kind::Console(console)) =
+                self.channels.get_mut(&number).map(|c| &mut c.kind)
+            {
+                console.child_ended = true;
+            }
+            self.channel_ready(number);
+        }
+        let oom_now = cgroup::oom_kills(&self.identity.cgroups);
+        let Some(child) = self.children.get_mut(key) else {
+            return;
+        };
+        child.ended = Some(Ended {
+            status,
+            exit_status: child.exit_status(status),
+            at: now_stamp(),
+            oom: oom_now > child.oom_before,
+        });
+        let note = child.describe(key);
+        self.log.line(&format!(
+            "child {key} ended: code {}, signal {}, reason {:?}, oom {}",
+            note.exit_code, note.signal, note.reason, note.oom
+        ));
+        self.notes.push(What::ChildExited(note));
+        self.finish_tasks();
+    }
+
+    /// A task ends with its child, once the console's last byte is in the spool.
+    pub fn finish_tasks(&mut self) {
+        let spooled = |key: &str| {
+            self.channels.values().all(|channel| match &channel.kind {
+                Kind::Console(console) => channel.key != key || console.is_spooled(),
+                _ => true,
+            })
+        };
+        let due = |(key, child): (&String, &Child)| {
+            (!child.task_ended && child.task.is_some() && !child.is_running() && spooled(key))
+                .then(|| key.clone())
+        };
+        let due: Vec<String> = self.children.iter().filter_map(due).collect();
+        for key in due {
+            let Some(child) = self.children.get_mut(&key) else {
+                continue;
+            };
+            child.task_ended = true;
+            let (Some(task), Some(ended)) = (child.task, child.ended) else {
+                continue;
+            };
+            let sigkill = ended.status.signal == libc::SIGKILL;
+            let oom = ended.oom && sigkill && !child.killed;
+            self.end_process(task, ended.exit_status, ended.at, oom);
+        }
+    }
+
+    pub fn reap(&mut self, key: &str) -> Result<(), Failure> {
+        let Some(child) = self.children.get(key) else {
+            return Ok(());
+        };
+        if child.is_running() || (child.task.is_some() && !child.task_ended) {
+            return Err(failure(
+                Code::FailedPrecondition,
+                format!("child {key} is running"),
+            ));
+        }
+        self.children.remove(key);
+        for number in self.channels_of(key) {
+            if let Some(channel) = self.channels.get_mut(&number)
+                && let Kind::Console(console) = &mut channel.kind
+            {
+                console.close_attach();
+                console.reaped = true;
+                channel.name.clear();
+                channel.key.clear();
+            } else {
+                self.channels.remove(&number);
+            }
+        }
+        self.drop_idle_consoles();
+        Ok(())
+    }
+
+    /// The pod is over.
+    pub fn kill_children(&mut self) {
+        let keys: Vec<String> = self.children.keys().cloned().collect();
+        for key in keys {
+            let _ = self.signal_child(&key, libc::SIGKILL as u32);
+        }
+    }
+}
+
+fn jail_of(jail: &shim::Jail) -> spawn::Jail {
+    let binds = jail.binds.iter().map(|bind| spawn::Bind {
+        source: bind.source.clone().into(),
+        target: bind.target.clone().into(),
+        writable: bind.writable,
+        device: bind.device,
+    });
+    spawn::Jail {
+        binds: binds.collect(),
+        new_network: jail.new_network,
+        new_pid: jail.new_pid,
+    }
+}
+
+/// O_NONBLOCK only for the opening: a FIFO or a device must not stop the shim.
+fn open_file(file: &shim::OpenFile) -> io::Result<OwnedFd> {
+    let named = |e: io::Error| io::Error::new(e.kind(), format!("open {}: {e}", file.path));
+    let mut options = OpenOptions::new();
+    options
+        .read(true)
+        .write(file.writable)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let opened = options.open(&file.path).map_err(named)?;
+    set_blocking(&opened, true)?;
+    Ok(OwnedFd::from(opened))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn child(rules: &[(&str, u32)]) -> Child {
+        let rules = rules.iter().map(|(reason, exit_status)| shim::ExitRule {
+            reason: (*reason).to_owned(),
+            exit_status: *exit_status,
+        });
+        Child {
+            pid: 1,
+            pidfd: OwnedFd::from(File::open("/dev/null").expect("null")),
+            task: None,
+            task_id: String::new(),
+            rules: rules.collect(),
+            reason: String::new(),
+            oom_before: 0,
+            killed: false,
+            ended: None,
+            task_ended: false,
+        }
+    }
+
+    const CLEAN: Status = Status {
+        exit_code: 0,
+        signal: 0,
+    };
+    const KILLED: Status = Status {
+        exit_code: -1,
+        signal: 9,
+    };
+
+    #[test]
+    fn rules_map_the_noted_reason_and_nothing_else() {
+        let mut vm = child(&[("guest-shutdown", 0), ("guest-panic", 70)]);
+        assert_eq!(vm.exit_status(KILLED), 137);
+        vm.note("SHUTDOWN", "host-qmp-quit");
+        assert_eq!(vm.exit_status(CLEAN), 0);
+        assert_eq!(vm.exit_status(KILLED), 137);
+        vm.note("GUEST_PANICKED", PANIC_REASON);
+        vm.note("SHUTDOWN", "guest-shutdown");
+        assert_eq!(vm.exit_status(CLEAN), 70);
+    }
+
+    #[test]
+    fn a_reset_makes_a_panic_history() {
+        let mut vm = child(&[("guest-panic", 70), ("guest-shutdown", 0)]);
+        vm.note("GUEST_PANICKED", PANIC_REASON);
+        vm.note("RESET", "guest-reset");
+        vm.note("SHUTDOWN", "guest-shutdown");
+        assert_eq!(vm.exit_status(KILLED), 0);
+    }
+}

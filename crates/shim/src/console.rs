@@ -1,0 +1,436 @@
+//! A machine's console. Guest → spool (every byte) → containerd's FIFO and attached clients, each reading the
+//! spool at its own pace: a slow reader does not stall the guest while the spool has room.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::channels::Kind;
+use crate::link::is_not_now;
+use crate::reactor::{READ, Reactor, Token, WRITE, Watch};
+use crate::shim::Shim;
+use crate::spool::Spool;
+use crate::stdio::{Output, write_queue};
+
+const MAX_INPUT: usize = 64 << 10;
+/// What an attaching client is shown of the past, and how far it may fall behind.
+const ATTACH_PAST: u64 = 64 << 10;
+const ATTACH_LAG: u64 = 1 << 20;
+const MAX_ATTACHED: usize = 16;
+const PIECE: usize = 16 << 10;
+/// Reads from the guest in one turn of the loop: other sources wait no longer.
+const TURN: usize = 16;
+const SPOOL_RETRY: Duration = Duration::from_secs(1);
+const SPOOL_RETRIES: u32 = 5;
+
+pub struct Console {
+    /// Number of the task whose stdio this is.
+    pub task: u32,
+    /// `None`: the guest's end is gone and all it wrote is in the spool.
+    stream: Option<UnixStream>,
+    watch: Watch,
+    spool: Spool,
+    /// Taken from the guest and not in the spool yet: only after an error of the disk.
+    unspooled: Vec<u8>,
+    /// What the FIFO has got.
+    cursor: u64,
+    input: VecDeque<u8>,
+    attach: Option<Attach>,
+    /// The child has ended: an empty socket is the end.
+    pub child_ended: bool,
+    /// trined has reaped the child; only the FIFO still needs the spool.
+    pub reaped: bool,
+    retry_at: Option<Instant>,
+    retries: u32,
+}
+
+struct Attach {
+    listener: UnixListener,
+    watch: Watch,
+    path: PathBuf,
+}
+
+impl Drop for Attach {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+pub struct AttachClient {
+    channel: u32,
+    stream: UnixStream,
+    watch: Watch,
+    cursor: u64,
+}
+
+/// A listening socket for root alone; what is left of an earlier one goes.
+pub fn listen_at(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    let named =
+        |e: io::Error| io::Error::new(e.kind(), format!("listen at {}: {e}", path.display()));
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(named(error)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).map_err(named)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(named)?;
+    Ok(listener)
+}
+
+impl Console {
+    pub fn new(stream: UnixStream, token: Token, task: u32, spool: Spool) -> Console {
+        Console {
+            task,
+            stream: Some(stream),
+            watch: Watch::new(token),
+            cursor: spool.end(),
+            spool,
+            unspooled: Vec::new(),
+            input: VecDeque::new(),
+            attach: None,
+            child_ended: false,
+            reaped: false,
+            retry_at: None,
+            retries: 0,
+        }
+    }
+
+    pub fn listen(&mut self, path: &Path, token: Token, reactor: &Reactor) -> io::Result<()> {
+        let listener = listen_at(path, 0o600)?;
+        listener.set_nonblocking(true)?;
+        let mut attach = Attach {
+            listener,
+            watch: Watch::new(token),
+            path: path.to_owned(),
+        };
+        attach.watch.set(reactor, &attach.listener, READ);
+        self.attach = Some(attach);
+        Ok(())
+    }
+
+    pub fn close_attach(&mut self) {
+        self.attach = None;
+    }
+
+    /// All the guest wrote is in the spool.
+    pub fn is_spooled(&self) -> bool {
+        self.stream.is_none() && self.unspooled.is_empty()
+    }
+
+    fn has_more(&self) -> bool {
+        !self.is_spooled() || self.cursor < self.spool.end()
+    }
+
+    /// Guest → spool; false = nothing to read, or no room. `floor`: the oldest byte somebody still needs.
+    fn read_guest(&mut self, scratch: &mut [u8], floor: u64) -> io::Result<bool> {
+        self.spool_rest()?;
+        let Some(stream) = &mut self.stream else {
+            return Ok(false);
+        };
+        let room = usize::try_from(self.spool.room(floor)?).unwrap_or(usize::MAX);
+        if room == 0 {
+            return Ok(false);
+        }
+        let part = scratch.get_mut(..room.min(PIECE)).unwrap_or_default();
+        let count = match stream.read(part) {
+            Ok(count) => count,
+            Err(error) if is_not_now(&error) && !self.child_ended => return Ok(false),
+            Err(_) => 0,
+        };
+        if count == 0 {
+            self.stream = None;
+        }
+        self.unspooled
+            .extend_from_slice(part.get(..count).unwrap_or_default());
+        self.spool_rest()?;
+        Ok(true)
+    }
+
+    fn spool_rest(&mut self) -> io::Result<()> {
+        while !self.unspooled.is_empty() {
+            match self.spool.append(&self.unspooled)? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                count => drop(self.unspooled.drain(..count)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Spool → FIFO, as much as it takes.
+    fn feed(&mut self, output: &mut Output, scratch: &mut [u8]) {
+        if !output.is_open() {
+            self.cursor = self.spool.end();
+        }
+        while self.cursor < self.spool.end() && output.can_take() {
+            let count = self.spool.read(self.cursor, scratch).unwrap_or(0);
+            let bytes = scratch.get(..count).unwrap_or_default();
+            if bytes.is_empty() {
+                // The disk lost it; the FIFO goes on with what comes next.
+                self.cursor = self.spool.end();
+                return;
+            }
+            self.cursor += output.write(bytes) as u64;
+        }
+    }
+
+    fn write_guest(&mut self) {
+        if let Some(stream) = &mut self.stream
+            && write_queue(&mut self.input, stream).is_err()
+        {
+            self.input.clear();
+        }
+    }
+
+    fn input_room(&self) -> usize {
+        MAX_INPUT.saturating_sub(self.input.len())
+    }
+}
+
+impl Shim {
+    /// Moves what can be moved, in every direction.
+    pub fn pump_console(&mut self, number: u32, console: &mut Console) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let now = Instant::now();
+        let mut stalled = false;
+        for _ in 0..TURN {
+            let process = self.processes.get_mut(&console.task);
+            let wants = process.as_ref().is_some_and(|p| p.stdout.is_open());
+            let floor = if wants {
+                console.cursor
+            } else {
+                console.spool.end()
+            };
+            let more = console.read_guest(&mut scratch, floor);
+            match process {
+                Some(process) => console.feed(&mut process.stdout, &mut scratch),
+                None => console.cursor = console.spool.end(),
+            }
+            match more {
+                Ok(true) => console.retries = 0,
+                Ok(false) => {
+                    stalled = console.stream.is_some() && !self.has_room(console);
+                    break;
+                }
+                Err(error) => {
+                    self.spool_failed(console, &error, now);
+                    stalled = true;
+                    break;
+                }
+            }
+        }
+        console.write_guest();
+        if let Some(process) = self.processes.get_mut(&console.task) {
+            process.stdout.pump(&self.reactor);
+            let room = console.input_room();
+            process.stdin.pump(&mut console.input, room);
+            console.write_guest();
+            process.stdin.watch(&self.reactor, console.input_room() > 0);
+        }
+        self.feed_clients(number, console, &mut scratch);
+        self.scratch = scratch;
+        if let Some(stream) = &console.stream {
+            let read = if stalled { 0 } else { READ };
+            let write = if console.input.is_empty() { 0 } else { WRITE };
+            console.watch.set(&self.reactor, stream, read | write);
+        }
+    }
+
+    fn has_room(&self, console: &mut Console) -> bool {
+        let wants = self
+            .processes
+            .get(&console.task)
+            .is_some_and(|p| p.stdout.is_open());
+        let floor = if wants {
+            console.cursor
+        } else {
+            console.spool.end()
+        };
+        console.spool.room(floor).is_ok_and(|room| room > 0)
+    }
+
+    /// A full disk stalls the guest rather than losing bytes; a dead guest is not waited with for ever.
+    fn spool_failed(&mut self, console: &mut Console, error: &io::Error, now: Instant) {
+        self.log.line(&format!("console spool: {error}"));
+        console.retries += 1;
+        console.retry_at = Some(now + SPOOL_RETRY);
+        if console.child_ended && console.retries > SPOOL_RETRIES {
+            console.stream = None;
+            console.unspooled = Vec::new();
+            console.retry_at = None;
+        }
+    }
+
+    pub fn spool_deadline(&self) -> Option<Instant> {
+        self.channels
+            .values()
+            .filter_map(|c| match &c.kind {
+                Kind::Console(console) => console.retry_at,
+                _ => None,
+            })
+            .min()
+    }
+
+    pub fn retry_spools(&mut self, now: Instant) {
+        if self.spool_deadline().is_none_or(|at| at > now) {
+            return;
+        }
+        for number in self.consoles() {
+            if let Some(Kind::Console(console)) =
+                self.channels.get_mut(&number).map(|c| &mut c.kind)
+            {
+                console.retry_at = None;
+            }
+            self.channel_ready(number);
+        }
+    }
+
+    fn consoles(&self) -> Vec<u32> {
+        let all = self
+            .channels
+            .iter()
+            .filter(|(_, c)| matches!(c.kind, Kind::Console(_)));
+        all.map(|(number, _)| *number).collect()
+    }
+
+    fn console_of(&self, task: u32) -> Option<(u32, &Console)> {
+        self.channels
+            .iter()
+            .find_map(|(number, channel)| match &channel.kind {
+                Kind::Console(console) if console.task == task => Some((*number, console.as_ref())),
+                _ => None,
+            })
+    }
+
+    /// The task's FIFO has room again, or stdin has something.
+    pub fn feed_console_of(&mut self, task: u32) {
+        if let Some((number, _)) = self.console_of(task) {
+            self.channel_ready(number);
+        }
+    }
+
+    pub fn input_ready(&mut self, task: u32) {
+        self.feed_console_of(task);
+    }
+
+    pub fn console_has_more(&self, task: u32) -> bool {
+        self.console_of(task)
+            .is_some_and(|(_, console)| console.has_more())
+    }
+
+    /// Consoles whose child trined has reaped and whose FIFO needs nothing more.
+    pub fn drop_idle_consoles(&mut self) {
+        let processes = &self.processes;
+        self.channels.retain(|_, channel| match &channel.kind {
+            Kind::Console(console) => {
+                let needed = processes
+                    .get(&console.task)
+                    .is_some_and(|p| p.stdout.is_open());
+                !console.reaped || (needed && console.has_more())
+            }
+            _ => true,
+        });
+    }
+}
+
+/// Clients of the attach socket.
+impl Shim {
+    pub fn accept_attach(&mut self, channel: u32) {
+        let Some(Kind::Console(console)) = self.channels.get(&channel).map(|c| &c.kind) else {
+            return;
+        };
+        let Some(attach) = &console.attach else {
+            return;
+        };
+        let (end, oldest) = (console.spool.end(), console.spool.oldest());
+        let Ok((stream, _)) = attach.listener.accept() else {
+            return;
+        };
+        let attached = self
+            .attach_clients
+            .values()
+            .filter(|c| c.channel == channel)
+            .count();
+        if attached >= MAX_ATTACHED || stream.set_nonblocking(true).is_err() {
+            return;
+        }
+        let number = self.number();
+        let client = AttachClient {
+            channel,
+            stream,
+            watch: Watch::new(Token::AttachClient(number)),
+            cursor: end.saturating_sub(ATTACH_PAST).max(oldest),
+        };
+        self.attach_clients.insert(number, client);
+        self.channel_ready(channel);
+    }
+
+    /// What a client types goes to the guest, as long as the guest takes it.
+    pub fn attach_ready(&mut self, number: u32) {
+        let Some(client) = self.attach_clients.get_mut(&number) else {
+            return;
+        };
+        let channel = client.channel;
+        let Some(Kind::Console(console)) = self.channels.get_mut(&channel).map(|c| &mut c.kind)
+        else {
+            self.attach_clients.remove(&number);
+            return;
+        };
+        let room = console.input_room().min(PIECE);
+        let part = self.scratch.get_mut(..room).unwrap_or_default();
+        if !part.is_empty() {
+            match client.stream.read(part) {
+                Ok(count) if count > 0 => {
+                    console.input.extend(part.get(..count).unwrap_or_default())
+                }
+                Err(error) if is_not_now(&error) => {}
+                _ => drop(self.attach_clients.remove(&number)),
+            }
+        }
+        self.channel_ready(channel);
+    }
+
+    fn feed_clients(&mut self, channel: u32, console: &mut Console, scratch: &mut [u8]) {
+        let room = console.input_room() > 0;
+        let reactor = &self.reactor;
+        self.attach_clients.retain(|_, client| {
+            client.channel != channel || client.feed(console, scratch, room, reactor)
+        });
+    }
+}
+
+impl AttachClient {
+    /// False: the client is gone, too far behind, or has seen the end.
+    fn feed(
+        &mut self,
+        console: &Console,
+        scratch: &mut [u8],
+        room: bool,
+        reactor: &Reactor,
+    ) -> bool {
+        let end = console.spool.end();
+        let mut blocked = false;
+        while self.cursor < end && !blocked {
+            let lags = end - self.cursor > ATTACH_LAG || self.cursor < console.spool.oldest();
+            let Some(count) = console
+                .spool
+                .read(self.cursor, scratch)
+                .ok()
+                .filter(|_| !lags)
+            else {
+                return false;
+            };
+            let bytes = scratch.get(..count).unwrap_or_default();
+            match self.stream.write(bytes) {
+                Ok(written) if written > 0 => self.cursor += written as u64,
+                Err(error) if is_not_now(&error) => blocked = true,
+                _ => return false,
+            }
+        }
+        let read = if room { READ } else { 0 };
+        let write = if blocked { WRITE } else { 0 };
+        self.watch.set(reactor, &self.stream, read | write);
+        console.stream.is_some() || blocked
+    }
+}

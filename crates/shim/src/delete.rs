@@ -1,0 +1,96 @@
+//! `delete`: runs after every task's end, and after a crash of the shim. Repeatable, quick, and for a container
+//! only about that container.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use trine_wire::{Message, task};
+
+use crate::args::Args;
+use crate::host::{cgroup, mount};
+use crate::pod::{Role, Spec, lock_path, pod_dir, state_dir, valid_id};
+use crate::serve::CGROUPS_FILE;
+use crate::start::try_lock;
+use crate::tasks::now_stamp;
+
+const SHIM_LIMIT: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_millis(20);
+const KILLED: u32 = 137;
+
+pub fn delete(args: &Args) -> io::Result<()> {
+    let bundle = match args.bundle.as_str() {
+        "" => std::env::current_dir()?,
+        path => PathBuf::from(path),
+    };
+    let rootfs = bundle.join("rootfs");
+    if rootfs.exists() {
+        mount::unmount_all(&rootfs)?;
+    }
+    // A bundle without a spec is half made; only a pod's own id can have a pod directory.
+    let role = Spec::read(&bundle).map_or(Role::Sandbox, |spec| spec.role);
+    if !matches!(role, Role::ContainerOf(_)) && valid_id(&args.id) {
+        clear_pod(&pod_of(args, &bundle))?;
+    }
+    let response = task::DeleteResponse {
+        pid: std::process::id(),
+        exit_status: KILLED,
+        exited_at: Some(now_stamp()),
+    };
+    io::stdout().write_all(&response.encode_to_vec())
+}
+
+/// The address file knows the state directory; `delete` gets no options.
+fn pod_of(args: &Args, bundle: &Path) -> PathBuf {
+    let computed = |state: &Path| pod_dir(state, &args.namespace, &args.id);
+    let named = fs::read_to_string(bundle.join("address"))
+        .ok()
+        .and_then(|address| {
+            let socket = PathBuf::from(address.trim().strip_prefix("unix://")?);
+            let pod = socket.parent()?;
+            let state = pod.parent()?.parent()?;
+            (computed(state) == pod).then(|| pod.to_owned())
+        });
+    named.unwrap_or_else(|| computed(&state_dir("")))
+}
+
+fn clear_pod(pod: &Path) -> io::Result<()> {
+    if !pod.exists() {
+        return Ok(());
+    }
+    let deadline = Instant::now() + SHIM_LIMIT;
+    // A shim that was told to shut down is given the time to; its lock is then free.
+    let mut lock = try_lock(pod)?;
+    while lock.is_none() && Instant::now() < deadline {
+        std::thread::sleep(POLL);
+        lock = try_lock(pod)?;
+    }
+    if lock.is_none() {
+        kill_shim(pod);
+    }
+    let cgroups = fs::read_to_string(pod.join(CGROUPS_FILE)).unwrap_or_default();
+    let cgroups: Vec<PathBuf> = cgroups.lines().map(PathBuf::from).collect();
+    cgroup::kill_all(&cgroups)?;
+    let removed = match fs::remove_dir_all(pod) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    cgroup::remove(&cgroups)?;
+    removed
+}
+
+/// The lock is held, so the pid in it is the shim's and no other process's.
+fn kill_shim(pod: &Path) {
+    let pid = fs::read_to_string(lock_path(pod))
+        .ok()
+        .and_then(|text| text.trim().parse::<i32>().ok());
+    if let Some(pid) = pid.filter(|pid| *pid > 1) {
+        // SAFETY: takes no pointers.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+    }
+    let deadline = Instant::now() + SHIM_LIMIT / 2;
+    while try_lock(pod).is_ok_and(|lock| lock.is_none()) && Instant::now() < deadline {
+        std::thread::sleep(POLL);
+    }
+}

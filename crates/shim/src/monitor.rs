@@ -1,0 +1,173 @@
+//! A QMP monitor of the shim's own: it says why a machine ended, when nobody else may be there to hear it.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use trine_wire::shim::MonitorNote;
+
+use crate::json::Value;
+use crate::link::is_not_now;
+use crate::reactor::{READ, Reactor, Token, Watch};
+
+/// Longer lines are none of ours and are passed over.
+const MAX_LINE: usize = 64 << 10;
+const NEGOTIATE: &[u8] = b"{\"execute\":\"qmp_capabilities\"}\r\n";
+pub const PANIC_REASON: &str = "guest-panic";
+
+pub struct Monitor {
+    stream: Option<UnixStream>,
+    watch: Watch,
+    lines: Lines,
+}
+
+impl Monitor {
+    pub fn new(stream: UnixStream, token: Token) -> Monitor {
+        Monitor {
+            stream: Some(stream),
+            watch: Watch::new(token),
+            lines: Lines::default(),
+        }
+    }
+
+    /// Reads all there is; answers what is worth a note.
+    pub fn pump(&mut self, reactor: &Reactor, scratch: &mut [u8]) -> Vec<MonitorNote> {
+        let mut notes = Vec::new();
+        while let Some(stream) = &mut self.stream {
+            match stream.read(scratch) {
+                Ok(count) if count > 0 => {
+                    for line in self.lines.push(scratch.get(..count).unwrap_or_default()) {
+                        match understand(&line) {
+                            // The socket is empty at that time: the few bytes always fit.
+                            Heard::Greeting => drop(stream.write(NEGOTIATE)),
+                            Heard::Note(note) => notes.push(note),
+                            Heard::Nothing => {}
+                        }
+                    }
+                }
+                Err(error) if is_not_now(&error) => {
+                    self.watch.set(reactor, stream, READ);
+                    break;
+                }
+                _ => self.stream = None,
+            }
+        }
+        notes
+    }
+}
+
+enum Heard {
+    Greeting,
+    Note(MonitorNote),
+    Nothing,
+}
+
+fn understand(line: &[u8]) -> Heard {
+    let Some(value) = Value::parse(line) else {
+        return Heard::Nothing;
+    };
+    if value.get("QMP").is_some() {
+        return Heard::Greeting;
+    }
+    let event = value.get("event").and_then(Value::text).unwrap_or_default();
+    let data = |key| {
+        value
+            .get("data")
+            .and_then(|d| d.get(key))
+            .and_then(Value::text)
+    };
+    let reason = match event {
+        "SHUTDOWN" | "RESET" => data("reason").unwrap_or_default(),
+        "GUEST_PANICKED" => PANIC_REASON,
+        _ => return Heard::Nothing,
+    };
+    Heard::Note(MonitorNote {
+        key: String::new(),
+        event: event.to_owned(),
+        reason: reason.to_owned(),
+    })
+}
+
+/// Cuts a stream into lines of at most MAX_LINE bytes; longer ones are left out.
+#[derive(Default)]
+struct Lines {
+    line: Vec<u8>,
+    skipping: bool,
+}
+
+impl Lines {
+    fn push(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
+        let mut whole = Vec::new();
+        for piece in bytes.split_inclusive(|b| *b == b'\n') {
+            let (text, ends) = match piece.strip_suffix(b"\n") {
+                Some(text) => (text, true),
+                None => (piece, false),
+            };
+            if self.line.len() + text.len() > MAX_LINE {
+                self.skipping = true;
+                self.line = Vec::new();
+            }
+            if !self.skipping {
+                self.line.extend_from_slice(text);
+            }
+            if ends {
+                let line = std::mem::take(&mut self.line);
+                if !std::mem::take(&mut self.skipping) {
+                    whole.push(line);
+                }
+            }
+        }
+        whole
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_whole_whatever_the_cuts() {
+        let mut lines = Lines::default();
+        assert!(lines.push(b"ab").is_empty());
+        assert_eq!(lines.push(b"c\r\nd\ne"), [b"abc\r".to_vec(), b"d".to_vec()]);
+        assert_eq!(lines.push(b"\n"), [b"e".to_vec()]);
+    }
+
+    #[test]
+    fn an_endless_line_costs_no_memory_and_only_itself() {
+        let mut lines = Lines::default();
+        for _ in 0..100 {
+            assert!(lines.push(&[b'x'; 10_000]).is_empty());
+            assert!(lines.line.len() <= MAX_LINE);
+        }
+        assert_eq!(lines.push(b"\nnext\n"), [b"next".to_vec()]);
+    }
+
+    #[test]
+    fn hears_greeting_shutdown_and_panic() {
+        assert!(matches!(
+            understand(br#"{"QMP": {"version": {}}}"#),
+            Heard::Greeting
+        ));
+        let shutdown = br#"{"event":"SHUTDOWN","data":{"guest":true,"reason":"guest-shutdown"}}"#;
+        let Heard::Note(note) = understand(shutdown) else {
+            panic!("no note");
+        };
+        assert_eq!(
+            (note.event.as_str(), note.reason.as_str()),
+            ("SHUTDOWN", "guest-shutdown")
+        );
+        let panicked = br#"{"event":"GUEST_PANICKED","data":{"action":"poweroff"}}"#;
+        let Heard::Note(note) = understand(panicked) else {
+            panic!("no note");
+        };
+        assert_eq!(note.reason, PANIC_REASON);
+        for other in [
+            b"{\"return\":{}}".as_slice(),
+            b"",
+            b"{\"event\":1}",
+            b"nonsense",
+        ] {
+            assert!(matches!(understand(other), Heard::Nothing));
+        }
+    }
+}

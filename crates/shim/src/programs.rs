@@ -1,0 +1,216 @@
+//! Short programs run for trined in the pod's network namespace: ip, nft, tc.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, PipeReader, PipeWriter, Read};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use trine_wire::{Message, shim};
+
+use crate::answer::{Code, Failure, failure};
+use crate::children::set_blocking;
+use crate::host::spawn::{SpawnPlan, spawn};
+use crate::link::is_not_now;
+use crate::reactor::{READ, Reactor, Token, WRITE, Watch};
+use crate::server::Call;
+use crate::shim::Shim;
+use crate::signals::{self, Status};
+use crate::stdio::write_queue;
+
+const MAX_PROGRAMS: usize = 32;
+const MAX_OUTPUT: usize = 1 << 20;
+const DEFAULT_LIMIT: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_secs(60);
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+pub struct Program {
+    call: Call,
+    pub until: Instant,
+    name: String,
+    pid: i32,
+    pidfd: OwnedFd,
+    stdin: Option<(File, Watch)>,
+    input: VecDeque<u8>,
+    stdout: Captured,
+    stderr: Captured,
+    status: Option<Status>,
+}
+
+struct Captured {
+    pipe: Option<(File, Watch)>,
+    bytes: Vec<u8>,
+}
+
+impl Captured {
+    fn new(reader: PipeReader, token: Token) -> io::Result<Captured> {
+        let pipe = File::from(OwnedFd::from(reader));
+        set_blocking(&pipe, false)?;
+        Ok(Captured {
+            pipe: Some((pipe, Watch::new(token))),
+            bytes: Vec::new(),
+        })
+    }
+
+    /// Beyond the limit the rest is read and dropped.
+    fn pump(&mut self, reactor: &Reactor, scratch: &mut [u8]) {
+        while let Some((pipe, watch)) = &mut self.pipe {
+            match pipe.read(scratch) {
+                Ok(count) if count > 0 => {
+                    let room = MAX_OUTPUT.saturating_sub(self.bytes.len());
+                    let part = scratch.get(..count.min(room)).unwrap_or_default();
+                    self.bytes.extend_from_slice(part);
+                }
+                Err(error) if is_not_now(&error) => return watch.set(reactor, pipe, READ),
+                _ => self.pipe = None,
+            }
+        }
+    }
+}
+
+impl Program {
+    fn pump(&mut self, reactor: &Reactor, scratch: &mut [u8]) {
+        if let Some((pipe, watch)) = &mut self.stdin {
+            if write_queue(&mut self.input, pipe).is_err() || self.input.is_empty() {
+                self.stdin = None;
+            } else {
+                watch.set(reactor, pipe, WRITE);
+            }
+        }
+        self.stdout.pump(reactor, scratch);
+        self.stderr.pump(reactor, scratch);
+    }
+
+    fn is_done(&self) -> bool {
+        self.status.is_some() && self.stdout.pipe.is_none() && self.stderr.pipe.is_none()
+    }
+}
+
+fn stdin_of(writer: PipeWriter, token: Token) -> io::Result<(File, Watch)> {
+    let pipe = File::from(OwnedFd::from(writer));
+    set_blocking(&pipe, false)?;
+    Ok((pipe, Watch::new(token)))
+}
+
+impl Shim {
+    /// The call is answered when the program has ended.
+    pub fn run_program(&mut self, call: Call, request: shim::RunRequest) {
+        if self.programs.len() >= MAX_PROGRAMS {
+            let full = failure(Code::ResourceExhausted, "too many programs run at once");
+            return self.reply(call, Err(full));
+        }
+        let number = self.number();
+        match start(number, &request) {
+            Ok(started) => {
+                let limit = match request.timeout_ms {
+                    0 => DEFAULT_LIMIT,
+                    ms => Duration::from_millis(u64::from(ms)).min(LONGEST),
+                };
+                let program = Program {
+                    call,
+                    until: Instant::now() + limit,
+                    name: request.argv.first().cloned().unwrap_or_default(),
+                    pid: started.pid,
+                    pidfd: started.pidfd,
+                    stdin: Some(started.stdin),
+                    input: request.stdin.into(),
+                    stdout: started.stdout,
+                    stderr: started.stderr,
+                    status: None,
+                };
+                self.programs.insert(number, program);
+                self.program_ready(number, 0);
+            }
+            Err(failure) => self.reply(call, Err(failure)),
+        }
+    }
+
+    pub fn program_ready(&mut self, number: u32, _part: u8) {
+        let Some(program) = self.programs.get_mut(&number) else {
+            return;
+        };
+        program.pump(&self.reactor, &mut self.scratch);
+        if program.is_done() {
+            self.finish_program(number);
+        }
+    }
+
+    pub fn program_ended(&mut self, pid: i32, status: Status) {
+        let found = self
+            .programs
+            .iter()
+            .find(|(_, p)| p.pid == pid && p.status.is_none());
+        let Some(number) = found.map(|(number, _)| *number) else {
+            return;
+        };
+        if let Some(program) = self.programs.get_mut(&number) {
+            program.status = Some(status);
+        }
+        self.program_ready(number, 0);
+    }
+
+    fn finish_program(&mut self, number: u32) {
+        let Some(program) = self.programs.remove(&number) else {
+            return;
+        };
+        let answer = match program.status {
+            Some(status) => Ok(shim::RunResponse {
+                exit_code: status.exit_code,
+                stdout: program.stdout.bytes,
+                stderr: program.stderr.bytes,
+            }
+            .encode_to_vec()),
+            None => {
+                let _ = signals::send(&program.pidfd, libc::SIGKILL as u32);
+                let message = format!("{} did not end in time and was killed", program.name);
+                Err(failure(Code::DeadlineExceeded, message))
+            }
+        };
+        self.reply(program.call, answer);
+    }
+
+    /// What has not ended is killed; what has ended but left its output open is answered.
+    pub fn expire_programs(&mut self, now: Instant) {
+        let late = self.programs.iter().filter(|(_, p)| p.until <= now);
+        let late: Vec<u32> = late.map(|(number, _)| *number).collect();
+        for number in late {
+            self.finish_program(number);
+        }
+    }
+}
+
+struct Started {
+    pid: i32,
+    pidfd: OwnedFd,
+    stdin: (File, Watch),
+    stdout: Captured,
+    stderr: Captured,
+}
+
+fn start(number: u32, request: &shim::RunRequest) -> Result<Started, Failure> {
+    if request.argv.is_empty() {
+        return Err(failure(Code::InvalidArgument, "run needs an argv"));
+    }
+    let (stdin, stdin_writer) = io::pipe()?;
+    let (stdout_reader, stdout) = io::pipe()?;
+    let (stderr_reader, stderr) = io::pipe()?;
+    let plan = SpawnPlan {
+        argv: request.argv.clone(),
+        env: vec![PATH.to_owned(), "LC_ALL=C".to_owned()],
+        fds: vec![
+            (0, OwnedFd::from(stdin)),
+            (1, OwnedFd::from(stdout)),
+            (2, OwnedFd::from(stderr)),
+        ],
+        keep_privileges: true,
+        ..SpawnPlan::default()
+    };
+    let spawned = spawn(plan)?;
+    Ok(Started {
+        pid: spawned.pid,
+        pidfd: spawned.pidfd,
+        stdin: stdin_of(stdin_writer, Token::Program(number, 0))?,
+        stdout: Captured::new(stdout_reader, Token::Program(number, 1))?,
+        stderr: Captured::new(stderr_reader, Token::Program(number, 2))?,
+    })
+}

@@ -1,0 +1,131 @@
+//! `serve`: the process that stays. Takes its place in the pod (namespaces, cgroup), says so, and runs the loop.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use crate::args::Args;
+use crate::host::{cgroup, mount, net};
+use crate::log::Log;
+use crate::pod::{Role, Spec, pod_dir, socket_path};
+use crate::publisher::Publisher;
+use crate::reactor::Reactor;
+use crate::relay::Relay;
+use crate::shim::{Identity, Parts, Shim};
+use crate::signals::Signals;
+use crate::start::{LISTENER_FD, LOCK_FD, READY, READY_FD};
+
+/// The pod dies with its shim: the kernel should look elsewhere first.
+const OOM_SCORE_ADJ: &str = "-998";
+/// Where `delete` finds what to clean when the shim is gone.
+pub const CGROUPS_FILE: &str = "cgroups";
+
+pub fn serve(args: &Args) -> io::Result<()> {
+    // SAFETY: start hands these three over; nothing else in this process owns them.
+    let [listener, lock, ready] =
+        unsafe { [LISTENER_FD, LOCK_FD, READY_FD].map(|fd| OwnedFd::from_raw_fd(fd)) };
+    for fd in [&listener, &lock, &ready] {
+        close_on_exec(fd)?;
+    }
+    let mut ready = fs::File::from(ready);
+    let pod = pod_dir(Path::new(&args.state), &args.namespace, &args.id);
+    let mut log = Log::open(&pod.join("shim.log"));
+    let parts = match take_place(args, &pod, UnixListener::from(listener)) {
+        Ok(parts) => parts,
+        Err(error) => {
+            log.line(&format!("start failed: {error}"));
+            return ready.write_all(error.to_string().as_bytes());
+        }
+    };
+    ready.write_all(READY)?;
+    drop(ready);
+    log.line(&format!("serving pod {} in {}", args.id, pod.display()));
+    let mut shim = Shim::new(Parts { log, ..parts });
+    shim.run();
+    leave(&mut shim, &pod);
+    drop(lock);
+    Ok(())
+}
+
+fn take_place(args: &Args, pod: &Path, listener: UnixListener) -> io::Result<Parts> {
+    let spec = Spec::read(Path::new(&args.bundle))?;
+    if spec.netns.is_empty() {
+        net::create_own()?;
+    } else {
+        net::enter(Path::new(&spec.netns))?;
+    }
+    own_namespaces()?;
+    let cgroups = if spec.cgroups_path.is_empty() {
+        Vec::new()
+    } else {
+        cgroup::join(&spec.cgroups_path)?
+    };
+    write_cgroups(pod, &cgroups)?;
+    // SAFETY: takes no pointers.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
+    // Lowering it needs CAP_SYS_RESOURCE, which not every host gives.
+    let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ);
+
+    let socket = socket_path(pod);
+    let ttrpc = std::env::var("TTRPC_ADDRESS").unwrap_or_default();
+    Ok(Parts {
+        reactor: Reactor::new()?,
+        log: Log::open(Path::new("/dev/null")),
+        listener,
+        signals: Signals::hold()?,
+        relay: Relay::new(Path::new(&args.state), &args.namespace, &args.id, &socket),
+        publisher: Publisher::new(&ttrpc, &args.namespace),
+        identity: Identity {
+            namespace: args.namespace.clone(),
+            sandbox_id: args.id.clone(),
+            runtime: args.runtime.clone(),
+            bundle: args.bundle.clone(),
+            netns: spec.netns,
+            pod_dir: pod.to_owned(),
+            cgroups,
+            has_sandbox_task: spec.role == Role::Sandbox,
+            pid: std::process::id(),
+        },
+    })
+}
+
+/// containerd puts /proc/<this pid>/ns/{ipc,uts} into every container's spec: they must not be the host's.
+fn own_namespaces() -> io::Result<()> {
+    // SAFETY: takes no pointers.
+    if unsafe { libc::unshare(libc::CLONE_NEWIPC | libc::CLONE_NEWUTS) } != 0 {
+        let error = io::Error::last_os_error();
+        return Err(io::Error::new(
+            error.kind(),
+            format!("unshare IPC and UTS: {error}"),
+        ));
+    }
+    Ok(())
+}
+
+fn close_on_exec(fd: &OwnedFd) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: takes no pointers.
+    if unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+fn write_cgroups(pod: &Path, cgroups: &[PathBuf]) -> io::Result<()> {
+    let lines: String = cgroups
+        .iter()
+        .map(|dir| format!("{}\n", dir.display()))
+        .collect();
+    fs::write(pod.join(CGROUPS_FILE), lines)
+}
+
+/// The pod is over: nothing of it stays but what `delete` needs.
+fn leave(shim: &mut Shim, pod: &Path) {
+    shim.kill_children();
+    for target in &shim.keeper.mounted {
+        let _ = mount::unmount_all(target);
+    }
+    let _ = fs::remove_dir_all(pod);
+}
