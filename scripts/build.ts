@@ -1,0 +1,82 @@
+// `make build`: the shim as one static binary, the daemon and the command line as one file each, in dist/.
+//   dist/trined.mjs  dist/trine.mjs  dist/bin/containerd-shim-trine{,-vm,-microvm}-v2
+// Whatever cannot be built ends it with an error: nothing is left out silently.
+import { spawn } from "node:child_process";
+import { chmod, copyFile, mkdir, rename, rm, stat, symlink } from "node:fs/promises";
+import { join } from "node:path";
+import { build } from "esbuild";
+
+const ROOT = join(import.meta.dirname, "..");
+const DIST = join(ROOT, "dist");
+const RUST_TARGET = "x86_64-unknown-linux-musl";
+const SHIM = "containerd-shim-trine-v2";
+/** containerd finds the shim of runtime type io.containerd.NAME.v2 by this name; the level is in it. */
+const SHIM_LINKS = ["containerd-shim-trine-vm-v2", "containerd-shim-trine-microvm-v2"];
+const PROGRAMS = [
+  { entry: "packages/trined/src/main.ts", out: "trined.mjs" },
+  { entry: "packages/cli/src/main.ts", out: "trine.mjs" },
+];
+
+function run(program: string, args: readonly string[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, { cwd: ROOT, stdio: "inherit" });
+    child.on("error", reject);
+    child.on("close", (code) => {
+      if (code === 0) resolve();
+      else reject(new Error(`${program} ${args.join(" ")}: ended with ${code ?? "a signal"}`));
+    });
+  });
+}
+
+async function buildShim(): Promise<string[]> {
+  const args = ["build", "--release", "--locked", "--target", RUST_TARGET, "--bin", SHIM];
+  await run("cargo", [...args, "--quiet"]);
+  const target = process.env["CARGO_TARGET_DIR"] ?? join(ROOT, "target");
+  const bin = join(DIST, "bin");
+  await mkdir(bin, { recursive: true });
+  // A running shim keeps its old file: the new one comes in by rename.
+  const fresh = join(bin, `.${SHIM}.new`);
+  await copyFile(join(target, RUST_TARGET, "release", SHIM), fresh);
+  await chmod(fresh, 0o755);
+  await rename(fresh, join(bin, SHIM));
+  for (const link of SHIM_LINKS) {
+    await rm(join(bin, link), { force: true });
+    await symlink(SHIM, join(bin, link));
+  }
+  return [join(bin, SHIM)];
+}
+
+async function bundlePrograms(): Promise<string[]> {
+  const outputs = PROGRAMS.map(async ({ entry, out }) => {
+    const outfile = join(DIST, out);
+    await build({
+      absWorkingDir: ROOT,
+      entryPoints: [entry],
+      outfile,
+      bundle: true,
+      platform: "node",
+      format: "esm",
+      target: "node26",
+      sourcemap: true,
+      logLevel: "warning",
+      banner: {
+        // Dependencies in CommonJS ask for these.
+        js: [
+          "#!/usr/bin/env node",
+          'import { createRequire as trineRequire } from "node:module";',
+          "const require = trineRequire(import.meta.url);",
+          "const __filename = import.meta.filename, __dirname = import.meta.dirname;",
+        ].join("\n"),
+      },
+    });
+    await chmod(outfile, 0o755);
+    return outfile;
+  });
+  return Promise.all(outputs);
+}
+
+const built = (await Promise.all([buildShim(), bundlePrograms()])).flat();
+for (const file of built) {
+  const { size } = await stat(file);
+  console.log(`built ${file.slice(ROOT.length + 1)} (${Math.ceil(size / 1024)} KiB)`);
+}
