@@ -32,6 +32,7 @@
 //! ```
 
 pub mod cgroup;
+pub mod dhcp;
 pub mod mount;
 mod mountinfo;
 pub mod net;
