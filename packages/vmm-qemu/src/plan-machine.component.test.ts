@@ -8,7 +8,7 @@ import { withDeadline } from "@trine/base";
 import { VMM_KEY } from "@trine/vmm";
 import type { DiskSpec, MachineSpec } from "@trine/vmm";
 import { machineSpec } from "@trine/vmm/testing";
-import { BOOT_SECTOR_GREETING, bootSectorDisk } from "./boot-sector.ts";
+import { BUTTON_GUEST_GREETING, buttonGuestDisk } from "./button-guest.ts";
 import { planMachine } from "./plan-machine.ts";
 import { findQemuEnvironment } from "./qemu-environment.ts";
 import { SpawnedProcessHost } from "./testing.ts";
@@ -22,7 +22,7 @@ let root: DiskSpec;
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), "trine-vmm-plan-"));
-  await writeFile(join(dir, "boot.img"), bootSectorDisk());
+  await writeFile(join(dir, "boot.img"), buttonGuestDisk());
   await run("qemu-img", ["create", "-q", "-f", "qcow2", join(dir, "root.qcow2"), "1M"]);
   await run("qemu-img", ["create", "-q", "-f", "raw", join(dir, "data.raw"), "4M"]);
   await run("cp", ["/usr/share/OVMF/OVMF_VARS_4M.fd", join(dir, "vars.fd")]);
@@ -93,7 +93,7 @@ for (const [name, changes] of Object.entries(features)) {
 async function booted(name: string): Promise<SpawnedProcessHost> {
   const host = await hostFor(name);
   await host.spawn(await plan({}));
-  await host.said(BOOT_SECTOR_GREETING);
+  await host.said(BUTTON_GUEST_GREETING);
   return host;
 }
 
@@ -121,7 +121,7 @@ test("a guest that resets goes on in the same process", async () => {
   try {
     const before = host.console.length;
     await host.channel("console").write(new TextEncoder().encode("r"));
-    await host.said(BOOT_SECTOR_GREETING, 10_000, before);
+    await host.said(BUTTON_GUEST_GREETING, 10_000, before);
     expect(host.running).toBe(1);
   } finally {
     await host.close();
@@ -139,7 +139,7 @@ test("two machines share a read-only image, and a writable one belongs to one ma
     await run("qemu-img", ["create", "-q", "-f", "qcow2", other, "1M"]);
     const third = await hostFor("third");
     await third.spawn(await plan({ disks: [{ ...root, path: other }] }));
-    await third.said(BOOT_SECTOR_GREETING);
+    await third.said(BUTTON_GUEST_GREETING);
     await third.close();
   } finally {
     await first.close();

@@ -6,7 +6,7 @@ import type { DiskSpec } from "@trine/vmm";
 import { describeMachineDriver } from "@trine/vmm/contract";
 import type { MachineRig } from "@trine/vmm/contract";
 import { machineSpec } from "@trine/vmm/testing";
-import { BOOT_SECTOR_GREETING, bootSectorDisk } from "./boot-sector.ts";
+import { BUTTON_GUEST_GREETING, buttonGuestDisk } from "./button-guest.ts";
 import { QemuDriver } from "./qemu-driver.ts";
 import { SpawnedProcessHost } from "./testing.ts";
 
@@ -15,7 +15,7 @@ describeMachineDriver("qemu", makeRig);
 async function makeRig(): Promise<MachineRig> {
   const dir = await mkdtemp(join(tmpdir(), "trine-vmm-rig-"));
   const path = join(dir, "boot.img");
-  await writeFile(path, bootSectorDisk());
+  await writeFile(path, buttonGuestDisk());
   await mkdir(join(dir, "machine"));
   const host = new SpawnedProcessHost(join(dir, "machine"));
   const root: DiskSpec = {
@@ -27,7 +27,7 @@ async function makeRig(): Promise<MachineRig> {
     brokenSpec: machineSpec({ disks: [{ ...root, format: "qcow2" }] }),
     brokenLog: "Image is not in qcow2 format",
     driver: () => new QemuDriver({ qemuPath: "/usr/bin/qemu-system-x86_64" }),
-    guestReady: () => host.said(BOOT_SECTOR_GREETING),
+    guestReady: () => host.said(BUTTON_GUEST_GREETING),
     stall: () => {
       host.stalled = true;
     },

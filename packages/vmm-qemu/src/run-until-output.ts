@@ -34,7 +34,7 @@ export async function runUntilOutput(
   });
   const closed = once(child, "close").catch(() => undefined);
   try {
-    const why = await withDeadline("the guest", run.ms, firstOf(child, run));
+    const why = await withDeadline("its console", run.ms, firstOf(child, run));
     return why === undefined ? { heard: true } : { heard: false, why: lastLine(log) ?? why };
   } catch (cause) {
     run.signal.throwIfAborted();

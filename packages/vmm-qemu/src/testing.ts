@@ -240,3 +240,4 @@ function followMonitor(socket: Socket, child: Child): void {
     }
   });
 }
+export { BUTTON_GUEST_GREETING, buttonGuestDisk } from "./button-guest.ts";

@@ -1,9 +1,10 @@
+import { bootDisk } from "./boot-disk.ts";
+
 /** What the guest writes on its first serial port once it runs. */
-export const BOOT_SECTOR_GREETING = "TRINE\r\n";
-const DISK_BYTES = 1024 * 1024;
+export const BUTTON_GUEST_GREETING = "TRINE\r\n";
 
 /**
- * A guest of 120 bytes: real-mode code the BIOS loads at 0x7c00. It greets on COM1, echoes what comes
+ * A guest of 121 bytes for tests: real-mode code the BIOS loads at 0x7c00. It greets on COM1, echoes what comes
  * in there, and powers off when the power button is pressed (ICH9 power management at 0x600). Three
  * letters are orders: `q` powers off, `r` resets, `p` reports a panic to pvpanic at 0x505.
  */
@@ -66,12 +67,7 @@ const CODE: readonly (readonly number[])[] = [
   [0xeb, 0xae], //                     jmp 1f
 ];
 
-/** The guest as a raw disk image of 1 MiB: the BIOS does not read a disk of a single sector. */
-export function bootSectorDisk(): Uint8Array {
-  const disk = new Uint8Array(DISK_BYTES);
-  const code = CODE.flat();
-  disk.set(code, 0);
-  disk.set(new TextEncoder().encode(BOOT_SECTOR_GREETING), code.length);
-  disk.set([0x55, 0xaa], 510);
-  return disk;
+/** The guest as a raw disk image. */
+export function buttonGuestDisk(): Uint8Array {
+  return bootDisk([...CODE.flat(), ...new TextEncoder().encode(`${BUTTON_GUEST_GREETING}\0`)]);
 }

@@ -1,0 +1,231 @@
+import { describe, expect, test } from "vitest";
+import type { DiskSpec, MachineSpec, NicSpec } from "@trine/vmm";
+import { machineSpec } from "@trine/vmm/testing";
+import { planMachine } from "./plan-machine.ts";
+import type { QemuEnvironment } from "./qemu-environment.ts";
+
+const MIB = 1024 * 1024;
+const environment: QemuEnvironment = {
+  qemuPath: "/usr/bin/qemu-system-x86_64",
+  firmwareCode: "/usr/share/OVMF/OVMF_CODE_4M.fd",
+  binds: [{ source: "/usr/lib", target: "/usr/lib" }],
+  kvmGroup: 104,
+};
+const overlay: DiskSpec = {
+  ...{ name: "root", bus: "virtio", format: "qcow2", readOnly: false, bootIndex: 1 },
+  path: "/layer/root.qcow2",
+  backing: { format: "raw", path: "/image/disk.img" },
+};
+const nic: NicSpec = { name: "eth0", tap: "tap0", mac: "02:00:00:00:00:01", mtu: 1450 };
+
+function plan(changes: Partial<MachineSpec> = {}): ReturnType<typeof planMachine> {
+  return planMachine(machineSpec({ disks: [overlay], guestAgent: false, ...changes }), environment);
+}
+
+/** Values of every `-name` option, in order. */
+function values(changes: Partial<MachineSpec>, name: string): string[] {
+  const { argv } = plan(changes);
+  return argv.filter((_, index) => argv[index - 1] === name);
+}
+
+test("the smallest machine, word for word", () => {
+  expect(plan().argv.join("\n")).toMatchInlineSnapshot(`
+    "/usr/bin/qemu-system-x86_64
+    -chardev
+    socket,id=qmp,fd=3,server=on,wait=off
+    -mon
+    chardev=qmp,mode=control
+    -chardev
+    socket,id=watch,fd=4
+    -mon
+    chardev=watch,mode=control
+    -name
+    guest=m1,debug-threads=on
+    -uuid
+    6ec0e7a4-47d5-4d2f-9a3f-2b6a2f3c1d10
+    -nodefaults
+    -no-user-config
+    -display
+    none
+    -msg
+    timestamp=on
+    -sandbox
+    on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
+    -machine
+    q35,sata=off,smbus=off,vmport=off,usb=off,dump-guest-core=off
+    -global
+    ICH9-LPC.disable_s3=1
+    -global
+    ICH9-LPC.disable_s4=1
+    -accel
+    tcg,tb-size=32
+    -cpu
+    max,la57=off
+    -smp
+    cpus=1,sockets=1,cores=1,threads=1
+    -m
+    64M
+    -rtc
+    base=utc,driftfix=slew
+    -boot
+    menu=off,strict=on
+    -object
+    rng-builtin,id=rng0
+    -device
+    virtio-rng-pci,rng=rng0,addr=0x1b,disable-legacy=on
+    -device
+    virtio-balloon-pci,id=balloon0,addr=0x1a,free-page-reporting=on,deflate-on-oom=on,disable-legacy=on
+    -device
+    pvpanic
+    -chardev
+    socket,id=console,fd=5
+    -device
+    isa-serial,chardev=console
+    -add-fd
+    fd=6,set=6
+    -blockdev
+    {"driver":"file","node-name":"base-root-file","filename":"/dev/fdset/6","read-only":true}
+    -blockdev
+    {"driver":"raw","node-name":"base-root","file":"base-root-file","read-only":true}
+    -add-fd
+    fd=7,set=7
+    -blockdev
+    {"driver":"file","node-name":"disk-root-file","filename":"/dev/fdset/7","read-only":false,"discard":"unmap"}
+    -blockdev
+    {"driver":"qcow2","node-name":"disk-root","file":"disk-root-file","read-only":false,"discard":"unmap","backing":"base-root"}
+    -device
+    virtio-blk-pci,drive=disk-root,id=disk-root,addr=0xa,serial=root,bootindex=1,disable-legacy=on,rerror=report,werror=report"
+  `);
+});
+
+test("its descriptors are numbered without gaps, and everything it opens is one of them", () => {
+  const { descriptors } = plan({ guestAgent: true, nics: [nic] });
+  expect(descriptors).toEqual([
+    { number: 3, kind: "listen", path: "/machine/qmp.sock" },
+    { number: 4, kind: "channel", name: "watch", use: "monitor" },
+    { number: 5, kind: "channel", name: "console", use: "console" },
+    { number: 6, kind: "channel", name: "guest-agent", use: "held" },
+    { number: 7, kind: "file", path: "/image/disk.img", writable: false },
+    { number: 8, kind: "file", path: "/layer/root.qcow2", writable: true },
+    { number: 9, kind: "tap", tap: "tap0" },
+  ]);
+});
+
+test("no path of the host is on the command line", () => {
+  const argv = plan({ nics: [nic], display: true, firmware: "uefi", firmwareVarsPath: "/v" }).argv;
+  expect(argv.slice(1).filter((arg) => /\/(image|layer|usr|v\b)/.test(arg))).toEqual([]);
+});
+
+describe("features", () => {
+  test("a network interface is a tap without option ROM", () => {
+    expect(values({ nics: [nic] }, "-netdev")).toEqual(["tap,id=net-eth0,fd=8,vhost=off"]);
+    expect(values({ nics: [nic] }, "-device")).toContain(
+      "virtio-net-pci,netdev=net-eth0,id=nic-eth0,addr=0x2,mac=02:00:00:00:00:01,host_mtu=1450," +
+        "romfile=,disable-legacy=on",
+    );
+  });
+
+  test("the guest agent is a port of its own", () => {
+    expect(values({ guestAgent: true }, "-device")).toContain(
+      "virtserialport,id=guest-agent0,bus=ports.0,nr=1,chardev=guest-agent,name=org.qemu.guest_agent.0",
+    );
+  });
+
+  test("a virtio console replaces the serial port", () => {
+    const devices = values({ console: "virtio" }, "-device");
+    expect(devices).toContain("virtconsole,bus=ports.0,nr=0,chardev=console");
+    expect(devices.join()).not.toContain("isa-serial");
+  });
+
+  test("a display is VGA, a tablet and VNC on a socket", () => {
+    expect(values({ display: true }, "-vnc")).toEqual([
+      "unix:/machine/vnc.sock,share=force-shared",
+    ]);
+    expect(values({ display: true }, "-device")).toEqual(
+      expect.arrayContaining(["VGA,addr=0x1", "virtio-tablet-pci,addr=0x1d"]),
+    );
+  });
+
+  test("adding a display moves no other device", () => {
+    const both = values({ display: true, nics: [nic] }, "-device");
+    expect(both).toEqual(expect.arrayContaining(values({ nics: [nic] }, "-device")));
+  });
+
+  test("UEFI is two flash chips: shared code, the machine's own variables", () => {
+    const uefi = { firmware: "uefi", firmwareVarsPath: "/layer/vars.fd" } as const;
+    expect(values(uefi, "-machine")[1]).toBe("pflash0=firmware-code,pflash1=firmware-vars");
+    expect(plan(uefi).descriptors).toEqual(
+      expect.arrayContaining([
+        { number: 6, kind: "file", path: "/usr/share/OVMF/OVMF_CODE_4M.fd", writable: false },
+        { number: 7, kind: "file", path: "/layer/vars.fd", writable: true },
+      ]),
+    );
+  });
+
+  test("KVM brings its device into the jail, its group and the host's CPU", () => {
+    const kvm = plan({ accelerator: "kvm" });
+    const device = { source: "/dev/kvm", target: "/dev/kvm", writable: true, device: true };
+    expect(kvm.jail.binds).toContainEqual(device);
+    expect(kvm.groups).toEqual([104]);
+    expect(values({ accelerator: "kvm" }, "-accel")).toEqual(["kvm"]);
+    expect(values({ accelerator: "kvm" }, "-cpu")).toEqual(["host"]);
+    expect(plan().jail.binds).not.toContainEqual(device);
+  });
+
+  test.each([
+    [64, "tcg,tb-size=32"],
+    [512, "tcg,tb-size=128"],
+    [8192, "tcg,tb-size=256"],
+  ])("%d MiB of guest get the translation cache %s", (mib, accel) => {
+    expect(values({ memoryBytes: mib * MIB }, "-accel")).toEqual([accel]);
+  });
+
+  test("a block device is opened as one", () => {
+    const disk: DiskSpec = {
+      ...{ name: "data", bus: "virtio", format: "raw", readOnly: false, path: "/dev/loop7" },
+      source: "block-device",
+    };
+    expect(values({ disks: [disk] }, "-blockdev").join()).toContain('"driver":"host_device"');
+  });
+
+  test("the backing image of a qcow2 is never taken from its header", () => {
+    const { backing, ...alone } = overlay;
+    expect(backing).toBeDefined();
+    expect(values({ disks: [alone] }, "-blockdev").at(-1)).toContain('"backing":null');
+    const chained: DiskSpec = {
+      ...overlay,
+      backing: { format: "qcow2", path: "/image/disk.qcow2" },
+    };
+    expect(values({ disks: [chained] }, "-blockdev")[1]).toContain('"backing":null');
+    expect(values({ disks: [chained] }, "-blockdev").at(-1)).toContain('"backing":"base-root"');
+  });
+});
+
+describe("refuses", () => {
+  const many = (count: number): DiskSpec[] =>
+    Array.from({ length: count }, (_, index) => ({ ...overlay, name: `d${index}` }));
+  const cases: [string, Partial<MachineSpec>, string][] = [
+    ["an id with a comma", { id: "a,b" }, "machine id"],
+    ["a uuid that is none", { uuid: "1" }, "uuid"],
+    ["no CPU", { cpus: 0 }, "cpus 0"],
+    ["half a MiB", { memoryBytes: MIB / 2 }, "whole MiB"],
+    ["a CPU model with a space", { cpuModel: "host -foo" }, "CPU model"],
+    ["a disk name with a comma", { disks: [{ ...overlay, name: "a,b" }] }, "disk name"],
+    ["a relative path", { disks: [{ ...overlay, path: "x" }] }, "not absolute"],
+    ["two disks of one name", { disks: [overlay, overlay] }, "two disks"],
+    ["17 disks", { disks: many(17) }, "at most 16"],
+    ["a backing image under raw", { disks: [{ ...overlay, format: "raw" }] }, "only qcow2"],
+    ["a multicast MAC", { nics: [{ ...nic, mac: "01:00:00:00:00:01" }] }, "unicast"],
+    ["an MTU of 10", { nics: [{ ...nic, mtu: 10 }] }, "MTU 10"],
+    ["UEFI without variables", { firmware: "uefi" }, "file for its variables"],
+  ];
+  test.each(cases)("%s", (_, changes, message) => {
+    expect(() => plan(changes)).toThrow(message);
+    expect(() => plan(changes)).toThrow(expect.objectContaining({ kind: "invalid" }));
+  });
+
+  test("UEFI on a node that has none", () => {
+    const spec = machineSpec({ firmware: "uefi", firmwareVarsPath: "/v" });
+    expect(() => planMachine(spec, { qemuPath: "/q", binds: [] })).toThrow("no UEFI firmware");
+  });
+});
