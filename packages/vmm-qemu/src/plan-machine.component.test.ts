@@ -1,4 +1,4 @@
-import { mkdtemp, mkdir, rm, writeFile } from "node:fs/promises";
+import { chown, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execFile } from "node:child_process";
@@ -11,7 +11,7 @@ import { machineSpec } from "@trine/vmm/testing";
 import { BUTTON_GUEST_GREETING, buttonGuestDisk } from "./button-guest.ts";
 import { planMachine } from "./plan-machine.ts";
 import { findQemuEnvironment } from "./qemu-environment.ts";
-import { SpawnedProcessHost } from "./testing.ts";
+import { JAIL_UID, SpawnedProcessHost } from "./testing.ts";
 
 const run = promisify(execFile);
 const MIB = 1024 * 1024;
@@ -115,6 +115,24 @@ test.each([
     }
   },
 );
+
+test("the jail holds all that QEMU needs, and the machine runs there unprivileged", async () => {
+  const machineDir = join(dir, "jailed");
+  await mkdir(machineDir);
+  await chown(machineDir, JAIL_UID, JAIL_UID);
+  await mkdir(join(dir, "jail-root"));
+  const host = new SpawnedProcessHost(machineDir, { jail: join(dir, "jail-root") });
+  try {
+    await host.spawn(await plan({ display: true, console: "serial" }));
+    await host.said(BUTTON_GUEST_GREETING);
+    expect(await readdir(machineDir)).toEqual(["qmp.sock", "vnc.sock"]);
+    await host.signal(VMM_KEY, 15);
+    await withDeadline("end", 10_000, host.ended(VMM_KEY));
+  } finally {
+    await host.close();
+  }
+  expect(await host.logTail(VMM_KEY)).toMatch(/^\S+ \S+: terminating on signal 15.*\n$/);
+});
 
 test("a guest that resets goes on in the same process", async () => {
   const host = await booted("reset");

@@ -19,6 +19,20 @@ POSIX::dup2(fileno($tun), $fd) or die "dup2: $!";
 exec { $ARGV[0] } @ARGV or die "$ARGV[0]: $!";
 `;
 
+/** Makes \$1 a root of its own with the binds of \$2 (SOURCE:TARGET lines) and runs the rest in it, unprivileged. */
+const JAIL = `
+set -e
+root=$1 binds=$2; shift 2
+mount -t tmpfs none "$root"
+for bind in $binds; do
+  from=\${bind%%:*} to=$root\${bind#*:}
+  if [ -d "$from" ]; then mkdir -p "$to"; else mkdir -p "\${to%/*}"; : > "$to"; fi
+  mount --bind "$from" "$to"
+done
+exec chroot --userspec=64000:64000 "$root" "$@"
+`;
+export const JAIL_UID = 64_000;
+
 interface Child {
   readonly process: ChildProcess;
   readonly ended: Promise<{ exitStatus: number; reason: string }>;
@@ -30,7 +44,8 @@ interface Child {
 }
 
 /**
- * A process host for tests: children of this process without a jail, /machine being `machineDir`. It
+ * A process host for tests: children of this process; without a jail /machine is `machineDir`, with one
+ * they have the planned root and run as `JAIL_UID` (only root can do that). It
  * keeps no bytes over a restart, but is real in all else: descriptors by number, socket pairs, reasons.
  */
 export class SpawnedProcessHost implements ProcessHost {
@@ -40,9 +55,12 @@ export class SpawnedProcessHost implements ProcessHost {
   console = "";
   /** Stops every new child before it runs. */
   stalled = false;
+  readonly #jail: string | undefined;
 
-  constructor(machineDir: string) {
+  /** `jail`: an empty directory to make the children's root in. */
+  constructor(machineDir: string, options: { jail?: string } = {}) {
     this.machineDir = machineDir;
+    this.#jail = options.jail;
   }
 
   async spawn(plan: ProcessPlan): Promise<{ pid: number; already: boolean }> {
@@ -120,6 +138,7 @@ export class SpawnedProcessHost implements ProcessHost {
   }
 
   #argv(plan: ProcessPlan): [string, ...string[]] {
+    if (this.#jail !== undefined) return this.#jailed(plan, this.#jail);
     const argv = plan.argv.map((arg) => arg.replace(`${MACHINE_DIR}/`, `${this.machineDir}/`));
     const taps = plan.descriptors.filter((descriptor) => descriptor.kind === "tap");
     const openers = taps.flatMap(({ number, tap }) => [
@@ -131,6 +150,12 @@ export class SpawnedProcessHost implements ProcessHost {
     ]);
     const [program = "", ...rest] = [...openers, ...argv];
     return taps.length === 0 ? [program, ...rest] : ["unshare", "--net", program, ...rest];
+  }
+
+  #jailed(plan: ProcessPlan, root: string): [string, ...string[]] {
+    const binds = [...plan.jail.binds, { source: this.machineDir, target: MACHINE_DIR }];
+    const lines = binds.map(({ source, target }) => `${source}:${target}`).join("\n");
+    return ["unshare", "--mount", "--net", "sh", "-c", JAIL, "jail", root, lines, ...plan.argv];
   }
 
   async #open(
