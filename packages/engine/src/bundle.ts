@@ -47,7 +47,7 @@ async function readLimited(file: string): Promise<string> {
   if (size > MAX_CONFIG_BYTES) {
     throw new TrineError("invalid", `${size} bytes, at most ${MAX_CONFIG_BYTES} are read`);
   }
-  return handle.readFile("utf8");
+  return await handle.readFile("utf8");
 }
 
 function mountSource(mounts: unknown, destination: string): string | undefined {

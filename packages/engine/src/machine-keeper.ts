@@ -73,6 +73,8 @@ export class MachineKeeper {
     this.#life = new AbortController();
     const { driver } = this.#pod.deps;
     this.#machine = await driver.start(record.spec, this.#host(record), signal);
+    const vmmPid = (await this.#child())?.pid;
+    if (vmmPid !== undefined) record.vmmPid = vmmPid;
     await this.#become(record, next);
     this.#watch(record, this.#machine);
   }
@@ -167,9 +169,14 @@ export class MachineKeeper {
 
   /** containerd deletes as soon as Wait returns, maybe before the event of the end has come to us. */
   async #noticeEnd(): Promise<void> {
-    const { children } = await this.#pod.shim.describe();
-    const child = children.find((each) => each.key === VMM_KEY);
+    const child = await this.#child();
     if (child?.running === false) await this.ended(child);
+  }
+
+  /** The VMM as its shim has it now. */
+  async #child(): Promise<Child | undefined> {
+    const { children } = await this.#pod.shim.describe();
+    return children.find((each) => each.key === VMM_KEY);
   }
 
   /** Lets go of the machine; it runs on. */

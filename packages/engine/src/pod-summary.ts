@@ -1,5 +1,4 @@
 import type { DescribeResponse } from "@trine/proto/shim";
-import { VMM_KEY } from "@trine/vmm";
 import type { PodDocument } from "./pod-document.ts";
 import type { PodFiles } from "./pod-files.ts";
 import type { PodIdentity } from "./pod-identity.ts";
@@ -37,19 +36,16 @@ export function makeSummary(
     level: "vm",
     addresses: document.network?.addresses.map((a) => a.address) ?? [],
     shim: { pid: facts.pid, version: facts.version },
-    ...(document.machine === undefined
-      ? {}
-      : { machine: machineSummary(document.machine, facts, files) }),
+    ...(document.machine === undefined ? {} : { machine: machineSummary(document.machine, files) }),
   };
 }
 
 function machineSummary(
   record: NonNullable<PodDocument["machine"]>,
-  facts: DescribeResponse,
   files: PodFiles,
 ): NonNullable<PodSummary["machine"]> {
   const { spec } = record;
-  const pid = record.vmmPid ?? facts.children.find((child) => child.key === VMM_KEY)?.pid;
+  const pid = record.state === "ended" ? undefined : record.vmmPid;
   return {
     containerName: record.containerName,
     containerId: record.taskId,

@@ -11,15 +11,12 @@ export async function pressPowerButton(
   options: { everyMs: number; log: Logger },
   ended: AbortSignal,
 ): Promise<void> {
-  while (!ended.aborted) {
-    try {
-      await machine.powerDown(ended);
-      await sleep(options.everyMs, ended);
-    } catch (cause) {
-      // An abort is the machine's end; a monitor that fails is tried again at the next turn.
-      if (ended.aborted) return;
-      options.log.warn({ err: messageOf(cause) }, "power button failed");
-      await sleep(options.everyMs, ended).catch(() => undefined);
-    }
+  const isOver = (): boolean => ended.aborted;
+  while (!isOver()) {
+    await machine.powerDown(ended).catch((cause: unknown) => {
+      // A monitor that fails is tried again at the next turn.
+      if (!isOver()) options.log.warn({ err: messageOf(cause) }, "power button failed");
+    });
+    await sleep(options.everyMs, ended).catch(() => undefined); // an abort is the machine's end
   }
 }

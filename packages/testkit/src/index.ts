@@ -2,8 +2,15 @@ export { cacheDir, cachedDir } from "./cache.ts";
 export { Containerd, startContainerd } from "./containerd.ts";
 export type { StartContainerdOptions, TestPod, TestPodConfig } from "./containerd.ts";
 export type { ContainerdVersion } from "./containerd-config.ts";
+export { debianGuestDisk } from "./debian-guest-disk.ts";
 export { freePort } from "./free-port.ts";
-export { busyboxImage, containerDisk, pauseImage, tinyGuestImage } from "./images.ts";
+export {
+  busyboxImage,
+  containerDisk,
+  debianGuestImage,
+  pauseImage,
+  tinyGuestImage,
+} from "./images.ts";
 export type { TestImage } from "./images.ts";
 export { leakCheck } from "./leak-check.ts";
 export type { LeakCheck, LeakScope } from "./leak-check.ts";

@@ -155,7 +155,8 @@ export class TrineNode {
         config: {
           metadata: { name: "main", attempt: 0 },
           image: { image: options.image },
-          command: options.command ?? [],
+          // containerd wants a command of every container; a disk image seldom brings one.
+          command: options.command ?? ["machine"],
           logPath: "main.log",
           tty: options.tty ?? false,
           stdin: options.stdin ?? false,
