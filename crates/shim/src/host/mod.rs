@@ -33,6 +33,7 @@
 
 pub mod cgroup;
 pub mod dhcp;
+pub mod forward;
 pub mod mount;
 mod mountinfo;
 pub mod net;

@@ -78,6 +78,10 @@ impl Epoll {
         self.control(libc::EPOLL_CTL_MOD, fd, events, token)
     }
 
+    pub fn remove(&self, fd: RawFd) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_DEL, fd, 0, 0)
+    }
+
     fn control(&self, operation: i32, fd: RawFd, events: i32, token: u64) -> io::Result<()> {
         let mut event = libc::epoll_event {
             events: events as u32,
