@@ -9,7 +9,8 @@ export interface JsonLinesLimits {
 }
 
 /** A line that was read, or why one was dropped. */
-export type JsonLine = { readonly value: unknown } | { readonly error: TrineError };
+export type JsonLine =
+  { readonly value: unknown; readonly bytes: number } | { readonly error: TrineError };
 
 const NEWLINE = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
@@ -42,18 +43,22 @@ export class JsonLines {
   }
 
   *push(bytes: Uint8Array): Generator<JsonLine> {
+    const landmarks = new Landmarks(bytes, [NEWLINE, this.#limits.resetByte]);
+    const inText = new Landmarks(bytes, [NEWLINE, this.#limits.resetByte, QUOTE, BACKSLASH]);
     let start = 0;
     for (let at = 0; at < bytes.length; at += 1) {
-      const byte = bytes[at] ?? NEWLINE;
+      if (this.#skipping) at = landmarks.from(at);
+      else if (this.#inString && !this.#escaped) at = inText.from(at);
+      const byte = bytes[at];
       if (byte === NEWLINE) {
         const line = this.#end(bytes.subarray(start, at));
         start = at + 1;
         if (line !== undefined) yield line;
-      } else if (byte === this.#limits.resetByte) {
+      } else if (byte !== undefined && byte === this.#limits.resetByte) {
         this.#restart();
         start = at + 1;
       } else if (!this.#skipping) {
-        const error = this.#refusal(byte, at - start + 1);
+        const error = this.#refusal(byte, at - start);
         if (error !== undefined) {
           this.#restart();
           this.#skipping = true;
@@ -61,20 +66,23 @@ export class JsonLines {
         }
       }
     }
-    if (!this.#skipping && start < bytes.length) {
-      // A copy: the caller's buffer may be large, or used again.
-      this.#pieces.push(bytes.slice(start));
-      this.#length += bytes.length - start;
-    }
+    this.#hold(bytes.subarray(start));
   }
 
-  #refusal(byte: number, taken: number): TrineError | undefined {
-    this.#track(byte);
+  #hold(rest: Uint8Array): void {
+    if (this.#skipping || rest.length === 0) return;
+    this.#pieces.push(rest.slice()); // a copy: the caller's buffer may be large, or used again
+    this.#length += rest.length;
+  }
+
+  /** Counts a byte of the current line, `taken` bytes of which are before it in what was pushed. */
+  #refusal(byte: number | undefined, taken: number): TrineError | undefined {
+    if (this.#length + taken + (byte === undefined ? 0 : 1) > this.#limits.maxLineBytes) {
+      return malformed(`longer than ${this.#limits.maxLineBytes} bytes`);
+    }
+    if (byte !== undefined) this.#track(byte);
     if (this.#depth > this.#limits.maxDepth) {
       return malformed(`nested deeper than ${this.#limits.maxDepth}`);
-    }
-    if (this.#length + taken > this.#limits.maxLineBytes) {
-      return malformed(`longer than ${this.#limits.maxLineBytes} bytes`);
     }
     return undefined;
   }
@@ -107,9 +115,34 @@ export class JsonLines {
   }
 }
 
+/** Where the next of some bytes is; remembers, so that asking onwards looks at each byte once. */
+class Landmarks {
+  readonly #bytes: Uint8Array;
+  readonly #next: { readonly byte: number; at: number }[];
+
+  constructor(bytes: Uint8Array, of: readonly (number | undefined)[]) {
+    this.#bytes = bytes;
+    this.#next = of.filter((byte) => byte !== undefined).map((byte) => ({ byte, at: -1 }));
+  }
+
+  /** The first at or after `start`; the length when there is none. */
+  from(start: number): number {
+    let first = this.#bytes.length;
+    for (const next of this.#next) {
+      if (next.at < start) {
+        const found = this.#bytes.indexOf(next.byte, start);
+        next.at = found === -1 ? this.#bytes.length : found;
+      }
+      first = Math.min(first, next.at);
+    }
+    return first;
+  }
+}
+
 function parse(text: Uint8Array): JsonLine {
   try {
-    return { value: JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(text)) as unknown };
+    const value: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(text));
+    return { value, bytes: text.length };
   } catch (cause) {
     const shown = JSON.stringify(new TextDecoder().decode(text.subarray(0, 80)));
     return { error: new TrineError("malformed", `line is not JSON: ${shown}`, { cause }) };

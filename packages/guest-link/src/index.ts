@@ -1,0 +1,3 @@
+export { GuestAgent } from "./guest-agent.ts";
+export type { ExecStatus, GuestCommand, GuestInterface, GuestOs } from "./guest-agent.ts";
+export type { RequestOptions } from "./agent-link.ts";
