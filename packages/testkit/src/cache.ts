@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { TrineError, pollUntil } from "@trine/base";
@@ -29,6 +29,8 @@ export async function cachedDir(
     const making = await mkdtemp(`${target}.making-`);
     try {
       await build(making);
+      // Unprivileged machines read from here too.
+      await chmod(making, 0o755);
       await rename(making, target);
     } catch (cause) {
       await rm(making, { recursive: true, force: true });

@@ -1,6 +1,7 @@
 import { chmod, cp, link, mkdir, rm, symlink, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { cachedDir } from "./cache.ts";
+import { debianGuestDisk } from "./debian-guest-disk.ts";
 import { resolvePackages, unpackPackages } from "./debian-packages.ts";
 import { writeOciArchive } from "./oci-archive.ts";
 import { hashOfFiles } from "./recipe.ts";
@@ -28,6 +29,11 @@ export function busyboxImage(): Promise<TestImage> {
 /** The tiny guest as a containerDisk: `/disk/tiny.qcow2` in one layer. */
 export async function tinyGuestImage(): Promise<TestImage> {
   return containerDisk("tiny-guest", await tinyGuestDisk());
+}
+
+/** The Debian guest as a containerDisk: `/disk/debian.qcow2` in one layer. */
+export async function debianGuestImage(): Promise<TestImage> {
+  return containerDisk("debian-guest", await debianGuestDisk());
 }
 
 /** Any disk file as a containerDisk image of this name, cached by the file's path. */

@@ -1,25 +1,14 @@
-import {
-  chmod,
-  cp,
-  mkdir,
-  readFile,
-  readdir,
-  realpath,
-  rm,
-  symlink,
-  writeFile,
-} from "node:fs/promises";
-import { basename, join } from "node:path";
+import { cp, mkdir, readdir, realpath, rm, symlink } from "node:fs/promises";
+import { join } from "node:path";
 import { bootLoaderPackages, writeBootDisk } from "./boot-disk.ts";
 import { cachedDir, exists } from "./cache.ts";
+import { BOOT_SOURCES, moduleFiles, writeInitramfs } from "./guest-initramfs.ts";
 import { cloudKernelPackage, resolvePackages, unpackPackages } from "./debian-packages.ts";
 import { hashOfFiles } from "./recipe.ts";
 import { runCommand } from "./run-command.ts";
 
 const SOURCE = join(import.meta.dirname, "../guest/tiny");
 
-/** What the initramfs needs to reach the root disk, in the order it is to be loaded. */
-const BOOT_MODULES = ["virtio_pci", "virtio_blk"];
 const ROOT_MODULES = [
   ...["virtio_net", "virtio_console", "virtio-rng", "virtio_balloon", "virtio_scsi", "sd_mod"],
   ...["ata_piix", "sr_mod", "isofs", "button", "evdev", "pvpanic-pci"],
@@ -51,8 +40,8 @@ export async function tinyGuestDisk(): Promise<string> {
   const loader = await bootLoaderPackages();
   const programs = await resolvePackages(GUEST_PACKAGES);
   const recipe = [
-    JSON.stringify([kernel, loader, programs, APPEND, BOOT_MODULES, ROOT_MODULES]),
-    await hashOfFiles([SOURCE, import.meta.filename, join(import.meta.dirname, "boot-disk.ts")]),
+    JSON.stringify([kernel, loader, programs, APPEND, ROOT_MODULES]),
+    await hashOfFiles([SOURCE, import.meta.filename, ...BOOT_SOURCES]),
   ];
   const dir = await cachedDir("tiny-guest", recipe, async (making) => {
     const work = join(making, "work");
@@ -67,8 +56,9 @@ export async function tinyGuestDisk(): Promise<string> {
 async function buildDisk(work: string, target: string): Promise<void> {
   const boot = join(work, "boot");
   const [release = ""] = await readdir(join(boot, "lib/modules"));
-  await runDepmod(work, boot, release);
-  await buildInitramfs(work, release);
+  const busybox = join(work, "programs/bin/busybox");
+  await runCommand(busybox, ["depmod", "-b", boot, release]);
+  await writeInitramfs({ kernel: boot, release, busybox, target: join(work, "initrd") });
   await buildRoot(work, release);
   const raw = join(work, "disk.raw");
   await writeBootDisk({
@@ -80,45 +70,6 @@ async function buildDisk(work: string, target: string): Promise<void> {
     tools: boot,
   });
   await runCommand("qemu-img", ["convert", "-f", "raw", "-O", "qcow2", raw, target]);
-}
-
-async function buildInitramfs(work: string, release: string): Promise<void> {
-  const tree = join(work, "initramfs");
-  for (const dir of ["bin", "dev", "proc", "root", "modules"]) {
-    await mkdir(join(tree, dir), { recursive: true });
-  }
-  await cp(join(SOURCE, "init"), join(tree, "init"));
-  await chmod(join(tree, "init"), 0o755);
-  await cp(join(work, "programs/bin/busybox"), join(tree, "bin/busybox"));
-  const modules = await moduleFiles(join(work, "boot"), release, BOOT_MODULES);
-  for (const file of modules) {
-    await cp(join(work, "boot/lib/modules", release, file), join(tree, "modules", basename(file)));
-  }
-  await writeFile(join(tree, "modules.order"), modules.map((file) => basename(file)).join("\n"));
-  const list = (await readdir(tree, { recursive: true })).sort().join("\n");
-  // Not compressed: unpacking costs an emulated CPU more than reading.
-  const busybox = join(work, "programs/bin/busybox");
-  await runCommand("sh", ["-c", '"$0" cpio -o -H newc > ../initrd', busybox], {
-    cwd: tree,
-    input: `${list}\n`,
-  });
-}
-
-/** Module files (relative to the release's directory) with their dependencies first. */
-async function moduleFiles(
-  base: string,
-  release: string,
-  names: readonly string[],
-): Promise<string[]> {
-  const text = await readFile(join(base, "lib/modules", release, "modules.dep"), "utf8");
-  const files = new Set<string>();
-  for (const name of names) {
-    const line = text.split("\n").find((entry) => entry.split(":")[0]?.endsWith(`/${name}.ko`));
-    if (line === undefined) throw new Error(`the kernel ${release} has no module ${name}`);
-    // modules.dep lists what has to come first last.
-    for (const file of line.replace(":", "").split(" ").filter(Boolean).reverse()) files.add(file);
-  }
-  return [...files];
 }
 
 async function buildRoot(work: string, release: string): Promise<void> {
@@ -150,11 +101,7 @@ async function buildRoot(work: string, release: string): Promise<void> {
   for (const file of await moduleFiles(join(work, "boot"), release, ROOT_MODULES)) {
     await cp(join(from, file), join(to, file), { recursive: true });
   }
-  await runDepmod(work, root, release);
-}
-
-function runDepmod(work: string, base: string, release: string): Promise<string> {
-  return runCommand(join(work, "programs/bin/busybox"), ["depmod", "-b", base, release]);
+  await runCommand(join(programs, "bin/busybox"), ["depmod", "-b", root, release]);
 }
 
 function ignoreExisting(cause: NodeJS.ErrnoException): void {
