@@ -1,0 +1,31 @@
+// Writes the files that are made from data: `node scripts/docs.ts`; with --check only says which are stale.
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { annotationsReference } from "./annotations-reference.ts";
+import { runtimeClasses } from "./runtime-classes.ts";
+import type { Overheads } from "./runtime-classes.ts";
+
+const ROOT = join(import.meta.dirname, "..");
+
+async function generatedFiles(): Promise<Readonly<Record<string, string>>> {
+  const overheads = await readFile(join(ROOT, "deploy/overhead.json"), "utf8");
+  return {
+    "docs/reference/annotations.md": annotationsReference(),
+    "deploy/kubernetes/runtimeclasses.yaml": runtimeClasses(JSON.parse(overheads) as Overheads),
+  };
+}
+
+async function main(check: boolean): Promise<number> {
+  let stale = 0;
+  for (const [file, wanted] of Object.entries(await generatedFiles())) {
+    const path = join(ROOT, file);
+    const found = await readFile(path, "utf8").catch(() => "");
+    if (found === wanted) continue;
+    stale += 1;
+    if (!check) await writeFile(path, wanted);
+    console.log(check ? `${file} is stale: run node scripts/docs.ts` : `wrote ${file}`);
+  }
+  return check && stale > 0 ? 1 : 0;
+}
+
+process.exitCode = await main(process.argv.includes("--check"));
