@@ -1,0 +1,57 @@
+import { createHash } from "node:crypto";
+import { expect, test } from "vitest";
+import { buildIso9660 } from "./index.ts";
+
+const text = (value: string) => Buffer.from(value, "utf8");
+const seed = [
+  { name: "user-data", bytes: text("#cloud-config\n") },
+  { name: "meta-data", bytes: text('{"instance-id":"a"}') },
+  { name: "network-config", bytes: text("{}") },
+];
+
+test("the same files make the same bytes, in any order", () => {
+  const image = buildIso9660(seed, { volumeLabel: "cidata" });
+  expect(image).toEqual(buildIso9660([...seed].reverse(), { volumeLabel: "cidata" }));
+  expect(createHash("sha256").update(image).digest("hex")).toMatchInlineSnapshot(
+    `"bd321415d7459d3bf13e85bdeb132197926da41f5323fff7988b507c2709a19a"`,
+  );
+});
+
+test("holds label, both kinds of names and the contents", () => {
+  const image = buildIso9660(seed, { volumeLabel: "cidata" });
+  expect(image.length % 2048).toBe(0);
+  expect(image.toString("latin1", 32_768 + 40, 32_768 + 72)).toBe("cidata".padEnd(32));
+  expect(image.readUInt32LE(32_768 + 80) * 2048).toBe(image.length);
+  for (const { name, bytes } of seed) {
+    expect(image.includes(name)).toBe(true);
+    expect(image.includes(Buffer.from(name, "utf16le").swap16())).toBe(true);
+    expect(image.includes(bytes)).toBe(true);
+  }
+});
+
+test.each([
+  ["../x", /cannot be used/],
+  ["a//b", /cannot be used/],
+  ["/a", /cannot be used/],
+  ["..", /cannot be used/],
+  ["", /cannot be used/],
+  ["a\nb", /"a\\nb" cannot be used/],
+  ["x".repeat(65), /cannot be used/],
+  ["1/2/3/4/5/6/7/8", /cannot be used/],
+])("refuses the name %j", (name, says) => {
+  expect(() => buildIso9660([{ name, bytes: text("") }], { volumeLabel: "cidata" })).toThrow(says);
+});
+
+test("refuses a name given twice, a file used as a directory, a bad label, and too much", () => {
+  const twice = [...seed, { name: "meta-data", bytes: text("") }];
+  expect(() => buildIso9660(twice, { volumeLabel: "cidata" })).toThrow(
+    /"meta-data" is given twice/,
+  );
+  const clash = [...seed, { name: "meta-data/x", bytes: text("") }];
+  expect(() => buildIso9660(clash, { volumeLabel: "cidata" })).toThrow(/given twice/);
+  expect(() => buildIso9660(seed, { volumeLabel: "c d" })).toThrow(/volume label/);
+  const large = [{ name: "a", bytes: Buffer.alloc(64 * 1024 * 1024 + 1) }];
+  expect(() => buildIso9660(large, { volumeLabel: "cidata" })).toThrow(/the limit is 67108864/);
+  const many = Array.from({ length: 257 }, (_, i) => ({ name: `f${i}`, bytes: text("") }));
+  expect(() => buildIso9660(many, { volumeLabel: "cidata" })).toThrow(/257 files/);
+});

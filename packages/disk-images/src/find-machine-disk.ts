@@ -1,0 +1,90 @@
+import { constants } from "node:fs";
+import { lstat, open, opendir } from "node:fs/promises";
+import { join } from "node:path";
+import { TrineError } from "@trine/base";
+import { HEAD_BYTES, rawSignature } from "./foreign-format.ts";
+import { isQcow2 } from "./inspect-image.ts";
+import { openRegularFile, readAt } from "./open-image.ts";
+import { quote } from "./quote.ts";
+
+const MAX_ENTRIES = 64;
+const MAX_NAMED = 8;
+
+/**
+ * The one file in `disk/` of a mounted image that starts like a QCOW2 or a partitioned raw disk; answers
+ * its path. Symlinks are never followed. Kind `invalid` when there is none, or several: names them.
+ */
+export async function findMachineDisk(rootfsDir: string): Promise<string> {
+  const dir = join(rootfsDir, "disk");
+  await requireDirectory(dir);
+  const disks: string[] = [];
+  const others: string[] = [];
+  for (const name of await entryNames(dir)) {
+    ((await startsLikeDisk(join(dir, name))) ? disks : others).push(name);
+  }
+  const [disk, ...more] = disks;
+  if (disk === undefined) throw noDisk(others);
+  if (more.length > 0) {
+    throw new TrineError(
+      "invalid",
+      `the image's /disk holds ${disks.length} disks (${nameSome(disks)}): a machine image has exactly one`,
+    );
+  }
+  return join(dir, disk);
+}
+
+async function requireDirectory(dir: string): Promise<void> {
+  const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
+  try {
+    const handle = await open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    await handle.close();
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === "ENOENT") {
+      throw new TrineError(
+        "invalid",
+        "the image has no /disk: a machine image holds one QCOW2 or raw disk there",
+        { cause },
+      );
+    }
+    if (code === "ENOTDIR" || code === "ELOOP") {
+      throw new TrineError("invalid", "the image's /disk is not a directory", { cause });
+    }
+    throw TrineError.during("look into the image's /disk", cause);
+  }
+}
+
+async function entryNames(dir: string): Promise<string[]> {
+  const names: string[] = [];
+  for await (const entry of await opendir(dir)) {
+    if (names.length === MAX_ENTRIES) {
+      throw new TrineError("invalid", `the image's /disk holds more than ${MAX_ENTRIES} entries`);
+    }
+    names.push(entry.name);
+  }
+  return names.sort();
+}
+
+async function startsLikeDisk(path: string): Promise<boolean> {
+  if (!(await lstat(path)).isFile()) return false;
+  const handle = await openRegularFile(path);
+  try {
+    const head = await readAt(handle, 0, HEAD_BYTES);
+    return isQcow2(head) || rawSignature(head) !== "unknown";
+  } finally {
+    await handle.close();
+  }
+}
+
+function noDisk(others: readonly string[]): TrineError {
+  const found = others.length === 0 ? "it is empty" : `it holds ${nameSome(others)}`;
+  return new TrineError(
+    "invalid",
+    `the image's /disk holds no QCOW2 and no raw disk with a partition table: ${found}`,
+  );
+}
+
+function nameSome(names: readonly string[]): string {
+  const shown = names.slice(0, MAX_NAMED).map(quote).join(", ");
+  return names.length > MAX_NAMED ? `${shown}, …` : shown;
+}
