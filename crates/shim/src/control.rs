@@ -62,7 +62,7 @@ enum Target {
     Stdio { number: u32, stderr: bool },
 }
 
-pub fn done() -> Answer {
+fn done() -> Answer {
     Ok(empty())
 }
 

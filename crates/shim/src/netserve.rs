@@ -1,23 +1,101 @@
 //! Servers in the pod's network namespace that must outlive trined: DHCP answers and port-forward.
 
-use crate::answer::{Answer, Code, failure};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use trine_wire::{Message, shim};
+
+use crate::answer::{Answer, Code, Failure, decode, empty, failure};
+use crate::host::dhcp;
+use crate::host::forward::Forwarder;
+use crate::reactor::{READ, Token, Watch};
 use crate::shim::Shim;
 
 #[derive(Default)]
-pub struct NetServers;
+pub struct NetServers {
+    /// By number, with the tap's name.
+    dhcp: BTreeMap<u32, (String, dhcp::Server, Watch)>,
+    forward: Option<(Forwarder, Watch)>,
+}
 
 impl NetServers {
-    pub fn dhcp_ready(&mut self, _number: u32) {}
+    pub fn dhcp_ready(&mut self, number: u32) {
+        if let Some((_, server, _)) = self.dhcp.get_mut(&number) {
+            server.on_readable();
+        }
+    }
 
-    pub fn forward_ready(&mut self) {}
+    pub fn forward_ready(&mut self) {
+        if let Some((forwarder, _)) = &mut self.forward {
+            forwarder.on_ready();
+        }
+    }
 }
 
 impl Shim {
-    pub fn serve_dhcp(&mut self, _payload: &[u8]) -> Answer {
-        Err(failure(Code::Unimplemented, "DHCP"))
+    pub fn serve_dhcp(&mut self, payload: &[u8]) -> Answer {
+        let request: shim::ServeDhcpRequest = decode(payload)?;
+        let tap = request.tap.clone();
+        let config = dhcp::Config::parse(&dhcp_request(request))?;
+        let servers = &mut self.keeper.net.dhcp;
+        if let Some((_, server, _)) = servers.values_mut().find(|(known, _, _)| *known == tap) {
+            server.set_config(config)?;
+            return Ok(empty());
+        }
+        let server = dhcp::Server::open(config)?;
+        let number = self.number();
+        let mut watch = Watch::new(Token::Dhcp(number));
+        watch.set(&self.reactor, &server.fd(), READ);
+        self.keeper.net.dhcp.insert(number, (tap, server, watch));
+        Ok(empty())
     }
 
-    pub fn serve_forward(&mut self, _payload: &[u8]) -> Answer {
-        Err(failure(Code::Unimplemented, "port-forward"))
+    /// Again with another target keeps the port: the redirect rule names it.
+    pub fn serve_forward(&mut self, payload: &[u8]) -> Answer {
+        let request: shim::ServeForwardRequest = decode(payload)?;
+        let target = ip(&request.target)?;
+        let source = match request.source.as_str() {
+            "" => None,
+            text => Some(ip(text)?),
+        };
+        let port = if let Some((forwarder, _)) = &mut self.keeper.net.forward {
+            forwarder.set_target(target, source)?;
+            forwarder.port()
+        } else {
+            let forwarder = Forwarder::new(target, source)?;
+            let mut watch = Watch::new(Token::Forward);
+            watch.set(&self.reactor, &forwarder.fd(), READ);
+            let port = forwarder.port();
+            self.keeper.net.forward = Some((forwarder, watch));
+            port
+        };
+        let port = u32::from(port);
+        Ok(shim::ServeForwardResponse { port }.encode_to_vec())
     }
+}
+
+fn dhcp_request(request: shim::ServeDhcpRequest) -> dhcp::Request {
+    let routes = request
+        .routes
+        .into_iter()
+        .map(|route| (route.destination, route.via));
+    dhcp::Request {
+        tap: request.tap,
+        client_mac: request.client_mac,
+        address: request.address,
+        prefix: request.prefix,
+        server: request.server,
+        router: request.router,
+        mtu: request.mtu,
+        hostname: request.hostname,
+        dns: request.dns,
+        search: request.search,
+        routes: routes.collect(),
+        lease_seconds: request.lease_seconds,
+    }
+}
+
+fn ip(text: &str) -> Result<IpAddr, Failure> {
+    text.parse()
+        .map_err(|_| failure(Code::InvalidArgument, format!("{text:?} is no IP address")))
 }

@@ -42,7 +42,7 @@ pub fn serve(args: &Args) -> io::Result<()> {
     ready.write_all(READY)?;
     drop(ready);
     log.line(&format!("serving pod {} in {}", args.id, pod.display()));
-    let mut shim = Shim::new(Parts { log, ..parts });
+    let mut shim = Shim::new(parts, log);
     shim.run();
     leave(&mut shim, &pod);
     drop(lock);
@@ -72,7 +72,6 @@ fn take_place(args: &Args, pod: &Path, listener: UnixListener) -> io::Result<Par
     let ttrpc = std::env::var("TTRPC_ADDRESS").unwrap_or_default();
     Ok(Parts {
         reactor: Reactor::new()?,
-        log: Log::open(Path::new("/dev/null")),
         listener,
         signals: Signals::hold()?,
         relay: Relay::new(Path::new(&args.state), &args.namespace, &args.id, &socket),

@@ -81,7 +81,6 @@ pub struct Shim {
 pub struct Parts {
     pub identity: Identity,
     pub reactor: Reactor,
-    pub log: Log,
     pub listener: UnixListener,
     pub signals: Signals,
     pub relay: Relay,
@@ -89,11 +88,11 @@ pub struct Parts {
 }
 
 impl Shim {
-    pub fn new(parts: Parts) -> Shim {
+    pub fn new(parts: Parts, log: Log) -> Shim {
         Shim {
             identity: parts.identity,
             reactor: parts.reactor,
-            log: parts.log,
+            log,
             scratch: vec![0; crate::link::SCRATCH_BYTES].into_boxed_slice(),
             last_number: 0,
             listener: parts.listener,

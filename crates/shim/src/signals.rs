@@ -66,12 +66,29 @@ fn drain(mut read: impl FnMut() -> isize) {
     while read() > 0 {}
 }
 
-/// The next child that has ended, ours or an orphan of one of ours.
+/// The next child that has ended, ours or an orphan of one of ours. Our children lead sessions of their own;
+/// what is left of one goes with it, while its pid is still taken by the dead leader.
 pub fn next_ended() -> Option<(i32, Status)> {
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: all zeroes is a valid siginfo_t, which outlives the call that fills it in; its pid is valid
+    // (0 = none) after a success.
+    let pid = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        match libc::waitid(libc::P_ALL, 0, &raw mut info, options) {
+            0 => info.si_pid(),
+            _ => 0,
+        }
+    };
+    if pid <= 0 {
+        return None;
+    }
     let mut status = 0;
-    // SAFETY: the pointer outlives the call.
-    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
-    (pid > 0).then(|| (pid, Status::of(status)))
+    // SAFETY: the pointer outlives the call; the pid is a zombie of ours, so it is nobody else's.
+    let reaped = unsafe {
+        libc::kill(-pid, libc::SIGKILL);
+        libc::waitpid(pid, &raw mut status, 0)
+    };
+    (reaped == pid).then(|| (pid, Status::of(status)))
 }
 
 /// How a child ended: -1 when a signal did it.
