@@ -1,5 +1,5 @@
 export { connectTap } from "./connect-tap.ts";
-export { guestNetwork } from "./guest-network.ts";
+export { LINK_LOCAL, guestNetwork } from "./guest-network.ts";
 export type { DhcpOffer, GuestNetworkConfig } from "./guest-network.ts";
 export type { PodAddress, PodInterface, PodRoute } from "./pod-interface.ts";
 export { readPodInterface } from "./read-pod-interface.ts";
