@@ -229,7 +229,7 @@ pub struct Client {
 }
 
 impl Client {
-    fn new(path: &Path) -> Client {
+    pub fn new(path: &Path) -> Client {
         Client::of(UnixStream::connect(path).unwrap())
     }
 
@@ -276,6 +276,18 @@ impl Client {
 
     pub fn write_raw(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
+    }
+
+    /// Whether something can be read within `limit`.
+    pub fn is_ready(&self, limit: Duration) -> bool {
+        use std::os::fd::AsRawFd;
+        let mut poll = libc::pollfd {
+            fd: self.stream.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: one pollfd, which outlives the call.
+        unsafe { libc::poll(&raw mut poll, 1, limit.as_millis() as libc::c_int) > 0 }
     }
 
     /// The next frame; `None` at the end of the connection.
@@ -345,10 +357,15 @@ impl Client {
 
     /// As a server: the next request.
     pub fn request(&mut self) -> Relayed {
-        let frame = self.frame().expect("a request");
+        self.next_request().expect("a request")
+    }
+
+    /// `None`: the shim has gone.
+    pub fn next_request(&mut self) -> Option<Relayed> {
+        let frame = self.frame()?;
         assert_eq!(frame.kind, REQUEST);
         let request = ttrpc::Request::decode(frame.body.as_slice()).unwrap();
-        Relayed {
+        Some(Relayed {
             stream: frame.stream,
             metadata: request
                 .metadata
@@ -356,7 +373,7 @@ impl Client {
                 .map(|pair| (pair.key.clone(), pair.value.clone()))
                 .collect(),
             request,
-        }
+        })
     }
 
     pub fn respond(&mut self, stream: u32, message: &impl Message) {
