@@ -9,6 +9,8 @@ export interface EngineDeps {
   readonly uids: UidPool;
   readonly config: EngineConfig;
   readonly now: () => Date;
+  /** From a machine's Create to the execution of its VMM, for the metrics. */
+  readonly onLaunched?: (ms: number) => void;
 }
 
 export interface EngineConfig {

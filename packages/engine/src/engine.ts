@@ -26,8 +26,9 @@ export class Engine {
     const podsDir = join(this.#deps.config.stateDir, "pods");
     const names = await readdir(podsDir).catch(() => []);
     const alive = await Promise.all(names.map((name) => this.#adoptOrClean(join(podsDir, name))));
-    const cleaned = alive.filter((is) => !is).length + (await this.#cleanDisk(new Set(names)));
-    return { adopted: alive.filter((is) => is).length, cleaned };
+    const living = new Set(names.filter((_, index) => alive[index]));
+    const cleaned = names.length - living.size + (await this.#cleanDisk(living));
+    return { adopted: living.size, cleaned };
   }
 
   /** The pod of a relayed call; adopted when this is the first call of it. */

@@ -32,6 +32,8 @@ export class MachineKeeper {
   readonly execs: GuestExecs;
   readonly #pod: PodContext;
   #machine: Machine | undefined;
+  /** When the create that is under way came in, on the monotonic clock. */
+  #createdMs: number | undefined;
   /** Aborted when the machine ends, with everything that watches it. */
   #life = new AbortController();
 
@@ -46,6 +48,7 @@ export class MachineKeeper {
   }
 
   async create(task: CreateTask): Promise<void> {
+    this.#createdMs = performance.now();
     const { document, identity, sandbox, log } = this.#pod;
     const bundle = await readBundle(task.bundle);
     // containerd repeats the pod's annotations on its containers; docker and ctr have only those.
@@ -276,6 +279,12 @@ export class MachineKeeper {
       spoolBytes: deps.config.machines.consoleSpoolBytes,
       attachPath: files.consoleAttach,
       oomScoreAdj: record.oomScoreAdj,
+      onSpawned: () => {
+        if (this.#createdMs === undefined) return; // an earlier daemon's create
+        const launchMs = performance.now() - this.#createdMs;
+        this.#pod.log.info({ launchMs }, "machine launched");
+        deps.onLaunched?.(launchMs);
+      },
     });
   }
 

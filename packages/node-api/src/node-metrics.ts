@@ -10,7 +10,8 @@ const WINDOW_MS = 10_000;
 export class NodeMetrics {
   readonly #registry = new Registry();
   readonly #delay = monitorEventLoopDelay({ resolution: 10 });
-  readonly #taskSeconds: Histogram<"method" | "code">;
+  readonly #taskSeconds: Histogram<"method" | "outcome">;
+  readonly #launchSeconds: Histogram;
 
   constructor(engine: Engine) {
     collectDefaultMetrics({ register: this.#registry, prefix: "trined_" });
@@ -20,9 +21,15 @@ export class NodeMetrics {
     }, WINDOW_MS).unref();
     this.#taskSeconds = new Histogram({
       name: "trine_task_call_seconds",
-      help: "Task calls relayed by the pods' shims, by method and gRPC code.",
-      labelNames: ["method", "code"],
+      help: "Task calls relayed by the pods' shims, by method and outcome (ok, or the error's kind).",
+      labelNames: ["method", "outcome"],
       buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+      registers: [this.#registry],
+    });
+    this.#launchSeconds = new Histogram({
+      name: "trine_machine_launch_seconds",
+      help: "From a machine's Create to the execution of its VMM.",
+      buckets: [0.01, 0.02, 0.04, 0.06, 0.1, 0.2, 0.5, 1, 5],
       registers: [this.#registry],
     });
     const machines = new Gauge({
@@ -39,8 +46,12 @@ export class NodeMetrics {
     });
   }
 
-  observeTaskCall(method: string, code: string, seconds: number): void {
-    this.#taskSeconds.observe({ method, code }, seconds);
+  observeLaunch(ms: number): void {
+    this.#launchSeconds.observe(ms / 1000);
+  }
+
+  observeTaskCall(method: string, outcome: string, seconds: number): void {
+    this.#taskSeconds.observe({ method, outcome }, seconds);
   }
 
   /** The worst delay of the event loop in the present window. */

@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Channel_Kind } from "@trine/proto/shim";
 import type { DescriptorSchema, SpawnRequestSchema } from "@trine/proto/shim";
@@ -18,6 +19,8 @@ const CHANNEL_KIND: Record<ChannelUse, Channel_Kind> = {
   monitor: Channel_Kind.MONITOR,
 };
 
+const LOG_TAIL = 4096;
+
 /** What the shim needs to know of a machine beside the VMM's own plan. */
 export interface MachinePlace {
   readonly machineDir: string;
@@ -30,6 +33,8 @@ export interface MachinePlace {
   readonly spoolBytes: number;
   readonly attachPath: string;
   readonly oomScoreAdj: number;
+  /** Called when a child has been executed (not when it was there already). */
+  readonly onSpawned?: () => void;
 }
 
 /** A machine's process host that is the pod's shim. */
@@ -45,12 +50,20 @@ export class ShimProcessHost implements ProcessHost {
     this.machineDir = place.machineDir;
   }
 
-  spawn(plan: ProcessPlan): Promise<{ pid: number; already: boolean }> {
-    return this.#shim.spawn(toSpawnRequest(plan, this.#place));
+  async spawn(plan: ProcessPlan): Promise<{ pid: number; already: boolean }> {
+    const spawned = await this.#shim.spawn(toSpawnRequest(plan, this.#place));
+    if (!spawned.already) this.#place.onSpawned?.();
+    return spawned;
   }
 
   signal(key: string, signal: number): Promise<void> {
     return this.#shim.signal(key, signal);
+  }
+
+  /** The newest of what the VMM printed: why it ended, when it ended at once. */
+  async logTail(): Promise<string> {
+    const log = await readFile(this.#place.logPath, "utf8").catch(() => "");
+    return log.slice(-LOG_TAIL);
   }
 
   channel(name: string): ByteChannel {

@@ -1,5 +1,5 @@
 import { anyPack } from "@bufbuild/protobuf/wkt";
-import { TrineError } from "@trine/base";
+import { TrineError, kindOf } from "@trine/base";
 import type { Engine, Pod, PodRef } from "@trine/engine";
 import { MetricsSchema } from "@trine/proto/metrics";
 import type { Task } from "@trine/proto/task";
@@ -11,7 +11,11 @@ import { toMetrics } from "./metrics.ts";
  * containerd's task calls, relayed by the pods' shims (shim.proto says with which metadata). What a shim
  * answers from its own memory never comes here.
  */
-export function taskService(engine: Engine): ServiceHandlers<typeof Task> {
+export function taskService(engine: Engine, observe: Observer): ServiceHandlers<typeof Task> {
+  return timed(handlers(engine), observe);
+}
+
+function handlers(engine: Engine): ServiceHandlers<typeof Task> {
   const pod = (ctx: CallContext): Promise<Pod> => engine.pod(podRefOf(ctx.metadata));
   return {
     create: async (request, ctx) => {
@@ -63,6 +67,34 @@ export function taskService(engine: Engine): ServiceHandlers<typeof Task> {
     checkpoint: () =>
       Promise.reject(new TrineError("unimplemented", "checkpoints of machines are not supported")),
   };
+}
+
+type Observer = (method: string, outcome: string, seconds: number) => void;
+
+/** Tells `observe` of every call: its method, `ok` or the kind of its error, and how long it took. */
+function timed(of: ServiceHandlers<typeof Task>, observe: Observer): ServiceHandlers<typeof Task> {
+  const wrap =
+    (method: string, handler: (...args: unknown[]) => Promise<unknown>) =>
+    async (...args: unknown[]): Promise<unknown> => {
+      const started = performance.now();
+      const note = (outcome: string): void => {
+        observe(method, outcome, (performance.now() - started) / 1000);
+      };
+      try {
+        const answer = await handler(...args);
+        note("ok");
+        return answer;
+      } catch (cause) {
+        note(kindOf(cause));
+        throw cause;
+      }
+    };
+  return Object.fromEntries(
+    Object.entries(of).map(([method, handler]) => [
+      method,
+      wrap(method, handler as (...args: unknown[]) => Promise<unknown>),
+    ]),
+  ) as ServiceHandlers<typeof Task>;
 }
 
 function podRefOf(metadata: ReadonlyMap<string, string>): PodRef {

@@ -24,6 +24,9 @@ export async function runDaemon(config: Config): Promise<number> {
     log,
     uids: new UidPool({ base: config.machines.uidBase, count: config.machines.uidCount }),
     now: () => new Date(),
+    onLaunched: (ms) => {
+      metrics.observeLaunch(ms);
+    },
     config: {
       stateDir: config.stateDir,
       rootDir: config.rootDir,
@@ -46,7 +49,12 @@ export async function runDaemon(config: Config): Promise<number> {
       log.error({ err: error, ...call }, "task call failed unexpectedly");
     },
   });
-  tasks.register(Task, taskService(engine));
+  tasks.register(
+    Task,
+    taskService(engine, (method, outcome, seconds) => {
+      metrics.observeTaskCall(method, outcome, seconds);
+    }),
+  );
   await tasks.listen(join(config.stateDir, "trined.sock"));
   log.info({ ...found, accelerator, version: VERSION, pid: process.pid }, "ready");
 

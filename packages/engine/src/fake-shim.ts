@@ -1,0 +1,147 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { TrineError } from "@trine/base";
+import { Shim } from "@trine/proto/shim";
+import type { ChildSchema, EventSchema, SpawnRequest } from "@trine/proto/shim";
+import { TtrpcServer } from "@trine/ttrpc";
+import type { ServiceHandlers } from "@trine/ttrpc";
+
+type Child = MessageInitShape<typeof ChildSchema> & { key: string; running: boolean };
+type Method = keyof ServiceHandlers<typeof Shim>;
+
+/** A pod's shim in memory, behind a real socket: a working model of shim.proto for the engine's tests. */
+export class FakeShim {
+  readonly address: string;
+  readonly children = new Map<string, Child>();
+  readonly mounted = new Set<string>();
+  /** Methods in the order they were called. */
+  readonly calls: Method[] = [];
+  state: Uint8Array = new Uint8Array();
+  revision = 0n;
+  readonly #failing = new Map<Method, TrineError>();
+  readonly #events: MessageInitShape<typeof EventSchema>[] = [];
+  readonly #pod: { sandboxId: string; bundle: string; podDir: string };
+  #server: TtrpcServer | undefined;
+  #wake = Promise.withResolvers<undefined>();
+  #nextPid = 1000;
+
+  constructor(pod: { sandboxId: string; bundle: string; podDir: string }) {
+    this.#pod = pod;
+    this.address = join(pod.podDir, "shim.sock");
+  }
+
+  async listen(): Promise<void> {
+    await mkdir(this.#pod.podDir, { recursive: true });
+    this.#server = new TtrpcServer({ onError: () => undefined });
+    this.#server.register(Shim, this.#handlers());
+    await this.#server.listen(this.address);
+  }
+
+  /** As kill -9 of the shim: every connection ends. */
+  async die(): Promise<void> {
+    await this.#server?.close();
+  }
+
+  /** The next call of `method` fails once. */
+  failOnce(method: Method, error = new TrineError("unavailable", `injected into ${method}`)): void {
+    this.#failing.set(method, error);
+  }
+
+  /** Ends a child as its process would. */
+  end(key: string, how: { exitStatus: number; signal?: number; reason?: string }): void {
+    const child = this.children.get(key);
+    if (child?.running !== true) throw new Error(`no child ${key} runs`);
+    Object.assign(child, how, { running: false });
+    this.#events.push({
+      seq: BigInt(this.#events.length + 1),
+      what: { case: "childExited", value: { ...child } },
+    });
+    this.#wake.resolve(undefined);
+    this.#wake = Promise.withResolvers<undefined>();
+  }
+
+  #handlers(): ServiceHandlers<typeof Shim> {
+    return Object.fromEntries(
+      Object.entries(this.#model()).map(([name, handler]) => [
+        name,
+        async (...args: Parameters<typeof handler>) => {
+          const method = name as Method;
+          this.calls.push(method);
+          const failure = this.#failing.get(method);
+          this.#failing.delete(method);
+          if (failure !== undefined) throw failure;
+          return (handler as (...all: unknown[]) => Promise<unknown>)(...args);
+        },
+      ]),
+    ) as ServiceHandlers<typeof Shim>;
+  }
+
+  #model(): ServiceHandlers<typeof Shim> {
+    const done = Promise.resolve({});
+    return {
+      describe: () =>
+        Promise.resolve({
+          protocol: 1,
+          version: "fake",
+          namespace: "k8s.io",
+          ...this.#pod,
+          pid: 1,
+          state: this.state,
+          stateRevision: this.revision,
+          children: [...this.children.values()],
+        }),
+      putState: (request) => {
+        if (request.revision < this.revision) {
+          throw new TrineError("conflict", `revision ${request.revision} is old`);
+        }
+        this.state = request.state;
+        this.revision = request.revision;
+        return done;
+      },
+      events: async (request, { signal }) => {
+        const after = (): MessageInitShape<typeof EventSchema>[] =>
+          this.#events.filter((event) => (event.seq ?? 0n) > request.after);
+        if (after().length === 0) {
+          const gone = new Promise((resolve) => {
+            signal.addEventListener("abort", resolve, { once: true });
+          });
+          await Promise.race([this.#wake.promise, gone]);
+        }
+        return { events: after() };
+      },
+      mount: (request) => {
+        this.mounted.add(request.target);
+        return done;
+      },
+      unmount: (request) => {
+        this.mounted.delete(request.target);
+        return done;
+      },
+      spawn: (request) => Promise.resolve(this.#spawn(request)),
+      signal: (request) => {
+        const child = this.children.get(request.key);
+        if (child?.running !== true) throw new TrineError("notFound", `no child ${request.key}`);
+        if (request.signal === 9) this.end(request.key, { exitStatus: 137, signal: 9 });
+        return done;
+      },
+      reap: (request) => {
+        const child = this.children.get(request.key);
+        if (child === undefined) throw new TrineError("notFound", `no child ${request.key}`);
+        if (child.running) throw new TrineError("wrongState", `child ${request.key} runs`);
+        this.children.delete(request.key);
+        return done;
+      },
+      setProcess: () => done,
+    };
+  }
+
+  #spawn(request: SpawnRequest): { pid: number; already: boolean } {
+    const old = this.children.get(request.key);
+    if (old !== undefined) return { pid: old.pid ?? 0, already: true };
+    const pid = this.#nextPid++;
+    const { key, taskId } = request;
+    this.children.set(key, { key, pid, running: true, taskId });
+    return { pid, already: false };
+  }
+}

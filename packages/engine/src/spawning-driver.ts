@@ -1,0 +1,65 @@
+import { TrineError } from "@trine/base";
+import { VMM_KEY } from "@trine/vmm";
+import type { Machine, MachineDriver, MachineSpec, MachineStatus, ProcessHost } from "@trine/vmm";
+
+/**
+ * A driver for the engine's tests: its VMM is a child the host keeps, its guest obeys at once what
+ * `onPowerDown` makes of it.
+ */
+export class SpawningDriver implements MachineDriver {
+  readonly name = "spawning";
+  readonly can = { pause: true, hotplug: false, snapshot: false };
+  readonly recovered: string[] = [];
+  onPowerDown: () => void = () => undefined;
+  powerDowns = 0;
+  failStart: Error | undefined;
+
+  async start(spec: MachineSpec, host: ProcessHost): Promise<Machine> {
+    if (this.failStart !== undefined) {
+      const failure = this.failStart;
+      this.failStart = undefined;
+      throw failure;
+    }
+    await host.spawn({
+      key: VMM_KEY,
+      argv: ["vmm", spec.id],
+      env: [],
+      descriptors: [],
+      jail: { binds: [], newNetwork: true },
+      exitRules: [],
+    });
+    return this.#machine(host);
+  }
+
+  recover(spec: MachineSpec, host: ProcessHost): Promise<Machine> {
+    this.recovered.push(spec.id);
+    return Promise.resolve(this.#machine(host));
+  }
+
+  #machine(host: ProcessHost): Machine {
+    let status: MachineStatus = "running";
+    const set = (to: MachineStatus) => (): Promise<void> => {
+      status = to;
+      return Promise.resolve();
+    };
+    return {
+      status: () => Promise.resolve(status),
+      powerDown: () => {
+        this.powerDowns += 1;
+        this.onPowerDown();
+        return Promise.resolve();
+      },
+      pause: set("paused"),
+      resume: set("running"),
+      kill: () => host.signal(VMM_KEY, 9),
+      stats: () => Promise.reject(new TrineError("unavailable", "no guest")),
+      async *events(signal) {
+        await new Promise((resolve) => {
+          signal.addEventListener("abort", resolve, { once: true });
+        });
+        yield* [];
+      },
+      detach: () => undefined,
+    };
+  }
+}
