@@ -19,7 +19,6 @@ const MOST_ACCEPTS: usize = 16;
 const CHUNK: usize = 65_536;
 /// How long to leave the listeners alone when descriptors or memory have run out.
 const RECOVERY: Duration = Duration::from_secs(1);
-const SEGMENT: i32 = 16_384;
 const PORT_TRIES: usize = 16;
 const SO_ORIGINAL_DST: libc::c_int = 80;
 
@@ -251,10 +250,10 @@ fn listen() -> io::Result<Vec<TcpListener>> {
     for _ in 0..PORT_TRIES {
         let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = first.local_addr()?.port();
-        prepare(&first)?;
+        first.set_nonblocking(true)?;
         match TcpListener::bind((Ipv6Addr::LOCALHOST, port)) {
             Ok(second) => {
-                prepare(&second)?;
+                second.set_nonblocking(true)?;
                 return Ok(vec![first, second]);
             }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => result = Err(error),
@@ -262,14 +261,6 @@ fn listen() -> io::Result<Vec<TcpListener>> {
         }
     }
     result
-}
-
-/// Smaller segments than the loopback's 64 KiB, which are half of a receive buffer that has not grown
-/// yet: after a stall such a connection went on at one segment for each 200 ms probe (measured).
-fn prepare(listener: &TcpListener) -> io::Result<()> {
-    let fd = listener.as_raw_fd();
-    set_option(fd, libc::IPPROTO_TCP, libc::TCP_MAXSEG, &SEGMENT)?;
-    listener.set_nonblocking(true)
 }
 
 fn is_shortage(error: &io::Error) -> bool {

@@ -150,19 +150,16 @@ impl Flow {
 
     /// Moves what can be moved now, and the end of the data after it.
     fn pump(&mut self, mut from: &TcpStream, to: &TcpStream, chunk: &mut [u8]) -> io::Result<()> {
+        let taken = write(to, &self.waiting)?;
+        self.waiting.drain(..taken.min(self.waiting.len()));
         for _ in 0..MOST_CHUNKS {
-            let taken = write(to, &self.waiting)?;
-            self.waiting.drain(..taken.min(self.waiting.len()));
-            if !self.waiting.is_empty() {
-                return Ok(());
+            if self.ended || !self.waiting.is_empty() {
+                break;
             }
             self.waiting = Vec::new();
-            if self.ended {
-                return self.pass_end_on(to);
-            }
             let count = match from.read(chunk) {
                 Ok(count) => count,
-                Err(error) if is_later(&error) => return Ok(()),
+                Err(error) if is_later(&error) => break,
                 Err(error) => return Err(error),
             };
             self.ended = count == 0;
@@ -171,11 +168,7 @@ impl Flow {
             self.waiting
                 .extend_from_slice(read.get(taken..).unwrap_or_default());
         }
-        Ok(())
-    }
-
-    fn pass_end_on(&mut self, to: &TcpStream) -> io::Result<()> {
-        if !self.passed_on {
+        if self.ended && self.waiting.is_empty() && !self.passed_on {
             to.shutdown(Shutdown::Write)?;
             self.passed_on = true;
         }
