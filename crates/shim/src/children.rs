@@ -1,31 +1,22 @@
 //! The shim's children: VMMs and their helpers. They are its own because nobody else would learn how they end.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::os::fd::OwnedFd;
 
-use trine_wire::shim::descriptor::Source;
 use trine_wire::shim::event::What;
 use trine_wire::{Timestamp, shim};
 
 use crate::answer::{Code, Failure, failure};
-use crate::channels::{Channel, Held, Kind};
-use crate::console::{Console, listen_at};
+use crate::channels::Kind;
+use crate::child_log::ChildLog;
+use crate::descriptors::invalid;
 use crate::host::{cgroup, spawn};
-use crate::link::is_not_now;
-use crate::monitor::{Monitor, PANIC_REASON};
-use crate::reactor::{READ, Reactor, Token, Watch};
+use crate::monitor::PANIC_REASON;
+use crate::reactor::Token;
 use crate::shim::Shim;
 use crate::signals::{self, Status};
-use crate::spool::Spool;
 use crate::tasks::now_stamp;
 
 const MAX_CHILDREN: usize = 64;
-const MAX_CHANNELS: usize = 64;
-const MAX_LOG: u64 = 1 << 20;
 
 pub struct Child {
     pid: i32,
@@ -88,78 +79,6 @@ impl Child {
     fn is_running(&self) -> bool {
         self.ended.is_none()
     }
-}
-
-/// A child's stdout and stderr on their way to its log file, which is bounded.
-pub struct ChildLog {
-    pipe: File,
-    watch: Watch,
-    file: File,
-    left: u64,
-}
-
-impl ChildLog {
-    fn open(path: &str, token: Token) -> io::Result<(ChildLog, OwnedFd)> {
-        let named = |e: io::Error| io::Error::new(e.kind(), format!("open log {path}: {e}"));
-        let mut options = OpenOptions::new();
-        options
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW);
-        let file = options.open(path).map_err(named)?;
-        let left = MAX_LOG.saturating_sub(file.metadata().map_err(named)?.len());
-        let (reader, writer) = io::pipe()?;
-        let pipe = File::from(OwnedFd::from(reader));
-        set_blocking(&pipe, false)?;
-        let log = ChildLog {
-            pipe,
-            watch: Watch::new(token),
-            file,
-            left,
-        };
-        Ok((log, OwnedFd::from(writer)))
-    }
-
-    /// False at the end. Past the limit the rest is read and dropped.
-    fn pump(&mut self, reactor: &Reactor, scratch: &mut [u8]) -> bool {
-        loop {
-            match self.pipe.read(scratch) {
-                Ok(0) => return false,
-                Ok(count) => {
-                    let bytes = scratch.get(..count).unwrap_or_default();
-                    let fitting = usize::try_from(self.left).unwrap_or(usize::MAX).min(count);
-                    let _ = self
-                        .file
-                        .write_all(bytes.get(..fitting).unwrap_or_default());
-                    self.left -= fitting as u64;
-                }
-                Err(error) if is_not_now(&error) => break,
-                Err(_) => return false,
-            }
-        }
-        self.watch.set(reactor, &self.pipe, READ);
-        true
-    }
-}
-
-pub fn set_blocking(fd: &impl AsRawFd, blocking: bool) -> io::Result<()> {
-    // SAFETY: takes no pointers.
-    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
-    let wanted = if blocking {
-        flags & !libc::O_NONBLOCK
-    } else {
-        flags | libc::O_NONBLOCK
-    };
-    // SAFETY: takes no pointers.
-    if flags < 0 || unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, wanted) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
-}
-
-fn invalid(message: impl Into<String>) -> Failure {
-    failure(Code::InvalidArgument, message)
 }
 
 impl Shim {
@@ -265,89 +184,6 @@ impl Shim {
             self.child_log_ready(number);
         }
         Ok(spawned?)
-    }
-
-    fn open_descriptor(
-        &mut self,
-        key: &str,
-        descriptor: &shim::Descriptor,
-    ) -> Result<OwnedFd, Failure> {
-        match &descriptor.source {
-            Some(Source::File(file)) => Ok(open_file(file)?),
-            Some(Source::Tap(name)) => {
-                let tap = self.keeper.taps.get(name);
-                let tap = tap.ok_or_else(|| {
-                    failure(Code::NotFound, format!("tap {name} has not been opened"))
-                })?;
-                Ok(tap.try_clone()?)
-            }
-            Some(Source::Channel(channel)) => self.open_channel(key, channel),
-            Some(Source::Listen(listen)) => Ok(OwnedFd::from(listen_at(
-                Path::new(&listen.path),
-                listen.mode,
-            )?)),
-            None => Err(invalid(format!(
-                "descriptor {} has no source",
-                descriptor.number
-            ))),
-        }
-    }
-
-    fn open_channel(&mut self, key: &str, channel: &shim::Channel) -> Result<OwnedFd, Failure> {
-        if channel.name.is_empty() || self.channel_named(&channel.name).is_some() {
-            return Err(invalid(format!(
-                "channel name {:?} is empty or in use",
-                channel.name
-            )));
-        }
-        if self.channels.len() >= MAX_CHANNELS {
-            return Err(failure(Code::ResourceExhausted, "too many channels"));
-        }
-        let (ours, theirs) = UnixStream::pair()?;
-        ours.set_nonblocking(true)?;
-        let number = self.number();
-        let token = Token::Channel(number);
-        let kind = match channel.kind() {
-            shim::channel::Kind::Held => Kind::Held(Held::new(ours, token)),
-            shim::channel::Kind::Monitor => Kind::Monitor(Monitor::new(ours, token)),
-            shim::channel::Kind::Console => {
-                Kind::Console(Box::new(self.open_console(number, ours, channel)?))
-            }
-        };
-        let (name, key) = (channel.name.clone(), key.to_owned());
-        self.channels.insert(number, Channel { name, key, kind });
-        Ok(OwnedFd::from(theirs))
-    }
-
-    fn open_console(
-        &self,
-        number: u32,
-        stream: UnixStream,
-        channel: &shim::Channel,
-    ) -> Result<Console, Failure> {
-        let task = self.find(&channel.task_id, "")?;
-        if channel.spool_path.is_empty() {
-            return Err(invalid("a console needs a spool_path"));
-        }
-        let path = Path::new(&channel.spool_path);
-        let spool = Spool::open(path, channel.spool_bytes).map_err(|e| {
-            io::Error::new(e.kind(), format!("open spool {}: {e}", channel.spool_path))
-        })?;
-        let mut console = Console::new(stream, Token::Channel(number), task, spool);
-        if !channel.attach_path.is_empty() {
-            let token = Token::AttachListener(number);
-            console.listen(Path::new(&channel.attach_path), token, &self.reactor)?;
-        }
-        Ok(console)
-    }
-
-    pub fn child_log_ready(&mut self, number: u32) {
-        let Some(log) = self.child_logs.get_mut(&number) else {
-            return;
-        };
-        if !log.pump(&self.reactor, &mut self.scratch) {
-            self.child_logs.remove(&number);
-        }
     }
 
     pub fn signal_child(&mut self, key: &str, signal: u32) -> Result<(), Failure> {
@@ -508,19 +344,6 @@ fn jail_of(jail: &shim::Jail) -> spawn::Jail {
     }
 }
 
-/// O_NONBLOCK only for the opening: a FIFO or a device must not stop the shim.
-fn open_file(file: &shim::OpenFile) -> io::Result<OwnedFd> {
-    let named = |e: io::Error| io::Error::new(e.kind(), format!("open {}: {e}", file.path));
-    let mut options = OpenOptions::new();
-    options
-        .read(true)
-        .write(file.writable)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-    let opened = options.open(&file.path).map_err(named)?;
-    set_blocking(&opened, true)?;
-    Ok(OwnedFd::from(opened))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -532,7 +355,7 @@ mod tests {
         });
         Child {
             pid: 1,
-            pidfd: OwnedFd::from(File::open("/dev/null").expect("null")),
+            pidfd: OwnedFd::from(std::fs::File::open("/dev/null").expect("null")),
             task: None,
             task_id: String::new(),
             rules: rules.collect(),

@@ -5,11 +5,13 @@
 mod answer;
 mod args;
 mod channels;
+mod child_log;
 mod children;
 mod client;
 mod console;
 mod control;
 mod delete;
+mod descriptors;
 mod host;
 mod info;
 mod json;
@@ -30,6 +32,8 @@ mod signals;
 mod spool;
 mod start;
 mod stdio;
+mod task_answers;
+mod task_ends;
 mod tasks;
 
 use std::process::ExitCode;

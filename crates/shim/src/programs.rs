@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use trine_wire::{Message, shim};
 
 use crate::answer::{Code, Failure, failure};
-use crate::children::set_blocking;
+use crate::child_log::set_blocking;
 use crate::host::spawn::{SpawnPlan, spawn};
 use crate::link::is_not_now;
 use crate::reactor::{READ, Reactor, Token, WRITE, Watch};

@@ -10,7 +10,7 @@ use trine_wire::ttrpc::{KeyValue, Request};
 use crate::answer::{Answer, Code, Failure, failure};
 use crate::client::Client;
 use crate::reactor::Token;
-use crate::server::Call;
+use crate::server::{Call, MAX_PAYLOAD};
 use crate::shim::Shim;
 
 const SERVICE: &str = "containerd.task.v2.Task";
@@ -93,7 +93,7 @@ impl Relay {
 
     fn is_full(&self, more: usize) -> bool {
         let held: usize = self.entries.values().map(|e| e.payload.len()).sum();
-        self.entries.len() >= MAX_ENTRIES || held + more > MAX_BYTES
+        more > MAX_PAYLOAD || self.entries.len() >= MAX_ENTRIES || held + more > MAX_BYTES
     }
 
     fn request(&self, id: u64, entry: &Entry, now: Instant) -> Request {
@@ -140,7 +140,7 @@ impl Shim {
     /// Writes a call down and sends it when trined is there.
     pub fn relay(&mut self, call: Call, payload: Vec<u8>, what: Relayed) {
         if self.relay.is_full(payload.len()) {
-            let full = failure(Code::ResourceExhausted, "too many calls wait for trined");
+            let full = failure(Code::ResourceExhausted, "too much waits for trined");
             return self.relay_done(what, Some(call), Err(full));
         }
         let now = Instant::now();

@@ -120,11 +120,31 @@ fn write_cgroups(pod: &Path, cgroups: &[PathBuf]) -> io::Result<()> {
     fs::write(pod.join(CGROUPS_FILE), lines)
 }
 
-/// The pod is over: nothing of it stays but what `delete` needs.
+/// The pod is over: nothing of it stays, but for a group that cannot be removed, which `delete` tries again.
 fn leave(shim: &mut Shim, pod: &Path) {
     shim.kill_children();
     for target in &shim.keeper.mounted {
         let _ = mount::unmount_all(target);
     }
-    let _ = fs::remove_dir_all(pod);
+    let cgroups = &shim.identity.cgroups;
+    for dir in cgroups {
+        move_out_of(dir);
+    }
+    match cgroup::kill_all(cgroups).and_then(|()| cgroup::remove(cgroups)) {
+        Ok(()) => drop(fs::remove_dir_all(pod)),
+        Err(error) => {
+            shim.log.line(&format!("control groups stay: {error}"));
+            let _ = fs::remove_file(socket_path(pod));
+        }
+    }
+}
+
+/// A group cannot be removed from inside. On v2 only the root takes processes beside groups.
+fn move_out_of(dir: &Path) {
+    for ancestor in dir.ancestors().skip(1) {
+        let processes = ancestor.join("cgroup.procs");
+        if !processes.exists() || fs::write(processes, "0").is_ok() {
+            return;
+        }
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use trine_wire::frame::{Frame, REQUEST, RESPONSE};
+use trine_wire::frame::{Frame, MAX_BODY_BYTES, REQUEST, RESPONSE};
 use trine_wire::{Message, ttrpc};
 
 use crate::answer::{Answer, Code, Failure, failure};
@@ -12,6 +12,8 @@ use crate::reactor::{READ, Token};
 use crate::shim::Shim;
 
 const MAX_CONNECTIONS: usize = 1024;
+/// Room is left for the envelope.
+pub const MAX_PAYLOAD: usize = MAX_BODY_BYTES - (64 << 10);
 /// Unanswered calls of one connection.
 const MAX_CALLS: u32 = 1024;
 
@@ -120,6 +122,14 @@ impl Shim {
         };
         connection.calls = connection.calls.saturating_sub(1);
         let response = match answer {
+            Ok(payload) if payload.len() > MAX_PAYLOAD => {
+                // Not sendable, which must not cost the connection.
+                let Failure(status) = failure(Code::ResourceExhausted, "the answer is too long");
+                ttrpc::Response {
+                    status: Some(status),
+                    payload: Vec::new(),
+                }
+            }
             Ok(payload) => ttrpc::Response {
                 status: None,
                 payload,

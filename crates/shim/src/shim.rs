@@ -10,7 +10,8 @@ use trine_wire::ttrpc;
 
 use crate::answer::{Code, failure};
 use crate::channels::Channel;
-use crate::children::{Child, ChildLog};
+use crate::child_log::ChildLog;
+use crate::children::Child;
 use crate::console::AttachClient;
 use crate::control::{Keeper, Parked};
 use crate::log::Log;

@@ -3,26 +3,23 @@
 
 use std::time::{Instant, SystemTime};
 
-use trine_wire::events::{
-    TaskCreate, TaskDelete, TaskExecAdded, TaskExecStarted, TaskExit, TaskIo, TaskOom, TaskPaused,
-    TaskResumed, TaskStart,
-};
-use trine_wire::metrics::{CpuStat, MemoryStat, Metrics, PidsStat};
+use trine_wire::shim::ConsoleResize;
 use trine_wire::shim::event::What;
-use trine_wire::shim::{ConsoleResize, TaskRemoved};
 use trine_wire::task::{self, Status};
-use trine_wire::{Any, Message, Timestamp, shim};
+use trine_wire::{Message, Timestamp, shim};
 
-use crate::answer::{Answer, Code, Failure, decode, empty, failure};
+use crate::answer::{Code, Failure, decode, empty, failure};
 use crate::pod::valid_id;
 use crate::reactor::Token;
-use crate::relay::{Relayed, too_late};
+use crate::relay::Relayed;
 use crate::server::Call;
 use crate::shim::Shim;
 use crate::stdio::{Input, Output};
+use crate::task_ends::wait_response;
 
 const MAX_PROCESSES: usize = 1024;
-const SIGKILL: u32 = 9;
+const MAX_TEXT: usize = 4096;
+pub const SIGKILL: u32 = 9;
 /// What ends a pause process, and so a sandbox task.
 const ENDS_SANDBOX: [u32; 3] = [2, SIGKILL, 15];
 
@@ -34,20 +31,20 @@ pub struct Process {
     pub pid: u32,
     pub exit_status: u32,
     pub exited_at: Option<Timestamp>,
-    paths: [String; 3],
+    pub paths: [String; 3],
     pub terminal: bool,
     pub stdin: Input,
     pub stdout: Output,
     pub stderr: Output,
     pub waiters: Vec<Call>,
     /// trined is at its Create, Exec or Start: it may be about to run.
-    busy: bool,
+    pub busy: bool,
     /// containerd has deleted it; only its last output is still on its way.
     pub deleted: bool,
 }
 
 impl Process {
-    fn is_task(&self) -> bool {
+    pub fn is_task(&self) -> bool {
         self.exec_id.is_empty()
     }
 
@@ -129,11 +126,7 @@ impl Shim {
         match next {
             Ok(Next::Answer(payload)) => self.reply(call, Ok(payload)),
             Ok(Next::Relay(what)) => self.relay(call, payload, what),
-            Ok(Next::Wait(number)) => {
-                if let Some(process) = self.processes.get_mut(&number) {
-                    process.waiters.push(call);
-                }
-            }
+            Ok(Next::Wait(number)) => self.add_waiter(number, call),
             Ok(Next::AnswerThenEnd(number, exit_status)) => {
                 self.reply(call, Ok(empty()));
                 self.end_process(number, exit_status, now_stamp(), false);
@@ -143,6 +136,23 @@ impl Shim {
                 self.shutdown_asked();
             }
             Err(failure) => self.reply(call, Err(failure)),
+        }
+    }
+
+    /// Callers that have given up meanwhile make room: a Wait must not fail for want of it.
+    fn add_waiter(&mut self, number: u32, call: Call) {
+        let Some(process) = self.processes.get_mut(&number) else {
+            return;
+        };
+        let now = Instant::now();
+        let late = |call: &mut Call| call.deadline.is_some_and(|deadline| deadline <= now);
+        let late: Vec<Call> = process.waiters.extract_if(.., late).collect();
+        process.waiters.push(call);
+        for call in late {
+            self.reply(
+                call,
+                Err(failure(Code::DeadlineExceeded, "it has not ended yet")),
+            );
         }
     }
 
@@ -262,6 +272,13 @@ impl Shim {
                 "a task's id must be a plain name",
             ));
         }
+        let texts = [&new.exec_id, &new.bundle].into_iter().chain(&new.paths);
+        if texts.into_iter().any(|text| text.len() > MAX_TEXT) {
+            return Err(failure(
+                Code::InvalidArgument,
+                "an id or a path is over 4096 bytes",
+            ));
+        }
         if self.find(&new.id, &new.exec_id).is_ok() {
             let message = format!("task {} {} exists already", new.id, new.exec_id);
             return Err(failure(Code::AlreadyExists, message));
@@ -365,10 +382,6 @@ impl Shim {
         Ok(Next::Answer(self.known_stats(&request.id)))
     }
 
-    fn known_stats(&self, id: &str) -> Vec<u8> {
-        self.last_stats.get(id).cloned().unwrap_or_else(zero_stats)
-    }
-
     fn resize(&mut self, payload: &[u8]) -> Result<Next, Failure> {
         let request: task::ResizePtyRequest = decode(payload)?;
         self.find(&request.id, &request.exec_id)?;
@@ -390,356 +403,6 @@ impl Shim {
             self.input_ready(number);
         }
         Ok(Next::Answer(empty()))
-    }
-}
-
-/// What trined's answers do to the table.
-impl Shim {
-    pub fn relay_done(&mut self, what: Relayed, call: Option<Call>, answer: Answer) {
-        let answer = match answer {
-            Ok(payload) => self.relayed_ok(what, payload, call.is_some()),
-            Err(failure) => self.relayed_failed(what, failure),
-        };
-        if let Some(call) = call {
-            self.reply(call, answer);
-        }
-        if let Relayed::Delete(number) = what {
-            self.task_removed(number);
-        }
-    }
-
-    /// The caller's deadline has passed. What trined never heard of has not happened.
-    pub fn relay_expired(&mut self, what: Relayed, ever_sent: bool, call: Option<Call>) {
-        let answer = match what {
-            Relayed::Stats(number) => {
-                let id = self.processes.get(&number).map_or("", |p| p.id.as_str());
-                Ok(self.known_stats(id))
-            }
-            _ => too_late(what),
-        };
-        match what {
-            Relayed::Create(number) | Relayed::Exec(number) if !ever_sent => {
-                self.processes.remove(&number);
-            }
-            Relayed::Create(number) | Relayed::Exec(number) | Relayed::Start(number) => {
-                self.set_busy(number, false);
-            }
-            _ => {}
-        }
-        if let Some(call) = call {
-            self.reply(call, answer);
-        }
-    }
-
-    fn set_busy(&mut self, number: u32, busy: bool) {
-        if let Some(process) = self.processes.get_mut(&number) {
-            process.busy = busy;
-        }
-    }
-
-    fn relayed_failed(&mut self, what: Relayed, failure: Failure) -> Answer {
-        match what {
-            Relayed::Create(number) | Relayed::Exec(number) => {
-                self.processes.remove(&number);
-            }
-            Relayed::Start(number) => self.set_busy(number, false),
-            Relayed::Stats(number) => {
-                let id = self.processes.get(&number).map_or("", |p| p.id.as_str());
-                return Ok(self.known_stats(id));
-            }
-            _ => {}
-        }
-        Err(failure)
-    }
-
-    fn relayed_ok(&mut self, what: Relayed, payload: Vec<u8>, has_caller: bool) -> Answer {
-        match what {
-            Relayed::Create(number) => self.created(number, &payload),
-            Relayed::Start(number) => self.started(number, &payload),
-            Relayed::Exec(number) => Ok(self.exec_added(number)),
-            Relayed::Delete(number) => Ok(self.deleted(number, has_caller)),
-            Relayed::Stats(number) => Ok(self.new_stats(number, payload)),
-            Relayed::Pause(number) => Ok(self.paused(number, true)),
-            Relayed::Resume(number) => Ok(self.paused(number, false)),
-            Relayed::Kill(_) | Relayed::Update(_) => Ok(empty()),
-        }
-    }
-
-    fn created(&mut self, number: u32, payload: &[u8]) -> Answer {
-        let response: task::CreateTaskResponse = decode(payload)?;
-        let Some(process) = self.processes.get_mut(&number) else {
-            return Err(failure(Code::NotFound, "the task is gone"));
-        };
-        process.busy = false;
-        if response.pid != 0 {
-            process.pid = response.pid;
-        }
-        let [stdin, stdout, stderr] = process.paths.clone();
-        let event = TaskCreate {
-            container_id: process.id.clone(),
-            bundle: process.bundle.clone(),
-            io: Some(TaskIo {
-                stdin,
-                stdout,
-                stderr,
-                terminal: process.terminal,
-            }),
-            checkpoint: String::new(),
-            pid: process.pid,
-        };
-        self.publisher.publish("create", "TaskCreate", &event);
-        Ok(task::CreateTaskResponse { pid: process.pid }.encode_to_vec())
-    }
-
-    fn started(&mut self, number: u32, payload: &[u8]) -> Answer {
-        let response: task::StartResponse = decode(payload)?;
-        let Some(process) = self.processes.get_mut(&number) else {
-            return Err(failure(Code::NotFound, "the task is gone"));
-        };
-        process.busy = false;
-        if response.pid != 0 {
-            process.pid = response.pid;
-        }
-        if process.status == Status::Created {
-            process.status = Status::Running;
-        }
-        let (container_id, pid) = (process.id.clone(), process.pid);
-        if process.is_task() {
-            self.publisher
-                .publish("start", "TaskStart", &TaskStart { container_id, pid });
-        } else {
-            let exec_id = process.exec_id.clone();
-            let event = TaskExecStarted {
-                container_id,
-                exec_id,
-                pid,
-            };
-            self.publisher
-                .publish("exec-started", "TaskExecStarted", &event);
-        }
-        Ok(task::StartResponse { pid }.encode_to_vec())
-    }
-
-    fn exec_added(&mut self, number: u32) -> Vec<u8> {
-        if let Some(process) = self.processes.get_mut(&number) {
-            process.busy = false;
-            let event = TaskExecAdded {
-                container_id: process.id.clone(),
-                exec_id: process.exec_id.clone(),
-            };
-            self.publisher
-                .publish("exec-added", "TaskExecAdded", &event);
-        }
-        empty()
-    }
-
-    fn paused(&mut self, number: u32, paused: bool) -> Vec<u8> {
-        if let Some(process) = self.processes.get_mut(&number).filter(|p| !p.is_stopped()) {
-            let container_id = process.id.clone();
-            if paused {
-                process.status = Status::Paused;
-                self.publisher
-                    .publish("paused", "TaskPaused", &TaskPaused { container_id });
-            } else {
-                process.status = Status::Running;
-                self.publisher
-                    .publish("resumed", "TaskResumed", &TaskResumed { container_id });
-            }
-        }
-        empty()
-    }
-
-    /// An answer without statistics must not reach containerd.
-    fn new_stats(&mut self, number: u32, payload: Vec<u8>) -> Vec<u8> {
-        let id = self
-            .processes
-            .get(&number)
-            .map_or_else(String::new, |p| p.id.clone());
-        let full = decode::<task::StatsResponse>(&payload).is_ok_and(|r| {
-            r.stats
-                .is_some_and(|s| !s.type_url.is_empty() && !s.value.is_empty())
-        });
-        if !full {
-            return self.known_stats(&id);
-        }
-        self.last_stats.insert(id, payload.clone());
-        payload
-    }
-
-    fn deleted(&mut self, number: u32, has_caller: bool) -> Vec<u8> {
-        let Some(process) = self.processes.get_mut(&number) else {
-            return empty();
-        };
-        process.deleted = true;
-        let now = Instant::now();
-        process.stdout.end(now);
-        process.stderr.end(now);
-        let (id, pid, exit_status) = (process.id.clone(), process.pid, process.exit_status);
-        let exited_at = process.exited_at.or_else(|| Some(now_stamp()));
-        if process.is_task() {
-            self.last_stats.remove(&id);
-            let event = TaskDelete {
-                container_id: id.clone(),
-                pid,
-                exit_status,
-                exited_at,
-                id: id.clone(),
-            };
-            self.publisher.publish("delete", "TaskDelete", &event);
-            self.delete_execs_of(&id);
-        }
-        self.drain_soon();
-        self.task_gone(has_caller);
-        let response = task::DeleteResponse {
-            pid,
-            exit_status,
-            exited_at,
-        };
-        response.encode_to_vec()
-    }
-
-    fn delete_execs_of(&mut self, id: &str) {
-        let now = Instant::now();
-        for exec in self
-            .processes
-            .values_mut()
-            .filter(|p| p.id == id && !p.is_task())
-        {
-            exec.deleted = true;
-            exec.stdout.end(now);
-            exec.stderr.end(now);
-        }
-    }
-
-    /// After the reply to Delete: trined may forget the task, and other Deletes of it are done too.
-    fn task_removed(&mut self, number: u32) {
-        let removed = match self.processes.get(&number) {
-            Some(process) if process.deleted => process.is_task().then(|| process.id.clone()),
-            _ => return,
-        };
-        if let Some(id) = removed {
-            self.notes.push(What::TaskRemoved(TaskRemoved { id }));
-        }
-        for call in self.relay.forget(|what| what == Relayed::Delete(number)) {
-            self.reply(call, Err(failure(Code::NotFound, "the task is deleted")));
-        }
-    }
-}
-
-/// Ends.
-impl Shim {
-    /// The one way a process ends. Repeated, it changes nothing.
-    pub fn end_process(&mut self, number: u32, exit_status: u32, at: Timestamp, oom: bool) {
-        let Some(process) = self.processes.get_mut(&number) else {
-            return;
-        };
-        if process.is_stopped() {
-            return;
-        }
-        process.status = Status::Stopped;
-        process.exit_status = exit_status;
-        process.exited_at = Some(at);
-        let now = Instant::now();
-        process.stdout.end(now);
-        process.stderr.end(now);
-        let (id, exec_id, pid) = (process.id.clone(), process.exec_id.clone(), process.pid);
-        let note = process.describe();
-        let waiters = std::mem::take(&mut process.waiters);
-        let answer = wait_response(process).encode_to_vec();
-
-        // A Kill that is still open has done its work; containerd must have its answer before Wait's.
-        for call in self.relay.forget(|what| what == Relayed::Kill(number)) {
-            self.reply(call, Ok(empty()));
-        }
-        if exec_id.is_empty() {
-            self.end_execs_of(&id, at);
-        }
-        if oom {
-            let container_id = id.clone();
-            self.publisher
-                .publish("oom", "TaskOOM", &TaskOom { container_id });
-        }
-        let event = TaskExit {
-            container_id: id.clone(),
-            id: if exec_id.is_empty() { id } else { exec_id },
-            pid,
-            exit_status,
-            exited_at: Some(at),
-        };
-        self.publisher.publish("exit", "TaskExit", &event);
-        for call in waiters {
-            self.reply(call, Ok(answer.clone()));
-        }
-        self.notes.push(What::ProcessExited(note));
-        self.drain_soon();
-    }
-
-    fn end_execs_of(&mut self, id: &str, at: Timestamp) {
-        let execs = self
-            .processes
-            .iter()
-            .filter(|(_, p)| p.id == id && !p.is_task() && !p.is_stopped());
-        let execs: Vec<u32> = execs.map(|(number, _)| *number).collect();
-        for number in execs {
-            self.end_process(number, 128 + SIGKILL, at, false);
-        }
-    }
-
-    /// Closes what has been read to its end; processes that are deleted and closed are gone for good.
-    pub fn drain_ended(&mut self, now: Instant) {
-        let connected = self.containerd_connected();
-        let ended = self.processes.iter().filter(|(_, p)| p.is_draining());
-        let ended: Vec<u32> = ended.map(|(number, _)| *number).collect();
-        for number in ended {
-            self.feed_console_of(number);
-            let more = self.console_has_more(number);
-            let Some(process) = self.processes.get_mut(&number) else {
-                continue;
-            };
-            process.stdout.pump(&self.reactor);
-            process.stderr.pump(&self.reactor);
-            let may_give_up = connected || process.deleted;
-            let stdout = process.stdout.drained(more, may_give_up, now);
-            let stderr = process.stderr.drained(false, may_give_up, now);
-            if stdout && stderr && process.deleted {
-                self.processes.remove(&number);
-                self.drop_idle_consoles();
-            }
-        }
-    }
-
-    pub fn output_ready(&mut self, token: Token, number: u32) {
-        if let Some(process) = self.processes.get_mut(&number) {
-            let output = match token {
-                Token::Stdout(_) => &mut process.stdout,
-                _ => &mut process.stderr,
-            };
-            output.unblock();
-            output.pump(&self.reactor);
-        }
-        self.feed_console_of(number);
-    }
-}
-
-/// pids, cpu and memory present and zero: containerd 1.6 dies of an empty answer.
-fn zero_stats() -> Vec<u8> {
-    let zero = Metrics {
-        pids: Some(PidsStat::default()),
-        cpu: Some(CpuStat::default()),
-        memory: Some(MemoryStat::default()),
-        ..Metrics::default()
-    };
-    let stats = Some(Any {
-        type_url: "io.containerd.cgroups.v2.Metrics".to_owned(),
-        value: zero.encode_to_vec(),
-    });
-    task::StatsResponse { stats }.encode_to_vec()
-}
-
-fn wait_response(process: &Process) -> task::WaitResponse {
-    task::WaitResponse {
-        exit_status: process.exit_status,
-        exited_at: process.exited_at,
     }
 }
 

@@ -150,6 +150,13 @@ fn act_as_trined(relay: &mut Client, program: &str, mut done: impl FnMut() -> bo
     }
 }
 
+/// containerd asks for the group `/NAMESPACE/ID`.
+fn has_cgroup(id: &str) -> bool {
+    let hierarchies = fs::read_dir("/sys/fs/cgroup").unwrap().flatten();
+    let mut dirs = hierarchies.map(|entry| entry.path().join("default").join(id));
+    dirs.any(|dir| dir.exists())
+}
+
 fn left_over(pod: &Pod) -> usize {
     fs::read_dir(pod.state().join("pods")).map_or(0, Iterator::count)
 }
@@ -178,6 +185,7 @@ fn ctr_sees_output_and_exit_code_and_nothing_is_left() {
         String::from_utf8_lossy(&out.stderr)
     );
     eventually("the clean-up", || (left_over(&pod) == 0).then_some(()));
+    assert!(!has_cgroup(&id));
 }
 
 #[test]
@@ -195,6 +203,7 @@ fn a_machine_outlives_containerd_and_trined() {
         ctr.try_wait().unwrap().is_some()
     });
     assert!(ctr.wait().unwrap().success());
+    assert!(has_cgroup(&id));
     drop(relay);
     drop(trined);
     containerd.restart();
@@ -229,5 +238,6 @@ fn a_machine_outlives_containerd_and_trined() {
     let said = String::from_utf8(delete.wait_with_output().unwrap().stderr).unwrap();
     assert!(said.contains("exit code 137"), "{said}");
     eventually("the clean-up", || (left_over(&pod) == 0).then_some(()));
+    assert!(!has_cgroup(&id));
     assert!(containerd.ctr(&["c", "rm", &id]).status.success());
 }

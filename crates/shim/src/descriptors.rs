@@ -1,0 +1,115 @@
+//! Descriptors a child is born with: files, taps, listening sockets, and channels whose other end stays here.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use trine_wire::shim;
+use trine_wire::shim::descriptor::Source;
+
+use crate::answer::{Code, Failure, failure};
+use crate::channels::{Channel, Held, Kind};
+use crate::child_log::set_blocking;
+use crate::console::{Console, listen_at};
+use crate::monitor::Monitor;
+use crate::reactor::Token;
+use crate::shim::Shim;
+use crate::spool::Spool;
+
+const MAX_CHANNELS: usize = 64;
+
+pub fn invalid(message: impl Into<String>) -> Failure {
+    failure(Code::InvalidArgument, message)
+}
+
+impl Shim {
+    pub fn open_descriptor(
+        &mut self,
+        key: &str,
+        descriptor: &shim::Descriptor,
+    ) -> Result<OwnedFd, Failure> {
+        match &descriptor.source {
+            Some(Source::File(file)) => Ok(open_file(file)?),
+            Some(Source::Tap(name)) => {
+                let tap = self.keeper.taps.get(name);
+                let tap = tap.ok_or_else(|| {
+                    failure(Code::NotFound, format!("tap {name} has not been opened"))
+                })?;
+                Ok(tap.try_clone()?)
+            }
+            Some(Source::Channel(channel)) => self.open_channel(key, channel),
+            Some(Source::Listen(listen)) => Ok(OwnedFd::from(listen_at(
+                Path::new(&listen.path),
+                listen.mode,
+            )?)),
+            None => Err(invalid(format!(
+                "descriptor {} has no source",
+                descriptor.number
+            ))),
+        }
+    }
+
+    fn open_channel(&mut self, key: &str, channel: &shim::Channel) -> Result<OwnedFd, Failure> {
+        if channel.name.is_empty() || self.channel_named(&channel.name).is_some() {
+            return Err(invalid(format!(
+                "channel name {:?} is empty or in use",
+                channel.name
+            )));
+        }
+        if self.channels.len() >= MAX_CHANNELS {
+            return Err(failure(Code::ResourceExhausted, "too many channels"));
+        }
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let number = self.number();
+        let token = Token::Channel(number);
+        let kind = match channel.kind() {
+            shim::channel::Kind::Held => Kind::Held(Held::new(ours, token)),
+            shim::channel::Kind::Monitor => Kind::Monitor(Monitor::new(ours, token)),
+            shim::channel::Kind::Console => {
+                Kind::Console(Box::new(self.open_console(number, ours, channel)?))
+            }
+        };
+        let (name, key) = (channel.name.clone(), key.to_owned());
+        self.channels.insert(number, Channel { name, key, kind });
+        Ok(OwnedFd::from(theirs))
+    }
+
+    fn open_console(
+        &self,
+        number: u32,
+        stream: UnixStream,
+        channel: &shim::Channel,
+    ) -> Result<Console, Failure> {
+        let task = self.find(&channel.task_id, "")?;
+        if channel.spool_path.is_empty() {
+            return Err(invalid("a console needs a spool_path"));
+        }
+        let path = Path::new(&channel.spool_path);
+        let spool = Spool::open(path, channel.spool_bytes).map_err(|e| {
+            io::Error::new(e.kind(), format!("open spool {}: {e}", channel.spool_path))
+        })?;
+        let mut console = Console::new(stream, Token::Channel(number), task, spool);
+        if !channel.attach_path.is_empty() {
+            let token = Token::AttachListener(number);
+            console.listen(Path::new(&channel.attach_path), token, &self.reactor)?;
+        }
+        Ok(console)
+    }
+}
+
+/// O_NONBLOCK only for the opening: a FIFO or a device must not stop the shim.
+fn open_file(file: &shim::OpenFile) -> io::Result<OwnedFd> {
+    let named = |e: io::Error| io::Error::new(e.kind(), format!("open {}: {e}", file.path));
+    let mut options = OpenOptions::new();
+    options
+        .read(true)
+        .write(file.writable)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let opened = options.open(&file.path).map_err(named)?;
+    set_blocking(&opened, true)?;
+    Ok(OwnedFd::from(opened))
+}

@@ -1,0 +1,270 @@
+//! What trined's answers to relayed calls do to the table of processes, and which events they make.
+
+use std::time::Instant;
+
+use trine_wire::events::{
+    TaskCreate, TaskDelete, TaskExecAdded, TaskExecStarted, TaskIo, TaskPaused, TaskResumed,
+    TaskStart,
+};
+use trine_wire::metrics::{CpuStat, MemoryStat, Metrics, PidsStat};
+use trine_wire::shim::TaskRemoved;
+use trine_wire::shim::event::What;
+use trine_wire::task::{self, Status};
+use trine_wire::{Any, Message};
+
+use crate::answer::{Answer, Code, Failure, decode, empty, failure};
+use crate::relay::{Relayed, too_late};
+use crate::server::Call;
+use crate::shim::Shim;
+use crate::tasks::now_stamp;
+
+impl Shim {
+    pub fn known_stats(&self, id: &str) -> Vec<u8> {
+        self.last_stats.get(id).cloned().unwrap_or_else(zero_stats)
+    }
+
+    pub fn relay_done(&mut self, what: Relayed, call: Option<Call>, answer: Answer) {
+        let answer = match answer {
+            Ok(payload) => self.relayed_ok(what, payload, call.is_some()),
+            Err(failure) => self.relayed_failed(what, failure),
+        };
+        if let Some(call) = call {
+            self.reply(call, answer);
+        }
+        if let Relayed::Delete(number) = what {
+            self.task_removed(number);
+        }
+    }
+
+    /// The caller's deadline has passed. What trined never heard of has not happened.
+    pub fn relay_expired(&mut self, what: Relayed, ever_sent: bool, call: Option<Call>) {
+        let answer = match what {
+            Relayed::Stats(number) => {
+                let id = self.processes.get(&number).map_or("", |p| p.id.as_str());
+                Ok(self.known_stats(id))
+            }
+            _ => too_late(what),
+        };
+        match what {
+            Relayed::Create(number) | Relayed::Exec(number) if !ever_sent => {
+                self.processes.remove(&number);
+            }
+            Relayed::Create(number) | Relayed::Exec(number) | Relayed::Start(number) => {
+                self.set_busy(number, false);
+            }
+            _ => {}
+        }
+        if let Some(call) = call {
+            self.reply(call, answer);
+        }
+    }
+
+    fn set_busy(&mut self, number: u32, busy: bool) {
+        if let Some(process) = self.processes.get_mut(&number) {
+            process.busy = busy;
+        }
+    }
+
+    fn relayed_failed(&mut self, what: Relayed, failure: Failure) -> Answer {
+        match what {
+            Relayed::Create(number) | Relayed::Exec(number) => {
+                self.processes.remove(&number);
+            }
+            Relayed::Start(number) => self.set_busy(number, false),
+            Relayed::Stats(number) => {
+                let id = self.processes.get(&number).map_or("", |p| p.id.as_str());
+                return Ok(self.known_stats(id));
+            }
+            _ => {}
+        }
+        Err(failure)
+    }
+
+    fn relayed_ok(&mut self, what: Relayed, payload: Vec<u8>, has_caller: bool) -> Answer {
+        match what {
+            Relayed::Create(number) => self.created(number, &payload),
+            Relayed::Start(number) => self.started(number, &payload),
+            Relayed::Exec(number) => Ok(self.exec_added(number)),
+            Relayed::Delete(number) => Ok(self.deleted(number, has_caller)),
+            Relayed::Stats(number) => Ok(self.new_stats(number, payload)),
+            Relayed::Pause(number) => Ok(self.paused(number, true)),
+            Relayed::Resume(number) => Ok(self.paused(number, false)),
+            Relayed::Kill(_) | Relayed::Update(_) => Ok(empty()),
+        }
+    }
+
+    fn created(&mut self, number: u32, payload: &[u8]) -> Answer {
+        let response: task::CreateTaskResponse = decode(payload)?;
+        let Some(process) = self.processes.get_mut(&number) else {
+            return Err(failure(Code::NotFound, "the task is gone"));
+        };
+        process.busy = false;
+        if response.pid != 0 {
+            process.pid = response.pid;
+        }
+        let [stdin, stdout, stderr] = process.paths.clone();
+        let event = TaskCreate {
+            container_id: process.id.clone(),
+            bundle: process.bundle.clone(),
+            io: Some(TaskIo {
+                stdin,
+                stdout,
+                stderr,
+                terminal: process.terminal,
+            }),
+            checkpoint: String::new(),
+            pid: process.pid,
+        };
+        self.publisher.publish("create", "TaskCreate", &event);
+        Ok(task::CreateTaskResponse { pid: process.pid }.encode_to_vec())
+    }
+
+    fn started(&mut self, number: u32, payload: &[u8]) -> Answer {
+        let response: task::StartResponse = decode(payload)?;
+        let Some(process) = self.processes.get_mut(&number) else {
+            return Err(failure(Code::NotFound, "the task is gone"));
+        };
+        process.busy = false;
+        if response.pid != 0 {
+            process.pid = response.pid;
+        }
+        if process.status == Status::Created {
+            process.status = Status::Running;
+        }
+        let (container_id, pid) = (process.id.clone(), process.pid);
+        if process.is_task() {
+            self.publisher
+                .publish("start", "TaskStart", &TaskStart { container_id, pid });
+        } else {
+            let exec_id = process.exec_id.clone();
+            let event = TaskExecStarted {
+                container_id,
+                exec_id,
+                pid,
+            };
+            self.publisher
+                .publish("exec-started", "TaskExecStarted", &event);
+        }
+        Ok(task::StartResponse { pid }.encode_to_vec())
+    }
+
+    fn exec_added(&mut self, number: u32) -> Vec<u8> {
+        if let Some(process) = self.processes.get_mut(&number) {
+            process.busy = false;
+            let event = TaskExecAdded {
+                container_id: process.id.clone(),
+                exec_id: process.exec_id.clone(),
+            };
+            self.publisher
+                .publish("exec-added", "TaskExecAdded", &event);
+        }
+        empty()
+    }
+
+    fn paused(&mut self, number: u32, paused: bool) -> Vec<u8> {
+        if let Some(process) = self.processes.get_mut(&number).filter(|p| !p.is_stopped()) {
+            let container_id = process.id.clone();
+            if paused {
+                process.status = Status::Paused;
+                self.publisher
+                    .publish("paused", "TaskPaused", &TaskPaused { container_id });
+            } else {
+                process.status = Status::Running;
+                self.publisher
+                    .publish("resumed", "TaskResumed", &TaskResumed { container_id });
+            }
+        }
+        empty()
+    }
+
+    /// An answer without statistics must not reach containerd.
+    fn new_stats(&mut self, number: u32, payload: Vec<u8>) -> Vec<u8> {
+        let id = self
+            .processes
+            .get(&number)
+            .map_or_else(String::new, |p| p.id.clone());
+        let full = decode::<task::StatsResponse>(&payload).is_ok_and(|r| {
+            r.stats
+                .is_some_and(|s| !s.type_url.is_empty() && !s.value.is_empty())
+        });
+        if !full {
+            return self.known_stats(&id);
+        }
+        self.last_stats.insert(id, payload.clone());
+        payload
+    }
+
+    fn deleted(&mut self, number: u32, has_caller: bool) -> Vec<u8> {
+        let Some(process) = self.processes.get_mut(&number) else {
+            return empty();
+        };
+        process.deleted = true;
+        let now = Instant::now();
+        process.stdout.end(now);
+        process.stderr.end(now);
+        let (id, pid, exit_status) = (process.id.clone(), process.pid, process.exit_status);
+        let exited_at = process.exited_at.or_else(|| Some(now_stamp()));
+        if process.is_task() {
+            self.last_stats.remove(&id);
+            let event = TaskDelete {
+                container_id: id.clone(),
+                pid,
+                exit_status,
+                exited_at,
+                id: id.clone(),
+            };
+            self.publisher.publish("delete", "TaskDelete", &event);
+            self.delete_execs_of(&id);
+        }
+        self.drain_soon();
+        self.task_gone(has_caller);
+        let response = task::DeleteResponse {
+            pid,
+            exit_status,
+            exited_at,
+        };
+        response.encode_to_vec()
+    }
+
+    fn delete_execs_of(&mut self, id: &str) {
+        let now = Instant::now();
+        for exec in self
+            .processes
+            .values_mut()
+            .filter(|p| p.id == id && !p.is_task())
+        {
+            exec.deleted = true;
+            exec.stdout.end(now);
+            exec.stderr.end(now);
+        }
+    }
+
+    /// After the reply to Delete: trined may forget the task, and other Deletes of it are done too.
+    fn task_removed(&mut self, number: u32) {
+        let removed = match self.processes.get(&number) {
+            Some(process) if process.deleted => process.is_task().then(|| process.id.clone()),
+            _ => return,
+        };
+        if let Some(id) = removed {
+            self.notes.push(What::TaskRemoved(TaskRemoved { id }));
+        }
+        for call in self.relay.forget(|what| what == Relayed::Delete(number)) {
+            self.reply(call, Err(failure(Code::NotFound, "the task is deleted")));
+        }
+    }
+}
+
+/// pids, cpu and memory present and zero: containerd 1.6 dies of an empty answer.
+fn zero_stats() -> Vec<u8> {
+    let zero = Metrics {
+        pids: Some(PidsStat::default()),
+        cpu: Some(CpuStat::default()),
+        memory: Some(MemoryStat::default()),
+        ..Metrics::default()
+    };
+    let stats = Some(Any {
+        type_url: "io.containerd.cgroups.v2.Metrics".to_owned(),
+        value: zero.encode_to_vec(),
+    });
+    task::StatsResponse { stats }.encode_to_vec()
+}

@@ -1,0 +1,115 @@
+//! How a process ends: status, events, waiting callers, and its last output.
+
+use std::time::Instant;
+
+use trine_wire::events::{TaskExit, TaskOom};
+use trine_wire::shim::event::What;
+use trine_wire::task::{self, Status};
+use trine_wire::{Message, Timestamp};
+
+use crate::answer::empty;
+use crate::reactor::Token;
+use crate::relay::Relayed;
+use crate::shim::Shim;
+use crate::tasks::{Process, SIGKILL};
+
+impl Shim {
+    /// The one way a process ends. Repeated, it changes nothing.
+    pub fn end_process(&mut self, number: u32, exit_status: u32, at: Timestamp, oom: bool) {
+        let Some(process) = self.processes.get_mut(&number) else {
+            return;
+        };
+        if process.is_stopped() {
+            return;
+        }
+        process.status = Status::Stopped;
+        process.exit_status = exit_status;
+        process.exited_at = Some(at);
+        let now = Instant::now();
+        process.stdout.end(now);
+        process.stderr.end(now);
+        let (id, exec_id, pid) = (process.id.clone(), process.exec_id.clone(), process.pid);
+        let note = process.describe();
+        let waiters = std::mem::take(&mut process.waiters);
+        let answer = wait_response(process).encode_to_vec();
+
+        // A Kill that is still open has done its work; containerd must have its answer before Wait's.
+        for call in self.relay.forget(|what| what == Relayed::Kill(number)) {
+            self.reply(call, Ok(empty()));
+        }
+        if exec_id.is_empty() {
+            self.end_execs_of(&id, at);
+        }
+        if oom {
+            let container_id = id.clone();
+            self.publisher
+                .publish("oom", "TaskOOM", &TaskOom { container_id });
+        }
+        let event = TaskExit {
+            container_id: id.clone(),
+            id: if exec_id.is_empty() { id } else { exec_id },
+            pid,
+            exit_status,
+            exited_at: Some(at),
+        };
+        self.publisher.publish("exit", "TaskExit", &event);
+        for call in waiters {
+            self.reply(call, Ok(answer.clone()));
+        }
+        self.notes.push(What::ProcessExited(note));
+        self.drain_soon();
+    }
+
+    fn end_execs_of(&mut self, id: &str, at: Timestamp) {
+        let execs = self
+            .processes
+            .iter()
+            .filter(|(_, p)| p.id == id && !p.is_task() && !p.is_stopped());
+        let execs: Vec<u32> = execs.map(|(number, _)| *number).collect();
+        for number in execs {
+            self.end_process(number, 128 + SIGKILL, at, false);
+        }
+    }
+
+    /// Closes what has been read to its end; processes that are deleted and closed are gone for good.
+    pub fn drain_ended(&mut self, now: Instant) {
+        let connected = self.containerd_connected();
+        let ended = self.processes.iter().filter(|(_, p)| p.is_draining());
+        let ended: Vec<u32> = ended.map(|(number, _)| *number).collect();
+        for number in ended {
+            self.feed_console_of(number);
+            let more = self.console_has_more(number);
+            let Some(process) = self.processes.get_mut(&number) else {
+                continue;
+            };
+            process.stdout.pump(&self.reactor);
+            process.stderr.pump(&self.reactor);
+            let may_give_up = connected || process.deleted;
+            let stdout = process.stdout.drained(more, may_give_up, now);
+            let stderr = process.stderr.drained(false, may_give_up, now);
+            if stdout && stderr && process.deleted {
+                self.processes.remove(&number);
+                self.drop_idle_consoles();
+            }
+        }
+    }
+
+    pub fn output_ready(&mut self, token: Token, number: u32) {
+        if let Some(process) = self.processes.get_mut(&number) {
+            let output = match token {
+                Token::Stdout(_) => &mut process.stdout,
+                _ => &mut process.stderr,
+            };
+            output.unblock();
+            output.pump(&self.reactor);
+        }
+        self.feed_console_of(number);
+    }
+}
+
+pub fn wait_response(process: &Process) -> task::WaitResponse {
+    task::WaitResponse {
+        exit_status: process.exit_status,
+        exited_at: process.exited_at,
+    }
+}
