@@ -3,6 +3,8 @@ export { Containerd, startContainerd } from "./containerd.ts";
 export type { StartContainerdOptions, TestPod, TestPodConfig } from "./containerd.ts";
 export type { ContainerdVersion } from "./containerd-config.ts";
 export { debianGuestDisk } from "./debian-guest-disk.ts";
+export { resolvePackages, unpackPackages } from "./debian-packages.ts";
+export type { DebianPackage } from "./debian-packages.ts";
 export { freePort } from "./free-port.ts";
 export {
   busyboxImage,
