@@ -1,0 +1,141 @@
+import { execFile } from "node:child_process";
+import { mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { cachedDir, resolvePackages, unpackPackages } from "@trine/testkit";
+import { nocloudSeed } from "./index.ts";
+import type { SeedInput } from "./index.ts";
+
+const run = promisify(execFile);
+const input: SeedInput = {
+  instanceId: "default.web.0123",
+  hostname: "web",
+  userData: "#cloud-config\npackages: [curl]\nwrite_files:\n- {path: /a, permissions: '0644'}\n",
+  metaData: { odd: "a\u0085b\u2028c\u007fd😀" },
+  sshKeys: ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE someone"],
+  network: {
+    interfaces: [
+      {
+        mac: "02:00:00:00:00:01",
+        mtu: 1450,
+        addresses: ["10.1.0.2/32", "fd00::2/64"],
+        routes: [
+          { to: "169.254.1.1/32" },
+          { to: "169.254.77.1/32" },
+          { to: "0.0.0.0/0", via: "169.254.1.1" },
+          { to: "::/0", via: "fd00::1" },
+        ],
+      },
+    ],
+    nameservers: ["10.96.0.10"],
+    search: ["svc.cluster.local"],
+  },
+};
+/** cloud-init and what it imports. Unpacked, never installed: installed, it would take over this machine. */
+const PACKAGES = [
+  ...["cloud-init", "python3-attr", "python3-certifi", "python3-chardet", "python3-configobj"],
+  ...["python3-charset-normalizer", "python3-idna", "python3-jinja2", "python3-json-pointer"],
+  ...["python3-jsonpatch", "python3-jsonschema", "python3-markupsafe", "python3-netifaces"],
+  ...[
+    "python3-oauthlib",
+    "python3-pyrsistent",
+    "python3-requests",
+    "python3-serial",
+    "python3-six",
+  ],
+  ...["python3-urllib3", "python3-yaml"],
+];
+let env: NodeJS.ProcessEnv;
+let dir: string;
+
+const cloudInit = (...args: string[]) =>
+  run("python3", ["-m", "cloudinit.cmd.main", ...args], { env });
+
+beforeAll(async () => {
+  const packages = await resolvePackages(PACKAGES);
+  const unpacked = await cachedDir("cloud-init", [JSON.stringify(packages)], (making) =>
+    unpackPackages(packages, making),
+  );
+  env = { ...process.env, PYTHONPATH: join(unpacked, "usr/lib/python3/dist-packages") };
+  dir = await mkdtemp(join(tmpdir(), "trine-cloud-init-"));
+  for (const { name, bytes } of nocloudSeed(input)) await writeFile(join(dir, name), bytes);
+});
+afterAll(async () => {
+  await rm(dir, { recursive: true });
+});
+
+test("cloud-init's own schema accepts the user data, also of a machine without any", async () => {
+  const check = (path: string) => cloudInit("schema", "-c", path);
+  expect((await check(join(dir, "user-data"))).stdout).toMatch(/valid/i);
+  const [, empty] = nocloudSeed({ ...input, userData: undefined });
+  await writeFile(join(dir, "empty"), empty?.bytes ?? "");
+  expect((await check(join(dir, "empty"))).stdout).toMatch(/valid/i);
+});
+
+test("cloud-init's YAML reader takes the meta-data as we meant it", async () => {
+  const program =
+    "import json,sys,yaml; print(json.dumps(yaml.safe_load(open(sys.argv[1], encoding='utf-8'))))";
+  const { stdout } = await run("python3", ["-c", program, join(dir, "meta-data")], { env });
+  expect(JSON.parse(stdout)).toEqual({
+    "instance-id": "default.web.0123",
+    "local-hostname": "web",
+    "public-keys": input.sshKeys,
+    odd: "a\u0085b\u2028c\u007fd😀",
+  });
+});
+
+test.each([
+  [
+    "netplan",
+    [
+      "10.1.0.2/32",
+      "fd00::2/64",
+      "via: 169.254.1.1",
+      "on-link: true",
+      "gateway6: fd00::1",
+      "mtu: 1450",
+    ],
+  ],
+  [
+    "eni",
+    [
+      "address 10.1.0.2/32",
+      "default gw 169.254.1.1",
+      "address fd00::2/64",
+      "gateway fd00::1",
+      "mtu 1450",
+    ],
+  ],
+  [
+    "networkd",
+    [
+      "Address=10.1.0.2/32",
+      "Gateway=169.254.1.1",
+      "Gateway=fd00::1",
+      "MTUBytes=1450",
+      "MACAddress=02:00:00:00:00:01",
+    ],
+  ],
+  [
+    "network-manager",
+    [
+      "address1=10.1.0.2/32",
+      "0.0.0.0/0,169.254.1.1",
+      "gateway=fd00::1",
+      "mac-address=02:00:00:00:00:01",
+    ],
+  ],
+])("the network renders for %s", async (renderer, expected) => {
+  const out = join(dir, renderer);
+  const config = join(dir, "network-config");
+  const kind = ["-p", config, "-k", "yaml", "-D", "debian", "-O", renderer];
+  await cloudInit("devel", "net-convert", ...kind, "-d", out);
+  const entries = await readdir(out, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile());
+  const texts = files.map((entry) => readFile(join(entry.parentPath, entry.name), "utf8"));
+  const text = (await Promise.all(texts)).join("\n");
+  for (const words of expected) expect(text).toContain(words);
+  expect(text).not.toContain("::/64");
+});
