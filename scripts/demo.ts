@@ -52,7 +52,7 @@ async function machineImage(dir: string): Promise<TestImage> {
   const file = join(dir, "demo.img");
   const answer = await fetch(named);
   if (!answer.ok || answer.body === null) throw new Error(`${named}: HTTP ${answer.status}`);
-  await pipeline(Readable.fromWeb(answer.body as ReadableStream), createWriteStream(file));
+  await pipeline(Readable.fromWeb(answer.body), createWriteStream(file));
   return containerDisk("demo", file);
 }
 

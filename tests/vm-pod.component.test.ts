@@ -182,6 +182,7 @@ describe.each(VERSIONS)("a machine as a pod of containerd %s", (version) => {
       config: {
         metadata: { name: "main", attempt: 1 },
         image: { image: tiny },
+        command: ["machine"],
         logPath: "second.log",
       },
     });

@@ -4,32 +4,16 @@ import type { MachineSettings } from "@trine/annotations";
 import { TrineError } from "@trine/base";
 import type { Undo } from "@trine/base";
 import { buildIso9660, createOverlay, findMachineDisk, inspectImage } from "@trine/disk-images";
-import type { PodInterface } from "@trine/pod-network";
 import type { ShimLink } from "@trine/shim-client";
 import type { DiskSpec, MachineSpec } from "@trine/vmm";
-import type { Bundle } from "./bundle.ts";
 import type { EngineConfig } from "./deps.ts";
 import { guestMemory } from "./guest-memory.ts";
+import { TAP } from "./machine-input.ts";
+import type { MachineInput } from "./machine-input.ts";
 import { makeMachineDirs } from "./pod-files.ts";
-import type { PodFiles } from "./pod-files.ts";
 import { uuidOf } from "./pod-identity.ts";
-import type { PodIdentity } from "./pod-identity.ts";
-import type { CreateTask } from "./requests.ts";
 import { seedFiles } from "./seed.ts";
 
-/** Everything a machine is made from. */
-export interface MachineInput {
-  readonly identity: PodIdentity;
-  readonly task: CreateTask;
-  readonly bundle: Bundle;
-  readonly settings: MachineSettings;
-  readonly network: PodInterface | undefined;
-  readonly files: PodFiles;
-  readonly uid: number;
-  readonly cgroups: readonly string[];
-}
-
-export const TAP = "tap0";
 /** Engine's own directory in the container's writable layer: counted, limited and deleted with it. */
 const LAYER_DIR = ".trine";
 

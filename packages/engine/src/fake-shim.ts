@@ -74,7 +74,7 @@ export class FakeShim {
           return (handler as (...all: unknown[]) => Promise<unknown>)(...args);
         },
       ]),
-    ) as ServiceHandlers<typeof Shim>;
+    );
   }
 
   #model(): ServiceHandlers<typeof Shim> {

@@ -1,10 +1,7 @@
-import { connectTap, guestNetwork, readPodInterface } from "@trine/pod-network";
+import { LINK_LOCAL, connectTap, guestNetwork, readPodInterface } from "@trine/pod-network";
 import type { PodInterface } from "@trine/pod-network";
 import type { ShimLink } from "@trine/shim-client";
-import { TAP } from "./create-machine.ts";
-
-/** The pod network namespace's own address on the tap: port-forward comes from it. */
-export const LINK_LOCAL = "169.254.77.1";
+import { TAP } from "./machine-input.ts";
 
 /** Reads what CNI set up. Undefined when the pod has no interface of its own (no CNI, as with ctr). */
 export function discoverNetwork(shim: ShimLink): Promise<PodInterface | undefined> {

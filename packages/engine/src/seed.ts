@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { nocloudSeed } from "@trine/cloud-init";
 import type { SeedFile } from "@trine/cloud-init";
 import { guestNetwork, parseResolvConf } from "@trine/pod-network";
-import type { MachineInput } from "./create-machine.ts";
+import type { MachineInput } from "./machine-input.ts";
 
 /** Files of the NoCloud seed; undefined when the pod opted out of cloud-init. */
 export async function seedFiles(input: MachineInput): Promise<readonly SeedFile[] | undefined> {

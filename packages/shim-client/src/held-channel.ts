@@ -46,13 +46,22 @@ export class HeldChannel implements ByteChannel {
     this.#writeAt ??= await this.#shim.writeChannel(this.#name, 0n, new Uint8Array());
     for (let sent = 0; sent < bytes.length;) {
       const chunk = bytes.subarray(sent, sent + CHUNK_BYTES);
-      const next = await this.#shim.writeChannel(this.#name, this.#writeAt, chunk);
+      const next = await this.#writeOne(this.#writeAt, chunk);
       const taken = Number(next - this.#writeAt);
       if (taken < 0 || taken > chunk.length) {
         throw new TrineError("conflict", `channel ${this.#name}: another writer is at ${next}`);
       }
       sent += taken;
       this.#writeAt = next;
+    }
+  }
+
+  async #writeOne(offset: bigint, chunk: Uint8Array): Promise<bigint> {
+    try {
+      return await this.#shim.writeChannel(this.#name, offset, chunk);
+    } catch (cause) {
+      this.#writeAt = undefined; // it may have been taken all the same
+      throw cause;
     }
   }
 }

@@ -1,4 +1,6 @@
-import { create } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { AnySchema } from "@bufbuild/protobuf/wkt";
+import type { Any } from "@bufbuild/protobuf/wkt";
 import type { PodStats } from "@trine/engine";
 import { MetricsSchema } from "@trine/proto/metrics";
 import type { Metrics } from "@trine/proto/metrics";
@@ -9,7 +11,15 @@ const NS_PER_US = 1000n;
  * io.containerd.cgroups.v2.Metrics: containerd 1.6 and 2.x take it on hosts of either cgroup version. CPU,
  * memory and pids are always there, since readers do not check.
  */
-export function toMetrics(stats: PodStats): Metrics {
+export function toMetricsAny(stats: PodStats): Any {
+  // containerd's registry knows the bare message name, without protobuf's usual prefix.
+  return create(AnySchema, {
+    typeUrl: MetricsSchema.typeName,
+    value: toBinary(MetricsSchema, toMetrics(stats)),
+  });
+}
+
+function toMetrics(stats: PodStats): Metrics {
   const { memory } = stats;
   return create(MetricsSchema, {
     pids: { current: 1n },

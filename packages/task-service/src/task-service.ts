@@ -1,11 +1,9 @@
-import { anyPack } from "@bufbuild/protobuf/wkt";
 import { TrineError, kindOf } from "@trine/base";
 import type { Engine, Pod, PodRef } from "@trine/engine";
-import { MetricsSchema } from "@trine/proto/metrics";
 import type { Task } from "@trine/proto/task";
 import type { CallContext, ServiceHandlers } from "@trine/ttrpc";
 import { toAddExec } from "./exec-spec.ts";
-import { toMetrics } from "./metrics.ts";
+import { toMetricsAny } from "./metrics.ts";
 
 /**
  * containerd's task calls, relayed by the pods' shims (shim.proto says with which metadata). What a shim
@@ -55,7 +53,7 @@ function handlers(engine: Engine): ServiceHandlers<typeof Task> {
     },
     stats: async (request, ctx) => {
       const stats = await (await pod(ctx)).stats(request.id, ctx.signal);
-      return { stats: anyPack(MetricsSchema, toMetrics(stats)) };
+      return { stats: toMetricsAny(stats) };
     },
     update: () =>
       Promise.reject(
@@ -94,7 +92,7 @@ function timed(of: ServiceHandlers<typeof Task>, observe: Observer): ServiceHand
       method,
       wrap(method, handler as (...args: unknown[]) => Promise<unknown>),
     ]),
-  ) as ServiceHandlers<typeof Task>;
+  );
 }
 
 function podRefOf(metadata: ReadonlyMap<string, string>): PodRef {

@@ -1,6 +1,5 @@
 import { access, mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { once } from "node:events";
 import { pino } from "pino";
 import type { Logger } from "pino";
 import { Engine, UidPool } from "@trine/engine";
@@ -58,7 +57,7 @@ export async function runDaemon(config: Config): Promise<number> {
   await tasks.listen(join(config.stateDir, "trined.sock"));
   log.info({ ...found, accelerator, version: VERSION, pid: process.pid }, "ready");
 
-  await Promise.race([once(process, "SIGTERM"), once(process, "SIGINT")]);
+  await stopSignal();
   log.info("stopping; machines run on");
   await tasks.close();
   await engine.detach();
@@ -87,4 +86,14 @@ async function existing<T extends { code: string; vars: string }>(uefi: T): Prom
   } catch {
     return undefined; // machines that ask for UEFI are refused with the reason
   }
+}
+
+function stopSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const name of ["SIGTERM", "SIGINT"] as const) {
+      process.once(name, () => {
+        resolve();
+      });
+    }
+  });
 }

@@ -1,0 +1,21 @@
+import type { MachineSettings } from "@trine/annotations";
+import type { PodInterface } from "@trine/pod-network";
+import type { Bundle } from "./bundle.ts";
+import type { PodFiles } from "./pod-files.ts";
+import type { PodIdentity } from "./pod-identity.ts";
+import type { CreateTask } from "./requests.ts";
+
+/** The machine's tap in the pod's network namespace. */
+export const TAP = "tap0";
+
+/** Everything a machine is made from. */
+export interface MachineInput {
+  readonly identity: PodIdentity;
+  readonly task: CreateTask;
+  readonly bundle: Bundle;
+  readonly settings: MachineSettings;
+  readonly network: PodInterface | undefined;
+  readonly files: PodFiles;
+  readonly uid: number;
+  readonly cgroups: readonly string[];
+}
