@@ -117,6 +117,10 @@ impl Drop for Containerd {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+        // The parent that containerd's namespace gave its groups; in use, it stays.
+        for hierarchy in fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+            let _ = fs::remove_dir(hierarchy.path().join("default"));
+        }
     }
 }
 

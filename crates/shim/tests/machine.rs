@@ -19,9 +19,10 @@ use std::time::{Duration, Instant};
 use harness::{
     Client, Pod, SHIM, channel, eventually, fifo_reader, read_to_end, read_until, script,
 };
+use trine_wire::events_ttrpc::ForwardRequest;
 use trine_wire::shim::channel::Kind;
 use trine_wire::shim::event::What;
-use trine_wire::{shim, task};
+use trine_wire::{Message, shim, task};
 
 const FAILED_PRECONDITION: i32 = 9;
 const DEADLINE_EXCEEDED: i32 = 4;
@@ -603,4 +604,52 @@ fn mounts_are_made_once_and_go_with_the_pod() {
         .unwrap();
     eventually("the end of the shim", || (!dir.exists()).then_some(()));
     assert!(!target.join("file").exists());
+}
+
+#[test]
+fn a_machine_killed_for_memory_is_told_before_its_end() {
+    let mut pod = Pod::new("oom");
+    let events = pod.containerd();
+    let id = pod.id.clone();
+    let linux = format!(r#""cgroupsPath":"/trine-shim-test-{}""#, std::process::id());
+    pod.bundle(
+        &id,
+        r#""io.kubernetes.cri.container-type":"sandbox""#,
+        &linux,
+    );
+    let out = pod.start(&id, &[]);
+    assert!(out.status.success(), "{out:?}");
+    pod.address = String::from_utf8(out.stdout).unwrap();
+    let (mut containerd, _relay) = pod.running_task("ctr1", &no_stdio(), false);
+    let mut trined = pod.connect();
+    let known: shim::DescribeResponse = trined.shim("Describe", &shim::DescribeRequest {});
+    let limited = known.cgroups.iter().any(|dir| {
+        let limit = |file: &str| fs::write(Path::new(dir).join(file), (16 << 20).to_string());
+        limit("memory.limit_in_bytes").is_ok() || limit("memory.max").is_ok()
+    });
+    assert!(limited, "no memory controller in {:?}", known.cgroups);
+    let wait = containerd.send_wait("ctr1");
+    let hungry = "x=$(head -c 100000000 /dev/zero | tr '\\0' x)";
+    trined.shim::<shim::SpawnResponse>("Spawn", &script("vmm", "ctr1", hungry));
+    assert_eq!(
+        containerd
+            .answer::<task::WaitResponse>(wait)
+            .unwrap()
+            .exit_status,
+        137
+    );
+    assert!(child_end(&mut trined, "vmm").oom);
+    let mut events = events.accept();
+    let topics: Vec<String> = (0..4)
+        .map(|_| events.serve("Forward", &shim::DescribeRequest {}))
+        .map(|relayed| ForwardRequest::decode(relayed.request.payload.as_slice()).unwrap())
+        .map(|request| request.envelope.unwrap().topic)
+        .collect();
+    assert_eq!(
+        topics,
+        ["/tasks/create", "/tasks/start", "/tasks/oom", "/tasks/exit"]
+    );
+    let out = pod.delete(&id);
+    assert!(out.status.success() && out.stderr.is_empty(), "{out:?}");
+    assert!(known.cgroups.iter().all(|dir| !Path::new(dir).exists()));
 }
