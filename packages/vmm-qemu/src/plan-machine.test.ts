@@ -174,8 +174,8 @@ describe("features", () => {
 
   test.each([
     [64, "tcg,tb-size=32"],
-    [512, "tcg,tb-size=128"],
-    [8192, "tcg,tb-size=256"],
+    [256, "tcg,tb-size=64"],
+    [8192, "tcg,tb-size=64"],
   ])("%d MiB of guest get the translation cache %s", (mib, accel) => {
     expect(values({ memoryBytes: mib * MIB }, "-accel")).toEqual([accel]);
   });
