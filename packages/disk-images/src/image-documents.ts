@@ -6,7 +6,7 @@ const MANIFEST = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG = "application/vnd.oci.image.config.v1+json";
 const LAYER = "application/vnd.oci.image.layer.v1.tar";
 
-export interface Blob {
+interface Blob {
   readonly digest: string;
   readonly bytes: Buffer;
 }

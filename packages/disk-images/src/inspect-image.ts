@@ -9,7 +9,13 @@ import {
 } from "./image-info.ts";
 import type { ImageInfo, ImageLimits } from "./image-info.ts";
 import { openRegularFile, readAt, requireRegular } from "./open-image.ts";
-import { QCOW2_MAGIC, parseQcow2Header, refuse } from "./qcow2-header.ts";
+import {
+  MAX_CLUSTER_BITS,
+  MIN_CLUSTER_BITS,
+  QCOW2_MAGIC,
+  parseQcow2Header,
+  refuse,
+} from "./qcow2-header.ts";
 import { checkTables } from "./qcow2-tables.ts";
 import { quote } from "./quote.ts";
 
@@ -74,7 +80,7 @@ async function inspectQcow2(
 async function readHeaderCluster(handle: FileHandle): Promise<Buffer> {
   const start = await readAt(handle, 0, 24);
   const bits = start.length < 24 ? 0 : start.readUInt32BE(20);
-  return readAt(handle, 0, 2 ** Math.min(Math.max(bits, 9), 21));
+  return readAt(handle, 0, 2 ** Math.min(Math.max(bits, MIN_CLUSTER_BITS), MAX_CLUSTER_BITS));
 }
 
 async function inspectRaw(

@@ -6,7 +6,7 @@ import { quote } from "./quote.ts";
 export const QCOW2_MAGIC = 0x514649fb;
 /** Header extensions and the backing file's name lie within the first cluster (2 MiB at most). */
 export const MAX_CLUSTER_BITS = 21;
-const MIN_CLUSTER_BITS = 9;
+export const MIN_CLUSTER_BITS = 9;
 const V2_HEADER_BYTES = 72;
 const V3_HEADER_BYTES = 104;
 const MAX_BACKING_NAME = 1023;
@@ -34,7 +34,9 @@ export function parseQcow2Header(head: Buffer, fileSizeBytes: number): Qcow2Head
   const version = readVersion(head);
   const clusterBits = head.readUInt32BE(20);
   if (clusterBits < MIN_CLUSTER_BITS || clusterBits > MAX_CLUSTER_BITS) {
-    refuse(`is corrupt: cluster bits ${clusterBits} are not between 9 and 21`);
+    refuse(
+      `is corrupt: cluster bits ${clusterBits} are not between ${MIN_CLUSTER_BITS} and ${MAX_CLUSTER_BITS}`,
+    );
   }
   const clusterBytes = 2 ** clusterBits;
   refuseOtherFiles(head);

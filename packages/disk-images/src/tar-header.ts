@@ -1,5 +1,5 @@
 // Layout from POSIX.1-2017, pax: ustar headers, and an extended header where a size does not fit.
-export const TAR_BLOCK = 512;
+const TAR_BLOCK = 512;
 /** Two blocks of zeros end an archive. */
 export const TAR_END = Buffer.alloc(2 * TAR_BLOCK);
 const MAX_USTAR_SIZE = 8 ** 11 - 1;
