@@ -22,7 +22,7 @@ const SMALL_GUEST_BYTES = 256 * MIB;
 /** The daemon's monitor: a listening socket, so that it may come and go. */
 export const QMP_SOCKET = "qmp.sock";
 /** The host's own monitor, from which it knows why QEMU ended. */
-export const WATCH_CHANNEL = "watch";
+const WATCH_CHANNEL = "watch";
 export const BALLOON_ID = "balloon0";
 export const GUEST_AGENT_ID = "guest-agent0";
 
