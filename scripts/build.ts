@@ -1,9 +1,10 @@
-// `make build`: the shim as one static binary, the daemon and the command line as one file each, in dist/.
+// `make build`: the shim as one static binary, the daemon and the command line bundled, in dist/.
 //   dist/trined.mjs  dist/trine.mjs  dist/bin/containerd-shim-trine{,-vm,-microvm}-v2
+//   dist/chunks/     what a program loads only when it needs it
 // Whatever cannot be built ends it with an error: nothing is left out silently.
 import { spawn } from "node:child_process";
-import { chmod, copyFile, mkdir, rename, rm, stat, symlink } from "node:fs/promises";
-import { join } from "node:path";
+import { chmod, copyFile, mkdir, readdir, rename, rm, stat, symlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { build } from "esbuild";
 
 const ROOT = join(import.meta.dirname, "..");
@@ -13,8 +14,8 @@ const SHIM = "containerd-shim-trine-v2";
 /** containerd finds the shim of runtime type io.containerd.NAME.v2 by this name; the level is in it. */
 const SHIM_LINKS = ["containerd-shim-trine-vm-v2", "containerd-shim-trine-microvm-v2"];
 const PROGRAMS = [
-  { entry: "packages/trined/src/main.ts", out: "trined.mjs" },
-  { entry: "packages/cli/src/main.ts", out: "trine.mjs" },
+  { in: "packages/trined/src/main.ts", out: "trined" },
+  { in: "packages/cli/src/main.ts", out: "trine" },
 ];
 
 function run(program: string, args: readonly string[]): Promise<void> {
@@ -47,32 +48,42 @@ async function buildShim(): Promise<string[]> {
 }
 
 async function bundlePrograms(): Promise<string[]> {
-  const outputs = PROGRAMS.map(async ({ entry, out }) => {
-    const outfile = join(DIST, out);
-    await build({
-      absWorkingDir: ROOT,
-      entryPoints: [entry],
-      outfile,
-      bundle: true,
-      platform: "node",
-      format: "esm",
-      target: "node26",
-      sourcemap: true,
-      logLevel: "warning",
-      banner: {
-        // Dependencies in CommonJS ask for these.
-        js: [
-          "#!/usr/bin/env node",
-          'import { createRequire as trineRequire } from "node:module";',
-          "const require = trineRequire(import.meta.url);",
-          "const __filename = import.meta.filename, __dirname = import.meta.dirname;",
-        ].join("\n"),
-      },
-    });
-    await chmod(outfile, 0o755);
-    return outfile;
+  const { metafile } = await build({
+    absWorkingDir: ROOT,
+    entryPoints: PROGRAMS,
+    outdir: DIST,
+    outExtension: { ".js": ".mjs" },
+    chunkNames: "chunks/[name]-[hash]",
+    bundle: true,
+    splitting: true,
+    platform: "node",
+    format: "esm",
+    target: "node26",
+    sourcemap: true,
+    metafile: true,
+    logLevel: "warning",
+    banner: {
+      // Dependencies in CommonJS ask for these.
+      js: [
+        "#!/usr/bin/env node",
+        'import { createRequire as trineRequire } from "node:module";',
+        "const require = trineRequire(import.meta.url);",
+        "const __filename = import.meta.filename, __dirname = import.meta.dirname;",
+      ].join("\n"),
+    },
   });
-  return Promise.all(outputs);
+  const outputs = Object.keys(metafile.outputs).map((file) => join(ROOT, file));
+  await removeOldChunks(new Set(outputs));
+  const programs = outputs.filter((file) => dirname(file) === DIST && file.endsWith(".mjs"));
+  for (const file of programs) await chmod(file, 0o755);
+  return programs;
+}
+
+async function removeOldChunks(current: ReadonlySet<string>): Promise<void> {
+  const chunks = join(DIST, "chunks");
+  for (const name of await readdir(chunks)) {
+    if (!current.has(join(chunks, name))) await rm(join(chunks, name));
+  }
 }
 
 const built = (await Promise.all([buildShim(), bundlePrograms()])).flat();

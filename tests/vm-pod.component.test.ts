@@ -4,14 +4,7 @@ import { readFile, rename } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import { pollUntil, withDeadline } from "@trine/base";
 import { ContainerState } from "@trine/proto/cri/api";
-import {
-  type LeakCheck,
-  type RunningPod,
-  TrineNode,
-  busyboxImage,
-  leakCheck,
-  tinyGuestImage,
-} from "@trine/testkit";
+import { type RunningPod, TrineNode, busyboxImage, tinyGuestImage } from "@trine/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 const VERSIONS = ["1.6", "2.4"] as const;
@@ -20,21 +13,18 @@ const READY = /TINY-GUEST READY ip=(\S+)/;
 
 describe.each(VERSIONS)("a machine as a pod of containerd %s", (version) => {
   let node: TrineNode;
-  let leaks: LeakCheck;
   let tiny: string;
   let busybox: string;
 
   beforeAll(async () => {
     const images = [await tinyGuestImage(), await busyboxImage()] as const;
     [tiny, busybox] = [images[0].name, images[1].name];
-    leaks = await leakCheck({ markers: ["/tn-", "/trine-test-"] });
     node = await TrineNode.start({ version });
     for (const image of images) await node.containerd.importImage(image);
   }, 1_800_000);
 
   afterAll(async () => {
     expect(await node.stop()).toEqual([]);
-    expect(await leaks.leaks()).toEqual([]);
   });
 
   const runtime = (): TrineNode["containerd"]["cri"]["runtime"] => node.containerd.cri.runtime;

@@ -14,6 +14,8 @@ use crate::reactor::{READ, Reactor, Token, WRITE, Watch};
 use crate::shim::Shim;
 use crate::stdio::Inbox;
 
+/// Of bytes that were read already; less than MAX_HELD, so that there is room for new ones.
+const MAX_KEPT: u64 = 64 << 10;
 const MAX_HELD: usize = 256 << 10;
 
 pub struct Channel {
@@ -91,18 +93,21 @@ impl Held {
         self.watch.set(reactor, stream, read | write);
     }
 
-    /// Drops what is below `offset` and copies at most `limit` bytes from there. `None`: beyond the end.
-    pub fn read(&mut self, offset: u64, limit: usize) -> Option<Found> {
-        if let Some(known) = offset.checked_sub(self.base) {
-            let known = usize::try_from(known)
-                .ok()
-                .filter(|n| *n <= self.incoming.len())?;
-            self.incoming.drain(..known);
-            self.base = offset;
-        }
-        let data: Vec<u8> = self.incoming.iter().take(limit).copied().collect();
+    /// Copies at most `limit` bytes from `offset` and drops what is below it but for the newest `keep` of
+    /// those. `None`: beyond the end.
+    pub fn read(&mut self, offset: u64, keep: u64, limit: usize) -> Option<Found> {
+        let from = offset.max(self.base);
+        let known = |at: u64| usize::try_from(at - self.base).ok();
+        known(from).filter(|n| *n <= self.incoming.len())?;
+        let base = from.saturating_sub(keep.min(MAX_KEPT)).max(self.base);
+        let dropped = known(base)?;
+        self.incoming.drain(..dropped);
+        self.base = base;
+        let skipped = usize::try_from(from - base).ok()?;
+        let data = self.incoming.iter().skip(skipped).take(limit);
+        let data: Vec<u8> = data.copied().collect();
         Some(Found {
-            offset: self.base,
+            offset: from,
             closed: self.stream.is_none() && data.is_empty(),
             data,
         })
@@ -163,16 +168,34 @@ mod tests {
         theirs.write_all(b"hello").expect("write");
         held.pump(&reactor, &mut scratch);
         for _ in 0..2 {
-            assert_eq!(held.read(0, 3).expect("in range").data, b"hel");
+            assert_eq!(held.read(0, 0, 3).expect("in range").data, b"hel");
         }
-        assert_eq!(held.read(3, 10).expect("in range").data, b"lo");
-        let late = held.read(0, 10).expect("in range");
+        assert_eq!(held.read(3, 0, 10).expect("in range").data, b"lo");
+        let late = held.read(0, 0, 10).expect("in range");
         assert_eq!((late.offset, late.data.as_slice()), (3, b"lo".as_slice()));
-        assert!(held.read(6, 1).is_none());
+        assert!(held.read(6, 0, 1).is_none());
         drop(theirs);
         held.pump(&reactor, &mut scratch);
-        assert!(!held.read(3, 10).expect("in range").closed);
-        assert!(held.read(5, 10).expect("in range").closed);
+        assert!(!held.read(3, 0, 10).expect("in range").closed);
+        assert!(held.read(5, 0, 10).expect("in range").closed);
+    }
+
+    #[test]
+    fn what_was_read_stays_for_a_reader_that_starts_anew() {
+        let reactor = Reactor::new().expect("epoll");
+        let mut scratch = [0; 4096];
+        let (ours, mut theirs) = UnixStream::pair().expect("pair");
+        ours.set_nonblocking(true).expect("non-blocking");
+        let mut held = Held::new(ours, Token::Channel(1));
+        theirs.write_all(b"hello world").expect("write");
+        held.pump(&reactor, &mut scratch);
+        assert_eq!(held.read(6, 3, 10).expect("in range").data, b"world");
+        assert_eq!(held.read(11, 8, 10).expect("in range").data, b"");
+        let again = held.read(0, 8, 100).expect("in range");
+        assert_eq!(
+            (again.offset, again.data.as_slice()),
+            (3, b"lo world".as_slice())
+        );
     }
 
     #[test]

@@ -48,6 +48,7 @@ enum Wish {
     Read {
         channel: String,
         offset: u64,
+        keep: u64,
         limit: usize,
     },
     Write {
@@ -230,6 +231,7 @@ impl Shim {
                 let wish = Wish::Read {
                     channel: request.name,
                     offset: request.offset,
+                    keep: u64::from(request.keep_bytes),
                     limit: if limit == 0 {
                         DEFAULT_READ
                     } else {
@@ -282,8 +284,9 @@ impl Shim {
             Wish::Read {
                 channel,
                 offset,
+                keep,
                 limit,
-            } => self.read_channel(channel, *offset, *limit, late),
+            } => self.read_channel(channel, (*offset, *keep), *limit, late),
             Wish::Write {
                 target,
                 offset,
@@ -295,14 +298,14 @@ impl Shim {
     fn read_channel(
         &mut self,
         name: &str,
-        offset: u64,
+        (offset, keep): (u64, u64),
         limit: usize,
         late: bool,
     ) -> Option<Answer> {
         let Some((number, held)) = self.held(name) else {
             return Some(Err(no_channel(name)));
         };
-        let Some(found) = held.read(offset, limit) else {
+        let Some(found) = held.read(offset, keep, limit) else {
             let message = format!("channel {name} has nothing up to offset {offset}");
             return Some(Err(failure(Code::OutOfRange, message)));
         };

@@ -12,12 +12,16 @@ use crate::client::Client;
 use crate::reactor::Token;
 use crate::server::{Call, MAX_PAYLOAD};
 use crate::shim::Shim;
+use crate::tasks::Process;
 
 const SERVICE: &str = "containerd.task.v2.Task";
 const PROTOCOL: &str = "1";
 const MAX_ENTRIES: usize = 1024;
 const MAX_BYTES: usize = 32 << 20;
 pub const STATS_LIMIT: Duration = Duration::from_secs(2);
+/// After this long without trined an ended task is deleted without it: containerd shows a container as
+/// running until its delete is answered. trined takes the rest apart when it is back.
+const AWAY_LIMIT: Duration = Duration::from_secs(1);
 
 /// What a relayed call means to the shim's own table; the number is the process's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +70,8 @@ pub struct Relay {
     /// By id, so in the order they came.
     entries: BTreeMap<u64, Entry>,
     last_id: u64,
+    /// Since when trined has been away.
+    away_since: Option<Instant>,
 }
 
 impl Relay {
@@ -84,6 +90,7 @@ impl Relay {
             ],
             entries: BTreeMap::new(),
             last_id: 0,
+            away_since: Some(Instant::now()),
         }
     }
 
@@ -120,7 +127,13 @@ impl Relay {
             .values()
             .filter_map(|e| e.deadline)
             .chain(retry)
+            .chain(self.alone_at().filter(|at| *at > Instant::now()))
             .min()
+    }
+
+    /// When deletes stop waiting for trined; `None` while it is there.
+    fn alone_at(&self) -> Option<Instant> {
+        self.away_since.map(|since| since + AWAY_LIMIT)
     }
 
     pub fn forget(&mut self, drop_it: impl Fn(Relayed) -> bool) -> Vec<Call> {
@@ -170,9 +183,31 @@ impl Shim {
         let hurry = !self.relay.entries.is_empty();
         if self.relay.client.connect(&self.reactor, hurry, now) {
             self.log.line("trined connected");
+            self.relay.away_since = None;
         }
         self.send_unsent(now);
         self.expire_entries(now);
+        self.delete_alone(now);
+    }
+
+    /// Answers the deletes of ended tasks when trined has been away for long.
+    fn delete_alone(&mut self, now: Instant) {
+        if self.relay.alone_at().is_none_or(|at| at > now) {
+            return;
+        }
+        let waiting = self.relay.entries.iter().filter(|(_, entry)| {
+            let Relayed::Delete(number) = entry.what else {
+                return false;
+            };
+            let stopped = self.processes.get(&number).is_none_or(Process::is_stopped);
+            entry.call.is_some() && stopped
+        });
+        let waiting: Vec<u64> = waiting.map(|(id, _)| *id).collect();
+        for id in waiting {
+            if let Some(entry) = self.relay.entries.remove(&id) {
+                self.relay_done(entry.what, entry.call, Ok(Vec::new()));
+            }
+        }
     }
 
     fn send_unsent(&mut self, now: Instant) {
@@ -235,6 +270,7 @@ impl Shim {
         self.log.line(&format!("trined gone: {why}"));
         let hurry = !self.relay.entries.is_empty();
         self.relay.client.disconnect(hurry, now);
+        self.relay.away_since.get_or_insert(now);
         let mut stats = Vec::new();
         for (id, entry) in &mut self.relay.entries {
             entry.stream = None;

@@ -24,6 +24,7 @@ use trine_wire::shim::channel::Kind;
 use trine_wire::shim::event::What;
 use trine_wire::{Message, shim, task};
 
+const NOT_FOUND: i32 = 5;
 const FAILED_PRECONDITION: i32 = 9;
 const DEADLINE_EXCEEDED: i32 = 4;
 
@@ -158,6 +159,7 @@ fn a_reader_that_stands_still_does_not_stall_the_guest_while_the_spool_has_room(
         offset: 0,
         wait_ms: 10_000,
         max_bytes: 0,
+        ..Default::default()
     };
     // The first half fits and the guest went on, though nobody has read a byte.
     let half: shim::ReadChannelResponse = trined.shim("ReadChannel", &read);
@@ -269,7 +271,7 @@ fn a_held_channel_is_resumed_by_offset() {
         name: "agent".into(),
         offset,
         wait_ms,
-        max_bytes: 0,
+        ..Default::default()
     };
     let got: shim::ReadChannelResponse = trined.shim("ReadChannel", &read(0, 5000));
     assert_eq!(got.data, b"hello ");
@@ -400,6 +402,30 @@ fn sigkill_works_without_trined() {
     let mut trined = pod.connect();
     let late = trined.call::<()>(SHIM, "Spawn", &script("vmm2", "ctr1", "true"));
     assert_eq!(late.unwrap_err().code, FAILED_PRECONDITION);
+}
+
+#[test]
+fn an_ended_task_is_deleted_when_trined_stays_away() {
+    let pod = Pod::started("alone");
+    let (mut containerd, relay) = pod.running_task("ctr1", &no_stdio(), false);
+    let mut trined = pod.connect();
+    let request = script("vmm", "ctr1", "exit 5");
+    trined.shim::<shim::SpawnResponse>("Spawn", &request);
+    let wait = containerd.send_wait("ctr1");
+    let waited: task::WaitResponse = containerd.answer(wait).unwrap();
+    assert_eq!(waited.exit_status, 5);
+    drop(relay);
+    let delete = task::DeleteRequest {
+        id: "ctr1".into(),
+        exec_id: String::new(),
+    };
+    let deleted: task::DeleteResponse = containerd.task("Delete", &delete);
+    assert_eq!(deleted.exit_status, 5);
+    assert_eq!(containerd.task_state("ctr1").unwrap_err().code, NOT_FOUND);
+    // trined is told when it is back, and takes the rest apart.
+    let known: shim::DescribeResponse = trined.shim("Describe", &shim::DescribeRequest {});
+    assert!(known.processes.iter().all(|process| process.id != "ctr1"));
+    assert_eq!(known.children.len(), 1);
 }
 
 #[test]

@@ -238,6 +238,16 @@ describe("a daemon that returns", () => {
     await pod.delete({ id: "c1", execId: "" });
   });
 
+  test("takes apart what was deleted while it was away", async () => {
+    await running();
+    await engine.detach();
+    shim.end("vmm", { exitStatus: 0 });
+    shim.tasks.clear();
+    const pod = await restart();
+    expect(pod.summary().machine).toBeUndefined();
+    expect(shim.mounted.size + shim.children.size).toBe(0);
+  });
+
   test("a stop that was under way goes on", async () => {
     const first = await running();
     await first.kill({ id: "c1", execId: "" }, 15);

@@ -15,6 +15,8 @@ export class FakeShim {
   readonly address: string;
   readonly children = new Map<string, Child>();
   readonly mounted = new Set<string>();
+  /** Tasks containerd knows of. */
+  readonly tasks = new Set<string>(["c1"]);
   /** Methods in the order they were called. */
   readonly calls: Method[] = [];
   state: Uint8Array = new Uint8Array();
@@ -89,6 +91,7 @@ export class FakeShim {
           pid: 1,
           state: this.state,
           stateRevision: this.revision,
+          processes: [...this.tasks].map((id) => ({ id })),
           children: [...this.children.values()],
         }),
       putState: (request) => {

@@ -104,11 +104,21 @@ export class MachineKeeper {
   }
 
   async delete(id: string): Promise<void> {
-    const { document, shim, files } = this.#pod;
-    const record = document.machine;
+    const record = this.#pod.document.machine;
     if (record?.taskId !== id) return; // deleted before, or its create never finished
     await this.#noticeEnd();
     this.#next("delete");
+    await this.#takeApart(record);
+  }
+
+  /** The shim has told containerd, while this daemon was away, that the task is gone. */
+  async removed(id: string): Promise<void> {
+    const record = this.#pod.document.machine;
+    if (record?.taskId === id) await this.#takeApart(record);
+  }
+
+  async #takeApart(record: MachineRecord): Promise<void> {
+    const { document, shim, files } = this.#pod;
     await shim.reap(VMM_KEY);
     await shim.unmount(`${record.bundle}/rootfs`);
     await removeMachineFiles(files);
@@ -142,6 +152,10 @@ export class MachineKeeper {
     const record = document.machine;
     if (record === undefined) return;
     deps.uids.adopt(record.uid, this.#uidOwner());
+    if (!facts.processes.some((each) => each.id === record.taskId && each.execId === "")) {
+      await this.removed(record.taskId);
+      return;
+    }
     const child = facts.children.find((each) => each.key === VMM_KEY);
     if (child === undefined) return;
     if (!child.running) {

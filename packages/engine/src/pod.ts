@@ -136,6 +136,7 @@ export class Pod {
     if (what.case === "childExited" && what.value.key === VMM_KEY) {
       await this.#machine.ended(what.value);
     }
+    if (what.case === "taskRemoved") await this.#machine.removed(what.value.id);
   }
 
   #isSandbox(process: { readonly id: string }): boolean {

@@ -3,11 +3,13 @@ import type { ByteChannel } from "@trine/vmm";
 import type { ShimLink } from "./shim-link.ts";
 
 const WAIT_MS = 30_000;
+/** Answers this daemon has read but may die before it has acted on. */
+const KEEP_BYTES = 64 * 1024;
 const CHUNK_BYTES = 64 * 1024;
 
 /**
- * A channel the shim holds for the daemon. Reading at an offset acknowledges what is below it; a new
- * daemon starts at 0 and is given what its predecessor had not acknowledged.
+ * A channel the shim holds for the daemon. A new daemon starts at 0 and is given what the shim still has:
+ * all that was never read, and the newest of what its predecessor read.
  */
 export class HeldChannel implements ByteChannel {
   readonly #shim: ShimLink;
@@ -25,6 +27,7 @@ export class HeldChannel implements ByteChannel {
     for (;;) {
       const answer = await this.#shim.readChannel(this.#name, this.#readAt, {
         waitMs: WAIT_MS,
+        keepBytes: KEEP_BYTES,
         signal,
       });
       if (answer.data.length > 0) {

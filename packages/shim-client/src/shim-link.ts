@@ -144,10 +144,10 @@ export class ShimLink {
   async readChannel(
     name: string,
     offset: bigint,
-    options: { waitMs: number; signal: AbortSignal },
+    options: { waitMs: number; keepBytes: number; signal: AbortSignal },
   ): Promise<{ offset: bigint; data: Uint8Array; closed: boolean }> {
     return this.#shim.readChannel(
-      { name, offset, waitMs: options.waitMs },
+      { name, offset, waitMs: options.waitMs, keepBytes: options.keepBytes },
       { signal: options.signal, timeoutMs: options.waitMs + CALL_TIMEOUT_MS },
     );
   }

@@ -87,6 +87,7 @@ function toSpawnRequest(
     descriptors: plan.descriptors.map((descriptor) => toDescriptor(descriptor, place)),
     uid: place.uid,
     gid: place.gid,
+    groups: [...(plan.groups ?? [])],
     jail: {
       binds: [
         ...plan.jail.binds,

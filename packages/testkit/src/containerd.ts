@@ -212,7 +212,7 @@ export class Containerd {
    * what could not be removed in the regular way.
    */
   async stop(): Promise<string[]> {
-    const problems = this.#process ? await this.#removePods() : [];
+    const problems = this.#process ? await this.removePods() : [];
     await this.#end("SIGTERM");
     this.cri.close();
     await killProcesses(this.socket);
@@ -223,7 +223,8 @@ export class Containerd {
     return problems;
   }
 
-  async #removePods(): Promise<string[]> {
+  /** Removes all pods the regular way; answers what went wrong. */
+  async removePods(): Promise<string[]> {
     const { runtime } = this.cri;
     try {
       const { items } = await runtime.listPodSandbox({}, { timeoutMs: 10_000 });

@@ -33,7 +33,25 @@ export async function leakCheck(scope: LeakScope): Promise<LeakCheck> {
   };
 }
 
-async function traces({ markers, roots = [], bridges = [] }: LeakScope): Promise<Set<string>> {
+/** All there is of `scope`, one line each; waits up to `ms` for it to go. For an owner that has just ended. */
+export async function remains(scope: LeakScope, ms = 5000): Promise<string[]> {
+  const end = performance.now() + ms;
+  for (;;) {
+    const left = await tracesOf(scope);
+    if (left.length === 0 || performance.now() > end) return left;
+    await sleep(100);
+  }
+}
+
+async function traces(scope: LeakScope): Promise<Set<string>> {
+  const found = await tracesOf(scope);
+  for (const name of await linksOf(scope.bridges ?? [])) found.push(`link ${name}`);
+  for (const name of await readdir("/run/netns").catch(() => [])) found.push(`netns ${name}`);
+  return new Set(found);
+}
+
+/** What bears the scope's names. */
+async function tracesOf({ markers, roots = [] }: LeakScope): Promise<string[]> {
   const found: string[] = [];
   for (const marker of markers) {
     for (const { pid, command } of await findProcesses(marker)) {
@@ -43,11 +61,9 @@ async function traces({ markers, roots = [], bridges = [] }: LeakScope): Promise
     for (const path of await cgroupsOf(marker)) found.push(`cgroup ${path}`);
     for (const path of await socketsOf(marker)) found.push(`socket ${path}`);
   }
-  for (const name of await linksOf(bridges)) found.push(`link ${name}`);
-  for (const name of await readdir("/run/netns").catch(() => [])) found.push(`netns ${name}`);
   for (const root of roots) {
     const files = await readdir(root, { recursive: true }).catch(() => []);
     for (const file of files) found.push(`file ${root}/${file}`);
   }
-  return new Set(found);
+  return found;
 }

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { TrineError, pollUntil } from "@trine/base";
 import type { ContainerdVersion } from "./containerd-config.ts";
+import { remains } from "./leak-check.ts";
 import { startContainerd } from "./containerd.ts";
 import type { Containerd, TestPod } from "./containerd.ts";
 import { killProcesses, signal } from "./processes.ts";
@@ -213,13 +214,20 @@ export class TrineNode {
     await this.containerd.start();
   }
 
-  /** Removes everything; answers what could not be removed in the regular way. */
+  /** Removes everything; answers what could not be removed in the regular way, and what pods left behind. */
   async stop(): Promise<string[]> {
-    const problems = await this.containerd.stop();
+    const { containerd } = this;
+    const pods = await containerd.removePods();
+    // Whatever of the pods is there now is a leak: nothing has been cleaned by force yet.
+    const left = await remains({
+      markers: [join(this.stateDir, "pods"), containerd.cgroupParent, `${containerd.dir}/state`],
+      roots: [join(this.stateDir, "pods"), join(this.rootDir, "pods")],
+    });
     await this.killTrined("SIGTERM");
+    const daemon = await containerd.stop();
     await killProcesses(this.stateDir);
     await rm(this.dir, { recursive: true, force: true });
-    return problems;
+    return [...pods, ...left, ...daemon, ...(await remains({ markers: [this.dir] }))];
   }
 }
 

@@ -1156,6 +1156,14 @@ export declare type ReadChannelRequest = Message<"trine.shim.v1.ReadChannelReque
    * @generated from field: uint32 max_bytes = 4;
    */
   maxBytes: number;
+
+  /**
+   * Of the bytes below offset this many are kept all the same, for a daemon that may die before it has
+   * made use of what it reads; at most 64 KiB.
+   *
+   * @generated from field: uint32 keep_bytes = 5;
+   */
+  keepBytes: number;
 };
 
 /**
