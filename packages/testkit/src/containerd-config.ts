@@ -12,7 +12,7 @@ export interface ContainerdConfig {
 }
 
 /** CNI's plugins as Debian packages them. */
-export const CNI_BIN = "/usr/lib/cni";
+const CNI_BIN = "/usr/lib/cni";
 
 export function containerdConfig(config: ContainerdConfig): string {
   return config.version === "1.6" ? config1(config) : config2(config);

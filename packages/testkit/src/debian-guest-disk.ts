@@ -1,4 +1,4 @@
-import { cp, mkdir, readdir, rm, truncate, writeFile } from "node:fs/promises";
+import { cp, mkdir, readdir, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { bootLoaderPackages, writeBootDisk } from "./boot-disk.ts";
 import { cachedDir } from "./cache.ts";
@@ -46,9 +46,9 @@ const MODULES = [
 const APPEND =
   "console=ttyS0 quiet loglevel=1 mitigations=off nokaslr cryptomgr.notests random.trust_cpu=on " +
   "nowatchdog raid=noautodetect audit=0 apparmor=0 no_timer_check net.ifnames=0 " +
-  "systemd.show_status=0 panic=1";
-/** Units that only take time in a guest that lives for minutes. */
-const MASKED = [
+  "systemd.show_status=0 8250.nr_uarts=1 panic=1";
+/** Units, generators and udev rules that only take time in a guest that lives for minutes. */
+const MASKED_UNITS = [
   ...["apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "fstrim.timer"],
   ...[
     "e2scrub_all.timer",
@@ -58,8 +58,39 @@ const MASKED = [
   ],
   ...["systemd-update-utmp.service", "systemd-update-utmp-runlevel.service", "getty@tty1.service"],
   ...["proc-sys-fs-binfmt_misc.automount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount"],
-  ...["dev-hugepages.mount", "dev-mqueue.mount", "cloud-init-hotplugd.socket"],
-  ...["systemd-journal-flush.service", "systemd-random-seed.service", "hwclock.service"],
+  ...["dev-hugepages.mount", "dev-mqueue.mount", "cloud-init-hotplugd.socket", "hwclock.service"],
+  ...[
+    "systemd-journal-flush.service",
+    "systemd-random-seed.service",
+    "systemd-modules-load.service",
+  ],
+  ...["systemd-network-generator.service", "systemd-sysusers.service", "kmod-static-nodes.service"],
+  ...["systemd-remount-fs.service", "sys-kernel-config.mount", "sys-fs-fuse-connections.mount"],
+  ...["modprobe@dm_mod", "modprobe@drm", "modprobe@configfs", "modprobe@fuse", "modprobe@loop"].map(
+    (unit) => `${unit}.service`,
+  ),
+];
+const MASKED_GENERATORS = [
+  ...["cryptsetup", "debug", "gpt-auto", "hibernate-resume", "integritysetup", "rc-local", "run"],
+  ...["system-update", "sysv", "veritysetup"],
+].map((name) => `systemd-${name}-generator`);
+const MASKED_RULES = [
+  ...["60-autosuspend", "60-drm", "60-fido-id", "60-infiniband", "60-persistent-alsa", "60-sensor"],
+  ...["60-persistent-input", "60-persistent-storage-dm", "60-persistent-storage-tape", "64-btrfs"],
+  ...[
+    "60-persistent-v4l",
+    "66-azure-ephemeral",
+    "70-camera",
+    "70-joystick",
+    "70-memory",
+    "70-mouse",
+  ],
+  ...["70-touchpad", "75-probe_mtd", "78-sound-card", "85-hwclock", "95-dm-notify", "96-e2scrub"],
+].map((name) => `${name}.rules`);
+const MASKED = [
+  ...MASKED_UNITS.map((name) => `systemd/system/${name}`),
+  ...MASKED_GENERATORS.map((name) => `systemd/system-generators/${name}`),
+  ...MASKED_RULES.map((name) => `udev/rules.d/${name}`),
 ];
 
 /**
@@ -95,9 +126,14 @@ async function buildRoot(root: string): Promise<void> {
     ...["--quiet", "--mode=root", "--variant=minbase", `--include=${PACKAGES.join(",")}`],
     ...[`--aptopt=Acquire::Languages "none"`, ...without.map((option) => `--dpkgopt=${option}`)],
     `--customize-hook=chroot "$1" systemctl enable systemd-networkd systemd-resolved`,
-    `--customize-hook=chroot "$1" systemctl mask ${MASKED.join(" ")}`,
+    `--customize-hook=chroot "$1" systemctl set-default multi-user.target`,
     ...[SUITE, root],
   ]);
+  for (const path of MASKED) {
+    await mkdir(join(root, "etc", path, ".."), { recursive: true });
+    await rm(join(root, "etc", path), { force: true });
+    await symlink("/dev/null", join(root, "etc", path));
+  }
   // Host keys and the machine's id are each machine's own.
   for (const key of await readdir(join(root, "etc/ssh"))) {
     if (key.startsWith("ssh_host_")) await rm(join(root, "etc/ssh", key));
