@@ -1,6 +1,7 @@
 // A pod that is a machine, on the real containerd, shim, trined and QEMU: what a user of kubectl sees.
 import { once } from "node:events";
 import { readFile, rename } from "node:fs/promises";
+import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { pollUntil, withDeadline } from "@trine/base";
 import { ContainerState } from "@trine/proto/cri/api";
@@ -203,6 +204,26 @@ describe.each(VERSIONS)("a machine as a pod of containerd %s", (version) => {
     expect(used).toBeGreaterThan(8n * 1024n * 1024n);
     await exec(pod, "/bin/sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done");
     expect((await read()).cpu).toBeGreaterThan(first.cpu);
+    const { body } = await node.api("/metrics");
+    const figure = (name: string): number =>
+      Number(new RegExp(`^${name}{[^}]*pod="stats"} (\\S+)$`, "m").exec(body)?.[1]);
+    expect(figure("trine_machine_disk_read_bytes")).toBeGreaterThan(1024 * 1024);
+    expect(figure("trine_machine_network_sent_bytes")).toBeGreaterThan(100);
+    expect(figure("trine_machine_host_vmm_bytes")).toBeGreaterThan(16 * 1024 * 1024);
+    expect(figure("trine_machine_host_shim_bytes")).toBeGreaterThan(100 * 1024);
+    await node.remove(pod);
+  });
+
+  test("a display answers as VNC on a socket of the machine's own directory", async () => {
+    const pod = await machine("display", { annotations: { "trine.dev/display": "on" } });
+    const { items } = JSON.parse((await node.api("/v1/pods")).body) as {
+      items: { name: string; machine?: { vncSocket?: string } }[];
+    };
+    const path = items.find((item) => item.name === "display")?.machine?.vncSocket ?? "";
+    const socket = connect(path);
+    const [greeting] = (await withDeadline("VNC greets", 20_000, once(socket, "data"))) as [Buffer];
+    expect(greeting.toString()).toMatch(/^RFB 003\./);
+    socket.destroy();
     await node.remove(pod);
   });
 

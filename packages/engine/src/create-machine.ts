@@ -1,4 +1,4 @@
-import { lstat, mkdir, copyFile, writeFile } from "node:fs/promises";
+import { constants, copyFile, lstat, mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { MachineSettings } from "@trine/annotations";
 import { TrineError } from "@trine/base";
@@ -127,6 +127,8 @@ async function firmwareVars(
     );
   }
   const path = join(layer, "firmware-vars.fd");
-  await copyFile(uefi.vars, path);
+  // The image may bring this name as a link to a file of the host: never write through it.
+  await rm(path, { recursive: true, force: true });
+  await copyFile(uefi.vars, path, constants.COPYFILE_EXCL);
   return { firmwareVarsPath: path };
 }

@@ -3,11 +3,13 @@ import { join } from "node:path";
 import { TrineError, messageOf } from "@trine/base";
 import { ShimLink } from "@trine/shim-client";
 import type { EngineDeps } from "./deps.ts";
+import type { MachineFigures } from "./machine-figures.ts";
 import { Pod } from "./pod.ts";
 import type { PodSummary } from "./pod-summary.ts";
 import type { PodRef } from "./requests.ts";
 
 const CONNECT_MS = 5_000;
+const FIGURES_MS = 2_000;
 /** A pod directory without a socket may be one whose shim is just starting. */
 const STARTING_MS = 60_000;
 
@@ -42,6 +44,20 @@ export class Engine {
     return settled
       .filter((result) => result.status === "fulfilled")
       .map((result) => result.value.summary());
+  }
+
+  /** Figures of every running machine; one that does not answer in time is left out. */
+  async figures(): Promise<{ pod: PodSummary; figures: MachineFigures }[]> {
+    const pods = await Promise.allSettled(this.#pods.values());
+    const found = await Promise.all(
+      pods.map(async (result) => {
+        if (result.status === "rejected") return undefined;
+        const { value: pod } = result;
+        const figures = await pod.figures(AbortSignal.timeout(FIGURES_MS)).catch(() => undefined);
+        return figures === undefined ? undefined : { pod: pod.summary(), figures };
+      }),
+    );
+    return found.filter((each) => each !== undefined);
   }
 
   /** Lets go of every pod; they all run on. */

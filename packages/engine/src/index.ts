@@ -1,5 +1,6 @@
 export type { EngineConfig, EngineDeps } from "./deps.ts";
 export { Engine } from "./engine.ts";
+export type { MachineFigures } from "./machine-figures.ts";
 export { Pod } from "./pod.ts";
 export type { PodSummary } from "./pod-summary.ts";
 export type { AddExec, CreateTask, PodRef, ProcessRef, RootfsMount } from "./requests.ts";

@@ -9,6 +9,9 @@ import { readBundle } from "./bundle.ts";
 import type { Bundle } from "./bundle.ts";
 import { createMachine } from "./create-machine.ts";
 import { GuestExecs } from "./guest-execs.ts";
+import { hostFigures } from "./machine-figures.ts";
+import type { MachineFigures } from "./machine-figures.ts";
+import { TAP } from "./machine-input.ts";
 import { transition } from "./machine-state.ts";
 import type { MachineRequest, MachineState } from "./machine-state.ts";
 import type { PodContext } from "./pod-context.ts";
@@ -144,6 +147,18 @@ export class MachineKeeper {
     const mine = this.#pod.document.machine?.taskId === id;
     if (!mine || this.#machine === undefined) return machineStats(undefined);
     return machineStats(await this.#machine.stats(signal));
+  }
+
+  /** Undefined when no machine runs. */
+  async figures(signal: AbortSignal): Promise<MachineFigures | undefined> {
+    const { document, facts } = this.#pod;
+    const vmm = document.machine?.vmmPid;
+    if (this.#machine === undefined || vmm === undefined) return undefined;
+    const [guest, host] = await Promise.all([
+      this.#machine.stats(signal),
+      hostFigures({ vmm, shim: facts.pid, tap: TAP }),
+    ]);
+    return { guest, ...host };
   }
 
   /** After a daemon's restart: the document says what was meant, the shim's children what is. */

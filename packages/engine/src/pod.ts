@@ -5,6 +5,7 @@ import type { ShimLink } from "@trine/shim-client";
 import { VMM_KEY } from "@trine/vmm";
 import { readBundle } from "./bundle.ts";
 import type { EngineDeps } from "./deps.ts";
+import type { MachineFigures } from "./machine-figures.ts";
 import { MachineKeeper } from "./machine-keeper.ts";
 import { PodContext } from "./pod-context.ts";
 import { removePodFiles } from "./pod-files.ts";
@@ -96,6 +97,11 @@ export class Pod {
   /** The guest's truth for the machine's task; zeros for the sandbox, which runs nothing. */
   stats(id: string, signal: AbortSignal): Promise<PodStats> {
     return this.#machine.stats(id, signal);
+  }
+
+  /** Undefined when no machine runs. */
+  figures(signal: AbortSignal): Promise<MachineFigures | undefined> {
+    return this.#machine.figures(signal);
   }
 
   summary(): PodSummary {

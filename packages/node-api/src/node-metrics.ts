@@ -1,6 +1,7 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
 import type { Engine } from "@trine/engine";
+import { MachineGauges } from "./machine-gauges.ts";
 
 const NS_PER_MS = 1e6;
 /** The delay that readiness looks at is that of the last interval, not of the daemon's whole life. */
@@ -12,6 +13,7 @@ export class NodeMetrics {
   readonly #delay = monitorEventLoopDelay({ resolution: 10 });
   readonly #taskSeconds: Histogram<"method" | "outcome">;
   readonly #launchSeconds: Histogram;
+  readonly #machines: MachineGauges;
 
   constructor(engine: Engine) {
     collectDefaultMetrics({ register: this.#registry, prefix: "trined_" });
@@ -32,6 +34,7 @@ export class NodeMetrics {
       buckets: [0.01, 0.02, 0.04, 0.06, 0.1, 0.2, 0.5, 1, 5],
       registers: [this.#registry],
     });
+    this.#machines = new MachineGauges(engine, this.#registry);
     const machines = new Gauge({
       name: "trine_machines",
       help: "Machines on this node, by state.",
@@ -59,7 +62,8 @@ export class NodeMetrics {
     return this.#delay.max / NS_PER_MS;
   }
 
-  render(): Promise<string> {
+  async render(): Promise<string> {
+    await this.#machines.update();
     return this.#registry.metrics();
   }
 }
