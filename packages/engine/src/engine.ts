@@ -1,6 +1,7 @@
 import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { TrineError, messageOf } from "@trine/base";
+import type { DescribeResponse } from "@trine/proto/shim";
 import { ShimLink } from "@trine/shim-client";
 import type { EngineDeps } from "./deps.ts";
 import type { MachineFigures } from "./machine-figures.ts";
@@ -70,7 +71,7 @@ export class Engine {
   }
 
   #adopt(key: string, address: string): Promise<Pod> {
-    const adopting = this.#connect(address);
+    const adopting = this.#connect(key, address);
     this.#pods.set(key, adopting);
     adopting.then(
       (pod) => {
@@ -81,10 +82,12 @@ export class Engine {
     return adopting;
   }
 
-  async #connect(address: string): Promise<Pod> {
+  async #connect(key: string, address: string): Promise<Pod> {
     const shim = await ShimLink.open(address, AbortSignal.timeout(CONNECT_MS));
     try {
-      return await Pod.adopt(this.#deps, shim);
+      const facts = await shim.describe();
+      requirePod(key, facts);
+      return await Pod.adopt(this.#deps, shim, facts);
     } catch (cause) {
       shim.close();
       throw TrineError.during(`adopt the pod at ${address}`, cause);
@@ -137,6 +140,13 @@ export class Engine {
     await Promise.all(dead.map((name) => rm(join(dir, name), { recursive: true, force: true })));
     return dead.length;
   }
+}
+
+/** A call that names one pod and leads to another's shim must not give that pod a second master. */
+function requirePod(key: string, { namespace, sandboxId }: DescribeResponse): void {
+  const found = `${namespace}/${sandboxId}`;
+  if (found === key) return;
+  throw new TrineError("invalid", `trine-address leads to the shim of pod ${found}, not of ${key}`);
 }
 
 /** A socket nobody listens on belongs to a dead shim; without a socket the shim may be starting. */

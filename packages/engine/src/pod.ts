@@ -1,6 +1,6 @@
 import { parseMachineAnnotations } from "@trine/annotations";
 import { SerialQueue } from "@trine/base";
-import type { Event } from "@trine/proto/shim";
+import type { DescribeResponse, Event } from "@trine/proto/shim";
 import type { ShimLink } from "@trine/shim-client";
 import { VMM_KEY } from "@trine/vmm";
 import { readBundle } from "./bundle.ts";
@@ -32,8 +32,7 @@ export class Pod {
   }
 
   /** Takes over the pod behind a shim: one that has just started, or one an earlier daemon left. */
-  static async adopt(deps: EngineDeps, shim: ShimLink): Promise<Pod> {
-    const facts = await shim.describe();
+  static async adopt(deps: EngineDeps, shim: ShimLink, facts: DescribeResponse): Promise<Pod> {
     const pod = new Pod(new PodContext(deps, shim, facts, await readBundle(facts.bundle)));
     await pod.#queue.run(() => pod.#machine.recover());
     return pod;

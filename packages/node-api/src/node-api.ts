@@ -51,7 +51,8 @@ async function answer(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const path = new URL(request.url ?? "/", "http://node").pathname;
+  // Null for a request target that is no URL: nothing is there.
+  const path = URL.parse(request.url ?? "/", "http://node")?.pathname ?? "";
   const route = request.method === "GET" ? ROUTES[path] : undefined;
   const { status, type, body } =
     route === undefined
