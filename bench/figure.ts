@@ -24,12 +24,13 @@ export function holds(figure: Figure): boolean {
   );
 }
 
-/** `figure NAME = VALUE UNIT (target TARGET): holds`, the line every figure ends with. */
+/** `figure NAME = VALUE UNIT (target TARGET): holds`, the line every figure ends with; without a target: measured. */
 export function figureLine(figure: Figure): string {
   const { atMost, atLeast } = figure.target ?? {};
   const target =
     atMost !== undefined ? `<= ${atMost}` : atLeast !== undefined ? `>= ${atLeast}` : "none";
-  const verdict = holds(figure) ? "holds" : "falls short";
+  const verdict =
+    figure.target === undefined ? "measured" : holds(figure) ? "holds" : "falls short";
   return `figure ${figure.name} = ${round(figure.value)} ${figure.unit} (target ${target}): ${verdict}`;
 }
 

@@ -1,5 +1,7 @@
-import { readFile } from "node:fs/promises";
-import { pollUntil } from "@trine/base";
+import { watch } from "node:fs";
+import { readFile, readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { pollUntil, withDeadline } from "@trine/base";
 
 const TICKS_PER_SECOND = 100; // sysconf(_SC_CLK_TCK) on Linux
 
@@ -17,21 +19,13 @@ export async function rssBytes(pid: number): Promise<number> {
 
 /** User and system time of a process, seconds. */
 export async function cpuSeconds(pid: number): Promise<number> {
-  const stat = await readFile(`/proc/${pid}/stat`, "utf8");
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const text = await readFile(`/proc/${pid}/stat`, "utf8");
+  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }
 
-/** Resolves when a file that may not exist yet has its first byte. */
-export async function firstByte(
-  path: () => Promise<string | undefined>,
-  ms: number,
-): Promise<void> {
-  await pollUntil("first console byte", { ms, everyMs: 1 }, async () => {
-    const file = await path();
-    const text = file === undefined ? "" : await readFile(file).catch(() => "");
-    return text.length > 0 ? true : undefined;
-  });
+export async function commandLine(pid: number): Promise<string[]> {
+  return (await readFile(`/proc/${pid}/cmdline`, "utf8")).split("\0").slice(0, -1);
 }
 
 /** Children of a process, with their command names. */
@@ -47,4 +41,44 @@ export async function childrenOf(pid: number): Promise<{ pid: number; name: stri
         name: (await readFile(`/proc/${word}/comm`, "utf8")).trim(),
       })),
   );
+}
+
+/** Names in a directory that may not be there yet. */
+export async function namesIn(dir: string): Promise<string[]> {
+  try {
+    return await readdir(dir);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw cause;
+  }
+}
+
+/** The directory that comes into `parent` beside those in `known`. */
+export function newDirectory(
+  parent: string,
+  known: ReadonlySet<string>,
+  ms: number,
+): Promise<string> {
+  return pollUntil(`a new directory in ${parent}`, { ms, everyMs: 5 }, async () => {
+    const name = (await namesIn(parent)).find((each) => !known.has(each));
+    return name === undefined ? undefined : join(parent, name);
+  });
+}
+
+/** Resolves when a file of a directory that exists has its first byte; without polling. */
+export async function firstByteOf(dir: string, name: string, ms: number): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<undefined>();
+  const path = join(dir, name);
+  const look = async (): Promise<void> => {
+    const found = await stat(path).catch(() => undefined); // it may not be there yet
+    if (found !== undefined && found.size > 0) resolve(undefined);
+  };
+  const watcher = watch(dir, () => void look());
+  watcher.on("error", reject);
+  try {
+    await look();
+    await withDeadline(`first byte of ${path}`, ms, promise);
+  } finally {
+    watcher.close();
+  }
 }

@@ -1,6 +1,6 @@
 // `make bench NAME=x` runs one benchmark, without NAME all of them, and then writes docs/figures.md.
 import { readdir, writeFile } from "node:fs/promises";
-import { cpus, release } from "node:os";
+import { cpus, loadavg, release } from "node:os";
 import { join } from "node:path";
 import { figureLine, saveSamples } from "../bench/figure.ts";
 import type { BenchResult } from "../bench/figure.ts";
@@ -22,16 +22,20 @@ const lines: string[] = [];
 let failed = false;
 for (const name of wanted.length > 0 ? wanted : available) {
   console.log(`bench ${name}`);
+  const before = loadavg()[0] ?? Number.NaN;
   const module = (await import(join(ROOT, "bench", name + SUFFIX))) as {
     run: () => Promise<BenchResult>;
   };
   try {
     const result = await module.run();
     await saveSamples(join(ROOT, "bench/out"), name, result);
-    for (const note of result.notes ?? []) console.log(note);
+    const notes = [
+      ...(result.notes ?? []),
+      `Load of the host before it began: ${before.toFixed(1)}.`,
+    ];
+    for (const note of notes) console.log(note);
     lines.push(`## ${name}`, "", ...result.figures.map((f) => `    ${figureLine(f)}`), "");
-    for (const note of result.notes ?? []) lines.push(`* ${note}`);
-    lines.push("");
+    lines.push(...notes.map((note) => `* ${note}`), "");
     for (const figure of result.figures) console.log(figureLine(figure));
   } catch (cause) {
     failed = true;
