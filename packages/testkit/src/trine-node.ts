@@ -11,8 +11,8 @@ import type { Containerd, TestPod } from "./containerd.ts";
 import { killProcesses, signal } from "./processes.ts";
 
 const ROOT = join(import.meta.dirname, "../../..");
-/** What `make build` made. */
-export const DIST = join(ROOT, "dist");
+/** What `make build` made; TRINE_DIST names another build. */
+export const DIST = process.env["TRINE_DIST"] ?? join(ROOT, "dist");
 
 export interface TrineNodeOptions {
   readonly version: ContainerdVersion;
