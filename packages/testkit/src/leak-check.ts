@@ -10,6 +10,8 @@ export interface LeakScope {
   roots?: readonly string[];
   /** Bridges of the test; links on other bridges are other tests'. */
   bridges?: readonly string[];
+  /** Traces that are somebody else's to remove. */
+  ignore?: RegExp;
 }
 
 export interface LeakCheck {
@@ -51,7 +53,7 @@ async function traces(scope: LeakScope): Promise<Set<string>> {
 }
 
 /** What bears the scope's names. */
-async function tracesOf({ markers, roots = [] }: LeakScope): Promise<string[]> {
+async function tracesOf({ markers, roots = [], ignore }: LeakScope): Promise<string[]> {
   const found: string[] = [];
   for (const marker of markers) {
     for (const { pid, command } of await findProcesses(marker)) {
@@ -65,5 +67,5 @@ async function tracesOf({ markers, roots = [] }: LeakScope): Promise<string[]> {
     const files = await readdir(root, { recursive: true }).catch(() => []);
     for (const file of files) found.push(`file ${root}/${file}`);
   }
-  return found;
+  return found.filter((trace) => ignore?.test(trace) !== true);
 }

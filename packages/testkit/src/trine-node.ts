@@ -2,9 +2,10 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { mkdir, mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { TrineError, pollUntil } from "@trine/base";
 import type { ContainerdVersion } from "./containerd-config.ts";
+import { removeCgroups } from "./host-traces.ts";
 import { remains } from "./leak-check.ts";
 import { startContainerd } from "./containerd.ts";
 import type { Containerd, TestPod } from "./containerd.ts";
@@ -210,6 +211,7 @@ export class TrineNode {
     await this.killTrined();
     await killProcesses(this.stateDir);
     await rm(this.stateDir, { recursive: true, force: true });
+    await removeCgroups(basename(this.containerd.cgroupParent));
     await this.startTrined();
     await this.containerd.start();
   }
@@ -222,6 +224,8 @@ export class TrineNode {
     const left = await remains({
       markers: [join(this.stateDir, "pods"), containerd.cgroupParent, `${containerd.dir}/state`],
       roots: [join(this.stateDir, "pods"), join(this.rootDir, "pods")],
+      // The pods' own cgroups are kubelet's to make and remove; ours are below them.
+      ignore: new RegExp(`^cgroup .*${containerd.cgroupParent}(/pod[^/]+)?$`),
     });
     await this.killTrined("SIGTERM");
     const daemon = await containerd.stop();
