@@ -1,1 +1,3 @@
-export { EXIT_CODES, table } from "./io.ts";
+export { EXIT_CODES } from "./io.ts";
+export type { Io } from "./io.ts";
+export { runTrine } from "./program.ts";

@@ -1,17 +1,19 @@
-import { TrineError } from "@trine/base";
+import type { Readable, Writable } from "node:stream";
 import type { ErrorKind } from "@trine/base";
 
 /** Everything a command may touch outside itself. */
 export interface Io {
-  readonly stdin: NodeJS.ReadStream;
-  readonly stdout: NodeJS.WriteStream;
-  readonly stderr: NodeJS.WriteStream;
+  /** A terminal's has `isTTY` and `setRawMode`. */
+  readonly stdin: Readable & { isTTY?: boolean; setRawMode?(on: boolean): unknown };
+  readonly stdout: Writable;
+  readonly stderr: Writable;
   /** State directory of the node daemon. */
   readonly stateDir: string;
+  /** Aborts at ^C. */
   readonly signal: AbortSignal;
 }
 
-/** Exit codes (reference in docs/reference/cli.md). */
+/** Exit codes; docs/reference/cli.md lists them. */
 export const EXIT_CODES: Record<ErrorKind, number> = {
   malformed: 2,
   invalid: 2,
@@ -29,21 +31,3 @@ export const EXIT_CODES: Record<ErrorKind, number> = {
   internal: 1,
   canceled: 130,
 };
-
-/** Columns padded to their widest cell, two spaces apart. */
-export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = header.map((cell, column) =>
-    Math.max(cell.length, ...rows.map((row) => (row[column] ?? "").length)),
-  );
-  const line = (row: readonly string[]): string =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join("  ")
-      .trimEnd();
-  return [header, ...rows].map(line).join("\n") + "\n";
-}
-
-export function parseOutput(value: string): "table" | "json" {
-  if (value === "table" || value === "json") return value;
-  throw new TrineError("invalid", `-o ${value}: use table or json`);
-}

@@ -1,44 +1,26 @@
-import { Command, CommanderError } from "commander";
-import { kindOf, messageOf } from "@trine/base";
-import { consoleCommand } from "./console.ts";
-import { doctorCommand } from "./doctor.ts";
-import { imageCommand } from "./image.ts";
-import { inspectCommand } from "./inspect.ts";
-import { EXIT_CODES } from "./io.ts";
-import type { Io } from "./io.ts";
-import { psCommand } from "./ps.ts";
+import { runTrine } from "./program.ts";
 
 const DEFAULT_STATE_DIR = "/run/trine";
+/** As a shell reports a program that SIGPIPE ended. */
+const READER_LEFT = 141;
 
-async function main(): Promise<number> {
-  const abort = new AbortController();
-  process.once("SIGINT", () => {
-    abort.abort();
-  });
-  const io: Io = {
-    stdin: process.stdin,
-    stdout: process.stdout,
-    stderr: process.stderr,
-    stateDir: process.env["TRINE_STATE"] ?? DEFAULT_STATE_DIR,
-    signal: abort.signal,
-  };
-  const program = new Command("trine")
-    .description("containers, light VMs and machines on one node")
-    .exitOverride()
-    .addCommand(psCommand(io))
-    .addCommand(inspectCommand(io))
-    .addCommand(consoleCommand(io))
-    .addCommand(imageCommand(io))
-    .addCommand(doctorCommand(io));
-  for (const command of program.commands) command.exitOverride();
-  try {
-    await program.parseAsync(process.argv);
-    return abort.signal.aborted ? EXIT_CODES.canceled : Number(process.exitCode ?? 0);
-  } catch (cause) {
-    if (cause instanceof CommanderError) return cause.exitCode === 0 ? 0 : EXIT_CODES.invalid;
-    process.stderr.write(`trine: ${messageOf(cause)}\n`);
-    return abort.signal.aborted ? EXIT_CODES.canceled : EXIT_CODES[kindOf(cause)];
-  }
-}
-
-process.exitCode = await main();
+// `trine ps | head -1`: the reader is content.
+process.stdout.on("error", (cause: NodeJS.ErrnoException) => {
+  if (cause.code === "EPIPE") process.exit(READER_LEFT);
+  throw cause;
+});
+const abort = new AbortController();
+// A second ^C ends the program whatever it does.
+process.once("SIGINT", () => {
+  abort.abort();
+});
+process.exitCode = await runTrine(process.argv.slice(2), {
+  // Made when it is read from: most commands never do.
+  get stdin() {
+    return process.stdin;
+  },
+  stdout: process.stdout,
+  stderr: process.stderr,
+  stateDir: process.env["TRINE_STATE"] ?? DEFAULT_STATE_DIR,
+  signal: abort.signal,
+});

@@ -7,82 +7,171 @@ export const CONFIG_VERSION = "config.trine.dev/v1alpha1";
 export const DEFAULT_CONFIG_PATH = "/etc/trine/config.yaml";
 
 const MIB = 1024 * 1024;
-const path = v.pipe(v.string(), v.startsWith("/", "an absolute path"), v.maxLength(80));
-const bytes = v.pipe(v.number(), v.integer(), v.minValue(MIB));
+const MAX_FILE_BYTES = MIB;
+/** (uid_t) -1 and -2 mean nobody. */
+const MAX_UID = 2 ** 32 - 3;
 
-/** One versioned file. Each field has its default and the reason beside it; unknown fields are refused. */
-const Config = v.strictObject({
-  apiVersion: v.literal(CONFIG_VERSION),
-  /** tmpfs: sockets, pods' run-time files. Short, since socket paths hold 107 bytes. */
-  stateDir: v.optional(path, "/run/trine"),
-  /** Disk: console logs and caches. */
-  rootDir: v.optional(path, "/var/lib/trine"),
-  log: v.optional(
-    v.strictObject({
-      level: v.optional(v.picklist(["debug", "info", "warn", "error"]), "info"),
-    }),
-    {},
-  ),
-  machines: v.optional(
-    v.strictObject({
-      qemu: v.optional(path, "/usr/bin/qemu-system-x86_64"),
-      /** auto boots a probe guest under KVM once and falls back to software emulation. */
-      accelerator: v.optional(v.picklist(["auto", "kvm", "tcg"]), "auto"),
-      /** Guest memory when neither annotation nor limit says. */
-      defaultMemoryBytes: v.optional(bytes, 512 * MIB),
-      /** Largest virtual disk an image may claim. */
-      maxDiskBytes: v.optional(bytes, 16 * 1024 * 1024 * MIB),
-      /** The console log rotates at this size: two files at most. */
-      consoleSpoolBytes: v.optional(bytes, 64 * MIB),
-      /** Machines run as uidBase, uidBase+1, …: ids no one else uses. */
-      uidBase: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1000)), 1_900_000_000),
-      uidCount: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1)), 10_000),
-      uefi: v.optional(
-        v.strictObject({
-          code: v.optional(path, "/usr/share/OVMF/OVMF_CODE_4M.fd"),
-          vars: v.optional(path, "/usr/share/OVMF/OVMF_VARS_4M.fd"),
-        }),
-        {},
-      ),
-      /** The ACPI power button is pressed again at this interval: guests miss it while they boot. */
-      powerButtonEveryMs: v.optional(v.pipe(v.number(), v.integer(), v.minValue(100)), 5_000),
-    }),
-    {},
+// Titles are what the reference page says of a field's values, descriptions why the field is there.
+const path = v.pipe(
+  v.string(),
+  v.regex(/^\/[^\0]*$/, "an absolute path is wanted"),
+  v.maxLength(255),
+  v.title("absolute path"),
+);
+const bytes = v.pipe(
+  v.number(),
+  v.safeInteger(),
+  v.minValue(MIB, "at least 1048576 (1 MiB) is wanted"),
+  v.title("whole number of bytes, at least 1 MiB"),
+);
+const count = (least: number, unit: string): v.GenericSchema<number> =>
+  v.pipe(
+    v.number(),
+    v.safeInteger(),
+    v.minValue(least, `at least ${least} is wanted`),
+    v.title(`whole ${unit}, at least ${least}`),
+  );
+const oneOf = <const T extends readonly string[]>(...words: T): v.GenericSchema<T[number]> =>
+  v.pipe(v.picklist(words), v.title(words.join(", ")));
+
+const Log = v.strictObject({
+  level: v.optional(
+    v.pipe(
+      oneOf("debug", "info", "warn", "error"),
+      v.description("info: what changed. debug adds lists and status calls."),
+    ),
+    "info",
   ),
 });
 
-export type Config = v.InferOutput<typeof Config>;
+const Uefi = v.strictObject({
+  code: v.optional(
+    v.pipe(path, v.description("Firmware of machines with trine.dev/firmware: uefi.")),
+    "/usr/share/OVMF/OVMF_CODE_4M.fd",
+  ),
+  vars: v.optional(
+    v.pipe(path, v.description("Template of their variables: each machine has a copy.")),
+    "/usr/share/OVMF/OVMF_VARS_4M.fd",
+  ),
+});
+
+const Machines = v.pipe(
+  v.strictObject({
+    qemu: v.optional(
+      v.pipe(path, v.description("The VMM's program, 6.2 or later.")),
+      "/usr/bin/qemu-system-x86_64",
+    ),
+    accelerator: v.optional(
+      v.pipe(
+        oneOf("auto", "kvm", "tcg"),
+        v.description(
+          "auto boots a probe guest under KVM once and falls back to software emulation (tcg): a /dev/kvm that opens may run no guest.",
+        ),
+      ),
+      "auto",
+    ),
+    defaultMemoryBytes: v.optional(
+      v.pipe(bytes, v.description("Guest memory when neither annotation nor limit says.")),
+      512 * MIB,
+    ),
+    maxDiskBytes: v.optional(
+      v.pipe(bytes, v.description("Largest virtual disk an image may claim.")),
+      16 * 1024 * 1024 * MIB,
+    ),
+    consoleSpoolBytes: v.optional(
+      v.pipe(bytes, v.description("The console log rotates at this size; two files are kept.")),
+      64 * MIB,
+    ),
+    uidBase: v.optional(
+      v.pipe(
+        count(1000, "number"),
+        v.description("Machines run as uidBase, uidBase + 1, …: ids nobody else may use."),
+      ),
+      1_900_000_000,
+    ),
+    uidCount: v.optional(
+      v.pipe(count(1, "number"), v.description("Most machines at a time, one id each.")),
+      10_000,
+    ),
+    uefi: v.optional(Uefi, {}),
+    powerButtonEveryMs: v.optional(
+      v.pipe(
+        count(100, "milliseconds"),
+        v.description(
+          "The power button is pressed again at this interval: guests miss it while they boot.",
+        ),
+      ),
+      5_000,
+    ),
+  }),
+  v.check(
+    ({ uidBase, uidCount }) => uidBase + uidCount - 1 <= MAX_UID,
+    `uidBase + uidCount leads past the last user id, ${MAX_UID}`,
+  ),
+);
+
+/** One versioned file. Each field has its default and the reason beside it; unknown fields are refused. */
+export const ConfigSchema = v.strictObject({
+  apiVersion: v.literal(CONFIG_VERSION),
+  stateDir: v.optional(
+    v.pipe(
+      path,
+      // The longest socket in it: /pods/<29 characters>/machine/qmp.sock.
+      v.maxLength(50, "at most 50 characters: sockets lie in it, and their paths hold 107"),
+      v.title("absolute path, at most 50 characters"),
+      v.description(
+        "On tmpfs: sockets and run-time files of pods. The same as ConfigPath of containerd's handlers.",
+      ),
+    ),
+    "/run/trine",
+  ),
+  rootDir: v.optional(
+    v.pipe(path, v.description("On disk: console logs and what is remembered of the host.")),
+    "/var/lib/trine",
+  ),
+  log: v.optional(Log, {}),
+  machines: v.optional(Machines, {}),
+});
+
+export type Config = v.InferOutput<typeof ConfigSchema>;
 
 /** The defaults, as a node without a file has them. */
 export function defaultConfig(): Config {
-  return v.parse(Config, { apiVersion: CONFIG_VERSION });
+  return v.parse(ConfigSchema, { apiVersion: CONFIG_VERSION });
 }
 
 /** Reads and checks a file; the default path may be absent. Kind `invalid` lists every wrong field. */
 export async function loadConfig(file: string | undefined): Promise<Config> {
+  const name = file ?? DEFAULT_CONFIG_PATH;
   let text: string;
   try {
-    text = await readFile(file ?? DEFAULT_CONFIG_PATH, "utf8");
+    text = await readFile(name, "utf8");
   } catch (cause) {
-    if (file === undefined && (cause as NodeJS.ErrnoException).code === "ENOENT") {
-      return defaultConfig();
-    }
-    throw new TrineError("notFound", `config ${file ?? DEFAULT_CONFIG_PATH}: ${messageOf(cause)}`);
+    const absent = (cause as NodeJS.ErrnoException).code === "ENOENT";
+    if (absent && file === undefined) return defaultConfig();
+    throw new TrineError(absent ? "notFound" : "unavailable", `config: ${messageOf(cause)}`);
   }
-  return parseConfig(text, file ?? DEFAULT_CONFIG_PATH);
+  return parseConfig(text, name);
 }
 
+/** `name` is for messages. Kind `malformed` when it is no YAML. */
 export function parseConfig(text: string, name: string): Config {
+  if (text.length > MAX_FILE_BYTES) {
+    throw new TrineError("invalid", `config ${name}: more than ${MAX_FILE_BYTES} characters`);
+  }
   let value: unknown;
   try {
     value = parse(text);
   } catch (cause) {
-    throw new TrineError("malformed", `config ${name}: ${messageOf(cause)}`);
+    throw new TrineError("malformed", `config ${name}: ${messageOf(cause).trim()}`);
   }
-  const result = v.safeParse(Config, value);
+  const result = v.safeParse(ConfigSchema, value);
   if (result.success) return result.output;
-  const lines = result.issues.map(
-    (issue) => `  ${v.getDotPath(issue) ?? "file"}: ${issue.message}`,
-  );
+  const lines = result.issues.map((issue) => `  ${v.getDotPath(issue) ?? "file"}: ${say(issue)}`);
   throw new TrineError("invalid", `config ${name} is wrong:\n${lines.join("\n")}`);
+}
+
+function say(issue: v.BaseIssue<unknown>): string {
+  if (issue.type === "strict_object" && issue.expected === "never") return "there is no such field";
+  return issue.message;
 }

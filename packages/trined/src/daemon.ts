@@ -1,4 +1,4 @@
-import { access, mkdir } from "node:fs/promises";
+import { access, chmod, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { pino } from "pino";
 import type { Logger } from "pino";
@@ -7,17 +7,39 @@ import { NodeMetrics, serveNodeApi } from "@trine/node-api";
 import { Task } from "@trine/proto/task";
 import { taskService } from "@trine/task-service";
 import { TtrpcServer } from "@trine/ttrpc";
+import type { Accelerator } from "@trine/vmm";
 import { QemuDriver, probeAccelerator } from "@trine/vmm-qemu";
 import type { Config } from "./config.ts";
+import { lockState } from "./state-lock.ts";
 import { VERSION } from "./version.ts";
 
 /** Runs until SIGTERM or SIGINT; machines run on. Answers the exit code. */
 export async function runDaemon(config: Config): Promise<number> {
   const log = pino({ level: config.log.level, base: { component: "trined" } });
-  await mkdir(join(config.stateDir, "pods"), { recursive: true, mode: 0o700 });
-  await mkdir(config.rootDir, { recursive: true, mode: 0o700 });
+  // From here on: one that comes while we start is obeyed when we have started.
+  const stopped = stopSignal();
+  for (const dir of [config.stateDir, join(config.stateDir, "pods"), config.rootDir]) {
+    await makePrivateDir(dir);
+  }
+  const lock = await lockState(config.stateDir);
+  try {
+    const accelerator = await chooseAccelerator(config, log);
+    const node = await startNode(config, accelerator, log);
+    await stopped;
+    log.info("stopping; machines run on");
+    await node.stop();
+    return 0;
+  } finally {
+    await lock.close();
+  }
+}
 
-  const accelerator = await chooseAccelerator(config, log);
+/** Serves the node API at once and task calls as soon as the pods of an earlier daemon are adopted. */
+async function startNode(
+  config: Config,
+  accelerator: Accelerator,
+  log: Logger,
+): Promise<{ stop: () => Promise<void> }> {
   const engine = new Engine({
     driver: new QemuDriver({ qemuPath: config.machines.qemu, uefi: config.machines.uefi }),
     log,
@@ -39,9 +61,7 @@ export async function runDaemon(config: Config): Promise<number> {
     { engine, metrics, version: VERSION, notReady: () => adopting },
     join(config.stateDir, "api.sock"),
   );
-
   const found = await engine.adoptAll();
-  adopting = undefined;
   // Shims connect and resend what was left unanswered only once every pod is known.
   const tasks = new TtrpcServer({
     onError: (error, call) => {
@@ -55,17 +75,26 @@ export async function runDaemon(config: Config): Promise<number> {
     }),
   );
   await tasks.listen(join(config.stateDir, "trined.sock"));
+  adopting = undefined;
   log.info({ ...found, accelerator, version: VERSION, pid: process.pid }, "ready");
-
-  await stopSignal();
-  log.info("stopping; machines run on");
-  await tasks.close();
-  await engine.detach();
-  api.close();
-  return 0;
+  return {
+    stop: async () => {
+      await tasks.close();
+      await engine.detach();
+      metrics.close();
+      api.close();
+      api.closeAllConnections();
+    },
+  };
 }
 
-async function chooseAccelerator(config: Config, log: Logger): Promise<"kvm" | "tcg"> {
+/** A directory of root alone, also where it was there before with other rights. */
+async function makePrivateDir(dir: string): Promise<void> {
+  await mkdir(dir, { recursive: true, mode: 0o700 });
+  await chmod(dir, 0o700);
+}
+
+async function chooseAccelerator(config: Config, log: Logger): Promise<Accelerator> {
   const wanted = config.machines.accelerator;
   if (wanted !== "auto") return wanted;
   const probe = await probeAccelerator({

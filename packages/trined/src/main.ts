@@ -1,49 +1,61 @@
 import { parseArgs } from "node:util";
-import { messageOf } from "@trine/base";
+import { kindOf, messageOf } from "@trine/base";
+import type { ErrorKind } from "@trine/base";
 import { stringify } from "yaml";
 import { loadConfig } from "./config.ts";
 import { runDaemon } from "./daemon.ts";
+import { VERSION } from "./version.ts";
 
 const USAGE = `trined: the node daemon of Trine
 
   trined [--config FILE]                run
   trined config check [--config FILE]   check the file and say what is wrong
   trined config print [--config FILE]   the whole configuration, defaults filled in
+  trined --version
+
+Without --config: /etc/trine/config.yaml, and the defaults where there is none.
+Exit codes: 0 done, 1 failed, 2 bad usage or configuration.
 `;
 
+/** What a person has to change before another start can go better. */
+const BAD_INPUT: readonly ErrorKind[] = ["invalid", "malformed", "notFound"];
+
+function usage(why: string): number {
+  process.stderr.write(`trined: ${why}\n\n${USAGE}`);
+  return 2;
+}
+
 async function main(argv: readonly string[]): Promise<number> {
-  const { values, positionals } = parseArgs({
-    args: [...argv],
-    options: { config: { type: "string" }, help: { type: "boolean", short: "h" } },
-    allowPositionals: true,
-  });
-  if (values.help === true) {
-    process.stdout.write(USAGE);
+  let parsed;
+  try {
+    parsed = parseArgs({
+      args: [...argv],
+      options: {
+        config: { type: "string" },
+        help: { type: "boolean", short: "h" },
+        version: { type: "boolean" },
+      },
+      allowPositionals: true,
+    });
+  } catch (cause) {
+    return usage(messageOf(cause));
+  }
+  const { values, positionals } = parsed;
+  if (values.help === true || values.version === true) {
+    process.stdout.write(values.help === true ? USAGE : `${VERSION}\n`);
     return 0;
   }
   const words = positionals.join(" ");
-  switch (words) {
-    case "":
-      return runDaemon(await loadConfig(values.config));
-    case "config check":
-      await loadConfig(values.config);
-      process.stdout.write("ok\n");
-      return 0;
-    case "config print":
-      process.stdout.write(stringify(await loadConfig(values.config)));
-      return 0;
-    default:
-      process.stderr.write(`trined: unknown command: ${words}\n\n${USAGE}`);
-      return 2;
+  if (!["", "config check", "config print"].includes(words)) return usage(`no command: ${words}`);
+  try {
+    const config = await loadConfig(values.config);
+    if (words === "") return await runDaemon(config);
+    process.stdout.write(words === "config print" ? stringify(config) : "ok\n");
+    return 0;
+  } catch (cause) {
+    process.stderr.write(`trined: ${messageOf(cause)}\n`);
+    return BAD_INPUT.includes(kindOf(cause)) ? 2 : 1;
   }
 }
 
-main(process.argv.slice(2)).then(
-  (code) => {
-    process.exitCode = code;
-  },
-  (cause: unknown) => {
-    process.stderr.write(`trined: ${messageOf(cause)}\n`);
-    process.exitCode = 1;
-  },
-);
+process.exitCode = await main(process.argv.slice(2));

@@ -1,0 +1,98 @@
+import { access, constants } from "node:fs/promises";
+import { join } from "node:path";
+import { messageOf } from "@trine/base";
+import { createCriClient } from "@trine/containerd-client";
+import type { CriClient } from "@trine/containerd-client";
+import { UNTESTED } from "./finding.ts";
+import type { Check, Finding } from "./finding.ts";
+import { judgeHandlers } from "./judge-handlers.ts";
+
+type Result = Omit<Finding, "name">;
+
+const CALL_MS = 10_000;
+const SHIMS = ["containerd-shim-trine-vm-v2", "containerd-shim-trine-microvm-v2"];
+/** Those the tests run on (docs/compatibility.md). */
+const TESTED = [/^1\.6\./, /^2\.4\./];
+/** Where systemd lets services look, when PATH says nothing. */
+const USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+export const CONTAINERD_CHECKS: readonly Check[] = [
+  { name: "containerd", run: ({ containerd }) => checkVersion(containerd) },
+  { name: "cri", run: ({ containerd }) => checkConditions(containerd) },
+  { name: "handlers", run: ({ containerd, stateDir }) => checkHandlers(containerd, stateDir) },
+  { name: "shim", run: () => checkShim(process.env["PATH"] ?? "") },
+];
+
+function checkVersion(socket: string): Promise<Result> {
+  return asked(socket, async ({ runtime }) => {
+    const { runtimeName, runtimeVersion } = await runtime.version({}, { timeoutMs: CALL_MS });
+    return judgeVersion(runtimeName, runtimeVersion);
+  });
+}
+
+export function judgeVersion(name: string, version: string): Result {
+  const plain = version.replace(/^v/, "");
+  const detail = `${name} ${plain}`;
+  if (name !== "containerd") return { status: "warn", detail: `${detail}; ${UNTESTED}` };
+  const [major = 0, minor = 0] = plain.split(".").map(Number);
+  if (major < 1 || (major === 1 && minor < 6)) {
+    const fix = "install containerd 1.6 or later";
+    return { status: "fail", detail: `${detail}: 1.6 is the oldest that works`, fix };
+  }
+  return TESTED.some((known) => known.test(plain))
+    ? { status: "ok", detail }
+    : { status: "warn", detail: `${detail}; ${UNTESTED}` };
+}
+
+function checkConditions(socket: string): Promise<Result> {
+  return asked(socket, async ({ runtime }) => {
+    const { status } = await runtime.status({}, { timeoutMs: CALL_MS });
+    const bad = (status?.conditions ?? []).filter(
+      ({ type, status: holds }) => !holds && ["RuntimeReady", "NetworkReady"].includes(type),
+    );
+    if (bad.length === 0) return { status: "ok", detail: "runtime and network are ready" };
+    const detail = bad.map(({ type, message }) => `not ${type}: ${message}`).join("; ");
+    return { status: "fail", detail, fix: "install a CNI plugin and its file in /etc/cni/net.d" };
+  });
+}
+
+function checkHandlers(socket: string, stateDir: string): Promise<Result> {
+  return asked(socket, async ({ runtime }) => {
+    const { info } = await runtime.status({ verbose: true }, { timeoutMs: CALL_MS });
+    return judgeHandlers(info["config"] ?? "", stateDir);
+  });
+}
+
+async function asked(socket: string, ask: (client: CriClient) => Promise<Result>): Promise<Result> {
+  const client = createCriClient(socket);
+  try {
+    return await ask(client);
+  } catch (cause) {
+    const detail = `${socket}: ${messageOf(cause)}`;
+    const fix = "start containerd with its CRI plugin on, or name its socket by --containerd";
+    return { status: "fail", detail, fix };
+  } finally {
+    client.close();
+  }
+}
+
+/** containerd finds a shim by its PATH, which for a service is the usual one. */
+export async function checkShim(path: string): Promise<Result> {
+  const dirs = [...new Set(`${path}:${USUAL_PATH}`.split(":").filter((dir) => dir !== ""))];
+  for (const dir of dirs) {
+    const here = await Promise.all(SHIMS.map((shim) => isProgram(join(dir, shim))));
+    if (here.every(Boolean)) return { status: "ok", detail: `${SHIMS.join(", ")} in ${dir}` };
+  }
+  return {
+    status: "warn",
+    detail: `no ${SHIMS.join(" and ")} in ${dirs.join(":")}`,
+    fix: "make install, or put the directory of the shims into containerd's PATH",
+  };
+}
+
+async function isProgram(file: string): Promise<boolean> {
+  return access(file, constants.X_OK).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,244 @@
+// The built program on a real node, as a person at its shell uses it.
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { execFile, spawn } from "node:child_process";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { pollUntil } from "@trine/base";
+import { HOSTILE_IMAGES } from "@trine/disk-images/testing";
+import {
+  DIST,
+  TrineNode,
+  leakCheck,
+  runCommand,
+  tinyGuestDisk,
+  tinyGuestImage,
+} from "@trine/testkit";
+import type { LeakCheck, RunningPod } from "@trine/testkit";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Ran } from "./testing.ts";
+
+const BOOT_MS = 90_000;
+const READY = /TINY-GUEST READY ip=(\S+)/;
+const MIB = 1024 * 1024;
+const MEMORY = { "trine.dev/memory": "128Mi" };
+
+interface Finding {
+  name: string;
+  status: string;
+  detail: string;
+  fix?: string;
+}
+
+describe.each(["1.6", "2.4"] as const)("trine on a node with containerd %s", (version) => {
+  let node: TrineNode;
+  let leaks: LeakCheck;
+  let dir: string;
+
+  beforeAll(async () => {
+    const image = await tinyGuestImage();
+    dir = await mkdtemp(join(tmpdir(), "trine-cli-"));
+    leaks = await leakCheck({ markers: ["/tn-", "/trine-test-"] });
+    node = await TrineNode.start({ version });
+    await node.containerd.importImage(image);
+  }, 1_800_000);
+
+  afterAll(async () => {
+    expect(await node.stop()).toEqual([]);
+    await rm(dir, { recursive: true });
+    expect(await leaks.leaks()).toEqual([]);
+  });
+
+  function environment(): NodeJS.ProcessEnv {
+    const path = [join(DIST, "bin"), process.env["PATH"] ?? ""].join(delimiter);
+    return { ...process.env, PATH: path, TRINE_STATE: node.stateDir };
+  }
+
+  function trine(...argv: string[]): Promise<Ran> {
+    const args = [join(DIST, "trine.mjs"), ...argv];
+    return new Promise((resolve) => {
+      const child = execFile(
+        process.execPath,
+        args,
+        { env: environment() },
+        (_, stdout, stderr) => {
+          resolve({ code: child.exitCode ?? -1, stdout, stderr });
+        },
+      );
+      child.stdin?.end();
+    });
+  }
+
+  async function machine(name: string, image = "trine.test/tiny-guest:1"): Promise<RunningPod> {
+    const pod = await node.run({ name, image, annotations: MEMORY, tty: true, stdin: true });
+    await node.untilOutput(pod, READY, BOOT_MS);
+    return pod;
+  }
+
+  const images = async (): Promise<string[]> =>
+    (await node.containerd.ctr("images", "ls", "-q")).trim().split("\n");
+  const blobs = (): Promise<string> => node.containerd.ctr("content", "ls", "-q");
+
+  test("ps and inspect tell of a running machine what is so", async () => {
+    expect((await trine("ps")).stdout.split("\n")).toHaveLength(2);
+    const pod = await machine("web");
+    const { stdout } = await trine("ps");
+    const row = stdout.split("\n")[1]?.split(/ {2,}/) ?? [];
+    expect(row.slice(0, 7)).toEqual(["default", "web", "main", "running", "1", "128Mi", pod.ip]);
+    const vmm = await runCommand("cat", [`/proc/${row[7] ?? ""}/cmdline`]);
+    expect(vmm).toContain("qemu-system");
+    for (const name of ["web", "default/web", pod.podSandboxId.slice(0, 12), pod.containerId]) {
+      const { stdout: text, code } = await trine("inspect", name);
+      expect(code).toBe(0);
+      expect(JSON.parse(text)).toMatchObject({ sandboxId: pod.podSandboxId, addresses: [pod.ip] });
+    }
+    expect(await trine("inspect", "other")).toMatchObject({ code: 3, stdout: "" });
+    await node.remove(pod);
+    await expect.poll(async () => (await trine("ps")).stdout.split("\n").length).toBe(2);
+  });
+
+  test("doctor finds nothing that fails, and tells of a stopped daemon", async () => {
+    const flags = ["--containerd", node.containerd.socket, "-o", "json"];
+    const { code, stdout } = await trine("doctor", ...flags);
+    const { items } = JSON.parse(stdout) as { items: Finding[] };
+    expect(items.filter(({ status }) => status === "fail")).toEqual([]);
+    expect(code).toBe(0);
+    const byName = new Map(items.map((item) => [item.name, item]));
+    expect(byName.get("containerd")).toMatchObject({ status: "ok" });
+    expect(byName.get("shim")?.detail).toContain(join(DIST, "bin"));
+    // The test node's handlers let through Trine's own annotations only.
+    expect(byName.get("handlers")).toMatchObject({
+      status: "warn",
+      detail: expect.stringContaining("lacks Virtlet*") as string,
+    });
+    await node.killTrined("SIGTERM");
+    const down = await trine("doctor", "--containerd", node.containerd.socket);
+    expect(down.code).toBe(1);
+    expect(down.stdout).toMatch(/^FAIL trined: .*\n {7}fix: systemctl start trined/m);
+    await node.startTrined();
+  });
+
+  test("image import makes a QCOW2 and a raw disk images that run", async () => {
+    const raw = join(dir, "Tiny Guest.raw");
+    await runCommand("qemu-img", ["convert", "-O", "raw", await tinyGuestDisk(), raw]);
+    const containerd = ["--containerd", node.containerd.socket];
+    const first = await trine("image", "import", raw, ...containerd);
+    expect(first).toMatchObject({ code: 0, stdout: "localhost/tiny-guest:latest\n" });
+    const name = ["--name", "localhost/team/tiny:q"];
+    const second = await trine("image", "import", await tinyGuestDisk(), ...name, ...containerd);
+    expect(second).toMatchObject({ code: 0, stdout: "localhost/team/tiny:q\n" });
+    for (const [pod, image] of [
+      ["raw", "localhost/tiny-guest:latest"],
+      ["qcow2", "localhost/team/tiny:q"],
+    ] as const) {
+      await pollUntil(`CRI knows ${image}`, { ms: 30_000 }, async () => {
+        const answer = await node.containerd.cri.images.imageStatus({ image: { image } });
+        return answer.image;
+      });
+      await node.remove(await machine(pod, image));
+    }
+  });
+
+  test("hostile images are refused in one line and leave nothing in containerd", async () => {
+    const before = [await images(), await blobs()];
+    for (const { name, bytes, says } of HOSTILE_IMAGES) {
+      const file = join(dir, "hostile.img");
+      await writeFile(file, bytes());
+      const ran = await trine("image", "import", file, "--containerd", node.containerd.socket);
+      expect({ name, ...ran }).toMatchObject({ name, code: 2, stdout: "" });
+      expect(ran.stderr).toMatch(/^trine: [^\n]*\n$/);
+      expect(ran.stderr).toMatch(says);
+    }
+    expect([await images(), await blobs()]).toEqual(before);
+  });
+
+  test("an import that containerd does not take ends in one line, with nothing left", async () => {
+    const file = join(dir, "blank.raw");
+    const bootable = Buffer.alloc(8 * MIB);
+    bootable.writeUInt16LE(0xaa55, 510);
+    await writeFile(file, bootable);
+    const ran = await trine("image", "import", file, "--containerd", join(dir, "none.sock"));
+    expect(ran).toMatchObject({ code: 1, stdout: "" });
+    expect(ran.stderr).toMatch(/^trine: [^\n]*none\.sock[^\n]*\n$/);
+    const args = [join(DIST, "trine.mjs"), "image", "import", file];
+    const child = spawn(process.execPath, args, { env: { PATH: "/nowhere" }, stdio: "pipe" });
+    let errors = "";
+    child.stderr.on("data", (chunk: Buffer) => (errors += chunk.toString()));
+    const code = await new Promise((resolve) => child.on("close", resolve));
+    expect(code).toBe(1);
+    expect(errors).toMatch(/^trine: [^\n]*ctr[^\n]*\n$/);
+  });
+
+  test("console: attach in a terminal, type, leave by ^]; piped input; refusals", async () => {
+    const pod = await machine("console");
+    const terminal = await Terminal.open(join(dir, "tmux"), environment());
+    try {
+      await terminal.type(
+        `${process.execPath} ${join(DIST, "trine.mjs")} console console`,
+        "Enter",
+      );
+      await terminal.until(/\^\] leaves/);
+      await terminal.type("echo typed-$((40+2))", "Enter");
+      await terminal.until(/typed-42/);
+      await terminal.type("", "C-c"); // goes to the guest
+      await terminal.type("echo again-$((40+3))", "Enter");
+      await terminal.until(/again-43/);
+      await terminal.type("", "C-]");
+      await terminal.until(/Left\./);
+      await terminal.type("echo shell-$((40+4)) $?", "Enter");
+      await terminal.until(/shell-44 0/); // its terminal is as before
+    } finally {
+      await terminal.close();
+    }
+    const args = [join(DIST, "trine.mjs"), "console", "console"];
+    const piped = spawn(process.execPath, args, { env: environment(), stdio: "pipe" });
+    piped.stdout.resume();
+    piped.stdin.end("echo piped-$((40+5))\n");
+    expect(await new Promise((resolve) => piped.on("close", resolve))).toBe(0);
+    await node.untilOutput(pod, "piped-45");
+    expect(await trine("console", "nobody")).toMatchObject({ code: 3 });
+    await node.remove(pod);
+  });
+});
+
+/** A person's terminal: tmux on a socket of its own. */
+class Terminal {
+  readonly #socket: string;
+
+  private constructor(socket: string) {
+    this.#socket = socket;
+  }
+
+  static async open(socket: string, env: NodeJS.ProcessEnv): Promise<Terminal> {
+    const state = `TRINE_STATE=${env["TRINE_STATE"] ?? ""}`;
+    const shell = ["env", state, "PS1=$ ", "sh"];
+    await runCommand("tmux", [
+      "-S",
+      socket,
+      "new-session",
+      "-d",
+      "-x",
+      "200",
+      "-y",
+      "50",
+      ...shell,
+    ]);
+    return new Terminal(socket);
+  }
+
+  async type(text: string, key: string): Promise<void> {
+    if (text !== "") await runCommand("tmux", ["-S", this.#socket, "send-keys", "-l", text]);
+    await runCommand("tmux", ["-S", this.#socket, "send-keys", key]);
+  }
+
+  /** Waits until the screen shows this. */
+  async until(wanted: RegExp): Promise<void> {
+    await pollUntil(`the terminal shows ${String(wanted)}`, { ms: 60_000 }, async () => {
+      const screen = await runCommand("tmux", ["-S", this.#socket, "capture-pane", "-p"]);
+      return wanted.test(screen) ? true : undefined;
+    });
+  }
+
+  async close(): Promise<void> {
+    await runCommand("tmux", ["-S", this.#socket, "kill-server"]);
+  }
+}

@@ -1,0 +1,207 @@
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import type { Server, Socket } from "node:net";
+import { join } from "node:path";
+import { PassThrough } from "node:stream";
+import { text } from "node:stream/consumers";
+import { expect, test } from "vitest";
+import { runTrine } from "./program.ts";
+import { listing, runWith, samplePod, withNodeApi } from "./testing.ts";
+import { VERSION } from "./version.ts";
+
+const NOWHERE = "/nowhere";
+
+test("help and version go to stdout and are a success", async () => {
+  const help = await runWith(NOWHERE, ["--help"]);
+  expect(help).toMatchObject({ code: 0, stderr: "" });
+  for (const word of ["ps", "inspect", "console", "image", "doctor"]) {
+    expect(help.stdout).toContain(`\n  ${word}`);
+    expect(await runWith(NOWHERE, [word, "--help"])).toMatchObject({ code: 0, stderr: "" });
+  }
+  expect(await runWith(NOWHERE, ["--version"])).toMatchObject({ code: 0, stdout: `${VERSION}\n` });
+  const manifest = await readFile(join(import.meta.dirname, "../package.json"), "utf8");
+  expect(JSON.parse(manifest)).toMatchObject({ version: VERSION });
+});
+
+test.each([
+  [[], /Usage: trine/],
+  [["pss"], /trine: unknown command 'pss'.*Did you mean ps/s],
+  [["ps", "web"], /too many arguments/],
+  [["ps", "--all"], /unknown option '--all'/],
+  [["ps", "-o", "yaml"], /'yaml' is invalid.*table, json/],
+  [["ps", "-o"], /argument missing/],
+  [["inspect"], /missing required argument 'pod'/],
+  [["console"], /missing required argument 'pod'/],
+  [["image"], /import/],
+  [["image", "import"], /missing required argument 'file'/],
+  [["image", "import", "x", "--name", "web"], /--name web.*localhost\/appliance:1\.2/],
+  [["image", "import", "x", "--containerd", "sock"], /absolute path/],
+  [["image", "import", "x", "--namespace", "a b"], /Letters, digits/],
+  [["image", "import", "x", "--namespace", "--help"], /Letters, digits/],
+  [["doctor", "--containerd", "sock"], /absolute path/],
+  [["doctor", "--qemu", "qemu"], /absolute path/],
+  [["doctor", "-o", "wide"], /'wide' is invalid/],
+])("%j is bad usage: exit code 2, told on stderr", async (argv, says) => {
+  const ran = await runWith(NOWHERE, argv);
+  expect(ran).toMatchObject({ code: 2, stdout: "" });
+  expect(ran.stderr).toMatch(says);
+});
+
+test("ps lists machines as a table and as JSON", async () => {
+  const pods = [samplePod("web", "aaa111"), { ...samplePod("raw", "bbb222"), podNamespace: "" }];
+  await withNodeApi(listing(...pods), async (stateDir) => {
+    const { stdout } = await runWith(stateDir, ["ps"]);
+    expect(stdout.split("\n").map((line) => line.split(/ +/))).toEqual([
+      ["NAMESPACE", "POD", "MACHINE", "STATE", "CPUS", "MEMORY", "ADDRESS", "PID"],
+      ["default", "web", "main", "running", "2", "512Mi", "10.0.0.7", "41"],
+      ["k8s.io", "raw", "main", "running", "2", "512Mi", "10.0.0.7", "41"],
+      [""],
+    ]);
+    const json = await runWith(stateDir, ["ps", "-o", "json"]);
+    expect(JSON.parse(json.stdout)).toEqual({ items: pods });
+  });
+});
+
+test("inspect prints one pod; exit codes tell absent from ambiguous from unreachable", async () => {
+  const pods = [samplePod("web", "aaa111"), samplePod("db", "aab222")];
+  await withNodeApi(listing(...pods), async (stateDir) => {
+    const { stdout } = await runWith(stateDir, ["inspect", "db"]);
+    expect(JSON.parse(stdout)).toEqual(pods[1]);
+    expect(await runWith(stateDir, ["inspect", "x"])).toMatchObject({
+      code: 3,
+      stderr: "trine: no pod x on this node; `trine ps` lists them\n",
+    });
+    expect(await runWith(stateDir, ["inspect", "aa"])).toMatchObject({ code: 5, stdout: "" });
+  });
+  expect(await runWith(NOWHERE, ["ps"])).toMatchObject({ code: 7, stdout: "" });
+});
+
+test("an interrupt is exit code 130", async () => {
+  const abort = new AbortController();
+  await withNodeApi(
+    () => {
+      abort.abort();
+    },
+    async (stateDir) => {
+      const ran = await runWith(stateDir, ["ps"], { signal: abort.signal });
+      expect(ran.code).toBe(130);
+    },
+  );
+});
+
+test("image import of a file that is not there is exit code 3, of one that is no disk 2", async () => {
+  const missing = await runWith(NOWHERE, ["image", "import", "/nowhere/disk.qcow2"]);
+  expect(missing).toMatchObject({ code: 3, stdout: "" });
+  expect(missing.stderr).toMatch(/^trine: .*\/nowhere\/disk\.qcow2.*does not exist\n$/);
+  const program = await runWith(NOWHERE, ["image", "import", import.meta.filename]);
+  expect(program).toMatchObject({ code: 2, stdout: "" });
+  expect(program.stderr.trimEnd().split("\n")).toHaveLength(1);
+});
+
+/** A console that greets and answers what it reads by `heard`. */
+async function withConsole(
+  body: (stateDir: string, heard: () => string) => Promise<void>,
+  serve: (socket: Socket) => void = () => undefined,
+): Promise<void> {
+  let heard = "";
+  const servers: Server[] = [];
+  await withNodeApi(
+    (request, response) => {
+      const path = `${stateDirOf(servers)}/console.sock`;
+      listing(samplePod("web", "aaa111", { consoleSocket: path }))(request, response);
+    },
+    async (stateDir) => {
+      const server = createServer((socket) => {
+        socket.write("login: ");
+        socket.on("data", (chunk: Buffer) => {
+          heard += chunk.toString();
+          serve(socket);
+        });
+        socket.on("error", () => undefined);
+      });
+      servers.push(server);
+      await new Promise<void>((resolve) => server.listen(join(stateDir, "console.sock"), resolve));
+      try {
+        await body(stateDir, () => heard);
+      } finally {
+        server.close();
+      }
+    },
+  );
+}
+
+function stateDirOf(servers: readonly Server[]): string {
+  const address = servers[0]?.address();
+  return typeof address === "string" ? join(address, "..") : NOWHERE;
+}
+
+test("console sends piped input whole, shows output, and leaves at the input's end", async () => {
+  await withConsole(async (stateDir, heard) => {
+    const ran = await runWith(stateDir, ["console", "web"], { typed: "root\n\x1d!" });
+    expect(ran).toEqual({ code: 0, stdout: "login: ", stderr: "" });
+    expect(heard()).toBe("root\n\x1d!"); // only a terminal has an escape
+  });
+});
+
+test("console in a terminal is raw until ^], and what follows ^] is not sent", async () => {
+  await withConsole(async (stateDir, heard) => {
+    const raw: boolean[] = [];
+    const stdin = Object.assign(new PassThrough(), {
+      isTTY: true,
+      setRawMode: (on: boolean) => raw.push(on),
+    });
+    const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+    const signal = new AbortController().signal;
+    const running = runTrine(["console", "web"], { stdin, stdout, stderr, stateDir, signal });
+    await new Promise((resolve) => stdout.once("data", resolve));
+    stdin.write("ls\r\x03\x1dlost");
+    expect(await running).toBe(0);
+    expect(raw).toEqual([true, false]);
+    await expect.poll(heard).toBe("ls\r\x03");
+    expect(String(stderr.read())).toContain("^] leaves");
+  });
+});
+
+test("console ends when the machine does", async () => {
+  await withConsole(
+    async (stateDir) => {
+      const stdin = Object.assign(new PassThrough(), { isTTY: true, setRawMode: () => undefined });
+      const io = { stdin, stdout: new PassThrough(), stderr: new PassThrough(), stateDir };
+      stdin.write("poweroff\r");
+      const signal = new AbortController().signal;
+      expect(await runTrine(["console", "web"], { ...io, signal })).toBe(0);
+      io.stderr.end();
+      expect(await text(io.stderr)).toContain("The console closed");
+    },
+    (socket) => socket.end(),
+  );
+});
+
+test("a read-only console sends nothing and leaves at ^C", async () => {
+  await withConsole(async (stateDir, heard) => {
+    const abort = new AbortController();
+    const stdin = new PassThrough();
+    stdin.end("typed\n");
+    const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+    stdout.once("data", () => {
+      abort.abort();
+    });
+    const io = { stdin, stdout, stderr, stateDir, signal: abort.signal };
+    expect(await runTrine(["console", "-r", "web"], io)).toBe(130);
+    expect(heard()).toBe("");
+  });
+});
+
+test("console of a machine that does not run is refused: exit code 5", async () => {
+  const { machine, ...pod } = samplePod("off", "aaa111");
+  const { pid, ...ended } = machine ?? {};
+  expect(pid).toBe(41);
+  const off = { ...pod, machine: { ...ended, state: "ended" } } as ReturnType<typeof samplePod>;
+  await withNodeApi(listing(off, { ...pod, name: "none" }), async (stateDir) => {
+    expect(await runWith(stateDir, ["console", "off"])).toMatchObject({ code: 5 });
+    expect(await runWith(stateDir, ["console", "none"])).toMatchObject({
+      code: 5,
+      stderr: "trine: pod none has no machine\n",
+    });
+  });
+});
