@@ -1,4 +1,4 @@
-import { chmod, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { messageOf } from "@trine/base";
@@ -7,43 +7,57 @@ import type { NodeMetrics } from "./node-metrics.ts";
 
 /** Above this the event loop is too late to serve pods (decision 6). */
 const READY_LOOP_DELAY_MS = 1_000;
+const MAX_CONNECTIONS = 64;
+/** Requests are a line and a few headers. */
+const REQUEST_MS = 10_000;
 
 export interface NodeApiDeps {
-  readonly engine: Engine;
-  readonly metrics: NodeMetrics;
+  readonly engine: Pick<Engine, "list">;
+  readonly metrics: Pick<NodeMetrics, "render" | "loopDelayMs">;
   readonly version: string;
   /** Undefined = ready; else why not. */
   readonly notReady: () => string | undefined;
 }
 
-type Route = (deps: NodeApiDeps, request: IncomingMessage) => Promise<Answer>;
+type Route = (deps: NodeApiDeps) => Promise<Answer> | Answer;
 
 interface Answer {
   readonly status: number;
-  readonly type: "application/json" | "text/plain";
+  readonly type: string;
   readonly body: string;
 }
 
-/** `/livez`, `/readyz`, `/metrics` and `/v1/pods` on a unix socket for root (mode 0600). */
+/**
+ * `/livez`, `/readyz`, `/metrics`, `/v1/version` and `/v1/pods` on a unix socket for root (mode 0600).
+ * A file of that name is replaced: the caller makes sure that it is nobody's.
+ */
 export async function serveNodeApi(deps: NodeApiDeps, path: string): Promise<Server> {
-  const server = createServer((request, response) => {
+  const limits = { requestTimeout: REQUEST_MS, headersTimeout: REQUEST_MS };
+  const server = createServer(limits, (request, response) => {
     void answer(deps, request, response);
   });
+  server.maxConnections = MAX_CONNECTIONS;
   await rm(path, { force: true });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
+    // The socket is made within listen(): nobody else can connect for one moment.
+    const before = process.umask(0o177);
     server.listen(path, resolve);
+    process.umask(before);
   });
-  await chmod(path, 0o600);
   return server;
 }
 
 const ROUTES: Readonly<Record<string, Route>> = {
-  "/livez": () => Promise.resolve(text(200, "ok")),
-  "/readyz": (deps) => Promise.resolve(readiness(deps)),
-  "/metrics": async (deps) => text(200, await deps.metrics.render()),
-  "/v1/version": (deps) => Promise.resolve(json({ version: deps.version })),
-  "/v1/pods": async (deps) => json({ items: await deps.engine.list() }),
+  "/livez": () => text(200, "ok\n"),
+  "/readyz": readiness,
+  "/metrics": async ({ metrics }) => ({
+    status: 200,
+    type: "text/plain; version=0.0.4; charset=utf-8",
+    body: await metrics.render(),
+  }),
+  "/v1/version": ({ version }) => json({ version }),
+  "/v1/pods": async ({ engine }) => json({ items: await engine.list() }),
 };
 
 async function answer(
@@ -51,28 +65,38 @@ async function answer(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  // Null for a request target that is no URL: nothing is there.
-  const path = URL.parse(request.url ?? "/", "http://node")?.pathname ?? "";
-  const route = request.method === "GET" ? ROUTES[path] : undefined;
-  const { status, type, body } =
-    route === undefined
-      ? text(404, `no ${request.method ?? ""} ${path}\n`)
-      : await route(deps, request).catch((cause: unknown) => text(500, messageOf(cause)));
-  response.writeHead(status, { "content-type": type }).end(body);
+  const { status, type, body } = await route(deps, request);
+  const allow = status === 405 ? { allow: "GET" } : {};
+  response.writeHead(status, { "content-type": type, ...allow }).end(body);
 }
+
+async function route(deps: NodeApiDeps, request: IncomingMessage): Promise<Answer> {
+  const [path = ""] = (request.url ?? "").split("?");
+  const handler = Object.hasOwn(ROUTES, path) ? ROUTES[path] : undefined;
+  if (handler === undefined) return text(404, `no ${path}; there are ${PATHS}\n`);
+  if (request.method !== "GET") return text(405, `${path} answers GET only\n`);
+  try {
+    return await handler(deps);
+  } catch (cause) {
+    return text(500, `${messageOf(cause)}\n`);
+  }
+}
+
+const PATHS = Object.keys(ROUTES).join(", ");
 
 function readiness(deps: NodeApiDeps): Answer {
   const delayMs = deps.metrics.loopDelayMs();
-  if (delayMs > READY_LOOP_DELAY_MS)
-    return text(503, `event loop is ${delayMs.toFixed()} ms late\n`);
+  if (delayMs > READY_LOOP_DELAY_MS) {
+    return text(503, `the event loop was ${delayMs.toFixed()} ms late within the last seconds\n`);
+  }
   const why = deps.notReady();
-  return why === undefined ? text(200, "ok") : text(503, `${why}\n`);
+  return why === undefined ? text(200, "ok\n") : text(503, `${why}\n`);
 }
 
 function text(status: number, body: string): Answer {
-  return { status, type: "text/plain", body };
+  return { status, type: "text/plain; charset=utf-8", body };
 }
 
 function json(value: unknown): Answer {
-  return { status: 200, type: "application/json", body: JSON.stringify(value) };
+  return { status: 200, type: "application/json", body: `${JSON.stringify(value)}\n` };
 }

@@ -1,26 +1,30 @@
-import { monitorEventLoopDelay } from "node:perf_hooks";
 import { Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
 import type { Engine } from "@trine/engine";
+import { LoopDelay } from "./loop-delay.ts";
 import { MachineGauges } from "./machine-gauges.ts";
 
-const NS_PER_MS = 1e6;
-/** The delay that readiness looks at is that of the last interval, not of the daemon's whole life. */
+/** Readiness looks at the delays of this window and the one before, not of the daemon's whole life. */
 const WINDOW_MS = 10_000;
 
 /** Prometheus metrics of the node daemon. */
 export class NodeMetrics {
   readonly #registry = new Registry();
-  readonly #delay = monitorEventLoopDelay({ resolution: 10 });
+  readonly #delay: LoopDelay;
   readonly #taskSeconds: Histogram<"method" | "outcome">;
   readonly #launchSeconds: Histogram;
   readonly #machines: MachineGauges;
 
-  constructor(engine: Engine) {
+  constructor(engine: Engine, windowMs = WINDOW_MS) {
     collectDefaultMetrics({ register: this.#registry, prefix: "trined_" });
-    this.#delay.enable();
-    setInterval(() => {
-      this.#delay.reset();
-    }, WINDOW_MS).unref();
+    this.#delay = new LoopDelay(windowMs);
+    const worst = new Gauge({
+      name: "trine_event_loop_worst_delay_seconds",
+      help: "Worst delay of the event loop in the last 10 to 20 s; above 1 the daemon is not ready.",
+      registers: [this.#registry],
+      collect: () => {
+        worst.set(this.loopDelayMs() / 1000);
+      },
+    });
     this.#taskSeconds = new Histogram({
       name: "trine_task_call_seconds",
       help: "Task calls relayed by the pods' shims, by method and outcome (ok, or the error's kind).",
@@ -57,9 +61,13 @@ export class NodeMetrics {
     this.#taskSeconds.observe({ method, outcome }, seconds);
   }
 
-  /** The worst delay of the event loop in the present window. */
+  /** The worst delay of the event loop in the present window and the one before. */
   loopDelayMs(): number {
-    return this.#delay.max / NS_PER_MS;
+    return this.#delay.worstMs;
+  }
+
+  close(): void {
+    this.#delay.close();
   }
 
   async render(): Promise<string> {
