@@ -16,8 +16,8 @@ export const BOOT_MS = 90_000;
 export const READY = /TINY-GUEST READY ip=(\S+)/;
 export const SOAK = process.env["TRINE_SOAK"] !== undefined;
 
-/** The pod's own control group: kubelet removes it, with any runtime. */
-const KUBELETS = /^cgroup .*\/pod[0-9a-f-]{36}$/;
+/** The pods' own control groups and their parent: kubelet removes them, with any runtime. */
+const KUBELETS = /^cgroup \S+-c(\/pod[0-9a-f-]{36})?$/;
 
 /** A pod as `/v1/pods` shows it. */
 export interface PodView {
@@ -73,7 +73,7 @@ export class NodeUnderTest {
 
   /** Ends the node; nothing of it may be left, and nothing may have needed force. */
   async end(): Promise<void> {
-    expect(await this.node.stop()).toEqual([]);
+    expect(withoutKubelets(await this.node.stop())).toEqual([]);
     expect(await this.#leaks.leaks()).toEqual([]);
   }
 
@@ -87,12 +87,11 @@ export class NodeUnderTest {
       roots: [node.stateDir, node.rootDir, `${node.dir}/c/state`],
       bridges: [node.containerd.bridge.name],
     });
-    const ours = (lines: string[]): string[] => lines.filter((line) => !KUBELETS.test(line));
     return {
       leaks: (ms = 5_000) => {
         const end = performance.now() + ms;
         return pollUntil("nothing is left", { ms: ms + 5_000, everyMs: 100 }, async () => {
-          const left = ours(await check.leaks(0));
+          const left = withoutKubelets(await check.leaks(0));
           return left.length === 0 || performance.now() > end ? left : undefined;
         });
       },
@@ -187,10 +186,14 @@ export class NodeUnderTest {
   }
 }
 
+function withoutKubelets(traces: readonly string[]): string[] {
+  return traces.filter((trace) => !KUBELETS.test(trace));
+}
+
 /** A field of /proc/PID/status, e.g. VmRSS in KiB. */
 export async function statusField(pid: number, field: string): Promise<string> {
   const status = await readFile(`/proc/${pid}/status`, "utf8");
-  return new RegExp(`^${field}:\\s*(.*)$`, "m").exec(status)?.[1] ?? "";
+  return new RegExp(`^${field}:[ \\t]*(.*)$`, "m").exec(status)?.[1] ?? "";
 }
 
 export async function rssMiB(pid: number): Promise<number> {
