@@ -1,6 +1,6 @@
 import { defineConfig } from "vitest/config";
 
-// unit: memory and temp dirs only. component: the real QEMU, containerd, CNI, sockets; run one file at a time.
+// unit: memory and temp dirs only. component: the real QEMU, containerd, CNI, sockets; run two files at a time.
 export default defineConfig({
   test: {
     projects: [
@@ -15,7 +15,8 @@ export default defineConfig({
         test: {
           name: "component",
           include: ["packages/*/src/**/*.component.test.ts", "tests/**/*.component.test.ts"],
-          fileParallelism: false,
+          // Each file has its own nodes; two at a time is what two cores bear.
+          maxWorkers: 2,
           testTimeout: 120_000,
           hookTimeout: 300_000,
         },

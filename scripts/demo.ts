@@ -7,7 +7,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import type { ReadableStream } from "node:stream/web";
 import { withDeadline } from "@trine/base";
 import type { RunningPod, TestImage } from "@trine/testkit";
 import {

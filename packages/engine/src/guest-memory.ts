@@ -6,7 +6,7 @@ import type { Bundle } from "./bundle.ts";
 
 const MIB = 1024 * 1024;
 /** What a machine costs its pod beyond the guest's own memory: VMM, shim, page tables. */
-export const MACHINE_OVERHEAD_BYTES = 96 * MIB;
+const MACHINE_OVERHEAD_BYTES = 96 * MIB;
 
 /**
  * Guest memory (decision 10): annotation, else the container's limit, else the node's default; whole

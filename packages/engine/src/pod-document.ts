@@ -36,7 +36,7 @@ export interface ExecRecord {
   guestPid?: number;
 }
 
-export const EMPTY_DOCUMENT: PodDocument = { version: 1, execs: {} };
+const EMPTY_DOCUMENT: PodDocument = { version: 1, execs: {} };
 
 export function encodeDocument(document: PodDocument): Uint8Array {
   return new TextEncoder().encode(JSON.stringify(document));
