@@ -28,6 +28,7 @@ import { pressPowerButton } from "./stop-machine.ts";
 const SIGKILL = 9;
 /** Signals that ask a process to end: for a machine, the power button. */
 const STOP_SIGNALS = new Set([1, 2, 3, 15, 37]); // HUP INT QUIT TERM RTMIN+3 (systemd's halt)
+const START_MS = 120_000;
 const RECOVER_MS = 20_000;
 
 /** A pod's machine through its states (machine-state.ts). Called from the pod's queue only. */
@@ -78,7 +79,9 @@ export class MachineKeeper {
     if (next === undefined) return;
     this.#life = new AbortController();
     const { driver } = this.#pod.deps;
-    this.#machine = await driver.start(record.spec, this.#host(record), signal);
+    // A caller may set no deadline, and the pod's queue must not stand still for ever.
+    const until = AbortSignal.any([signal, AbortSignal.timeout(START_MS)]);
+    this.#machine = await driver.start(record.spec, this.#host(record), until);
     const vmmPid = (await this.#child())?.pid;
     if (vmmPid !== undefined) record.vmmPid = vmmPid;
     await this.#become(record, next);
