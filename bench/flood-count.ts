@@ -1,25 +1,19 @@
-const LINES_PER_MIB = 16_384;
+const LINES_PER_PASS = 16_384;
 const LINE = /FLOOD (\d{10}) /;
+const PASS = /PASS (\d+|end)/;
 
-/** Counts the numbered lines of the tiny guest's `flood MIB`; other lines are not its business. */
+/** Counts the tiny guest's numbered lines, said again in each pass (`PASS N`, at last `PASS end`). */
 export class FloodCount {
   readonly #seen: Uint8Array;
   #last = -1;
+  #pass = 0;
+  complete = false;
   twice = 0;
   outOfOrder = 0;
 
-  constructor(mib: number) {
-    this.#seen = new Uint8Array(mib * LINES_PER_MIB);
-  }
-
-  /** What the last line says. */
-  get lastLine(): string {
-    return `FLOOD ${String(this.#seen.length - 1).padStart(10, "0")} `;
-  }
-
-  /** The last line has come. */
-  get complete(): boolean {
-    return this.#seen.at(-1) === 1;
+  /** A pass is 1 MiB. */
+  constructor(passes: number) {
+    this.#seen = new Uint8Array(passes * LINES_PER_PASS);
   }
 
   get missing(): number {
@@ -27,9 +21,12 @@ export class FloodCount {
   }
 
   line(text: string): void {
+    const pass = PASS.exec(text)?.[1];
+    if (pass === "end") this.complete = true;
+    else if (pass !== undefined) this.#pass = Number(pass);
     const found = LINE.exec(text)?.[1];
     if (found === undefined) return;
-    const number = Number(found);
+    const number = this.#pass * LINES_PER_PASS + Number(found);
     if (this.#seen[number] === 1) this.twice += 1;
     if (number < this.#last) this.outOfOrder += 1;
     this.#last = number;
