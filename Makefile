@@ -3,10 +3,14 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/node_modules/.bin:$(HOME)/.cargo/bin:$(PATH)
 export TRINE_CACHE ?= $(HOME)/.cache/trine
 
-.PHONY: demo test check build bench soak setup generate fix clean
+.PHONY: demo test check build install bench soak setup generate fix clean
 
 build: setup
 	node scripts/build.ts
+
+PREFIX ?= /usr/local
+install: build
+	DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" node scripts/install.ts
 
 demo: build
 	node scripts/demo.ts

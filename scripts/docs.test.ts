@@ -1,5 +1,7 @@
 import { expect, test } from "vitest";
 import { annotationsReference } from "./annotations-reference.ts";
+import { configReference } from "./config-reference.ts";
+import { withLayers } from "./layer-table.ts";
 import { runtimeClasses } from "./runtime-classes.ts";
 
 test("describes every annotation once, with a link that leads to it", () => {
@@ -25,4 +27,21 @@ test("gives a RuntimeClass the overhead that was measured, and no other", () => 
   expect(() => runtimeClasses({ "trine-vm": { memoryBytes: 0, figure: "x" } })).toThrow(
     "no memory",
   );
+});
+
+test("lists every field of the configuration with its default and a reason", () => {
+  const text = configReference();
+  const fields = [...text.matchAll(/^\| `([A-Za-z.]+)` \| \S.* \| `\S+` \| \S/gm)].map((m) => m[1]);
+  expect(fields).toEqual(expect.arrayContaining(["stateDir", "log.level", "machines.uefi.code"]));
+  expect(text).not.toContain("undefined");
+});
+
+test("prints the layers between the markers, again and again the same", () => {
+  const layers = { layers: [["base"], ["proto", "x"]], testOnly: ["kit"] };
+  const text = "a\n<!-- layers:begin -->\nold\n<!-- layers:end -->\nb\n";
+  const once = withLayers(text, layers);
+  expect(once).toContain("| 1 | `proto`, `x` |\n| tests only | `kit` |");
+  expect(once).not.toContain("old");
+  expect(withLayers(once, layers)).toBe(once);
+  expect(() => withLayers("no markers", layers)).toThrow("lacks");
 });

@@ -2,6 +2,9 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { annotationsReference } from "./annotations-reference.ts";
+import { configReference } from "./config-reference.ts";
+import { withLayers } from "./layer-table.ts";
+import type { LayerData } from "./layer-table.ts";
 import { runtimeClasses } from "./runtime-classes.ts";
 import type { Overheads } from "./runtime-classes.ts";
 
@@ -9,8 +12,12 @@ const ROOT = join(import.meta.dirname, "..");
 
 async function generatedFiles(): Promise<Readonly<Record<string, string>>> {
   const overheads = await readFile(join(ROOT, "deploy/overhead.json"), "utf8");
+  const layers = JSON.parse(await readFile(join(ROOT, "layers.json"), "utf8")) as LayerData;
+  const architecture = await readFile(join(ROOT, "ARCHITECTURE.md"), "utf8");
   return {
+    "ARCHITECTURE.md": withLayers(architecture, layers),
     "docs/reference/annotations.md": annotationsReference(),
+    "docs/reference/config.md": configReference(),
     "deploy/kubernetes/runtimeclasses.yaml": runtimeClasses(JSON.parse(overheads) as Overheads),
   };
 }

