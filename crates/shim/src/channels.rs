@@ -8,11 +8,11 @@ use trine_wire::shim::MonitorNote;
 use trine_wire::shim::event::What;
 
 use crate::console::Console;
+use crate::inbox::Inbox;
 use crate::link::is_not_now;
 use crate::monitor::Monitor;
 use crate::reactor::{READ, Reactor, Token, WRITE, Watch};
 use crate::shim::Shim;
-use crate::stdio::Inbox;
 
 /// Of bytes that were read already; less than MAX_HELD, so that there is room for new ones.
 const MAX_KEPT: u64 = 64 << 10;
@@ -93,21 +93,25 @@ impl Held {
         self.watch.set(reactor, stream, read | write);
     }
 
-    /// Copies at most `limit` bytes from `offset` and drops what is below it but for the newest `keep` of
-    /// those. `None`: beyond the end.
-    pub fn read(&mut self, offset: u64, keep: u64, limit: usize) -> Option<Found> {
+    /// Drops what is below `offset` but for the newest `keep` bytes of that. The position in `incoming`
+    /// that a read from `offset` begins at; `None`: beyond the end.
+    pub fn acknowledge(&mut self, offset: u64, keep: u64) -> Option<usize> {
         let from = offset.max(self.base);
         let known = |at: u64| usize::try_from(at - self.base).ok();
         known(from).filter(|n| *n <= self.incoming.len())?;
         let base = from.saturating_sub(keep.min(MAX_KEPT)).max(self.base);
-        let dropped = known(base)?;
-        self.incoming.drain(..dropped);
+        self.incoming.drain(..known(base)?);
         self.base = base;
-        let skipped = usize::try_from(from - base).ok()?;
+        usize::try_from(from - base).ok()
+    }
+
+    /// Copies at most `limit` bytes from `offset`, which it acknowledges. `None`: beyond the end.
+    pub fn read(&mut self, offset: u64, keep: u64, limit: usize) -> Option<Found> {
+        let skipped = self.acknowledge(offset, keep)?;
         let data = self.incoming.iter().skip(skipped).take(limit);
         let data: Vec<u8> = data.copied().collect();
         Some(Found {
-            offset: from,
+            offset: self.base + skipped as u64,
             closed: self.stream.is_none() && data.is_empty(),
             data,
         })

@@ -17,6 +17,8 @@ use crate::signals::{self, Status};
 use crate::tasks::now_stamp;
 
 const MAX_CHILDREN: usize = 64;
+const MAX_KEY: usize = 255;
+const MAX_RULES: usize = 64;
 
 pub struct Child {
     pid: i32,
@@ -89,8 +91,12 @@ impl Shim {
                 already: true,
             });
         }
-        if request.key.is_empty() || request.argv.is_empty() {
-            return Err(invalid("spawn needs a key and an argv"));
+        if !(1..=MAX_KEY).contains(&request.key.len()) || request.argv.is_empty() {
+            return Err(invalid("spawn needs a key of 1 to 255 bytes and an argv"));
+        }
+        let long = |rule: &shim::ExitRule| rule.reason.len() > MAX_KEY;
+        if request.exit_rules.len() > MAX_RULES || request.exit_rules.iter().any(long) {
+            return Err(invalid("at most 64 exit rules with short reasons"));
         }
         if self.children.len() >= MAX_CHILDREN {
             return Err(failure(
@@ -244,7 +250,7 @@ impl Shim {
             if let Some(Kind::Console(console)) =
                 self.channels.get_mut(&number).map(|c| &mut c.kind)
             {
-                console.child_ended = true;
+                console.child_has_ended();
             }
             self.channel_ready(number);
         }

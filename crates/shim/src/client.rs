@@ -1,13 +1,13 @@
 //! A ttrpc client that comes back by itself: connect, call, read answers, try again with back-off.
 
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use trine_wire::frame::{self, REQUEST, RESPONSE};
 use trine_wire::{Message, ttrpc};
 
+use crate::host::sys::connect_unix;
 use crate::link::Link;
 use crate::reactor::{Reactor, Token};
 
@@ -48,7 +48,7 @@ impl Client {
         if self.connected() || now < self.retry_at {
             return false;
         }
-        match UnixStream::connect(&self.path).and_then(|s| Link::new(s, self.token, reactor)) {
+        match connect_unix(&self.path).and_then(|s| Link::new(s, self.token, reactor)) {
             Ok(link) => {
                 self.link = Some(link);
                 self.next_stream = 1;
@@ -67,6 +67,16 @@ impl Client {
             self.pause = FIRST_PAUSE;
             self.retry_at = self.retry_at.min(now + FIRST_PAUSE);
         }
+    }
+
+    /// The peer has stopped reading: what more is sent only takes memory.
+    pub fn is_stuck(&self) -> bool {
+        self.link.as_ref().is_some_and(Link::is_stuck)
+    }
+
+    /// All that was sent is out of our hands.
+    pub fn is_flushed(&self) -> bool {
+        self.link.as_ref().is_some_and(Link::is_flushed)
     }
 
     /// The stream id its answer will carry.
@@ -90,7 +100,7 @@ impl Client {
         link.flush(reactor)?;
         let open = link.receive(scratch)?;
         let mut answers = Vec::new();
-        while let Some(frame) = next(link)? {
+        while let Some(frame) = next(link, reactor)? {
             if frame.kind == RESPONSE {
                 let response = ttrpc::Response::decode(frame.body.as_slice());
                 answers.push((frame.stream, response.map_err(io::Error::other)?));
@@ -116,6 +126,6 @@ impl Client {
     }
 }
 
-fn next(link: &mut Link) -> io::Result<Option<frame::Frame>> {
-    link.next_frame().map_err(io::Error::other)
+fn next(link: &mut Link, reactor: &Reactor) -> io::Result<Option<frame::Frame>> {
+    link.next_frame(reactor).map_err(io::Error::other)
 }

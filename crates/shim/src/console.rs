@@ -3,17 +3,17 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::channels::Kind;
+use crate::inbox::write_queue;
 use crate::link::is_not_now;
 use crate::reactor::{READ, Reactor, Token, WRITE, Watch};
 use crate::shim::Shim;
 use crate::spool::Spool;
-use crate::stdio::{Output, write_queue};
+use crate::stdio::Output;
 
 const MAX_INPUT: usize = 64 << 10;
 /// What an attaching client is shown of the past, and how far it may fall behind.
@@ -23,6 +23,8 @@ const MAX_ATTACHED: usize = 16;
 const PIECE: usize = 16 << 10;
 /// Reads from the guest in one turn of the loop: other sources wait no longer.
 const TURN: usize = 16;
+/// What is taken from a guest's end whose child has ended; more than a socket holds.
+const LAST_WORDS: usize = 1 << 20;
 const SPOOL_RETRY: Duration = Duration::from_secs(1);
 const SPOOL_RETRIES: u32 = 5;
 
@@ -39,8 +41,8 @@ pub struct Console {
     cursor: u64,
     input: VecDeque<u8>,
     attach: Option<Attach>,
-    /// The child has ended: an empty socket is the end.
-    pub child_ended: bool,
+    /// The child has ended, an empty socket is the end: how much more is taken.
+    last_words: Option<usize>,
     /// trined has reaped the child; only the FIFO still needs the spool.
     pub reaped: bool,
     retry_at: Option<Instant>,
@@ -66,7 +68,8 @@ pub struct AttachClient {
     cursor: u64,
 }
 
-/// A listening socket for root alone; what is left of an earlier one goes.
+/// A listening socket; what is left of an earlier one goes. The mode is there from the beginning: whoever
+/// may write to the directory must not have his link changed in its place.
 pub fn listen_at(path: &Path, mode: u32) -> io::Result<UnixListener> {
     let named =
         |e: io::Error| io::Error::new(e.kind(), format!("listen at {}: {e}", path.display()));
@@ -74,9 +77,12 @@ pub fn listen_at(path: &Path, mode: u32) -> io::Result<UnixListener> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(named(error)),
         _ => {}
     }
-    let listener = UnixListener::bind(path).map_err(named)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(named)?;
-    Ok(listener)
+    // SAFETY: takes no pointers; the shim has one thread.
+    let before = unsafe { libc::umask(!mode & 0o777) };
+    let bound = UnixListener::bind(path);
+    // SAFETY: as above.
+    unsafe { libc::umask(before) };
+    bound.map_err(named)
 }
 
 impl Console {
@@ -90,7 +96,7 @@ impl Console {
             unspooled: Vec::new(),
             input: VecDeque::new(),
             attach: None,
-            child_ended: false,
+            last_words: None,
             reaped: false,
             retry_at: None,
             retries: 0,
@@ -108,6 +114,11 @@ impl Console {
         attach.watch.set(reactor, &attach.listener, READ);
         self.attach = Some(attach);
         Ok(())
+    }
+
+    pub fn child_has_ended(&mut self) {
+        self.last_words = Some(LAST_WORDS);
+        self.retries = 0;
     }
 
     pub fn close_attach(&mut self) {
@@ -129,18 +140,25 @@ impl Console {
         let Some(stream) = &mut self.stream else {
             return Ok(false);
         };
-        let room = usize::try_from(self.spool.room(floor)?).unwrap_or(usize::MAX);
-        if room == 0 {
+        let room = match self.last_words {
+            // The end is not to wait for a reader that may never come: the spool grows by this much.
+            Some(left) => left,
+            None => usize::try_from(self.spool.room(floor)?).unwrap_or(usize::MAX),
+        };
+        if room == 0 && self.last_words.is_none() {
             return Ok(false);
         }
         let part = scratch.get_mut(..room.min(PIECE)).unwrap_or_default();
         let count = match stream.read(part) {
             Ok(count) => count,
-            Err(error) if is_not_now(&error) && !self.child_ended => return Ok(false),
+            Err(error) if is_not_now(&error) && self.last_words.is_none() => return Ok(false),
             Err(_) => 0,
         };
         if count == 0 {
             self.stream = None;
+        }
+        if let Some(left) = &mut self.last_words {
+            *left -= count;
         }
         self.unspooled
             .extend_from_slice(part.get(..count).unwrap_or_default());
@@ -194,6 +212,8 @@ impl Shim {
         let mut scratch = std::mem::take(&mut self.scratch);
         let now = Instant::now();
         let mut stalled = false;
+        // A dead console of the task must not take what is typed for the next one.
+        let types = console.stream.is_some();
         for _ in 0..TURN {
             let process = self.processes.get_mut(&console.task);
             let wants = process.as_ref().is_some_and(|p| p.stdout.is_open());
@@ -223,10 +243,13 @@ impl Shim {
         console.write_guest();
         if let Some(process) = self.processes.get_mut(&console.task) {
             process.stdout.pump(&self.reactor);
-            let room = console.input_room();
-            process.stdin.pump(&mut console.input, room);
-            console.write_guest();
-            process.stdin.watch(&self.reactor, console.input_room() > 0);
+            if types {
+                let room = console.input_room();
+                process.stdin.pump(&mut console.input, room);
+                console.write_guest();
+                let wanted = console.stream.is_some() && console.input_room() > 0;
+                process.stdin.watch(&self.reactor, wanted);
+            }
         }
         self.feed_clients(number, console, &mut scratch);
         self.scratch = scratch;
@@ -252,10 +275,13 @@ impl Shim {
 
     /// A full disk stalls the guest rather than losing bytes; a dead guest is not waited with for ever.
     fn spool_failed(&mut self, console: &mut Console, error: &io::Error, now: Instant) {
-        self.log.line(&format!("console spool: {error}"));
-        console.retries += 1;
+        console.retries = console.retries.saturating_add(1);
+        // A disk may stay full for hours; the log has room for other things too.
+        if console.retries.is_power_of_two() {
+            self.log.line(&format!("console spool: {error}"));
+        }
         console.retry_at = Some(now + SPOOL_RETRY);
-        if console.child_ended && console.retries > SPOOL_RETRIES {
+        if console.last_words.is_some() && console.retries > SPOOL_RETRIES {
             console.stream = None;
             console.unspooled = Vec::new();
             console.retry_at = None;
@@ -294,10 +320,11 @@ impl Shim {
         all.map(|(number, _)| *number).collect()
     }
 
-    fn console_of(&self, task: u32) -> Option<(u32, &Console)> {
+    /// Oldest first.
+    fn consoles_of(&self, task: u32) -> impl Iterator<Item = (u32, &Console)> {
         self.channels
             .iter()
-            .find_map(|(number, channel)| match &channel.kind {
+            .filter_map(move |(number, channel)| match &channel.kind {
                 Kind::Console(console) if console.task == task => Some((*number, console.as_ref())),
                 _ => None,
             })
@@ -305,18 +332,24 @@ impl Shim {
 
     /// The task's FIFO has room again, or stdin has something.
     pub fn feed_console_of(&mut self, task: u32) {
-        if let Some((number, _)) = self.console_of(task) {
+        let numbers: Vec<u32> = self.consoles_of(task).map(|(number, _)| number).collect();
+        for number in numbers {
             self.channel_ready(number);
         }
     }
 
+    /// Without a console that takes it, stdin stays in its FIFO, unwatched.
     pub fn input_ready(&mut self, task: u32) {
         self.feed_console_of(task);
+        let taken = self.consoles_of(task).any(|(_, c)| c.stream.is_some());
+        if let Some(process) = self.processes.get_mut(&task).filter(|_| !taken) {
+            process.stdin.watch(&self.reactor, false);
+        }
     }
 
     pub fn console_has_more(&self, task: u32) -> bool {
-        self.console_of(task)
-            .is_some_and(|(_, console)| console.has_more())
+        self.consoles_of(task)
+            .any(|(_, console)| console.has_more())
     }
 
     /// Consoles whose child trined has reaped and whose FIFO needs nothing more.
@@ -337,15 +370,21 @@ impl Shim {
 /// Clients of the attach socket.
 impl Shim {
     pub fn accept_attach(&mut self, channel: u32) {
-        let Some(Kind::Console(console)) = self.channels.get(&channel).map(|c| &c.kind) else {
+        let Some(Kind::Console(console)) = self.channels.get_mut(&channel).map(|c| &mut c.kind)
+        else {
             return;
         };
-        let Some(attach) = &console.attach else {
+        let Some(attach) = &mut console.attach else {
             return;
         };
         let (end, oldest) = (console.spool.end(), console.spool.oldest());
-        let Ok((stream, _)) = attach.listener.accept() else {
-            return;
+        let stream = match attach.listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) if is_not_now(&error) => return,
+            Err(_) => {
+                attach.watch.set(&self.reactor, &attach.listener, 0);
+                return self.accept_soon();
+            }
         };
         let attached = self
             .attach_clients
@@ -364,6 +403,16 @@ impl Shim {
         };
         self.attach_clients.insert(number, client);
         self.channel_ready(channel);
+    }
+
+    pub fn watch_attach_listeners(&mut self) {
+        for channel in self.channels.values_mut() {
+            if let Kind::Console(console) = &mut channel.kind
+                && let Some(attach) = &mut console.attach
+            {
+                attach.watch.set(&self.reactor, &attach.listener, READ);
+            }
+        }
     }
 
     /// What a client types goes to the guest, as long as the guest takes it.

@@ -72,10 +72,7 @@ fn clear_pod(pod: &Path) -> io::Result<()> {
     let cgroups = fs::read_to_string(pod.join(CGROUPS_FILE)).unwrap_or_default();
     let cgroups: Vec<PathBuf> = cgroups.lines().map(PathBuf::from).collect();
     cgroup::kill_all(&cgroups)?;
-    let removed = match fs::remove_dir_all(pod) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    };
+    let removed = mount::remove_tree(pod);
     cgroup::remove(&cgroups)?;
     removed
 }

@@ -14,6 +14,7 @@ use crate::answer::{Code, Failure, failure};
 use crate::channels::{Channel, Held, Kind};
 use crate::child_log::set_blocking;
 use crate::console::{Console, listen_at};
+use crate::host::sys;
 use crate::monitor::Monitor;
 use crate::reactor::Token;
 use crate::shim::Shim;
@@ -32,7 +33,7 @@ impl Shim {
         descriptor: &shim::Descriptor,
     ) -> Result<OwnedFd, Failure> {
         match &descriptor.source {
-            Some(Source::File(file)) => Ok(open_file(file)?),
+            Some(Source::File(file)) => Ok(self.open_file(file)?),
             Some(Source::Tap(name)) => {
                 let tap = self.keeper.taps.get(name);
                 let tap = tap.ok_or_else(|| {
@@ -50,6 +51,18 @@ impl Shim {
                 descriptor.number
             ))),
         }
+    }
+
+    /// What lies in something mounted for this pod may come from an image.
+    fn open_file(&self, file: &shim::OpenFile) -> io::Result<OwnedFd> {
+        let path = Path::new(&file.path);
+        let mounted = self.keeper.mounted.iter();
+        let inside = mounted.filter_map(|root| Some((root, path.strip_prefix(root).ok()?)));
+        let opened = match inside.max_by_key(|(root, _)| root.as_os_str().len()) {
+            Some((root, below)) => sys::open_inside(root, below, file.writable),
+            None => open_on_host(path, file.writable),
+        };
+        opened.map_err(|e| io::Error::new(e.kind(), format!("open {}: {e}", file.path)))
     }
 
     fn open_channel(&mut self, key: &str, channel: &shim::Channel) -> Result<OwnedFd, Failure> {
@@ -102,14 +115,13 @@ impl Shim {
 }
 
 /// O_NONBLOCK only for the opening: a FIFO or a device must not stop the shim.
-fn open_file(file: &shim::OpenFile) -> io::Result<OwnedFd> {
-    let named = |e: io::Error| io::Error::new(e.kind(), format!("open {}: {e}", file.path));
+fn open_on_host(path: &Path, writable: bool) -> io::Result<OwnedFd> {
     let mut options = OpenOptions::new();
     options
         .read(true)
-        .write(file.writable)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-    let opened = options.open(&file.path).map_err(named)?;
+        .write(writable)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
+    let opened = options.open(path)?;
     set_blocking(&opened, true)?;
     Ok(OwnedFd::from(opened))
 }

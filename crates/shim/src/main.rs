@@ -13,6 +13,7 @@ mod control;
 mod delete;
 mod descriptors;
 mod host;
+mod inbox;
 mod info;
 mod json;
 mod link;
@@ -35,6 +36,7 @@ mod stdio;
 mod task_answers;
 mod task_ends;
 mod tasks;
+mod waiting;
 
 use std::process::ExitCode;
 

@@ -11,6 +11,10 @@ use crate::reactor::{READ, Reactor, Token, Watch};
 
 /// Longer lines are none of ours and are passed over.
 const MAX_LINE: usize = 64 << 10;
+const MAX_REASON: usize = 64;
+/// Reads in one turn of the loop. More than a socket holds: the last words of a dead VMM fit into one,
+/// and a VMM that never stops talking does not keep the shim from everything else.
+const TURN: usize = 16;
 const NEGOTIATE: &[u8] = b"{\"execute\":\"qmp_capabilities\"}\r\n";
 pub const PANIC_REASON: &str = "guest-panic";
 
@@ -29,10 +33,14 @@ impl Monitor {
         }
     }
 
-    /// Reads all there is; answers what is worth a note.
+    /// Reads what is there, within bounds; answers what is worth a note.
     pub fn pump(&mut self, reactor: &Reactor, scratch: &mut [u8]) -> Vec<MonitorNote> {
         let mut notes = Vec::new();
-        while let Some(stream) = &mut self.stream {
+        for _ in 0..TURN {
+            let Some(stream) = &mut self.stream else {
+                break;
+            };
+            self.watch.set(reactor, stream, READ);
             match stream.read(scratch) {
                 Ok(count) if count > 0 => {
                     for line in self.lines.push(scratch.get(..count).unwrap_or_default()) {
@@ -44,10 +52,7 @@ impl Monitor {
                         }
                     }
                 }
-                Err(error) if is_not_now(&error) => {
-                    self.watch.set(reactor, stream, READ);
-                    break;
-                }
+                Err(error) if is_not_now(&error) => break,
                 _ => self.stream = None,
             }
         }
@@ -80,6 +85,10 @@ fn understand(line: &[u8]) -> Heard {
         "GUEST_PANICKED" => PANIC_REASON,
         _ => return Heard::Nothing,
     };
+    // QEMU has a closed list of short ones.
+    if reason.len() > MAX_REASON {
+        return Heard::Nothing;
+    }
     Heard::Note(MonitorNote {
         key: String::new(),
         event: event.to_owned(),
@@ -140,6 +149,29 @@ mod tests {
             assert!(lines.line.len() <= MAX_LINE);
         }
         assert_eq!(lines.push(b"\nnext\n"), [b"next".to_vec()]);
+    }
+
+    #[test]
+    fn a_monitor_that_never_stops_does_not_hold_up_the_loop() {
+        let reactor = Reactor::new().expect("epoll");
+        let (ours, mut theirs) = UnixStream::pair().expect("pair");
+        ours.set_nonblocking(true).expect("non-blocking");
+        let mut monitor = Monitor::new(ours, Token::Channel(1));
+        let talker = std::thread::spawn(move || while theirs.write(&[b'x'; 4096]).is_ok() {});
+        for _ in 0..3 {
+            assert_eq!(monitor.pump(&reactor, &mut [0; 1024]), []);
+        }
+        drop(monitor);
+        talker.join().expect("its other end is gone");
+    }
+
+    #[test]
+    fn a_reason_that_is_an_essay_is_none() {
+        let text = format!(
+            r#"{{"event":"RESET","data":{{"reason":"{}"}}}}"#,
+            "x".repeat(1000)
+        );
+        assert!(matches!(understand(text.as_bytes()), Heard::Nothing));
     }
 
     #[test]

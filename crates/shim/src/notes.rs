@@ -2,10 +2,13 @@
 
 use std::collections::VecDeque;
 
+use trine_wire::Message;
 use trine_wire::shim::event::What;
 use trine_wire::shim::{Event, EventsResponse};
 
 const MAX_NOTES: usize = 1024;
+/// Bytes of one answer; the next call gives the rest. Any single note is shorter.
+const MAX_ANSWER: usize = 1 << 20;
 
 #[derive(Default)]
 pub struct Notes {
@@ -38,8 +41,15 @@ impl Notes {
         while self.kept.front().is_some_and(|event| event.seq <= after) {
             self.kept.pop_front();
         }
+        let mut room = MAX_ANSWER;
+        let fitting = |event: &&Event| {
+            let length = event.encoded_len();
+            let fits = length <= room;
+            room = room.saturating_sub(length);
+            fits
+        };
         (!self.kept.is_empty()).then(|| EventsResponse {
-            events: self.kept.iter().cloned().collect(),
+            events: self.kept.iter().take_while(fitting).cloned().collect(),
             lost: self.lost > after,
         })
     }
@@ -66,6 +76,22 @@ mod tests {
         let rest = notes.after(1).expect("one");
         assert_eq!(rest.events.first().map(|e| e.seq), Some(2));
         assert_eq!(notes.after(2), None);
+    }
+
+    #[test]
+    fn what_does_not_fit_into_one_answer_comes_with_the_next() {
+        let mut notes = Notes::default();
+        for _ in 0..MAX_NOTES {
+            notes.push(removed(&"x".repeat(8192)));
+        }
+        let (mut seen, mut answers) = (0, 0);
+        while let Some(response) = notes.after(seen) {
+            assert!(response.encoded_len() < MAX_ANSWER * 2);
+            assert_eq!(response.events.first().map(|e| e.seq), Some(seen + 1));
+            seen += response.events.len() as u64;
+            answers += 1;
+        }
+        assert_eq!((seen, answers), (MAX_NOTES as u64, 9));
     }
 
     #[test]

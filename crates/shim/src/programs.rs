@@ -11,14 +11,16 @@ use trine_wire::{Message, shim};
 use crate::answer::{Code, Failure, failure};
 use crate::child_log::set_blocking;
 use crate::host::spawn::{SpawnPlan, spawn};
+use crate::inbox::write_queue;
 use crate::link::is_not_now;
 use crate::reactor::{READ, Reactor, Token, WRITE, Watch};
 use crate::server::Call;
 use crate::shim::Shim;
 use crate::signals::{self, Status};
-use crate::stdio::write_queue;
 
 const MAX_PROGRAMS: usize = 32;
+/// Reads in one turn of the loop.
+const TURN: usize = 16;
 const MAX_OUTPUT: usize = 1 << 20;
 const DEFAULT_LIMIT: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(60);
@@ -52,16 +54,20 @@ impl Captured {
         })
     }
 
-    /// Beyond the limit the rest is read and dropped.
+    /// Beyond the limit the rest is read and dropped. A program that never stops writing is killed in time.
     fn pump(&mut self, reactor: &Reactor, scratch: &mut [u8]) {
-        while let Some((pipe, watch)) = &mut self.pipe {
+        for _ in 0..TURN {
+            let Some((pipe, watch)) = &mut self.pipe else {
+                return;
+            };
+            watch.set(reactor, pipe, READ);
             match pipe.read(scratch) {
                 Ok(count) if count > 0 => {
                     let room = MAX_OUTPUT.saturating_sub(self.bytes.len());
                     let part = scratch.get(..count.min(room)).unwrap_or_default();
                     self.bytes.extend_from_slice(part);
                 }
-                Err(error) if is_not_now(&error) => return watch.set(reactor, pipe, READ),
+                Err(error) if is_not_now(&error) => return,
                 _ => self.pipe = None,
             }
         }

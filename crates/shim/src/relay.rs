@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use trine_wire::ttrpc::{KeyValue, Request};
 
-use crate::answer::{Answer, Code, Failure, failure};
+use crate::answer::{Answer, Code, Failure, empty, failure};
 use crate::client::Client;
 use crate::reactor::Token;
 use crate::server::{Call, MAX_PAYLOAD};
@@ -20,7 +20,8 @@ const MAX_ENTRIES: usize = 1024;
 const MAX_BYTES: usize = 32 << 20;
 pub const STATS_LIMIT: Duration = Duration::from_secs(2);
 /// After this long without trined an ended task is deleted without it: containerd shows a container as
-/// running until its delete is answered. trined takes the rest apart when it is back.
+/// running until its delete is answered. trined takes the rest apart when it is back. A machine's signals
+/// wait no longer either.
 const AWAY_LIMIT: Duration = Duration::from_secs(1);
 
 /// What a relayed call means to the shim's own table; the number is the process's.
@@ -98,6 +99,11 @@ impl Relay {
         self.client.connected()
     }
 
+    /// There, and taking what it is sent.
+    pub fn keeps_up(&self) -> bool {
+        self.connected() && self.client.is_flushed()
+    }
+
     fn is_full(&self, more: usize) -> bool {
         let held: usize = self.entries.values().map(|e| e.payload.len()).sum();
         more > MAX_PAYLOAD || self.entries.len() >= MAX_ENTRIES || held + more > MAX_BYTES
@@ -131,7 +137,7 @@ impl Relay {
             .min()
     }
 
-    /// When deletes stop waiting for trined; `None` while it is there.
+    /// When calls stop waiting for trined that need not; `None` while it is there.
     fn alone_at(&self) -> Option<Instant> {
         self.away_since.map(|since| since + AWAY_LIMIT)
     }
@@ -187,31 +193,40 @@ impl Shim {
         }
         self.send_unsent(now);
         self.expire_entries(now);
-        self.delete_alone(now);
+        self.go_on_alone(now);
     }
 
-    /// Answers the deletes of ended tasks when trined has been away for long.
-    fn delete_alone(&mut self, now: Instant) {
+    /// When trined has been away for long: deletes of ended tasks are done without it, and a signal for a
+    /// machine is answered, though trined has still to pass it on. containerd would else never come to
+    /// its SIGKILL, which needs no trined.
+    fn go_on_alone(&mut self, now: Instant) {
         if self.relay.alone_at().is_none_or(|at| at > now) {
             return;
         }
-        let waiting = self.relay.entries.iter().filter(|(_, entry)| {
-            let Relayed::Delete(number) = entry.what else {
-                return false;
-            };
-            let stopped = self.processes.get(&number).is_none_or(Process::is_stopped);
-            entry.call.is_some() && stopped
-        });
+        let alone = |what| match what {
+            Relayed::Delete(number) => self.processes.get(&number).is_none_or(Process::is_stopped),
+            Relayed::Kill(number) => self.has_running_child(number),
+            _ => false,
+        };
+        let entries = self.relay.entries.iter();
+        let waiting = entries.filter(|(_, e)| e.call.is_some() && alone(e.what));
         let waiting: Vec<u64> = waiting.map(|(id, _)| *id).collect();
         for id in waiting {
-            if let Some(entry) = self.relay.entries.remove(&id) {
+            let Some(mut entry) = self.relay.entries.remove(&id) else {
+                continue;
+            };
+            if matches!(entry.what, Relayed::Delete(_)) {
                 self.relay_done(entry.what, entry.call, Ok(Vec::new()));
+            } else if let Some(call) = entry.call.take() {
+                entry.deadline = None;
+                self.relay.entries.insert(id, entry);
+                self.reply(call, Ok(empty()));
             }
         }
     }
 
     fn send_unsent(&mut self, now: Instant) {
-        if !self.relay.connected() {
+        if !self.relay.connected() || self.relay.client.is_stuck() {
             return;
         }
         let unsent = self

@@ -19,6 +19,7 @@ use crate::start::{LISTENER_FD, LOCK_FD, READY, READY_FD};
 
 /// The pod dies with its shim: the kernel should look elsewhere first.
 const OOM_SCORE_ADJ: &str = "-998";
+const MAX_OPEN_FILES: libc::rlim_t = 65_536;
 /// Where `delete` finds what to clean when the shim is gone.
 pub const CGROUPS_FILE: &str = "cgroups";
 
@@ -39,14 +40,18 @@ pub fn serve(args: &Args) -> io::Result<()> {
             return ready.write_all(error.to_string().as_bytes());
         }
     };
-    ready.write_all(READY)?;
-    drop(ready);
-    log.line(&format!("serving pod {} in {}", args.id, pod.display()));
     let mut shim = Shim::new(parts, log);
-    shim.run();
+    // A start that containerd has given up meanwhile leaves nothing behind.
+    let wanted = ready.write_all(READY);
+    drop(ready);
+    if wanted.is_ok() {
+        shim.log
+            .line(&format!("serving pod {} in {}", args.id, pod.display()));
+        shim.run();
+    }
     leave(&mut shim, &pod);
     drop(lock);
-    Ok(())
+    wanted
 }
 
 fn take_place(args: &Args, pod: &Path, listener: UnixListener) -> io::Result<Parts> {
@@ -65,6 +70,7 @@ fn take_place(args: &Args, pod: &Path, listener: UnixListener) -> io::Result<Par
     write_cgroups(pod, &cgroups)?;
     // SAFETY: takes no pointers.
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
+    raise_open_files();
     // Lowering it needs CAP_SYS_RESOURCE, which not every host gives.
     let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ);
 
@@ -88,6 +94,21 @@ fn take_place(args: &Args, pod: &Path, listener: UnixListener) -> io::Result<Par
             pid: std::process::id(),
         },
     })
+}
+
+/// Every exec takes up to three descriptors, every connection one. Children get a limit of their own.
+fn raise_open_files() {
+    let mut files = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the structure outlives both calls. Without the raise there is what there was.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut files) == 0 {
+            files.rlim_cur = files.rlim_max.min(MAX_OPEN_FILES);
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const files);
+        }
+    }
 }
 
 /// containerd puts /proc/<this pid>/ns/{ipc,uts} into every container's spec: they must not be the host's.
@@ -131,7 +152,7 @@ fn leave(shim: &mut Shim, pod: &Path) {
         move_out_of(dir);
     }
     match cgroup::kill_all(cgroups).and_then(|()| cgroup::remove(cgroups)) {
-        Ok(()) => drop(fs::remove_dir_all(pod)),
+        Ok(()) => drop(mount::remove_tree(pod)),
         Err(error) => {
             shim.log.line(&format!("control groups stay: {error}"));
             let _ = fs::remove_file(socket_path(pod));

@@ -1,19 +1,22 @@
 //! The shim's own socket: containerd's and trined's connections. A connection is closed only by its peer or
 //! for bytes that are no ttrpc: to containerd a closed connection is a dead pod.
 
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use trine_wire::frame::{Frame, MAX_BODY_BYTES, REQUEST, RESPONSE};
 use trine_wire::{Message, ttrpc};
 
 use crate::answer::{Answer, Code, Failure, failure};
-use crate::link::Link;
+use crate::link::{Link, is_not_now};
 use crate::reactor::{READ, Token};
 use crate::shim::Shim;
 
 const MAX_CONNECTIONS: usize = 1024;
 /// Room is left for the envelope.
 pub const MAX_PAYLOAD: usize = MAX_BODY_BYTES - (64 << 10);
+/// How long to leave a listener alone when descriptors have run out.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// Unanswered calls of one connection.
 const MAX_CALLS: u32 = 1024;
 
@@ -34,21 +37,48 @@ pub struct Connection {
 
 impl Shim {
     pub fn accept(&mut self) {
-        while let Ok((stream, _)) = self.listener.accept() {
-            let number = self.number();
-            match Link::new(stream, Token::Connection(number), &self.reactor) {
-                Ok(link) if self.connections.len() < MAX_CONNECTIONS => {
-                    let connection = Connection {
-                        link,
-                        calls: 0,
-                        is_containerd: false,
-                    };
-                    self.connections.insert(number, connection);
+        loop {
+            match self.listener.accept() {
+                Ok((stream, _)) => self.accepted(stream),
+                Err(error) if is_not_now(&error) => break,
+                Err(error) => {
+                    // Out of descriptors. Watched on, the socket would keep the loop spinning.
+                    self.log.line(&format!("accept: {error}"));
+                    self.listener_watch.set(&self.reactor, &self.listener, 0);
+                    self.accept_soon();
+                    return;
                 }
-                _ => self.log.line("connection refused: too many"),
             }
         }
         self.listener_watch.set(&self.reactor, &self.listener, READ);
+    }
+
+    fn accepted(&mut self, stream: UnixStream) {
+        let number = self.number();
+        match Link::new(stream, Token::Connection(number), &self.reactor) {
+            Ok(link) if self.connections.len() < MAX_CONNECTIONS => {
+                let connection = Connection {
+                    link,
+                    calls: 0,
+                    is_containerd: false,
+                };
+                self.connections.insert(number, connection);
+            }
+            _ => self.log.line("connection refused: too many"),
+        }
+    }
+
+    /// Some listener is left alone for a moment.
+    pub fn accept_soon(&mut self) {
+        self.accept_at = Some(Instant::now() + ACCEPT_PAUSE);
+    }
+
+    pub fn listen_again(&mut self, now: Instant) {
+        if self.accept_at.is_some_and(|at| at <= now) {
+            self.accept_at = None;
+            self.accept();
+            self.watch_attach_listeners();
+        }
     }
 
     pub fn connection_ready(&mut self, number: u32) {
@@ -66,7 +96,7 @@ impl Shim {
             let Some(connection) = self.connections.get_mut(&number) else {
                 return;
             };
-            match connection.link.next_frame() {
+            match connection.link.next_frame(&self.reactor) {
                 Ok(Some(frame)) => self.frame(number, &frame),
                 Ok(None) => break,
                 Err(error) => {

@@ -13,7 +13,7 @@ use crate::channels::Channel;
 use crate::child_log::ChildLog;
 use crate::children::Child;
 use crate::console::AttachClient;
-use crate::control::{Keeper, Parked};
+use crate::control::Keeper;
 use crate::log::Log;
 use crate::notes::Notes;
 use crate::programs::Program;
@@ -23,6 +23,7 @@ use crate::relay::Relay;
 use crate::server::{Call, Connection};
 use crate::signals::Signals;
 use crate::tasks::Process;
+use crate::waiting::Parked;
 
 /// Without a task and without containerd for this long, the start that made this shim has failed.
 const ORPHAN_LIMIT: Duration = Duration::from_secs(30);
@@ -77,6 +78,8 @@ pub struct Shim {
     exit_at: Option<Instant>,
     shutdown_seen: bool,
     next_drain: Option<Instant>,
+    /// When to listen again after descriptors had run out.
+    pub accept_at: Option<Instant>,
 }
 
 pub struct Parts {
@@ -116,6 +119,7 @@ impl Shim {
             exit_at: None,
             shutdown_seen: false,
             next_drain: None,
+            accept_at: None,
         }
     }
 
@@ -131,11 +135,12 @@ impl Shim {
         self.accept();
         loop {
             let now = Instant::now();
+            self.listen_again(now);
+            self.expire_programs(now);
+            self.retry_spools(now);
             self.relay_pump(now);
             self.drain_outputs(now);
             self.serve_parked(now);
-            self.expire_programs(now);
-            self.retry_spools(now);
             self.publisher.pump(&self.reactor, now);
             if self.is_over(now) {
                 return;
@@ -247,9 +252,9 @@ impl Shim {
         self.next_drain = Some(now + step);
     }
 
-    /// An ended process is looked at in the next turn, not at the next step.
+    /// An ended process is looked at in the next turn, which comes at once, not at the next step.
     pub fn drain_soon(&mut self) {
-        self.next_drain = None;
+        self.next_drain = Some(Instant::now());
     }
 
     fn next_deadline(&self) -> Option<Instant> {
@@ -265,7 +270,11 @@ impl Shim {
         let programs = self.programs.values().map(|p| p.until);
         parked
             .chain(programs)
-            .chain([alone, exit, self.next_drain].into_iter().flatten())
+            .chain(
+                [alone, exit, self.next_drain, self.accept_at]
+                    .into_iter()
+                    .flatten(),
+            )
             .chain(self.relay.next_deadline())
             .chain(self.publisher.next_deadline())
             .chain(self.spool_deadline())

@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::child_log::open_plain;
+
 const DEFAULT_LIMIT: u64 = 16 << 20;
 const MIN_LIMIT: u64 = 64 << 10;
 
@@ -80,7 +82,11 @@ impl Spool {
     fn rotate(&mut self) -> io::Result<()> {
         let mut older = self.path.clone().into_os_string();
         older.push(".1");
-        std::fs::rename(&self.path, &older)?;
+        // Moved away already: by an attempt that found no room for the new file.
+        match std::fs::rename(&self.path, &older) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let file = open(&self.path)?;
         let full = std::mem::replace(&mut self.file, file);
         self.previous = Some((self.start, full));
@@ -91,14 +97,9 @@ impl Spool {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path)
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    open_plain(options.mode(0o600), path)
 }
 
 #[cfg(test)]
@@ -153,6 +154,19 @@ mod tests {
         assert_eq!(read_all(&spool, 70_000), &bytes[70_000..]);
         let kept = std::fs::read(dir.0.join("console.log.1")).expect("rotated");
         assert_eq!(kept, &bytes[..MIN_LIMIT as usize]);
+    }
+
+    #[test]
+    fn a_rotation_that_was_cut_short_is_finished_later() {
+        let dir = Dir::new("cut");
+        let path = dir.0.join("c");
+        let mut spool = Spool::open(&path, MIN_LIMIT).expect("open");
+        spool.append(&vec![1; MIN_LIMIT as usize]).expect("append");
+        std::fs::rename(&path, dir.0.join("c.1")).expect("rename");
+        assert_eq!(spool.room(MIN_LIMIT).expect("room"), MIN_LIMIT);
+        assert_eq!(spool.append(b"next").expect("append"), 4);
+        assert_eq!(spool.oldest(), 0);
+        assert_eq!(std::fs::read(&path).expect("new file"), b"next");
     }
 
     #[test]

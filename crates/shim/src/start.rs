@@ -14,6 +14,7 @@ use trine_wire::{Any, Message};
 
 use crate::args::Args;
 use crate::console::listen_at;
+use crate::host::mount;
 use crate::pod::{Role, Spec, lock_path, pod_dir, socket_path, state_dir, valid_id};
 
 const MAX_STDIN: u64 = 4 << 20;
@@ -135,28 +136,37 @@ pub fn try_lock(pod: &Path) -> io::Result<Option<Option<File>>> {
 
 /// A pod directory of its own with everything `serve` needs, then `serve` itself.
 fn make_shim(args: &Args, state: &Path, pod: &Path, bundle: &Path) -> io::Result<()> {
-    if try_lock(pod)?.is_none() {
-        return Err(invalid(format!("pod {} has a shim already", pod.display())));
-    }
-    // What a dead shim left must not be taken for this one's.
-    match fs::remove_dir_all(pod) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut builder = DirBuilder::new();
-    builder.recursive(true).mode(0o700).create(pod)?;
-    let started = launch(args, state, pod, bundle);
+    let lock = claim(pod)?;
+    let started = launch(lock, args, state, pod, bundle);
     if started.is_err() {
-        let _ = fs::remove_dir_all(pod);
+        let _ = mount::remove_tree(pod);
     }
     started
 }
 
-fn launch(args: &Args, state: &Path, pod: &Path, bundle: &Path) -> io::Result<()> {
+/// An empty pod directory and its lock. One start at a time does this: of two for the same pod the second
+/// finds the first one's lock, and takes nothing of it away.
+fn claim(pod: &Path) -> io::Result<File> {
+    let pods = pod.parent().ok_or(ErrorKind::InvalidInput)?;
+    let mut builder = DirBuilder::new();
+    builder.mode(0o700).recursive(true).create(pods)?;
+    let turn = File::open(pods)?;
+    turn.lock()?;
+    let stale = try_lock(pod)?;
+    if stale.is_none() {
+        return Err(invalid(format!("pod {} has a shim already", pod.display())));
+    }
+    // What a dead shim left must not be taken for this one's.
+    mount::remove_tree(pod)?;
+    builder.recursive(false).create(pod)?;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true).mode(0o600);
-    let mut lock = options.open(lock_path(pod))?;
+    let lock = options.open(lock_path(pod))?;
     lock.lock()?;
+    Ok(lock)
+}
+
+fn launch(mut lock: File, args: &Args, state: &Path, pod: &Path, bundle: &Path) -> io::Result<()> {
     let listener = listen_at(&socket_path(pod), 0o600)?;
     listener.set_nonblocking(true)?;
     let (mut ready, ready_writer) = io::pipe()?;
@@ -201,12 +211,16 @@ fn launch(args: &Args, state: &Path, pod: &Path, bundle: &Path) -> io::Result<()
 
 /// In the child: a session of its own, the three descriptors at their numbers, no other one after exec.
 fn hand_over(numbers: [RawFd; 3]) -> io::Result<()> {
-    const MOVED: RawFd = 100;
-    let [listener, lock, ready] = numbers;
     // SAFETY: takes no pointers.
     unsafe { libc::setsid() };
-    for (from, to) in [(listener, 0), (lock, 1), (ready, 2)] {
-        duplicate(from, MOVED + to)?;
+    // First above the three numbers, wherever there is room: containerd may have left many open.
+    let mut moved = numbers;
+    for fd in &mut moved {
+        // SAFETY: takes no pointers.
+        *fd = unsafe { libc::fcntl(*fd, libc::F_DUPFD_CLOEXEC, READY_FD + 1) };
+        if *fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
     }
     // containerd's own descriptors leak into its children; std's error pipe must live until exec.
     // SAFETY: takes no pointers.
@@ -221,16 +235,11 @@ fn hand_over(numbers: [RawFd; 3]) -> io::Result<()> {
     if marked != 0 {
         return Err(io::Error::last_os_error());
     }
-    for (from, to) in [(0, LISTENER_FD), (1, LOCK_FD), (2, READY_FD)] {
-        duplicate(MOVED + from, to)?;
-    }
-    Ok(())
-}
-
-fn duplicate(from: RawFd, to: RawFd) -> io::Result<()> {
-    // SAFETY: takes no pointers.
-    if unsafe { libc::dup2(from, to) } < 0 {
-        return Err(io::Error::last_os_error());
+    for (from, to) in moved.into_iter().zip([LISTENER_FD, LOCK_FD, READY_FD]) {
+        // SAFETY: takes no pointers.
+        if unsafe { libc::dup2(from, to) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
     }
     Ok(())
 }

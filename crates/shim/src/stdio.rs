@@ -8,12 +8,12 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::time::{Duration, Instant};
 
+use crate::inbox::Inbox;
 use crate::link::is_not_now;
 use crate::reactor::{READ, Reactor, Token, WRITE, Watch};
 
 /// After the end, a reader that takes nothing for this long has given up.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(5);
-const MAX_QUEUE: usize = 256 << 10;
 
 /// O_RDWR: the open never blocks, a missing reader is no EPIPE, and FIONREAD tells what containerd has
 /// not read yet. An empty path, a URI or anything but a FIFO is no FIFO: the bytes are discarded.
@@ -38,75 +38,6 @@ pub fn open_fifo(path: &str) -> io::Result<Option<File>> {
         .map(Some)
 }
 
-/// Bytes a peer sends by offset: what is known already is skipped, a gap is refused, at most 256 KiB wait.
-#[derive(Default)]
-pub struct Inbox {
-    queue: VecDeque<u8>,
-    next: u64,
-}
-
-#[derive(Debug, PartialEq)]
-pub enum Offer {
-    /// The next offset wanted.
-    Taken(u64),
-    /// Nothing fits at the moment.
-    Full,
-    /// The offset is beyond what is known; the next one wanted.
-    Gap(u64),
-}
-
-impl Inbox {
-    pub fn offer(&mut self, offset: u64, data: &[u8]) -> Offer {
-        let Some(known) = self.next.checked_sub(offset) else {
-            return Offer::Gap(self.next);
-        };
-        let known = usize::try_from(known).unwrap_or(usize::MAX);
-        let fresh = data.get(known..).unwrap_or_default();
-        if fresh.is_empty() {
-            return Offer::Taken(self.next);
-        }
-        let room = MAX_QUEUE.saturating_sub(self.queue.len());
-        let fitting = fresh.get(..room).unwrap_or(fresh);
-        if fitting.is_empty() {
-            return Offer::Full;
-        }
-        self.queue.extend(fitting);
-        self.next += fitting.len() as u64;
-        Offer::Taken(self.next)
-    }
-
-    pub fn next(&self) -> u64 {
-        self.next
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
-    }
-
-    /// Writes until the other side takes no more. An error means it is gone.
-    pub fn write_to(&mut self, out: &mut impl Write) -> io::Result<()> {
-        write_queue(&mut self.queue, out)
-    }
-
-    pub fn clear(&mut self) {
-        self.queue = VecDeque::new();
-    }
-}
-
-/// Writes until the other side takes no more; an emptied queue gives its memory back.
-pub fn write_queue(queue: &mut VecDeque<u8>, out: &mut impl Write) -> io::Result<()> {
-    while !queue.is_empty() {
-        match out.write(queue.as_slices().0) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => drop(queue.drain(..count.min(queue.len()))),
-            Err(error) if is_not_now(&error) => return Ok(()),
-            Err(error) => return Err(error),
-        }
-    }
-    *queue = VecDeque::new();
-    Ok(())
-}
-
 /// One output FIFO, its open end held for the process's life.
 pub struct Output {
     fifo: Option<File>,
@@ -114,11 +45,13 @@ pub struct Output {
     /// The FIFO took less than it was given.
     blocked: bool,
     pub inbox: Inbox,
+    written: u64,
     ending: Option<Ending>,
 }
 
 struct Ending {
-    unread: usize,
+    /// How much the reader has had.
+    taken: u64,
     progress: Instant,
 }
 
@@ -129,6 +62,7 @@ impl Output {
             watch: Watch::new(token),
             blocked: false,
             inbox: Inbox::default(),
+            written: 0,
             ending: None,
         })
     }
@@ -145,6 +79,7 @@ impl Output {
         match fifo.write(bytes) {
             Ok(count) => {
                 self.blocked = count < bytes.len();
+                self.written += count as u64;
                 count
             }
             Err(error) if is_not_now(&error) => {
@@ -165,10 +100,12 @@ impl Output {
             return;
         };
         if !self.inbox.is_empty() {
+            let before = self.inbox.len();
             if self.inbox.write_to(fifo).is_err() {
                 self.fifo = None;
                 return;
             }
+            self.written += (before - self.inbox.len()) as u64;
             self.blocked = !self.inbox.is_empty();
         }
         let interest = if self.blocked { WRITE } else { 0 };
@@ -187,7 +124,7 @@ impl Output {
     /// The process has ended; from now on `drained` decides when the FIFO closes.
     pub fn end(&mut self, now: Instant) {
         self.ending.get_or_insert(Ending {
-            unread: 0,
+            taken: 0,
             progress: now,
         });
     }
@@ -199,12 +136,14 @@ impl Output {
             return self.fifo.is_none();
         };
         let unread = unread_bytes(fifo);
-        if unread != ending.unread || !may_give_up {
-            ending.unread = unread;
+        // Not how full the FIFO is: what a slow reader takes is filled up again at once.
+        let taken = self.written.saturating_sub(unread);
+        if taken != ending.taken || !may_give_up {
+            ending.taken = taken;
             ending.progress = now;
         }
-        let taken = unread == 0 && self.inbox.is_empty() && !more;
-        if taken || now.duration_since(ending.progress) >= DRAIN_LIMIT {
+        let all = unread == 0 && self.inbox.is_empty() && !more;
+        if all || now.duration_since(ending.progress) >= DRAIN_LIMIT {
             self.close();
         }
         self.fifo.is_none()
@@ -216,12 +155,12 @@ impl Output {
     }
 }
 
-fn unread_bytes(fifo: &File) -> usize {
+fn unread_bytes(fifo: &File) -> u64 {
     let mut count: libc::c_int = 0;
     // SAFETY: FIONREAD writes one int, which outlives the call.
     let result = unsafe { libc::ioctl(fifo.as_raw_fd(), libc::FIONREAD, &raw mut count) };
     if result == 0 {
-        usize::try_from(count).unwrap_or(0)
+        u64::try_from(count).unwrap_or(0)
     } else {
         0
     }
@@ -246,6 +185,11 @@ impl Input {
     /// CloseIO: what is in the FIFO is still delivered.
     pub fn close(&mut self) {
         self.closing = true;
+    }
+
+    /// The process has ended: nobody reads it any more.
+    pub fn shut(&mut self) {
+        self.fifo = None;
     }
 
     /// Moves up to `room` bytes to `sink`.
@@ -310,29 +254,6 @@ mod tests {
     }
 
     #[test]
-    fn offsets_make_a_repeated_write_harmless() {
-        let mut inbox = Inbox::default();
-        assert_eq!(inbox.offer(0, b"hello"), Offer::Taken(5));
-        assert_eq!(inbox.offer(0, b"hello"), Offer::Taken(5));
-        assert_eq!(inbox.offer(3, b"lo wo"), Offer::Taken(8));
-        assert_eq!(inbox.offer(9, b"x"), Offer::Gap(8));
-        assert_eq!(inbox.offer(0, b"he"), Offer::Taken(8));
-        let mut out = Vec::new();
-        inbox.write_to(&mut out).expect("memory");
-        assert_eq!(out, b"hello wo");
-    }
-
-    #[test]
-    fn an_inbox_is_bounded_and_takes_the_rest_later() {
-        let mut inbox = Inbox::default();
-        let data = vec![1; MAX_QUEUE + 10];
-        assert_eq!(inbox.offer(0, &data), Offer::Taken(MAX_QUEUE as u64));
-        assert_eq!(inbox.offer(MAX_QUEUE as u64, b"x"), Offer::Full);
-        inbox.write_to(&mut Vec::new()).expect("memory");
-        assert_eq!(inbox.offer(0, &data), Offer::Taken(data.len() as u64));
-    }
-
-    #[test]
     fn no_reader_is_back_pressure_and_nothing_is_lost() {
         let fifo = Fifo::new("pressure");
         let mut out = output(&fifo);
@@ -378,6 +299,27 @@ mod tests {
         assert!(!out.drained(false, false, much_later));
         assert!(!out.drained(false, true, much_later + DRAIN_LIMIT / 2));
         assert!(out.drained(false, true, much_later + DRAIN_LIMIT));
+    }
+
+    #[test]
+    fn a_slow_reader_of_a_full_fifo_is_not_given_up() {
+        let fifo = Fifo::new("slow");
+        let mut out = output(&fifo);
+        let mut reader = fifo.reader();
+        while out.can_take() {
+            out.write(&[7; 4096]);
+        }
+        let mut now = Instant::now();
+        out.end(now);
+        let mut part = [0; 4096];
+        for _ in 0..10 {
+            assert!(!out.drained(true, true, now));
+            assert_eq!(reader.read(&mut part).expect("read"), 4096);
+            assert_eq!(out.write(&part), 4096);
+            now += DRAIN_LIMIT * 2 / 3;
+        }
+        assert!(!out.drained(true, true, now));
+        assert!(out.drained(true, true, now + DRAIN_LIMIT));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::answer::{Answer, Code, Failure, decode, empty, failure};
 use crate::relay::{Relayed, too_late};
 use crate::server::Call;
 use crate::shim::Shim;
+use crate::task_ends::wait_response;
 use crate::tasks::now_stamp;
 
 impl Shim {
@@ -47,7 +48,7 @@ impl Shim {
         };
         match what {
             Relayed::Create(number) | Relayed::Exec(number) if !ever_sent => {
-                self.processes.remove(&number);
+                self.drop_process(number);
             }
             Relayed::Create(number) | Relayed::Exec(number) | Relayed::Start(number) => {
                 self.set_busy(number, false);
@@ -68,7 +69,7 @@ impl Shim {
     fn relayed_failed(&mut self, what: Relayed, failure: Failure) -> Answer {
         match what {
             Relayed::Create(number) | Relayed::Exec(number) => {
-                self.processes.remove(&number);
+                self.drop_process(number);
             }
             Relayed::Start(number) => self.set_busy(number, false),
             Relayed::Stats(number) => {
@@ -190,7 +191,9 @@ impl Shim {
         if !full {
             return self.known_stats(&id);
         }
-        self.last_stats.insert(id, payload.clone());
+        if !id.is_empty() {
+            self.last_stats.insert(id, payload.clone());
+        }
         payload
     }
 
@@ -203,8 +206,11 @@ impl Shim {
         process.stdout.end(now);
         process.stderr.end(now);
         let (id, pid, exit_status) = (process.id.clone(), process.pid, process.exit_status);
-        let exited_at = process.exited_at.or_else(|| Some(now_stamp()));
-        if process.is_task() {
+        let exited_at = *process.exited_at.get_or_insert_with(now_stamp);
+        let exited_at = Some(exited_at);
+        let is_task = process.is_task();
+        self.end_waits(number);
+        if is_task {
             self.last_stats.remove(&id);
             let event = TaskDelete {
                 container_id: id.clone(),
@@ -228,14 +234,29 @@ impl Shim {
 
     fn delete_execs_of(&mut self, id: &str) {
         let now = Instant::now();
-        for exec in self
-            .processes
-            .values_mut()
-            .filter(|p| p.id == id && !p.is_task())
-        {
+        let execs = self.processes.iter_mut();
+        let execs = execs.filter(|(_, p)| p.id == id && !p.is_task());
+        let mut numbers = Vec::new();
+        for (number, exec) in execs {
             exec.deleted = true;
+            exec.exited_at.get_or_insert_with(now_stamp);
             exec.stdout.end(now);
             exec.stderr.end(now);
+            numbers.push(*number);
+        }
+        for number in numbers {
+            self.end_waits(number);
+        }
+    }
+
+    /// Deleted without ever having run, so without an end of its own that would answer them.
+    fn end_waits(&mut self, number: u32) {
+        let Some(process) = self.processes.get_mut(&number) else {
+            return;
+        };
+        let answer = wait_response(process).encode_to_vec();
+        for call in std::mem::take(&mut process.waiters) {
+            self.reply(call, Ok(answer.clone()));
         }
     }
 

@@ -7,7 +7,7 @@ use trine_wire::shim::event::What;
 use trine_wire::task::{self, Status};
 use trine_wire::{Message, Timestamp};
 
-use crate::answer::empty;
+use crate::answer::{Code, empty, failure};
 use crate::reactor::Token;
 use crate::relay::Relayed;
 use crate::shim::Shim;
@@ -25,6 +25,7 @@ impl Shim {
         process.status = Status::Stopped;
         process.exit_status = exit_status;
         process.exited_at = Some(at);
+        process.stdin.shut();
         let now = Instant::now();
         process.stdout.end(now);
         process.stderr.end(now);
@@ -58,6 +59,14 @@ impl Shim {
         }
         self.notes.push(What::ProcessExited(note));
         self.drain_soon();
+    }
+
+    /// It never came to be: whoever waits for it must not wait for ever.
+    pub fn drop_process(&mut self, number: u32) {
+        let waiters = self.processes.remove(&number).map(|p| p.waiters);
+        for call in waiters.unwrap_or_default() {
+            self.reply(call, Err(failure(Code::NotFound, "it was never created")));
+        }
     }
 
     fn end_execs_of(&mut self, id: &str, at: Timestamp) {

@@ -19,6 +19,8 @@ use crate::task_ends::wait_response;
 
 const MAX_PROCESSES: usize = 1024;
 const MAX_TEXT: usize = 4096;
+/// Of all processes together: Describe tells of all of them in one answer.
+const MAX_TEXTS: usize = 1 << 20;
 pub const SIGKILL: u32 = 9;
 /// What ends a pause process, and so a sandbox task.
 const ENDS_SANDBOX: [u32; 3] = [2, SIGKILL, 15];
@@ -55,6 +57,11 @@ impl Process {
     pub fn is_draining(&self) -> bool {
         let open = self.stdout.is_open() || self.stderr.is_open();
         self.deleted || (self.is_stopped() && open)
+    }
+
+    fn text_bytes(&self) -> usize {
+        let paths = self.paths.iter().map(String::len).sum::<usize>();
+        self.id.len() + self.exec_id.len() + self.bundle.len() + paths
     }
 
     pub fn describe(&self) -> shim::Process {
@@ -283,7 +290,12 @@ impl Shim {
             let message = format!("task {} {} exists already", new.id, new.exec_id);
             return Err(failure(Code::AlreadyExists, message));
         }
-        if self.processes.len() >= MAX_PROCESSES {
+        let texts = self
+            .processes
+            .values()
+            .map(Process::text_bytes)
+            .sum::<usize>();
+        if self.processes.len() >= MAX_PROCESSES || texts >= MAX_TEXTS {
             return Err(failure(Code::ResourceExhausted, "too many tasks and execs"));
         }
         let number = self.number();
@@ -376,7 +388,8 @@ impl Shim {
     fn stats(&self, payload: &[u8]) -> Result<Next, Failure> {
         let request: task::StatsRequest = decode(payload)?;
         let number = self.find(&request.id, "")?;
-        if self.relay.connected() {
+        // Asked every second, and by no means worth waiting in a queue that nobody reads.
+        if self.relay.keeps_up() {
             return Ok(Next::Relay(Relayed::Stats(number)));
         }
         Ok(Next::Answer(self.known_stats(&request.id)))

@@ -11,6 +11,6 @@ pub mod mount;
 mod mountinfo;
 pub mod net;
 pub mod spawn;
-mod sys;
+pub mod sys;
 #[cfg(test)]
-mod testing;
+pub mod testing;

@@ -71,6 +71,27 @@ pub fn unmount_all(target: &Path) -> io::Result<()> {
     )))
 }
 
+/// Removes a directory with all in it, but nothing of what is mounted there: that is taken off first, and
+/// while something stays mounted nothing is removed. Nothing there is a success.
+pub fn remove_tree(dir: &Path) -> io::Result<()> {
+    let real = match dir.canonicalize() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(during(format!("resolve {}", dir.display())))?,
+    };
+    // The newest first: it may lie on an older one.
+    for mount in mountinfo::read()?.iter().rev() {
+        if mount.point.starts_with(&real) {
+            unmount_all(&mount.point)?;
+        }
+    }
+    match std::fs::remove_dir_all(&real) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(during(format!("remove {}", dir.display()))(error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whether `target` is a mount point in this mount namespace. A path that is not there is none.
 pub fn is_mounted(target: &Path) -> io::Result<bool> {
     let real = match target.canonicalize() {

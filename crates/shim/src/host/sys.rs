@@ -1,8 +1,12 @@
 //! What the modules beside this one share: error words, descriptors, epoll and a timer.
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 /// The error of the last system call when it answered -1.
@@ -53,6 +57,57 @@ pub fn set_option<T>(
         )
     })?;
     Ok(())
+}
+
+/// Opens a regular file below `root` that somebody else has filled: no link on the way is followed, and a
+/// device or a FIFO is no file. Needs Linux 5.6 (`openat2`).
+pub fn open_inside(root: &Path, below: &Path, writable: bool) -> io::Result<OwnedFd> {
+    let root = File::open(root)?;
+    let path = c_string(below.as_os_str().as_bytes())?;
+    // SAFETY: all zeroes is a valid `open_how`.
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    // Only looked at first: the mere opening of some devices has consequences.
+    how.flags = (libc::O_PATH | libc::O_CLOEXEC) as u64;
+    how.resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS;
+    // SAFETY: a C string; the pointer and the length describe `how`.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_openat2,
+            root.as_raw_fd(),
+            path.as_ptr(),
+            &raw const how,
+            size_of::<libc::open_how>(),
+        )
+    };
+    let found = File::from(owned(fd as libc::c_int)?);
+    if !found.metadata()?.is_file() {
+        return Err(invalid("not a regular file"));
+    }
+    let path = format!("/proc/self/fd/{}", found.as_raw_fd());
+    let opened = File::options().read(true).write(writable).open(path)?;
+    Ok(opened.into())
+}
+
+/// A connection, non-blocking, to the socket at `path`. Where the standard library's waits for a listener
+/// that hangs and whose queue is full, this is an error.
+pub fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    // SAFETY: all zeroes is a valid address.
+    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.is_empty() || bytes.contains(&0) || bytes.len() >= address.sun_path.len() {
+        return Err(invalid(format!("{} is no socket path", path.display())));
+    }
+    for (to, from) in address.sun_path.iter_mut().zip(bytes) {
+        *to = *from as libc::c_char;
+    }
+    let flags = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: takes no pointers.
+    let socket = owned(unsafe { libc::socket(libc::AF_UNIX, flags, 0) })?;
+    let length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
+    // SAFETY: the pointer and the length describe `address`, whose path ends with a NUL.
+    check(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) })?;
+    Ok(UnixStream::from(socket))
 }
 
 /// The readiness of many descriptors behind one.
@@ -191,4 +246,59 @@ pub fn ifreq_ioctl(
     // SAFETY: every code this crate uses takes a pointer to an `ifreq`, which outlives the call.
     check(unsafe { libc::ioctl(fd.as_raw_fd(), code as _, std::ptr::from_mut(request)) })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn a_file_of_an_image_leads_nowhere_else() {
+        use std::os::unix::fs::symlink;
+        let scratch = crate::host::testing::Scratch::new("inside");
+        let root = scratch.path().join("root");
+        std::fs::create_dir_all(root.join("disk")).unwrap();
+        std::fs::write(root.join("disk/a.img"), "x").unwrap();
+        std::fs::write(scratch.path().join("secret"), "x").unwrap();
+        symlink(scratch.path(), root.join("out")).unwrap();
+        symlink("disk", root.join("in")).unwrap();
+        symlink("a.img", root.join("disk/b.img")).unwrap();
+        let fifo = c_string(root.join("fifo").to_str().unwrap()).unwrap();
+        // SAFETY: the path is a C string.
+        check(unsafe { libc::mkfifo(fifo.as_ptr(), 0o600) }).unwrap();
+        let open = |below: &str| open_inside(&root, Path::new(below), false);
+        open("disk/a.img").unwrap();
+        for bad in [
+            "out/secret",
+            "../secret",
+            "in/a.img",
+            "disk/b.img",
+            "fifo",
+            "disk",
+        ] {
+            assert!(open(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_listener_that_hangs_is_not_waited_for() {
+        let scratch = crate::host::testing::Scratch::new("connect");
+        let path = scratch.path().join("s");
+        assert!(connect_unix(&path).is_err());
+        let listener = UnixListener::bind(&path).unwrap();
+        // SAFETY: takes no pointers. A second listen(2) only changes the length of the queue.
+        check(unsafe { libc::listen(listener.as_raw_fd(), 0) }).unwrap();
+        let mut waiting = vec![connect_unix(&path).unwrap()];
+        let refused = loop {
+            match connect_unix(&path) {
+                Ok(stream) => waiting.push(stream),
+                Err(error) => break error,
+            }
+            assert!(waiting.len() < 100);
+        };
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+        listener.accept().unwrap();
+        connect_unix(&path).unwrap();
+    }
 }

@@ -90,7 +90,15 @@ impl Pod {
     }
 
     fn command(&self, id: &str, action: &str, stdin: &[u8]) -> Output {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_containerd-shim-trine-v2"))
+        let mut child = self.prepared(id, action).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(stdin).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    /// As containerd would run it.
+    pub fn prepared(&self, id: &str, action: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_containerd-shim-trine-v2"));
+        command
             .args([
                 "-namespace",
                 NAMESPACE,
@@ -105,11 +113,8 @@ impl Pod {
             .env("TTRPC_ADDRESS", self.dir.join("containerd.ttrpc"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(stdin).unwrap();
-        child.wait_with_output().unwrap()
+            .stderr(Stdio::piped());
+        command
     }
 
     pub fn pod_dir(&self) -> PathBuf {

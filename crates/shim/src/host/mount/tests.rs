@@ -198,3 +198,21 @@ fn refuses_what_it_cannot_do() {
     let error = mount_layers(&target, &[layer("overlay", Path::new("o"), &[&long])]).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
 }
+
+#[test]
+fn a_tree_is_removed_without_what_is_mounted_in_it() {
+    on_tmpfs("remove", |root| {
+        let (pod, volume) = (root.join("target"), root.join("volume"));
+        fs::create_dir_all(pod.join("a/b")).unwrap();
+        fs::create_dir(&volume).unwrap();
+        fs::write(volume.join("of the tenant"), "x").unwrap();
+        for place in ["a", "a/b"] {
+            fs::create_dir_all(volume.join("b")).unwrap();
+            mount_layers(&pod.join(place), &[layer("bind", &volume, &[])]).unwrap();
+        }
+        remove_tree(&pod).unwrap();
+        assert!(!pod.exists());
+        assert!(volume.join("of the tenant").exists());
+        remove_tree(&pod).unwrap();
+    });
+}
