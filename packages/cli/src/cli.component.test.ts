@@ -5,15 +5,8 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { pollUntil } from "@trine/base";
 import { HOSTILE_IMAGES } from "@trine/disk-images/testing";
-import {
-  DIST,
-  TrineNode,
-  leakCheck,
-  runCommand,
-  tinyGuestDisk,
-  tinyGuestImage,
-} from "@trine/testkit";
-import type { LeakCheck, RunningPod } from "@trine/testkit";
+import { DIST, TrineNode, runCommand, tinyGuestDisk, tinyGuestImage } from "@trine/testkit";
+import type { RunningPod } from "@trine/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Ran } from "./testing.ts";
 
@@ -31,13 +24,11 @@ interface Finding {
 
 describe.each(["1.6", "2.4"] as const)("trine on a node with containerd %s", (version) => {
   let node: TrineNode;
-  let leaks: LeakCheck;
   let dir: string;
 
   beforeAll(async () => {
     const image = await tinyGuestImage();
     dir = await mkdtemp(join(tmpdir(), "trine-cli-"));
-    leaks = await leakCheck({ markers: ["/tn-", "/trine-test-"] });
     node = await TrineNode.start({ version });
     await node.containerd.importImage(image);
   }, 1_800_000);
@@ -45,7 +36,6 @@ describe.each(["1.6", "2.4"] as const)("trine on a node with containerd %s", (ve
   afterAll(async () => {
     expect(await node.stop()).toEqual([]);
     await rm(dir, { recursive: true });
-    expect(await leaks.leaks()).toEqual([]);
   });
 
   function environment(): NodeJS.ProcessEnv {
