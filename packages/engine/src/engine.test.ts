@@ -130,6 +130,15 @@ describe("a machine's life", () => {
     expect(pod.summary().machine).toBeUndefined();
   });
 
+  test("a pod of another level is refused before anything of it is made", async () => {
+    shim.runtime = "containerd-shim-trine-microvm-v2";
+    const pod = await engine.pod(ref);
+    await expect(pod.create({ ...task, id: SANDBOX })).rejects.toMatchObject({
+      kind: "unimplemented",
+      message: expect.stringContaining("trine-microvm") as string,
+    });
+  });
+
   test("a second machine is refused, and names the first", async () => {
     const pod = await running();
     const second = { ...task, id: "c2", bundle: await writeBundle("c2", {}) };

@@ -19,6 +19,7 @@ export class FakeShim {
   readonly tasks = new Set<string>(["c1"]);
   /** Methods in the order they were called. */
   readonly calls: Method[] = [];
+  runtime = "containerd-shim-trine-vm-v2";
   state: Uint8Array = new Uint8Array();
   revision = 0n;
   readonly #failing = new Map<Method, TrineError>();
@@ -86,6 +87,7 @@ export class FakeShim {
         Promise.resolve({
           protocol: 1,
           version: "fake",
+          runtime: this.runtime,
           namespace: "k8s.io",
           ...this.#pod,
           pid: 1,

@@ -1,5 +1,5 @@
-import { parseMachineAnnotations } from "@trine/annotations";
-import { SerialQueue } from "@trine/base";
+import { HANDLER_VM, parseMachineAnnotations } from "@trine/annotations";
+import { SerialQueue, TrineError } from "@trine/base";
 import type { DescribeResponse, Event } from "@trine/proto/shim";
 import type { ShimLink } from "@trine/shim-client";
 import { VMM_KEY } from "@trine/vmm";
@@ -15,6 +15,9 @@ import type { PodSummary } from "./pod-summary.ts";
 import type { AddExec, CreateTask, ProcessRef } from "./requests.ts";
 import { connectNetwork, discoverNetwork } from "./sandbox-network.ts";
 import type { PodStats } from "./stats.ts";
+
+/** containerd makes the shim's file name from the runtime type. */
+const VM_SHIM = "containerd-shim-trine-vm-v2";
 
 /**
  * One pod of level vm: its sandbox, its machine, its execs. The shim holds the processes and the
@@ -124,6 +127,12 @@ export class Pod {
   /** A wrong annotation fails the pod here, before anything runs. */
   async #createSandbox(): Promise<void> {
     const { sandbox, facts, shim, document } = this.#context;
+    if (facts.runtime !== VM_SHIM) {
+      throw new TrineError(
+        "unimplemented",
+        `runtime ${facts.runtime}: only machines (handler ${HANDLER_VM}) are supported yet`,
+      );
+    }
     parseMachineAnnotations(sandbox.annotations);
     if (facts.netns === "") return;
     if (document.network === undefined) {
