@@ -2,24 +2,19 @@
 //! spool at its own pace: a slow reader does not stall the guest while the spool has room.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use crate::channels::Kind;
 use crate::inbox::write_queue;
 use crate::link::is_not_now;
-use crate::reactor::{READ, Reactor, Token, WRITE, Watch};
+use crate::reactor::{READ, Token, WRITE, Watch};
 use crate::shim::Shim;
 use crate::spool::Spool;
 use crate::stdio::Output;
 
 const MAX_INPUT: usize = 64 << 10;
-/// What an attaching client is shown of the past, and how far it may fall behind.
-const ATTACH_PAST: u64 = 64 << 10;
-const ATTACH_LAG: u64 = 1 << 20;
-const MAX_ATTACHED: usize = 16;
 const PIECE: usize = 16 << 10;
 /// Reads from the guest in one turn of the loop: other sources wait no longer.
 const TURN: usize = 16;
@@ -27,6 +22,11 @@ const TURN: usize = 16;
 const LAST_WORDS: usize = 1 << 20;
 const SPOOL_RETRY: Duration = Duration::from_secs(1);
 const SPOOL_RETRIES: u32 = 5;
+
+mod attach;
+
+use attach::Attach;
+pub use attach::AttachClient;
 
 pub struct Console {
     /// Number of the task whose stdio this is.
@@ -49,42 +49,6 @@ pub struct Console {
     retries: u32,
 }
 
-struct Attach {
-    listener: UnixListener,
-    watch: Watch,
-    path: PathBuf,
-}
-
-impl Drop for Attach {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
-pub struct AttachClient {
-    channel: u32,
-    stream: UnixStream,
-    watch: Watch,
-    cursor: u64,
-}
-
-/// A listening socket; what is left of an earlier one goes. The mode is there from the beginning: whoever
-/// may write to the directory must not have his link changed in its place.
-pub fn listen_at(path: &Path, mode: u32) -> io::Result<UnixListener> {
-    let named =
-        |e: io::Error| io::Error::new(e.kind(), format!("listen at {}: {e}", path.display()));
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(named(error)),
-        _ => {}
-    }
-    // SAFETY: takes no pointers; the shim has one thread.
-    let before = unsafe { libc::umask(!mode & 0o777) };
-    let bound = UnixListener::bind(path);
-    // SAFETY: as above.
-    unsafe { libc::umask(before) };
-    bound.map_err(named)
-}
-
 impl Console {
     pub fn new(stream: UnixStream, token: Token, task: u32, spool: Spool) -> Console {
         Console {
@@ -103,26 +67,9 @@ impl Console {
         }
     }
 
-    pub fn listen(&mut self, path: &Path, token: Token, reactor: &Reactor) -> io::Result<()> {
-        let listener = listen_at(path, 0o600)?;
-        listener.set_nonblocking(true)?;
-        let mut attach = Attach {
-            listener,
-            watch: Watch::new(token),
-            path: path.to_owned(),
-        };
-        attach.watch.set(reactor, &attach.listener, READ);
-        self.attach = Some(attach);
-        Ok(())
-    }
-
     pub fn child_has_ended(&mut self) {
         self.last_words = Some(LAST_WORDS);
         self.retries = 0;
-    }
-
-    pub fn close_attach(&mut self) {
-        self.attach = None;
     }
 
     /// All the guest wrote is in the spool.
@@ -364,122 +311,5 @@ impl Shim {
             }
             _ => true,
         });
-    }
-}
-
-/// Clients of the attach socket.
-impl Shim {
-    pub fn accept_attach(&mut self, channel: u32) {
-        let Some(Kind::Console(console)) = self.channels.get_mut(&channel).map(|c| &mut c.kind)
-        else {
-            return;
-        };
-        let Some(attach) = &mut console.attach else {
-            return;
-        };
-        let (end, oldest) = (console.spool.end(), console.spool.oldest());
-        let stream = match attach.listener.accept() {
-            Ok((stream, _)) => stream,
-            Err(error) if is_not_now(&error) => return,
-            Err(_) => {
-                attach.watch.set(&self.reactor, &attach.listener, 0);
-                return self.accept_soon();
-            }
-        };
-        let attached = self
-            .attach_clients
-            .values()
-            .filter(|c| c.channel == channel)
-            .count();
-        if attached >= MAX_ATTACHED || stream.set_nonblocking(true).is_err() {
-            return;
-        }
-        let number = self.number();
-        let client = AttachClient {
-            channel,
-            stream,
-            watch: Watch::new(Token::AttachClient(number)),
-            cursor: end.saturating_sub(ATTACH_PAST).max(oldest),
-        };
-        self.attach_clients.insert(number, client);
-        self.channel_ready(channel);
-    }
-
-    pub fn watch_attach_listeners(&mut self) {
-        for channel in self.channels.values_mut() {
-            if let Kind::Console(console) = &mut channel.kind
-                && let Some(attach) = &mut console.attach
-            {
-                attach.watch.set(&self.reactor, &attach.listener, READ);
-            }
-        }
-    }
-
-    /// What a client types goes to the guest, as long as the guest takes it.
-    pub fn attach_ready(&mut self, number: u32) {
-        let Some(client) = self.attach_clients.get_mut(&number) else {
-            return;
-        };
-        let channel = client.channel;
-        let Some(Kind::Console(console)) = self.channels.get_mut(&channel).map(|c| &mut c.kind)
-        else {
-            self.attach_clients.remove(&number);
-            return;
-        };
-        let room = console.input_room().min(PIECE);
-        let part = self.scratch.get_mut(..room).unwrap_or_default();
-        if !part.is_empty() {
-            match client.stream.read(part) {
-                Ok(count) if count > 0 => {
-                    console.input.extend(part.get(..count).unwrap_or_default())
-                }
-                Err(error) if is_not_now(&error) => {}
-                _ => drop(self.attach_clients.remove(&number)),
-            }
-        }
-        self.channel_ready(channel);
-    }
-
-    fn feed_clients(&mut self, channel: u32, console: &mut Console, scratch: &mut [u8]) {
-        let room = console.input_room() > 0;
-        let reactor = &self.reactor;
-        self.attach_clients.retain(|_, client| {
-            client.channel != channel || client.feed(console, scratch, room, reactor)
-        });
-    }
-}
-
-impl AttachClient {
-    /// False: the client is gone, too far behind, or has seen the end.
-    fn feed(
-        &mut self,
-        console: &Console,
-        scratch: &mut [u8],
-        room: bool,
-        reactor: &Reactor,
-    ) -> bool {
-        let end = console.spool.end();
-        let mut blocked = false;
-        while self.cursor < end && !blocked {
-            let lags = end - self.cursor > ATTACH_LAG || self.cursor < console.spool.oldest();
-            let Some(count) = console
-                .spool
-                .read(self.cursor, scratch)
-                .ok()
-                .filter(|_| !lags)
-            else {
-                return false;
-            };
-            let bytes = scratch.get(..count).unwrap_or_default();
-            match self.stream.write(bytes) {
-                Ok(written) if written > 0 => self.cursor += written as u64,
-                Err(error) if is_not_now(&error) => blocked = true,
-                _ => return false,
-            }
-        }
-        let read = if room { READ } else { 0 };
-        let write = if blocked { WRITE } else { 0 };
-        self.watch.set(reactor, &self.stream, read | write);
-        console.stream.is_some() || blocked
     }
 }

@@ -10,9 +10,9 @@ use trine_wire::{Message, shim, task};
 use crate::answer::{Answer, Code, Failure, decode, empty, failure};
 use crate::host::{mount, net};
 use crate::netserve::NetServers;
+use crate::process::now_stamp;
 use crate::server::Call;
 use crate::shim::Shim;
-use crate::tasks::now_stamp;
 
 const PROTOCOL: u32 = 1;
 const MAX_STATE: usize = 1 << 20;

@@ -11,9 +11,9 @@ use trine_wire::{Message, task};
 use crate::args::Args;
 use crate::host::{cgroup, mount};
 use crate::pod::{Role, Spec, lock_path, pod_dir, state_dir, valid_id};
+use crate::process::now_stamp;
 use crate::serve::CGROUPS_FILE;
 use crate::start::try_lock;
-use crate::tasks::now_stamp;
 
 const SHIM_LIMIT: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(20);

@@ -5,6 +5,7 @@
 mod answer;
 mod args;
 mod channels;
+mod child;
 mod child_log;
 mod children;
 mod client;
@@ -22,6 +23,7 @@ mod monitor;
 mod netserve;
 mod notes;
 mod pod;
+mod process;
 mod programs;
 mod publisher;
 mod reactor;

@@ -9,10 +9,10 @@ use trine_wire::ttrpc::{KeyValue, Request};
 
 use crate::answer::{Answer, Code, Failure, empty, failure};
 use crate::client::Client;
+use crate::process::Process;
 use crate::reactor::Token;
 use crate::server::{Call, MAX_PAYLOAD};
 use crate::shim::Shim;
-use crate::tasks::Process;
 
 const SERVICE: &str = "containerd.task.v2.Task";
 const PROTOCOL: &str = "1";

@@ -10,19 +10,19 @@ use trine_wire::ttrpc;
 
 use crate::answer::{Code, failure};
 use crate::channels::Channel;
+use crate::child::Child;
 use crate::child_log::ChildLog;
-use crate::children::Child;
 use crate::console::AttachClient;
 use crate::control::Keeper;
 use crate::log::Log;
 use crate::notes::Notes;
+use crate::process::Process;
 use crate::programs::Program;
 use crate::publisher::Publisher;
 use crate::reactor::{Reactor, Token, Watch};
 use crate::relay::Relay;
 use crate::server::{Call, Connection};
 use crate::signals::Signals;
-use crate::tasks::Process;
 use crate::waiting::Parked;
 
 /// Without a task and without containerd for this long, the start that made this shim has failed.

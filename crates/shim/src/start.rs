@@ -13,8 +13,8 @@ use trine_wire::bootstrap::{BootstrapParams, RuntimeOptions};
 use trine_wire::{Any, Message};
 
 use crate::args::Args;
-use crate::console::listen_at;
 use crate::host::mount;
+use crate::host::sys::listen_at;
 use crate::pod::{Role, Spec, lock_path, pod_dir, socket_path, state_dir, valid_id};
 
 const MAX_STDIN: u64 = 4 << 20;

@@ -13,11 +13,11 @@ use trine_wire::task::{self, Status};
 use trine_wire::{Any, Message};
 
 use crate::answer::{Answer, Code, Failure, decode, empty, failure};
+use crate::process::now_stamp;
 use crate::relay::{Relayed, too_late};
 use crate::server::Call;
 use crate::shim::Shim;
 use crate::task_ends::wait_response;
-use crate::tasks::now_stamp;
 
 impl Shim {
     pub fn known_stats(&self, id: &str) -> Vec<u8> {

@@ -8,10 +8,11 @@ use trine_wire::task::{self, Status};
 use trine_wire::{Message, Timestamp};
 
 use crate::answer::{Code, empty, failure};
+use crate::process::Process;
 use crate::reactor::Token;
 use crate::relay::Relayed;
 use crate::shim::Shim;
-use crate::tasks::{Process, SIGKILL};
+use crate::tasks::SIGKILL;
 
 impl Shim {
     /// The one way a process ends. Repeated, it changes nothing.

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
@@ -57,6 +57,23 @@ pub fn set_option<T>(
         )
     })?;
     Ok(())
+}
+
+/// A listening socket; what is left of an earlier one goes. The mode is there from the beginning: whoever
+/// may write to the directory must not have his link changed in its place.
+pub fn listen_at(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    let named =
+        |e: io::Error| io::Error::new(e.kind(), format!("listen at {}: {e}", path.display()));
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(named(error)),
+        _ => {}
+    }
+    // SAFETY: takes no pointers; the shim has one thread.
+    let before = unsafe { libc::umask(!mode & 0o777) };
+    let bound = UnixListener::bind(path);
+    // SAFETY: as above.
+    unsafe { libc::umask(before) };
+    bound.map_err(named)
 }
 
 /// Opens a regular file below `root` that somebody else has filled: no link on the way is followed, and a
@@ -251,7 +268,6 @@ pub fn ifreq_ioctl(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::net::UnixListener;
 
     #[test]
     fn a_file_of_an_image_leads_nowhere_else() {
