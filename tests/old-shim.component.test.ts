@@ -1,7 +1,7 @@
 // Decision 4: pods outlive the release that started them. The daemon of today serves shims of yesterday, and
 // says so where it cannot. TRINE_OLD_SHIM_DIR names the shims of an earlier release, in CI; without it the
 // old shim is this build's, kept aside while the installed one is replaced by something that cannot run.
-import { cp, mkdir, readlink, rm, writeFile } from "node:fs/promises";
+import { access, cp, mkdir, readlink, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type MessageInitShape, create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { withDeadline } from "@trine/base";
@@ -182,8 +182,13 @@ describe("a shim that speaks another protocol", () => {
     await at.node.startTrined();
     expect((await at.views()).map(({ sandboxId }) => sandboxId)).toEqual(["talks"]);
     await at.node.killTrined();
+    // As a killed shim: its socket stays, and nobody listens. Closing a server takes the path away.
+    const socket = join(fake.dir, "shim.sock");
+    await rename(socket, `${socket}.aside`);
     await fake.close();
+    await rename(`${socket}.aside`, socket);
     await at.node.startTrined();
-    expect(await at.views()).toEqual([]); // nobody listens: dead, and cleaned
+    expect(await at.views()).toEqual([]);
+    await expect(access(fake.dir)).rejects.toThrow("ENOENT");
   });
 });
