@@ -1,2 +1,3 @@
-export { CONFIG_VERSION, ConfigSchema, DEFAULT_CONFIG_PATH } from "./config.ts";
-export type { Config } from "./config.ts";
+export { CONFIG_VERSION, DEFAULT_CONFIG_PATH } from "./config.ts";
+export { configFields } from "./config-fields.ts";
+export type { ConfigField } from "./config-fields.ts";
