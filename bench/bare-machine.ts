@@ -7,6 +7,7 @@ import { VMM_KEY } from "@trine/vmm";
 import type { MachineSpec } from "@trine/vmm";
 import { findQemuEnvironment, planMachine } from "@trine/vmm-qemu";
 import { SpawnedProcessHost } from "@trine/vmm-qemu/testing";
+import type { PeerCgroup } from "./peer-cgroup.ts";
 
 const QEMU = "/usr/bin/qemu-system-x86_64";
 const MAX_DISK_BYTES = 1024 ** 4;
@@ -21,6 +22,7 @@ export interface BareOptions {
   readonly seed: string;
   readonly memoryBytes: number;
   readonly console: MachineSpec["console"];
+  readonly cgroup: PeerCgroup;
 }
 
 export interface BareMachine extends AsyncDisposable {
@@ -30,7 +32,7 @@ export interface BareMachine extends AsyncDisposable {
   readonly startedMs: number;
 }
 
-/** The peer: the machine a pod would be, its QEMU command line run straight, without a jail. */
+/** The peer: the machine a pod would be, its QEMU command line run straight, in the pods' cgroup, without a jail. */
 export async function startBareMachine(options: BareOptions): Promise<BareMachine> {
   const dir = await mkdtemp(join(tmpdir(), "trine-bench-bare-"));
   const host = new SpawnedProcessHost(dir);
@@ -43,6 +45,7 @@ export async function startBareMachine(options: BareOptions): Promise<BareMachin
     const plan = planMachine(spec, await findQemuEnvironment({ qemuPath: QEMU }));
     const startedMs = performance.now();
     const { pid } = await host.spawn(plan);
+    await options.cgroup.add(pid);
     return { host, pid, startedMs, [Symbol.asyncDispose]: stop };
   } catch (cause) {
     await stop();

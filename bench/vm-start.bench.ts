@@ -16,6 +16,7 @@ import type { BareOptions } from "./bare-machine.ts";
 import { median, percentile } from "./figure.ts";
 import type { BenchResult, Figure } from "./figure.ts";
 import { commandLine, firstByteOf, namesIn, newDirectory } from "./host.ts";
+import { PeerCgroup } from "./peer-cgroup.ts";
 import { launchTimes, machineOf, machinePodOptions } from "./machine-pods.ts";
 
 const ROUNDS = 20;
@@ -69,7 +70,7 @@ export async function run(): Promise<BenchResult> {
 
 const NOTES = [
   "pod: RunPodSandbox to the first byte of the console; bare: the same QEMU arguments and disks started " +
-    "straight, to the first byte; sandbox: containerd's own RunPodSandbox + CreateContainer with runc, " +
+    "straight in the pods' cgroup, to the first byte; sandbox: containerd's own RunPodSandbox + CreateContainer with runc, " +
     `same CNI; in turns, ${ROUNDS} rounds. Beyond = (pod - sandbox) / bare of each round, their median.`,
   "bare is started through unshare and perl, which open its tap: some 10 ms in its disfavour.",
 ];
@@ -91,6 +92,7 @@ async function compare(
     // Each starts as often first as last: a busy spell of the host meets all of them.
     for (const turn of round % 2 === 0 ? turns : turns.toReversed()) await turn();
   }
+  await bare.cgroup.remove();
   return samples;
 }
 
@@ -110,6 +112,7 @@ async function prepare(
     seed,
     memoryBytes: guest.memoryMiB * 2 ** 20,
     console: "serial",
+    cgroup: await PeerCgroup.beside(pid),
   };
   await using bare = await startBareMachine(options);
   await bareFirstByteMs(bare, BOOT_MS);
