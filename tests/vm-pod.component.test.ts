@@ -247,6 +247,38 @@ describe.each(VERSIONS)("a machine as a pod of containerd %s", (version) => {
     await node.remove(off);
   });
 
+  test("ctr runs a machine without a pod", async () => {
+    const { containerd } = node;
+    await containerd.ctr(
+      "run",
+      "-d",
+      "--runtime",
+      "io.containerd.trine-vm.v2",
+      tiny,
+      "by-ctr",
+      "machine",
+    );
+    const { items } = JSON.parse((await node.api("/v1/pods")).body) as {
+      items: { sandboxId: string; machine?: { state: string; consoleLog: string } }[];
+    };
+    const machineOf = items.find((item) => item.sandboxId === "by-ctr")?.machine;
+    expect(machineOf?.state).toBe("running");
+    await pollUntil("it boots", { ms: BOOT_MS }, async () =>
+      (await readFile(machineOf?.consoleLog ?? "", "utf8")).includes("TINY-GUEST")
+        ? true
+        : undefined,
+    );
+    await containerd.ctr("task", "kill", "-s", "KILL", "by-ctr");
+    await pollUntil("the task is stopped", { ms: 20_000 }, async () =>
+      (await containerd.ctr("task", "ls")).match(/by-ctr\s+\d+\s+STOPPED/) ? true : undefined,
+    );
+    await containerd.ctr("task", "delete", "by-ctr").catch((cause: unknown) => {
+      // ctr hands the task's own exit status on as its own.
+      if (!String(cause).includes("137")) throw cause;
+    });
+    await containerd.ctr("container", "delete", "by-ctr");
+  });
+
   test("a wrong annotation fails the pod with the key, the value and what is allowed", async () => {
     await expect(machine("wrong", { annotations: { "trine.dev/cpus": "many" } })).rejects.toThrow(
       /trine\.dev\/cpus.*many.*1.*255/s,

@@ -4,6 +4,8 @@ import { TrineError } from "@trine/base";
 
 const MAX_CONFIG_BYTES = 4 * 1024 * 1024;
 
+const CONTAINER_TYPES = ["io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType"];
+
 /** What the engine reads from an OCI bundle's config.json. */
 export interface Bundle {
   readonly path: string;
@@ -13,7 +15,8 @@ export interface Bundle {
   readonly resolvConf: string | undefined;
   readonly memoryLimitBytes: number | undefined;
   readonly oomScoreAdj: number;
-  readonly hasNetworkNamespace: boolean;
+  /** False for a container of ctr or docker, which is its own pod. */
+  readonly isPodSandbox: boolean;
 }
 
 /** Reads a bundle; kind `invalid` when its config.json is absent, too large or not what OCI says. */
@@ -30,14 +33,15 @@ export async function readBundle(path: string): Promise<Bundle> {
   const limit = record(record(linux["resources"])["memory"])["limit"];
   const oom = record(root["process"])["oomScoreAdj"];
   const hostname = root["hostname"];
+  const annotations = strings(root["annotations"]);
   return {
     path,
-    annotations: strings(root["annotations"]),
+    annotations,
     hostname: typeof hostname === "string" && hostname !== "" ? hostname : undefined,
     resolvConf: mountSource(root["mounts"], "/etc/resolv.conf"),
     memoryLimitBytes: typeof limit === "number" && limit > 0 ? limit : undefined,
     oomScoreAdj: typeof oom === "number" ? oom : 0,
-    hasNetworkNamespace: list(linux["namespaces"]).some((ns) => record(ns)["type"] === "network"),
+    isPodSandbox: CONTAINER_TYPES.some((key) => annotations[key] === "sandbox"),
   };
 }
 

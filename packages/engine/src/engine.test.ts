@@ -62,7 +62,7 @@ async function writeBundle(name: string, annotations: Record<string, string>): P
 
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), "te-"));
-  const bundle = await writeBundle("sandbox", {});
+  const bundle = await writeBundle("sandbox", { "io.kubernetes.cri.container-type": "sandbox" });
   const podDir = join(dir, "state/pods/p1");
   shim = new FakeShim({ sandboxId: SANDBOX, bundle, podDir });
   await shim.listen();

@@ -1,5 +1,7 @@
-import { readdir, rm, stat } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { readFile, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { TrineError, messageOf } from "@trine/base";
 import type { DescribeResponse } from "@trine/proto/shim";
 import { ShimLink } from "@trine/shim-client";
@@ -9,6 +11,7 @@ import { Pod } from "./pod.ts";
 import type { PodSummary } from "./pod-summary.ts";
 import type { PodRef } from "./requests.ts";
 
+const run = promisify(execFile);
 const CONNECT_MS = 5_000;
 const FIGURES_MS = 2_000;
 /** A pod directory without a socket may be one whose shim is just starting. */
@@ -128,7 +131,7 @@ export class Engine {
         return true;
       }
       log.info({ podDir }, "cleaning after a dead pod");
-      await rm(podDir, { recursive: true, force: true });
+      await removeDeadPod(podDir);
       return false;
     }
   }
@@ -147,6 +150,17 @@ function requirePod(key: string, { namespace, sandboxId }: DescribeResponse): vo
   const found = `${namespace}/${sandboxId}`;
   if (found === key) return;
   throw new TrineError("invalid", `trine-address leads to the shim of pod ${found}, not of ${key}`);
+}
+
+/** Nothing may be deleted through a mount: what is mounted there goes first. */
+async function removeDeadPod(podDir: string): Promise<void> {
+  const table = await readFile("/proc/self/mountinfo", "utf8");
+  const below = table
+    .split("\n")
+    .map((line) => line.split(" ")[4] ?? "")
+    .filter((target) => target.startsWith(`${podDir}/`));
+  for (const target of below.reverse()) await run("umount", ["-l", target]);
+  await rm(podDir, { recursive: true, force: true });
 }
 
 /** A socket nobody listens on belongs to a dead shim; without a socket the shim may be starting. */

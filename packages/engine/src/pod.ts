@@ -58,9 +58,10 @@ export class Pod {
   }
 
   create(task: CreateTask): Promise<void> {
-    return this.#queue.run(() =>
-      this.#isSandbox(task) ? this.#createSandbox() : this.#machine.create(task),
-    );
+    return this.#queue.run(async () => {
+      if (task.id === this.identity.sandboxId) await this.#createSandbox();
+      if (!this.#isSandbox(task)) await this.#machine.create(task);
+    });
   }
 
   start(process: ProcessRef, signal: AbortSignal): Promise<void> {
@@ -153,7 +154,8 @@ export class Pod {
     if (what.case === "taskRemoved") await this.#machine.removed(what.value.id);
   }
 
+  /** The task that stands for the pod and runs nothing; ctr and docker make none. */
   #isSandbox(process: { readonly id: string }): boolean {
-    return process.id === this.identity.sandboxId;
+    return process.id === this.identity.sandboxId && this.#context.sandbox.isPodSandbox;
   }
 }

@@ -66,6 +66,8 @@ export class TrineNode {
       runtimes: ["trine-vm", "trine-microvm"],
       shimDir: options.shimDir ?? join(DIST, "bin"),
       stateDir: join(dir, "s"),
+      // For ctr, which gives shims no runtime options.
+      env: { TRINE_STATE: join(dir, "s") },
     });
     const node = new TrineNode(dir, containerd);
     await writeFile(
