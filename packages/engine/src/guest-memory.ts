@@ -5,8 +5,11 @@ import { TrineError } from "@trine/base";
 import type { Bundle } from "./bundle.ts";
 
 const MIB = 1024 * 1024;
-/** What a machine costs its pod beyond the guest's own memory: VMM, shim, page tables. */
-const MACHINE_OVERHEAD_BYTES = 96 * MIB;
+/**
+ * What a machine costs its pod beyond the guest's own memory: VMM (45 to 85 MiB with its translation cache), shim,
+ * page tables. The RuntimeClass charges the same.
+ */
+export const MACHINE_OVERHEAD_BYTES = 96 * MIB;
 
 /**
  * Guest memory (decision 10): annotation, else the container's limit, else the node's default; whole

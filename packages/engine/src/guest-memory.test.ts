@@ -1,0 +1,64 @@
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseMachineAnnotations } from "@trine/annotations";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import type { Bundle } from "./bundle.ts";
+import { MACHINE_OVERHEAD_BYTES, guestMemory } from "./guest-memory.ts";
+
+const MIB = 1024 * 1024;
+
+let pod: string;
+beforeEach(async () => {
+  pod = await mkdtemp(join(tmpdir(), "te-"));
+  await mkdir(join(pod, "sandbox"));
+});
+afterEach(() => rm(pod, { recursive: true }));
+
+function bundle(memoryLimitBytes?: number): Bundle {
+  return {
+    path: "/b",
+    annotations: {},
+    hostname: undefined,
+    resolvConf: undefined,
+    memoryLimitBytes,
+    oomScoreAdj: 0,
+    isPodSandbox: false,
+  };
+}
+
+const memoryOf = (annotations: Record<string, string>, limit?: number): Promise<number> =>
+  guestMemory(parseMachineAnnotations(annotations), bundle(limit), {
+    defaultBytes: 512 * MIB,
+    cgroups: [join(pod, "sandbox")],
+  });
+
+test("the annotation goes before the limit, the limit before the node's default", async () => {
+  expect(await memoryOf({ "trine.dev/memory": "100Mi" }, 200 * MIB)).toBe(100 * MIB);
+  expect(await memoryOf({}, 200 * MIB)).toBe(200 * MIB);
+  expect(await memoryOf({})).toBe(512 * MIB);
+});
+
+test.each(["memory.limit_in_bytes", "memory.max"])(
+  "refuses what cannot fit the pod's %s, with the numbers",
+  async (file) => {
+    await writeFile(join(pod, file), String(200 * MIB));
+    await expect(memoryOf({ "trine.dev/memory": "128Mi" })).rejects.toThrow(
+      /128 MiB.*96 MiB exceed the pod's limit of 200 MiB/,
+    );
+    expect(await memoryOf({ "trine.dev/memory": "104Mi" })).toBe(104 * MIB);
+  },
+);
+
+test.each(["max\n", "9223372036854771712\n"])("takes %j for no limit", async (text) => {
+  await writeFile(join(pod, "memory.max"), text);
+  expect(await memoryOf({ "trine.dev/memory": "64Gi" })).toBe(65_536 * MIB);
+});
+
+test("the RuntimeClass charges what the engine counts with", async () => {
+  const file = join(import.meta.dirname, "../../../deploy/overhead.json");
+  const overhead = JSON.parse(await readFile(file, "utf8")) as {
+    "trine-vm": { memoryBytes: number };
+  };
+  expect(overhead["trine-vm"].memoryBytes).toBe(MACHINE_OVERHEAD_BYTES);
+});
