@@ -13,7 +13,6 @@ pub enum Code {
     FailedPrecondition = 9,
     OutOfRange = 11,
     Unimplemented = 12,
-    Internal = 13,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -31,7 +30,9 @@ impl From<std::io::Error> for Failure {
         let code = match error.kind() {
             std::io::ErrorKind::InvalidInput => Code::InvalidArgument,
             std::io::ErrorKind::NotFound => Code::NotFound,
-            _ => Code::Internal,
+            // The host said no: its words are for whoever looks after the node, so not Internal, which trined
+            // keeps to itself.
+            _ => Code::FailedPrecondition,
         };
         failure(code, error.to_string())
     }
