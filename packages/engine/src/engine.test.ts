@@ -1,8 +1,11 @@
+import { execFile } from "node:child_process";
+import { rmSync, symlinkSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { createOverlay } from "@trine/disk-images";
-import { pollUntil } from "@trine/base";
+import { TrineError, pollUntil } from "@trine/base";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Engine } from "./engine.ts";
@@ -160,6 +163,54 @@ describe("a machine's life", () => {
 });
 
 describe("a step that fails", () => {
+  test("an end that could not be written down is applied again", async () => {
+    await running();
+    shim.failOnce("putState");
+    shim.end("vmm", { exitStatus: 0 });
+    await pollUntil("the end is written down", { ms: 5_000, everyMs: 5 }, () =>
+      Buffer.from(shim.state).includes('"ended"') ? true : undefined,
+    );
+  });
+
+  test("a start whose record failed holds one monitor when it is repeated", async () => {
+    const pod = await engine.pod(ref);
+    await pod.create(task);
+    shim.failOnce("putState");
+    await expect(pod.start({ id: "c1", execId: "" }, signal)).rejects.toThrow(/injected/);
+    expect(stateOf(pod)).toBe("created");
+    await pod.start({ id: "c1", execId: "" }, signal);
+    expect(stateOf(pod)).toBe("running");
+    expect(driver.attached).toBe(1);
+  });
+
+  test("an exec too large for the pod's document harms nothing else", async () => {
+    const pod = await running();
+    const exec = { id: "c1", execId: "e1", terminal: false, stdin: false, argv: ["true"] };
+    const env = [`A=${"x".repeat(2 * MIB)}`];
+    await expect(pod.addExec({ ...exec, env })).rejects.toMatchObject({ kind: "exhausted" });
+    await pod.addExec({ ...exec, execId: "e2", env: [] });
+  });
+
+  test("an exec the shim has forgotten does not keep its machine from ending", async () => {
+    const pod = await running();
+    const exec = { id: "c1", execId: "e1", terminal: false, stdin: false, argv: ["true"], env: [] };
+    await pod.addExec(exec);
+    shim.failOnce("setProcess", new TrineError("notFound", "no exec e1"));
+    shim.end("vmm", { exitStatus: 0 });
+    await until(pod, "ended");
+    await pod.delete({ id: "c1", execId: "" });
+    expect(JSON.parse(Buffer.from(shim.state).toString())).toMatchObject({ execs: {} });
+  });
+
+  test("a resolv.conf that is a pipe is refused, not waited for", async () => {
+    const pipe = join(dir, "resolv.conf");
+    await promisify(execFile)("mkfifo", [pipe]);
+    const mounts = [{ destination: "/etc/resolv.conf", source: pipe }];
+    await writeFile(join(task.bundle, "config.json"), JSON.stringify({ mounts }));
+    const pod = await engine.pod(ref);
+    await expect(pod.create(task)).rejects.toMatchObject({ kind: "invalid" });
+  });
+
   test.each(["mount", "putState"] as const)(
     "%s: create leaves nothing behind and can be repeated",
     async (method) => {
@@ -266,6 +317,55 @@ describe("a daemon that returns", () => {
       driver.powerDowns > pressed ? true : undefined,
     );
     expect(stateOf(pod)).toBe("stopping");
+  });
+
+  test("a living pod that cannot be adopted keeps its files and is tried again", async () => {
+    await running();
+    await engine.detach();
+    driver.failRecover = new TrineError("unavailable", "the monitor went away");
+    engine = newEngine();
+    expect(await engine.adoptAll()).toEqual({ adopted: 1, cleaned: 0 });
+    expect(await readdir(join(dir, "state/pods/p1"))).toContain("machine");
+    await pollUntil("adopted", { ms: 10_000, everyMs: 20 }, async () =>
+      (await engine.list()).length === 1 ? true : undefined,
+    );
+    expect(driver.recovered).toEqual([SANDBOX]);
+  });
+
+  test("an adoption that fails lets go of the machine's monitor", async () => {
+    const { state } = shim;
+    await running();
+    await engine.detach();
+    // Written by a daemon that died between the spawn and its record: adoption writes it down.
+    const document = Buffer.from(shim.state).toString().replace('"running"', '"created"');
+    expect(state.length).toBeLessThan(shim.state.length);
+    shim.state = Buffer.from(document);
+    shim.failOnce("putState");
+    engine = newEngine();
+    await expect(engine.pod(ref)).rejects.toThrow(/injected/);
+    expect(driver.attached).toBe(0);
+  });
+
+  test("a lost connection to a living shim does not end its pod", async () => {
+    const pod = await running();
+    const spool = join(dir, "root/pods/p1");
+    expect(await readdir(join(dir, "root/pods"))).toEqual(["p1"]);
+    const second = new FakeShim({ ...shim.pod, podDir: join(dir, "state/second") });
+    Object.assign(second, { state: shim.state, revision: shim.revision });
+    for (const [key, child] of shim.children) second.children.set(key, child);
+    await second.listen();
+    const dying = shim.die();
+    rmSync(shim.address, { force: true });
+    symlinkSync(second.address, shim.address);
+    await dying;
+    await pollUntil("adopted again", { ms: 10_000, everyMs: 20 }, async () => {
+      const again = await engine.pod(ref).catch(() => undefined);
+      return again !== undefined && again !== pod ? true : undefined;
+    });
+    expect(await readdir(spool)).toEqual([]);
+    expect(uids.take("another pod")).toBe(1_900_000_001);
+    await engine.detach();
+    await second.die();
   });
 
   test("cleans after a pod whose shim is dead, and after a reboot", async () => {

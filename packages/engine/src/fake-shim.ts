@@ -10,6 +10,8 @@ import type { ServiceHandlers } from "@trine/ttrpc";
 type Child = MessageInitShape<typeof ChildSchema> & { key: string; running: boolean };
 type Method = keyof ServiceHandlers<typeof Shim>;
 
+const MAX_STATE_BYTES = 1024 * 1024;
+
 /** A pod's shim in memory, behind a real socket: a working model of shim.proto for the engine's tests. */
 export class FakeShim {
   readonly address: string;
@@ -24,18 +26,18 @@ export class FakeShim {
   revision = 0n;
   readonly #failing = new Map<Method, TrineError>();
   readonly #events: MessageInitShape<typeof EventSchema>[] = [];
-  readonly #pod: { sandboxId: string; bundle: string; podDir: string };
+  readonly pod: { sandboxId: string; bundle: string; podDir: string };
   #server: TtrpcServer | undefined;
   #wake = Promise.withResolvers<undefined>();
   #nextPid = 1000;
 
   constructor(pod: { sandboxId: string; bundle: string; podDir: string }) {
-    this.#pod = pod;
+    this.pod = pod;
     this.address = join(pod.podDir, "shim.sock");
   }
 
   async listen(): Promise<void> {
-    await mkdir(this.#pod.podDir, { recursive: true });
+    await mkdir(this.pod.podDir, { recursive: true });
     this.#server = new TtrpcServer({ onError: () => undefined });
     this.#server.register(Shim, this.#handlers());
     await this.#server.listen(this.address);
@@ -89,7 +91,7 @@ export class FakeShim {
           version: "fake",
           runtime: this.runtime,
           namespace: "k8s.io",
-          ...this.#pod,
+          ...this.pod,
           pid: 1,
           state: this.state,
           stateRevision: this.revision,
@@ -99,6 +101,9 @@ export class FakeShim {
       putState: (request) => {
         if (request.revision < this.revision) {
           throw new TrineError("conflict", `revision ${request.revision} is old`);
+        }
+        if (request.state.length > MAX_STATE_BYTES) {
+          throw new TrineError("exhausted", `a document of ${request.state.length} bytes`);
         }
         this.state = request.state;
         this.revision = request.revision;

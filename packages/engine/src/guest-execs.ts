@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import { TrineError, messageOf, sleep } from "@trine/base";
+import { TrineError, kindOf, messageOf, sleep } from "@trine/base";
 import { GuestAgent } from "@trine/guest-link";
 import type { ExecStatus } from "@trine/guest-link";
 import { Status } from "@trine/proto/task";
@@ -63,7 +63,14 @@ export class GuestExecs {
     }
     if (this.#records[exec.execId] !== undefined) return;
     this.#records[exec.execId] = { argv: exec.argv, env: exec.env, phase: "added" };
-    await this.#save();
+    try {
+      await this.#save();
+    } catch (cause) {
+      // Too large for the shim, it would fail every later save of the pod too.
+      // eslint-disable-next-line @typescript-eslint/no-dynamic-delete -- a document field by its id
+      delete this.#records[exec.execId];
+      throw cause;
+    }
   }
 
   async start(process: ProcessRef): Promise<void> {
@@ -121,6 +128,14 @@ export class GuestExecs {
     }
   }
 
+  /** The machine's task is deleted: an exec containerd never deleted goes with it. */
+  forgetAll(): void {
+    for (const execId of Object.keys(this.#records)) {
+      // eslint-disable-next-line @typescript-eslint/no-dynamic-delete -- a document field by its id
+      delete this.#records[execId];
+    }
+  }
+
   #follow(process: ProcessRef, guestPid: number): void {
     void this.#untilExited(process, guestPid).catch(async (cause: unknown) => {
       if (this.#life.aborted) return; // endAll reports it
@@ -156,8 +171,17 @@ export class GuestExecs {
   async #end(process: ProcessRef, exitStatus: number): Promise<void> {
     const record = this.#records[process.execId];
     if (record === undefined || record.phase === "ended") return;
+    const before = record.phase;
     record.phase = "ended";
-    await this.#shim.setProcess({ ...process, status: Status.STOPPED, exitStatus });
+    try {
+      await this.#shim.setProcess({ ...process, status: Status.STOPPED, exitStatus });
+    } catch (cause) {
+      // An exec the shim no longer has is nobody's: it must not hold up the end of its machine.
+      if (kindOf(cause) !== "notFound") {
+        record.phase = before; // nobody has been told: the repeat tells
+        throw cause;
+      }
+    }
     await this.#save();
   }
 

@@ -77,6 +77,7 @@ export class MachineKeeper {
     const record = this.#record(id);
     const next = this.#next("start");
     if (next === undefined) return;
+    this.detach(); // of a start that failed after the machine was there
     this.#life = new AbortController();
     const { driver } = this.#pod.deps;
     // A caller may set no deadline, and the pod's queue must not stand still for ever.
@@ -129,6 +130,7 @@ export class MachineKeeper {
     await shim.unmount(`${record.bundle}/rootfs`);
     await removeMachineFiles(files);
     this.release();
+    this.execs.forgetAll();
     delete document.machine;
     await this.#pod.save();
   }
@@ -361,8 +363,14 @@ export class MachineKeeper {
   }
 
   async #become(record: MachineRecord, state: MachineState): Promise<void> {
+    const before = record.state;
     record.state = state;
-    await this.#pod.save();
+    try {
+      await this.#pod.save();
+    } catch (cause) {
+      record.state = before; // so that the repeat does the rest
+      throw cause;
+    }
     this.#pod.log.info({ state }, "machine state");
   }
 

@@ -1,5 +1,5 @@
 import { HANDLER_VM, parseMachineAnnotations } from "@trine/annotations";
-import { SerialQueue, TrineError } from "@trine/base";
+import { SerialQueue, TrineError, messageOf, sleep } from "@trine/base";
 import type { DescribeResponse, Event } from "@trine/proto/shim";
 import type { ShimLink } from "@trine/shim-client";
 import { VMM_KEY } from "@trine/vmm";
@@ -18,6 +18,7 @@ import type { PodStats } from "./stats.ts";
 
 /** containerd makes the shim's file name from the runtime type. */
 const VM_SHIM = "containerd-shim-trine-vm-v2";
+const RETRY_MS = { first: 200, longest: 30_000 };
 
 /**
  * One pod of level vm: its sandbox, its machine, its execs. The shim holds the processes and the
@@ -37,7 +38,12 @@ export class Pod {
   /** Takes over the pod behind a shim: one that has just started, or one an earlier daemon left. */
   static async adopt(deps: EngineDeps, shim: ShimLink, facts: DescribeResponse): Promise<Pod> {
     const pod = new Pod(new PodContext(deps, shim, facts, await readBundle(facts.bundle)));
-    await pod.#queue.run(() => pod.#machine.recover());
+    try {
+      await pod.#queue.run(() => pod.#machine.recover());
+    } catch (cause) {
+      pod.#machine.detach(); // else the next adoption finds the machine's monitor taken
+      throw cause;
+    }
     return pod;
   }
 
@@ -50,10 +56,28 @@ export class Pod {
     return this.#context.shim.closed;
   }
 
-  /** Applies the shim's events until it is gone or `signal` aborts. */
+  /** Applies the shim's events until it is gone or `signal` aborts. One that fails is applied again. */
   async follow(signal: AbortSignal): Promise<void> {
-    for await (const event of this.#context.shim.events(0n, signal)) {
-      await this.#queue.run(() => this.#apply(event));
+    const { shim, log } = this.#context;
+    const gone = new AbortController();
+    void shim.closed.then(() => {
+      gone.abort();
+    });
+    const end = AbortSignal.any([signal, gone.signal]);
+    let applied = 0n;
+    for (let waitMs = RETRY_MS.first; ; waitMs = Math.min(2 * waitMs, RETRY_MS.longest)) {
+      try {
+        for await (const event of shim.events(applied, end)) {
+          await this.#queue.run(() => this.#apply(event));
+          applied = event.seq;
+          waitMs = RETRY_MS.first;
+        }
+        return;
+      } catch (cause) {
+        if (end.aborted) throw cause;
+        log.error({ err: messageOf(cause) }, "an event of the shim could not be applied");
+      }
+      await sleep(waitMs, end);
     }
   }
 

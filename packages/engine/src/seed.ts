@@ -1,8 +1,11 @@
-import { readFile } from "node:fs/promises";
+import { constants, open } from "node:fs/promises";
+import { TrineError } from "@trine/base";
 import { nocloudSeed } from "@trine/cloud-init";
 import type { SeedFile } from "@trine/cloud-init";
 import { guestNetwork, parseResolvConf } from "@trine/pod-network";
 import type { MachineInput } from "./machine-input.ts";
+
+const MAX_RESOLV_CONF_BYTES = 64 * 1024;
 
 /** Files of the NoCloud seed; undefined when the pod opted out of cloud-init. */
 export async function seedFiles(input: MachineInput): Promise<readonly SeedFile[] | undefined> {
@@ -31,5 +34,19 @@ export async function podDns(
   resolvConf: string | undefined,
 ): Promise<{ nameservers: readonly string[]; search: readonly string[] }> {
   if (resolvConf === undefined) return { nameservers: [], search: [] };
-  return parseResolvConf(await readFile(resolvConf, "utf8"));
+  return parseResolvConf(await readSmallFile(resolvConf));
+}
+
+/** The file may be a volume of the pod: a pipe would hold one of Node's few file threads for ever. */
+async function readSmallFile(path: string): Promise<string> {
+  await using handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  const stats = await handle.stat();
+  if (!stats.isFile() || stats.size > MAX_RESOLV_CONF_BYTES) {
+    throw new TrineError(
+      "invalid",
+      `the pod's resolv.conf, ${path}, is not a file of at most ${MAX_RESOLV_CONF_BYTES} bytes`,
+    );
+  }
+  const { buffer, bytesRead } = await handle.read(Buffer.alloc(stats.size), 0, stats.size, 0);
+  return buffer.toString("utf8", 0, bytesRead);
 }

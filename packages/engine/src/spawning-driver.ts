@@ -13,6 +13,9 @@ export class SpawningDriver implements MachineDriver {
   onPowerDown: () => void = () => undefined;
   powerDowns = 0;
   failStart: Error | undefined;
+  failRecover: Error | undefined;
+  /** Machines whose monitor is held now. */
+  attached = 0;
 
   async start(spec: MachineSpec, host: ProcessHost): Promise<Machine> {
     if (this.failStart !== undefined) {
@@ -32,12 +35,19 @@ export class SpawningDriver implements MachineDriver {
   }
 
   recover(spec: MachineSpec, host: ProcessHost): Promise<Machine> {
+    if (this.failRecover !== undefined) {
+      const failure = this.failRecover;
+      this.failRecover = undefined;
+      return Promise.reject(failure);
+    }
     this.recovered.push(spec.id);
     return Promise.resolve(this.#machine(host));
   }
 
   #machine(host: ProcessHost): Machine {
     let status: MachineStatus = "running";
+    let isAttached = true;
+    this.attached += 1;
     const set = (to: MachineStatus) => (): Promise<void> => {
       status = to;
       return Promise.resolve();
@@ -59,7 +69,10 @@ export class SpawningDriver implements MachineDriver {
         });
         yield* [];
       },
-      detach: () => undefined,
+      detach: () => {
+        if (isAttached) this.attached -= 1;
+        isAttached = false;
+      },
     };
   }
 }
