@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Channel_Kind } from "@trine/proto/shim";
 import type { DescriptorSchema, SpawnRequestSchema } from "@trine/proto/shim";
@@ -62,8 +62,15 @@ export class ShimProcessHost implements ProcessHost {
 
   /** The newest of what the VMM printed: why it ended, when it ended at once. */
   async logTail(): Promise<string> {
-    const log = await readFile(this.#place.logPath, "utf8").catch(() => "");
-    return log.slice(-LOG_TAIL);
+    try {
+      await using handle = await open(this.#place.logPath, "r");
+      const { size } = await handle.stat();
+      const from = Math.max(0, size - LOG_TAIL);
+      const { buffer, bytesRead } = await handle.read(Buffer.alloc(LOG_TAIL), 0, LOG_TAIL, from);
+      return buffer.toString("utf8", 0, bytesRead);
+    } catch {
+      return ""; // it is asked for to explain another failure, and may not exist yet
+    }
   }
 
   channel(name: string): ByteChannel {
