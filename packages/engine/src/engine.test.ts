@@ -172,6 +172,14 @@ describe("a step that fails", () => {
     );
   });
 
+  test("a lost monitor is followed again", async () => {
+    driver.loseMonitor = true;
+    await running();
+    await pollUntil("followed again", { ms: 5_000, everyMs: 20 }, () =>
+      driver.followed === 2 ? true : undefined,
+    );
+  });
+
   test("a start whose record failed holds one monitor when it is repeated", async () => {
     const pod = await engine.pod(ref);
     await pod.create(task);

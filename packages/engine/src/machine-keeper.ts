@@ -1,6 +1,6 @@
 import { parseMachineAnnotations } from "@trine/annotations";
 import type { MachineSettings } from "@trine/annotations";
-import { TrineError, Undo, messageOf } from "@trine/base";
+import { TrineError, Undo, messageOf, sleep } from "@trine/base";
 import type { Child } from "@trine/proto/shim";
 import { ShimProcessHost } from "@trine/shim-client";
 import { VMM_KEY } from "@trine/vmm";
@@ -30,6 +30,7 @@ const SIGKILL = 9;
 const STOP_SIGNALS = new Set([1, 2, 3, 15, 37]); // HUP INT QUIT TERM RTMIN+3 (systemd's halt)
 const START_MS = 120_000;
 const RECOVER_MS = 20_000;
+const MONITOR_RETRY_MS = 1_000;
 
 /** A pod's machine through its states (machine-state.ts). Called from the pod's queue only. */
 export class MachineKeeper {
@@ -290,9 +291,15 @@ export class MachineKeeper {
         log.info({ what: event.what, detail: event.detail }, "machine event");
       }
     };
-    follow().catch((cause: unknown) => {
-      if (!life.aborted) log.warn({ err: messageOf(cause) }, "monitor lost");
-    });
+    const followToEnd = async (): Promise<void> => {
+      while (!hasEnded(life)) {
+        const cause: unknown = await follow().catch((error: unknown) => error);
+        if (hasEnded(life)) return;
+        log.warn({ err: cause === undefined ? "closed" : messageOf(cause) }, "monitor lost");
+        await sleep(MONITOR_RETRY_MS, life).catch(() => undefined); // an abort is the machine's end
+      }
+    };
+    void followToEnd();
   }
 
   #pressUntilEnd(machine: Machine): void {
@@ -378,6 +385,10 @@ export class MachineKeeper {
     const { namespace, sandboxId } = this.#pod.identity;
     return `${namespace}/${sandboxId}`;
   }
+}
+
+function hasEnded(life: AbortSignal): boolean {
+  return life.aborted;
 }
 
 function gone(record: MachineRecord): TrineError {

@@ -14,6 +14,10 @@ export class SpawningDriver implements MachineDriver {
   powerDowns = 0;
   failStart: Error | undefined;
   failRecover: Error | undefined;
+  /** The next monitor is lost as soon as its events are read. */
+  loseMonitor = false;
+  /** Times a machine's events were read. */
+  followed = 0;
   /** Machines whose monitor is held now. */
   attached = 0;
 
@@ -63,16 +67,23 @@ export class SpawningDriver implements MachineDriver {
       resume: set("running"),
       kill: () => host.signal(VMM_KEY, 9),
       stats: () => Promise.reject(new TrineError("unavailable", "no guest")),
-      async *events(signal) {
-        await new Promise((resolve) => {
-          signal.addEventListener("abort", resolve, { once: true });
-        });
-        yield* [];
-      },
+      events: (signal) => this.#events(signal),
       detach: () => {
         if (isAttached) this.attached -= 1;
         isAttached = false;
       },
     };
+  }
+
+  async *#events(signal: AbortSignal): AsyncGenerator<never> {
+    this.followed += 1;
+    const isLost = this.loseMonitor;
+    this.loseMonitor = false;
+    if (!isLost) {
+      await new Promise((resolve) => {
+        signal.addEventListener("abort", resolve, { once: true });
+      });
+    }
+    yield* [];
   }
 }
