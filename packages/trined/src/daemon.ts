@@ -61,7 +61,6 @@ async function startNode(
     { engine, metrics, version: VERSION, notReady: () => adopting },
     join(config.stateDir, "api.sock"),
   );
-  const found = await engine.adoptAll();
   // Shims connect and resend what was left unanswered only once every pod is known.
   const tasks = new TtrpcServer({
     onError: (error, call) => {
@@ -74,18 +73,24 @@ async function startNode(
       metrics.observeTaskCall(method, outcome, seconds);
     }),
   );
-  await tasks.listen(join(config.stateDir, "trined.sock"));
+  const stop = async (): Promise<void> => {
+    await tasks.close();
+    await engine.detach();
+    metrics.close();
+    api.close();
+    api.closeAllConnections();
+  };
+  let found;
+  try {
+    found = await engine.adoptAll();
+    await tasks.listen(join(config.stateDir, "trined.sock"));
+  } catch (cause) {
+    await stop(); // what still listens would keep a process that serves nobody
+    throw cause;
+  }
   adopting = undefined;
   log.info({ ...found, accelerator, version: VERSION, pid: process.pid }, "ready");
-  return {
-    stop: async () => {
-      await tasks.close();
-      await engine.detach();
-      metrics.close();
-      api.close();
-      api.closeAllConnections();
-    },
-  };
+  return { stop };
 }
 
 /** A directory of root alone, also where it was there before with other rights. */
