@@ -30,6 +30,7 @@ const SIGKILL = 9;
 const STOP_SIGNALS = new Set([1, 2, 3, 15, 37]); // HUP INT QUIT TERM RTMIN+3 (systemd's halt)
 const START_MS = 120_000;
 const RECOVER_MS = 20_000;
+const MONITOR_MS = 30_000;
 const MONITOR_RETRY_MS = 1_000;
 
 /** A pod's machine through its states (machine-state.ts). Called from the pod's queue only. */
@@ -81,7 +82,6 @@ export class MachineKeeper {
     this.detach(); // of a start that failed after the machine was there
     this.#life = new AbortController();
     const { driver } = this.#pod.deps;
-    // A caller may set no deadline, and the pod's queue must not stand still for ever.
     const until = AbortSignal.any([signal, AbortSignal.timeout(START_MS)]);
     this.#machine = await driver.start(record.spec, this.#host(record), until);
     const vmmPid = (await this.#child())?.pid;
@@ -106,7 +106,7 @@ export class MachineKeeper {
     const next = this.#next("stop");
     if (next === undefined) return;
     const machine = this.#running(id);
-    if (record.state === "paused") await machine.resume(this.#life.signal);
+    if (record.state === "paused") await machine.resume(bounded(this.#life.signal));
     await this.#become(record, next);
     this.#pressUntilEnd(machine);
   }
@@ -137,11 +137,11 @@ export class MachineKeeper {
   }
 
   pause(id: string, signal: AbortSignal): Promise<void> {
-    return this.#move(id, "pause", (machine) => machine.pause(signal));
+    return this.#move(id, "pause", (machine) => machine.pause(bounded(signal)));
   }
 
   resume(id: string, signal: AbortSignal): Promise<void> {
-    return this.#move(id, "resume", (machine) => machine.resume(signal));
+    return this.#move(id, "resume", (machine) => machine.resume(bounded(signal)));
   }
 
   async addExec(exec: AddExec): Promise<void> {
@@ -393,4 +393,9 @@ function hasEnded(life: AbortSignal): boolean {
 
 function gone(record: MachineRecord): TrineError {
   return new TrineError("notFound", `container ${record.containerName}: its machine has ended`);
+}
+
+/** A caller may set no deadline, and a VMM that hangs must not stop the pod's queue for ever. */
+function bounded(signal: AbortSignal): AbortSignal {
+  return AbortSignal.any([signal, AbortSignal.timeout(MONITOR_MS)]);
 }
