@@ -13,6 +13,8 @@ const SIGKILL = 9;
 const KILLED = 128 + SIGKILL;
 const POLL_MS = { first: 20, longest: 500 };
 const AGENT_MS = 10_000;
+const STATUS_MS = 4_000;
+const STATUS_ATTEMPTS = 15;
 const OUTPUT_CHUNK = 64 * 1024;
 
 /**
@@ -147,7 +149,7 @@ export class GuestExecs {
   async #untilExited(process: ProcessRef, guestPid: number): Promise<void> {
     for (let waitMs = POLL_MS.first; ; waitMs = Math.min(waitMs * 1.5, POLL_MS.longest)) {
       const agent = this.#agentOr(process);
-      const status = await agent.execStatus(guestPid, { timeoutMs: AGENT_MS });
+      const status = await this.#statusOf(agent, guestPid);
       if (this.#records[process.execId]?.phase !== "running") return; // killed or removed meanwhile
       if (status.exited) {
         await this.#output(process, false, status.stdout);
@@ -156,6 +158,19 @@ export class GuestExecs {
         return;
       }
       await sleep(waitMs, this.#life);
+    }
+  }
+
+  /** The guest keeps a result until it has told it: an answer that is late is asked for again. */
+  async #statusOf(agent: GuestAgent, guestPid: number): Promise<ExecStatus> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await agent.execStatus(guestPid, { timeoutMs: STATUS_MS });
+      } catch (cause) {
+        const late = ["unavailable", "timeout"].includes(kindOf(cause));
+        if (!late || attempt === STATUS_ATTEMPTS || this.#life.aborted) throw cause;
+        this.#log.warn({ attempt, err: messageOf(cause) }, "the guest agent is late");
+      }
     }
   }
 
