@@ -104,10 +104,17 @@ impl Shim {
 
     /// Answers those whose wish has come true or whose time has passed; after every turn of the loop.
     pub fn serve_parked(&mut self, now: Instant) {
-        for parked in std::mem::take(&mut self.parked) {
-            match self.grant(&parked.wish, now >= parked.until) {
-                Some(answer) => self.reply(parked.call, answer),
-                None => self.parked.push(parked),
+        loop {
+            let before = self.parked.len();
+            for parked in std::mem::take(&mut self.parked) {
+                match self.grant(&parked.wish, now >= parked.until) {
+                    Some(answer) => self.reply(parked.call, answer),
+                    None => self.parked.push(parked),
+                }
+            }
+            // A write that was granted may have read the answer that an earlier call in the list waits for.
+            if self.parked.len() >= before {
+                return;
             }
         }
     }
