@@ -3,7 +3,8 @@
 import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
+import { stripVTControlCharacters } from "node:util";
 
 const soak = process.argv.includes("--soak");
 
@@ -19,6 +20,8 @@ interface Counts {
   readonly failed: number;
   /** Titles of tests that did not run: each is a failure, nothing is skipped silently. */
   readonly skipped: readonly string[];
+  /** What failed and why, a line each; repeated at the end, where a cut log still shows it. */
+  readonly failures?: readonly string[];
 }
 
 function command(
@@ -77,7 +80,11 @@ interface VitestReport {
     readonly name: string;
     readonly status: string;
     readonly message: string;
-    readonly assertionResults: readonly { readonly fullName: string; readonly status: string }[];
+    readonly assertionResults: readonly {
+      readonly fullName: string;
+      readonly status: string;
+      readonly failureMessages: readonly string[];
+    }[];
   }[];
 }
 
@@ -108,7 +115,19 @@ async function vitest(project: string): Promise<Counts> {
     passed: report.numPassedTests,
     failed: Math.max(report.numFailedTests, code === 0 ? 0 : 1),
     skipped,
+    failures: report.testResults.flatMap((suite) => [
+      ...(suite.message === "" ? [] : [`${basename(suite.name)}: ${brief(suite.message)}`]),
+      ...suite.assertionResults
+        .filter((test) => test.status === "failed")
+        .map((test) => `${test.fullName}: ${brief(test.failureMessages.join(" | "))}`),
+    ]),
   };
+}
+
+/** A failure's message in one line of at most 1000 characters, without colours. */
+function brief(message: string): string {
+  const [beforeStack = ""] = stripVTControlCharacters(message).split(/\n\s+at /);
+  return beforeStack.replaceAll(/\s+/g, " ").slice(0, 1000);
 }
 
 /** Tiers of one list run one after the other; the lists run side by side. */
@@ -146,5 +165,8 @@ const skipped = results.flatMap((result) => result.skipped);
 for (const title of skipped) console.log(`not run (a failure here): ${title}`);
 const passed = results.reduce((sum, result) => sum + result.passed, 0);
 const failed = results.reduce((sum, result) => sum + result.failed, 0) + skipped.length;
+for (const line of results.flatMap((result) => result.failures ?? [])) {
+  console.log(`failed: ${line}`);
+}
 console.log(`\n${table.join("\n")}\n${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;

@@ -1,4 +1,5 @@
 // Pods come and go, in good order and in bad: the node is afterwards as it was before.
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { pollUntil } from "@trine/base";
 import { type LeakCheck, findProcesses } from "@trine/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -7,6 +8,17 @@ import { NodeUnderTest, SOAK } from "./node-under-test.ts";
 const ROUNDS = SOAK ? 200 : 20;
 /** Descriptors Node opens and closes as it likes (timers, worker pools). */
 const FD_SLACK = 3;
+
+/** Freezes one process, in a group below its own (cgroup v1). The answer thaws it. */
+async function freeze(pid: number): Promise<() => Promise<void>> {
+  const groups = await readFile(`/proc/${pid}/cgroup`, "utf8");
+  const [, path = ""] = /^\d+:freezer:(.*)$/m.exec(groups) ?? [];
+  const dir = `/sys/fs/cgroup/freezer${path}/frozen`;
+  await mkdir(dir);
+  await writeFile(`${dir}/cgroup.procs`, `${pid}`);
+  await writeFile(`${dir}/freezer.state`, "FROZEN");
+  return () => writeFile(`${dir}/freezer.state`, "THAWED");
+}
 
 describe.each(["1.6", "2.4"] as const)("create and delete under containerd %s", (version) => {
   let at: NodeUnderTest;
@@ -71,6 +83,28 @@ describe.each(["1.6", "2.4"] as const)("create and delete under containerd %s", 
         await at.ended(pod);
         await at.node.remove(pod);
         await at.node.startTrined();
+      },
+    },
+    {
+      name: "with processes that do not end in time",
+      go: async (name) => {
+        const pod = await at.machine(name);
+        const { shim } = await at.view(pod);
+        // A frozen process does not even take a SIGKILL.
+        const thaw = await freeze(await at.vmm(pod));
+        try {
+          process.kill(shim.pid, "SIGKILL");
+          await at.ended(pod);
+        } finally {
+          await thaw();
+        }
+        // As kubelet does: containerd 2.4 refuses until it has given up the shim.
+        await pollUntil("the pod is removed", { ms: 30_000, everyMs: 500 }, () =>
+          at.node.remove(pod).then(
+            () => true,
+            () => undefined,
+          ),
+        );
       },
     },
     {

@@ -15,7 +15,7 @@ use crate::process::now_stamp;
 use crate::serve::CGROUPS_FILE;
 use crate::start::try_lock;
 
-const SHIM_LIMIT: Duration = Duration::from_secs(2);
+const SHIM_LIMIT: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(20);
 const KILLED: u32 = 137;
 
@@ -71,10 +71,10 @@ fn clear_pod(pod: &Path) -> io::Result<()> {
     }
     let cgroups = fs::read_to_string(pod.join(CGROUPS_FILE)).unwrap_or_default();
     let cgroups: Vec<PathBuf> = cgroups.lines().map(PathBuf::from).collect();
+    // The directory goes last: as long as a group stays it says which, and trined goes on with it.
     cgroup::kill_all(&cgroups)?;
-    let removed = mount::remove_tree(pod);
     cgroup::remove(&cgroups)?;
-    removed
+    mount::remove_tree(pod)
 }
 
 /// The lock is held, so the pid in it is the shim's and no other process's.

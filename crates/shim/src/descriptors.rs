@@ -89,6 +89,12 @@ impl Shim {
                 give_room(&theirs)?;
                 Kind::Console(Box::new(self.open_console(number, ours, channel)?))
             }
+            shim::channel::Kind::Guest => {
+                return Err(failure(
+                    Code::Unimplemented,
+                    "guest links come with level microvm",
+                ));
+            }
         };
         let (name, key) = (channel.name.clone(), key.to_owned());
         self.channels.insert(number, Channel { name, key, kind });

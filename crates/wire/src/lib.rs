@@ -13,6 +13,7 @@ pub use messages::containerd::events;
 pub use messages::containerd::services::events::ttrpc::v1 as events_ttrpc;
 pub use messages::containerd::task::v2 as task;
 pub use messages::io::containerd::cgroups::v2 as metrics;
+pub use messages::trine::agent::v1 as agent;
 pub use messages::trine::shim::v1 as shim;
 pub use messages::ttrpc;
 pub use prost::Message;

@@ -4,3 +4,4 @@ export { SerialQueue } from "./serial-queue.ts";
 export { Undo } from "./undo.ts";
 export { pollUntil, sleep, withDeadline } from "./deadline.ts";
 export { abortError, abortable } from "./abortable.ts";
+export { errnoOf } from "./errno-of.ts";

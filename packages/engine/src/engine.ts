@@ -1,21 +1,22 @@
 import { execFile } from "node:child_process";
-import { readFile, readdir, rm, stat } from "node:fs/promises";
+import { readdir, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { TrineError, messageOf, sleep } from "@trine/base";
+import { TrineError, errnoOf, messageOf, sleep } from "@trine/base";
 import type { DescribeResponse } from "@trine/proto/shim";
 import { ShimLink } from "@trine/shim-client";
 import type { EngineDeps } from "./deps.ts";
 import type { MachineFigures } from "./machine-figures.ts";
 import { Pod } from "./pod.ts";
 import type { PodSummary } from "./pod-summary.ts";
+import { removeDeadPod } from "./remove-dead-pod.ts";
 import type { PodRef } from "./requests.ts";
 
 const run = promisify(execFile);
 const CONNECT_MS = 5_000;
 const FIGURES_MS = 2_000;
-/** A pod directory without a socket may be one whose shim is just starting. */
-const STARTING_MS = 60_000;
+/** Exit code of flock(1) for a lock that is held. */
+const LOCKED = 75;
 const RETRY_MS = { first: 500, longest: 30_000 };
 
 /** All pods of this node. Processes are the truth: the engine only finds them and acts on them. */
@@ -109,15 +110,8 @@ export class Engine {
       if (this.#end.signal.aborted) return;
       this.#pods.delete(key);
       pod.detach();
-      if (await answers(address)) {
-        log.warn({ pod: pod.identity.name }, "the connection to a living shim was lost");
-        await this.#adoptOrClean(dirname(address), { key, waitMs: RETRY_MS.first });
-        return;
-      }
-      log.info({ pod: pod.identity.name, sandbox: pod.identity.sandboxId }, "pod is gone");
-      await pod.dispose().catch((cause: unknown) => {
-        log.error({ err: messageOf(cause), pod: pod.identity.name }, "cleaning a pod failed");
-      });
+      log.info({ pod: pod.identity.name }, "the connection to a pod's shim has ended");
+      await this.#adoptOrClean(dirname(address), { key, waitMs: RETRY_MS.first });
     });
   }
 
@@ -135,10 +129,10 @@ export class Engine {
     try {
       const shim = await openUnlessDead(podDir, address);
       if (shim === undefined) {
-        log.info({ podDir }, "cleaning after a dead pod");
         if (key !== undefined) uids.release(key);
         await removeDeadPod(podDir);
         await rm(join(config.rootDir, "pods", basename(podDir)), { recursive: true, force: true });
+        log.info({ podDir }, "pod is gone");
         return false;
       }
       const { namespace, sandboxId } = await shim.describe().finally(() => {
@@ -147,7 +141,7 @@ export class Engine {
       key = `${namespace}/${sandboxId}`;
       await this.pod({ namespace, sandboxId, address });
     } catch (cause) {
-      log.error({ podDir, err: messageOf(cause) }, "a pod could not be adopted");
+      log.error({ podDir, err: messageOf(cause) }, "a pod could be neither adopted nor removed");
       const next = Math.min(2 * turn.waitMs, RETRY_MS.longest);
       void sleep(turn.waitMs, this.#end.signal).then(
         () => this.#adoptOrClean(podDir, { ...(key === undefined ? {} : { key }), waitMs: next }),
@@ -173,47 +167,42 @@ function requirePod(key: string, { namespace, sandboxId }: DescribeResponse): vo
   throw new TrineError("invalid", `trine-address leads to the shim of pod ${found}, not of ${key}`);
 }
 
-/** Nothing may be deleted through a mount: what is mounted there goes first. */
-async function removeDeadPod(podDir: string): Promise<void> {
-  const table = await readFile("/proc/self/mountinfo", "utf8");
-  const below = table
-    .split("\n")
-    .map((line) => line.split(" ")[4] ?? "")
-    .filter((target) => target.startsWith(`${podDir}/`));
-  for (const target of below.reverse()) await run("umount", ["-l", target]);
-  await rm(podDir, { recursive: true, force: true });
-}
-
-/** Undefined when the pod is dead: nobody listens on its socket, or it has had none for too long. */
+/** Undefined when the pod is dead: nobody listens on its socket and nobody holds its lock. */
 async function openUnlessDead(podDir: string, address: string): Promise<ShimLink | undefined> {
   try {
     return await ShimLink.open(address, AbortSignal.timeout(CONNECT_MS));
   } catch (cause) {
-    const code = errnoOf(cause);
-    if (code === "ECONNREFUSED") return undefined;
-    // Without a socket the shim may be starting.
-    if (code === "ENOENT" && (await ageMs(podDir)) > STARTING_MS) return undefined;
+    // A failure of another kind says nothing about the shim.
+    if (!["ECONNREFUSED", "ENOENT"].includes(errnoOf(cause) ?? "")) throw cause;
+    if (await isDead(podDir)) return undefined;
     throw cause;
   }
 }
 
-/** False only when nobody can be there: a failure of another kind says nothing about the shim. */
-async function answers(address: string): Promise<boolean> {
+/**
+ * A shim holds its directory's lock for its life, and makes both while it holds the lock of the directory
+ * above. Node cannot ask for a lock: flock(1) takes it and lets go of it at once.
+ */
+async function isDead(podDir: string): Promise<boolean> {
+  if (!(await isThere(podDir))) return true;
+  const probe = ["flock", "--nonblock", "--conflict-exit-code", `${LOCKED}`, join(podDir, "lock")];
   try {
-    (await ShimLink.open(address, AbortSignal.timeout(CONNECT_MS))).close();
+    await run("flock", [dirname(podDir), ...probe, "true"], { timeout: CONNECT_MS });
     return true;
   } catch (cause) {
-    return !["ECONNREFUSED", "ENOENT"].includes(errnoOf(cause) ?? "");
+    if ((cause as { code?: unknown }).code === LOCKED) return false;
+    throw cause;
   }
 }
 
-/** Since something was made in the directory; infinite when there is none. */
-async function ageMs(dir: string): Promise<number> {
-  const found = await stat(dir).catch((cause: unknown) => {
-    if (errnoOf(cause) === "ENOENT") return undefined;
+async function isThere(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (cause) {
+    if (errnoOf(cause) === "ENOENT") return false;
     throw cause;
-  });
-  return found === undefined ? Infinity : Date.now() - found.mtimeMs;
+  }
 }
 
 /** Empty when there is no such directory. Any other failure must not pass for "no pods". */
@@ -222,11 +211,4 @@ async function namesIn(dir: string): Promise<string[]> {
     if (errnoOf(cause) === "ENOENT") return [];
     throw cause;
   });
-}
-
-function errnoOf(cause: unknown): string | undefined {
-  for (let error = cause; error instanceof Error; error = error.cause) {
-    if ("code" in error && typeof error.code === "string") return error.code;
-  }
-  return undefined;
 }

@@ -40,8 +40,3 @@ export async function removeMachineFiles(files: PodFiles): Promise<void> {
   await rm(files.machineDir, { recursive: true, force: true });
   await rm(files.seed, { force: true });
 }
-
-/** Removes what a pod has on disk; its state directory goes with its shim. */
-export async function removePodFiles(files: PodFiles): Promise<void> {
-  await rm(files.diskDir, { recursive: true, force: true });
-}

@@ -8,7 +8,6 @@ import type { EngineDeps } from "./deps.ts";
 import type { MachineFigures } from "./machine-figures.ts";
 import { MachineKeeper } from "./machine-keeper.ts";
 import { PodContext } from "./pod-context.ts";
-import { removePodFiles } from "./pod-files.ts";
 import type { PodIdentity } from "./pod-identity.ts";
 import { makeSummary } from "./pod-summary.ts";
 import type { PodSummary } from "./pod-summary.ts";
@@ -140,13 +139,6 @@ export class Pod {
   detach(): void {
     this.#machine.detach();
     this.#context.shim.close();
-  }
-
-  /** The shim is gone, and with it every process of the pod: cleans what is left on this node. */
-  async dispose(): Promise<void> {
-    this.detach();
-    this.#machine.release();
-    await removePodFiles(this.#context.files);
   }
 
   /** A wrong annotation fails the pod here, before anything runs. */

@@ -48,7 +48,6 @@ export async function remains(scope: LeakScope, ms = 5000): Promise<string[]> {
 async function traces(scope: LeakScope): Promise<Set<string>> {
   const found = await tracesOf(scope);
   for (const name of await linksOf(scope.bridges ?? [])) found.push(`link ${name}`);
-  for (const name of await readdir("/run/netns").catch(() => [])) found.push(`netns ${name}`);
   return new Set(found);
 }
 

@@ -1,4 +1,4 @@
-import { TrineError, kindOf, sleep } from "@trine/base";
+import { TrineError, errnoOf, kindOf, sleep } from "@trine/base";
 import { QmpClient } from "@trine/qmp";
 
 /** Nobody listens: the process that held the socket has ended, or there never was one. */
@@ -57,11 +57,4 @@ export class QmpLink {
     if (this.#detached) client.close();
     return client;
   }
-}
-
-function errnoOf(cause: unknown): unknown {
-  for (let error = cause; error instanceof Error; error = error.cause) {
-    if ("code" in error) return error.code;
-  }
-  return undefined;
 }

@@ -10,8 +10,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Rounds of killing or removing, and the pause between two.
-const ROUNDS: u32 = 40;
+/// Rounds of killing or removing, and the pause between two. A big process on a busy node takes a good
+/// part of a second to end; containerd gives `delete` five.
+const ROUNDS: u32 = 300;
 const PAUSE: Duration = Duration::from_millis(5);
 /// Control groups that are looked at below one directory, and how deep.
 const MOST_GROUPS: usize = 1024;
@@ -51,7 +52,7 @@ pub fn oom_kills(dirs: &[PathBuf]) -> u64 {
 }
 
 /// Kills every process in these groups and below, but the caller. An error when some are left after
-/// a fifth of a second (they may hang in the kernel).
+/// a second and a half (they may hang in the kernel).
 pub fn kill_all(dirs: &[PathBuf]) -> io::Result<()> {
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     let mut left = Vec::new();
@@ -90,7 +91,7 @@ pub fn kill_all(dirs: &[PathBuf]) -> io::Result<()> {
 }
 
 /// Removes these groups and those below. What is gone already is a success; groups whose processes
-/// are just ending are tried again for a fifth of a second.
+/// are just ending are tried again for a second and a half.
 pub fn remove(dirs: &[PathBuf]) -> io::Result<()> {
     let mut left: Vec<&PathBuf> = dirs.iter().collect();
     let mut result = Ok(());

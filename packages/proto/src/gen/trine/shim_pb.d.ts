@@ -947,6 +947,13 @@ export declare type Channel = Message<"trine.shim.v1.Channel"> & {
    * @generated from field: string attach_path = 6;
    */
   attachPath: string;
+
+  /**
+   * GUEST: unix socket; a client sends a stream's name and a newline, then its bytes
+   *
+   * @generated from field: string guest_path = 7;
+   */
+  guestPath: string;
 };
 
 /**
@@ -979,6 +986,13 @@ export enum Channel_Kind {
    * @generated from enum value: MONITOR = 2;
    */
   MONITOR = 2,
+
+  /**
+   * the guest link: the shim ends its multiplexer and makes streams at guest_path
+   *
+   * @generated from enum value: GUEST = 3;
+   */
+  GUEST = 3,
 }
 
 /**
@@ -1001,6 +1015,14 @@ export declare type Listen = Message<"trine.shim.v1.Listen"> & {
    * @generated from field: uint32 mode = 2;
    */
   mode: number;
+
+  /**
+   * Streams that the guest opens under this first word of their name (9p for 9p/SHARE) are joined to
+   * connections of this socket.
+   *
+   * @generated from field: string serves = 3;
+   */
+  serves: string;
 };
 
 /**
@@ -1290,6 +1312,46 @@ export declare type SetProcessRequest = Message<"trine.shim.v1.SetProcessRequest
 export declare const SetProcessRequestSchema: GenMessage<SetProcessRequest>;
 
 /**
+ * Stream names are stdin|stdout|stderr|exit/<container>/<exec> of the guest link.
+ *
+ * @generated from message trine.shim.v1.AttachGuestRequest
+ */
+export declare type AttachGuestRequest = Message<"trine.shim.v1.AttachGuestRequest"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: string exec_id = 2;
+   */
+  execId: string;
+
+  /**
+   * names in the guest
+   *
+   * @generated from field: string guest_container = 3;
+   */
+  guestContainer: string;
+
+  /**
+   * @generated from field: string guest_exec = 4;
+   */
+  guestExec: string;
+
+  /**
+   * @generated from field: bool terminal = 5;
+   */
+  terminal: boolean;
+};
+
+/**
+ * Describes the message trine.shim.v1.AttachGuestRequest.
+ * Use `create(AttachGuestRequestSchema)` to create a new message.
+ */
+export declare const AttachGuestRequestSchema: GenMessage<AttachGuestRequest>;
+
+/**
  * @generated from message trine.shim.v1.WriteStdioRequest
  */
 export declare type WriteStdioRequest = Message<"trine.shim.v1.WriteStdioRequest"> & {
@@ -1495,6 +1557,17 @@ export declare const Shim: GenService<{
   setProcess: {
     methodKind: "unary";
     input: typeof SetProcessRequestSchema;
+    output: typeof EmptySchema;
+  },
+  /**
+   * Joins the stdio and the end of a task or an exec to a process in the guest: the shim opens its streams
+   * on the guest link and keeps them, also while trined is away. The process need not have started.
+   *
+   * @generated from rpc trine.shim.v1.Shim.AttachGuest
+   */
+  attachGuest: {
+    methodKind: "unary";
+    input: typeof AttachGuestRequestSchema;
     output: typeof EmptySchema;
   },
   /**
