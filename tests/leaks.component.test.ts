@@ -1,7 +1,8 @@
 // Pods come and go, in good order and in bad: the node is afterwards as it was before.
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { pollUntil } from "@trine/base";
-import { type LeakCheck, findProcesses } from "@trine/testkit";
+import { PodSandboxState } from "@trine/proto/cri/api";
+import { type LeakCheck, type RunningPod, findProcesses } from "@trine/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { NodeUnderTest, SOAK } from "./node-under-test.ts";
 
@@ -32,6 +33,17 @@ describe.each(["1.6", "2.4"] as const)("create and delete under containerd %s", 
   }, 1_800_000);
 
   afterAll(() => at.end());
+
+  /** containerd may refuse as long as its shim's clean-up fails. */
+  const tryRemove = (pod: RunningPod): Promise<true | undefined> =>
+    at.node.remove(pod).then(
+      () => true,
+      () => undefined,
+    );
+
+  /** Again and again, as kubelet does. */
+  const removed = (pod: RunningPod): Promise<true> =>
+    pollUntil("the pod is removed", { ms: 30_000, everyMs: 500 }, () => tryRemove(pod));
 
   /** Ways for a pod to go, taken in turn. Each ends with the pod removed. */
   const ways: readonly { readonly name: string; readonly go: (name: string) => Promise<void> }[] = [
@@ -92,19 +104,19 @@ describe.each(["1.6", "2.4"] as const)("create and delete under containerd %s", 
         const { shim } = await at.view(pod);
         // A frozen process does not even take a SIGKILL.
         const thaw = await freeze(await at.vmm(pod));
+        let gone: true | undefined;
         try {
           process.kill(shim.pid, "SIGKILL");
-          await at.ended(pod);
+          // Said once the shim's own clean-up has given up.
+          await pollUntil("the sandbox is dead", { ms: 30_000 }, async () => {
+            const { status } = await at.runtime.podSandboxStatus(pod);
+            return status?.state === PodSandboxState.SANDBOX_NOTREADY ? true : undefined;
+          });
+          gone = await tryRemove(pod);
         } finally {
           await thaw();
         }
-        // As kubelet does: containerd 2.4 refuses until it has given up the shim.
-        await pollUntil("the pod is removed", { ms: 30_000, everyMs: 500 }, () =>
-          at.node.remove(pod).then(
-            () => true,
-            () => undefined,
-          ),
-        );
+        if (!gone) await removed(pod);
       },
     },
     {
