@@ -60,7 +60,7 @@ describe.each(["1.6", "2.4"] as const)("create and delete under containerd %s", 
       go: async (name) => {
         const pod = await at.machine(name);
         process.kill((await at.view(pod)).shim.pid, "SIGKILL");
-        await at.ended(pod);
+        await at.node.ended(pod);
         await at.node.remove(pod);
       },
     },
@@ -92,7 +92,7 @@ describe.each(["1.6", "2.4"] as const)("create and delete under containerd %s", 
         const { shim } = await at.view(pod);
         await at.node.killTrined();
         process.kill(shim.pid, "SIGKILL");
-        await at.ended(pod);
+        await at.node.ended(pod);
         await at.node.remove(pod);
         await at.node.startTrined();
       },

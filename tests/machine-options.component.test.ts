@@ -42,7 +42,7 @@ describe("what a machine is told to be", () => {
       expect(await at.vmm(pod)).toBe(before);
       expect(await at.sh(pod, "echo still")).toMatchObject({ stdout: "still\n" });
       await at.runtime.stopContainer({ containerId: pod.containerId, timeout: 60n });
-      expect(await at.ended(pod)).toMatchObject({ exitCode: 0 });
+      expect(await at.node.ended(pod)).toMatchObject({ exitCode: 0 });
       await at.node.remove(pod);
     },
     UEFI_MS + 120_000,

@@ -1,7 +1,6 @@
 // A node with its images, and the questions these tests ask of it.
 import { readFile, readdir, readlink } from "node:fs/promises";
 import { TrineError, pollUntil } from "@trine/base";
-import { ContainerState } from "@trine/proto/cri/api";
 import {
   type ContainerdVersion,
   type LeakCheck,
@@ -159,13 +158,6 @@ export class NodeUnderTest {
     const { machine } = await this.view(pod);
     if (machine === undefined) throw new TrineError("notFound", `${pod.podSandboxId}: no machine`);
     return machine.consoleSocket.replace(/\/[^/]*$/, "");
-  }
-
-  async ended(pod: RunningPod, ms = 60_000): Promise<{ exitCode: number; reason: string }> {
-    return pollUntil(`container ${pod.containerId.slice(0, 12)} ends`, { ms }, async () => {
-      const { status } = await this.runtime.containerStatus({ containerId: pod.containerId });
-      return status?.state === ContainerState.CONTAINER_EXITED ? status : undefined;
-    });
   }
 
   async isReady(): Promise<boolean> {

@@ -90,7 +90,7 @@ describe("a pod of an earlier release's shim", () => {
 
   test("ends and is removed in good order", async () => {
     await at.runtime.stopContainer({ containerId: pod.containerId, timeout: 60n });
-    expect(await at.ended(pod)).toMatchObject({ exitCode: 0 });
+    expect(await at.node.ended(pod)).toMatchObject({ exitCode: 0 });
     await at.node.remove(pod);
     expect(await at.views()).toEqual([]);
   });

@@ -1,7 +1,6 @@
 // The daemons die, the machines do not: kills at random moments, alone and together (decision 5).
 import { readFile } from "node:fs/promises";
 import { pollUntil, sleep } from "@trine/base";
-import { ContainerState } from "@trine/proto/cri/api";
 import { type RunningPod, TrineNode, findProcesses, tinyGuestImage } from "@trine/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
@@ -121,10 +120,7 @@ describe.each(["1.6", "2.4"] as const)("restarts under containerd %s", (version)
     await node.untilOutput(pod, READY, BOOT_MS);
     await node.killTrined();
     await type(pod, "poweroff -f");
-    const status = await pollUntil("the container has ended", { ms: 60_000 }, async () => {
-      const answer = await runtime().containerStatus({ containerId: pod.containerId });
-      return answer.status?.state === ContainerState.CONTAINER_EXITED ? answer.status : undefined;
-    }).finally(() => node.startTrined());
+    const status = await node.ended(pod).finally(() => node.startTrined());
     expect(status).toMatchObject({ exitCode: 0, reason: "Completed" });
     await node.remove(pod);
   });
@@ -162,10 +158,7 @@ describe.each(["1.6", "2.4"] as const)("restarts under containerd %s", (version)
     const pod = await machine("vmm");
     await node.untilOutput(pod, READY, BOOT_MS);
     process.kill((await view(pod))?.pid ?? Number.NaN, "SIGKILL");
-    const status = await pollUntil("the container has ended", { ms: 60_000 }, async () => {
-      const answer = await runtime().containerStatus({ containerId: pod.containerId });
-      return answer.status?.state === ContainerState.CONTAINER_EXITED ? answer.status : undefined;
-    });
+    const status = await node.ended(pod);
     expect(status).toMatchObject({ exitCode: 137, reason: "Error" });
     await node.remove(pod);
   });
@@ -178,10 +171,7 @@ describe.each(["1.6", "2.4"] as const)("restarts under containerd %s", (version)
     );
     const vmm = (await view(pod))?.pid ?? 0;
     process.kill(shim?.pid ?? Number.NaN, "SIGKILL");
-    await pollUntil("the container is exited", { ms: 60_000 }, async () => {
-      const answer = await runtime().containerStatus({ containerId: pod.containerId });
-      return answer.status?.state === ContainerState.CONTAINER_EXITED ? true : undefined;
-    });
+    await node.ended(pod);
     await pollUntil("the VMM is gone", { ms: 20_000 }, async () =>
       (await findProcesses(pod.podSandboxId)).some((found) => found.pid === vmm) ? undefined : true,
     );

@@ -4,7 +4,6 @@ import { readFile, rename } from "node:fs/promises";
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { pollUntil, withDeadline } from "@trine/base";
-import { ContainerState } from "@trine/proto/cri/api";
 import { type RunningPod, TrineNode, busyboxImage, tinyGuestImage } from "@trine/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
@@ -40,13 +39,6 @@ describe.each(VERSIONS)("a machine as a pod of containerd %s", (version) => {
       image: tiny,
       annotations: { "trine.dev/memory": "128Mi", ...annotations },
       ...rest,
-    });
-  }
-
-  async function ended(containerId: string): Promise<{ exitCode: number; reason: string }> {
-    return pollUntil(`container ${containerId.slice(0, 12)} ends`, { ms: 60_000 }, async () => {
-      const { status } = await runtime().containerStatus({ containerId });
-      return status?.state === ContainerState.CONTAINER_EXITED ? status : undefined;
     });
   }
 
@@ -153,7 +145,7 @@ describe.each(VERSIONS)("a machine as a pod of containerd %s", (version) => {
       { containerId: pod.containerId, timeout: 60n },
       { timeoutMs: 90_000 },
     );
-    expect(await ended(pod.containerId)).toMatchObject({ exitCode: 0, reason: "Completed" });
+    expect(await node.ended(pod)).toMatchObject({ exitCode: 0, reason: "Completed" });
     expect(await node.output(pod)).toContain("TINY-GUEST POWER BUTTON");
     await node.remove(pod);
   });
@@ -162,7 +154,7 @@ describe.each(VERSIONS)("a machine as a pod of containerd %s", (version) => {
     const pod = await machine("again");
     await node.untilOutput(pod, READY, BOOT_MS);
     await runtime().stopContainer({ containerId: pod.containerId, timeout: 0n });
-    expect(await ended(pod.containerId)).toMatchObject({ exitCode: 137, reason: "Error" });
+    expect(await node.ended(pod)).toMatchObject({ exitCode: 137, reason: "Error" });
     await runtime().removeContainer({ containerId: pod.containerId });
 
     const { status } = await runtime().podSandboxStatus({ podSandboxId: pod.podSandboxId });
@@ -243,7 +235,7 @@ describe.each(VERSIONS)("a machine as a pod of containerd %s", (version) => {
     const off = await machine("poweroff", { tty: true, stdin: true });
     await node.untilOutput(off, READY, BOOT_MS);
     await exec(off, "/bin/sh", "-c", "poweroff -f >/dev/null 2>&1 &");
-    expect(await ended(off.containerId)).toMatchObject({ exitCode: 0 });
+    expect(await node.ended(off)).toMatchObject({ exitCode: 0 });
     await node.remove(off);
   });
 

@@ -5,3 +5,4 @@ export { Undo } from "./undo.ts";
 export { pollUntil, sleep, withDeadline } from "./deadline.ts";
 export { abortError, abortable } from "./abortable.ts";
 export { errnoOf } from "./errno-of.ts";
+export { quote } from "./quote.ts";

@@ -1,5 +1,6 @@
 import { BlockList, isIP } from "node:net";
-import { quote, requireValid } from "./require-valid.ts";
+import { quote } from "@trine/base";
+import { requireValid } from "./require-valid.ts";
 
 export interface IpPrefix {
   readonly text: string;

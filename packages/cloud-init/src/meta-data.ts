@@ -1,5 +1,6 @@
 import { jsonAsYaml } from "./json-yaml.ts";
-import { quote, requireValid } from "./require-valid.ts";
+import { quote } from "@trine/base";
+import { requireValid } from "./require-valid.ts";
 import type { SeedInput } from "./seed-types.ts";
 import { MAX_PARSED_CHARS, parseYaml } from "./yaml-text.ts";
 

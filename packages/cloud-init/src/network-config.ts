@@ -1,7 +1,8 @@
 import { familyOf, isInside, isLinkLocal6, parsePrefix } from "./ip-prefix.ts";
 import type { IpPrefix } from "./ip-prefix.ts";
 import { jsonAsYaml } from "./json-yaml.ts";
-import { quote, requireValid } from "./require-valid.ts";
+import { quote } from "@trine/base";
+import { requireValid } from "./require-valid.ts";
 import type { GuestInterface, GuestNetwork, GuestRoute } from "./seed-types.ts";
 
 const MAX = { interfaces: 16, addresses: 64, routes: 256, nameservers: 16, search: 32 };

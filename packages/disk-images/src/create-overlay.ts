@@ -2,10 +2,9 @@ import { constants } from "node:fs";
 import { open, rename, unlink } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { TrineError } from "@trine/base";
+import { TrineError, quote } from "@trine/base";
 import { SECTOR_BYTES } from "./image-info.ts";
 import { QCOW2_MAGIC } from "./qcow2-header.ts";
-import { quote } from "./quote.ts";
 
 export interface OverlayOptions {
   /** What the guest sees; rounded up to whole sectors. At most 64 TiB. */

@@ -1,11 +1,10 @@
 import { constants } from "node:fs";
 import { lstat, open, opendir } from "node:fs/promises";
 import { join } from "node:path";
-import { TrineError } from "@trine/base";
+import { TrineError, quote } from "@trine/base";
 import { HEAD_BYTES, rawSignature } from "./foreign-format.ts";
 import { isQcow2 } from "./inspect-image.ts";
 import { openRegularFile, readAt } from "./open-image.ts";
-import { quote } from "./quote.ts";
 
 const MAX_ENTRIES = 64;
 const MAX_NAMED = 8;

@@ -1,5 +1,5 @@
 import type { FileHandle } from "node:fs/promises";
-import { TrineError } from "@trine/base";
+import { TrineError, quote } from "@trine/base";
 import { HEAD_BYTES, TAIL_BYTES, foreignFormat, rawSignature } from "./foreign-format.ts";
 import {
   DEFAULT_MAX_RATIO,
@@ -17,7 +17,6 @@ import {
   refuse,
 } from "./qcow2-header.ts";
 import { checkTables } from "./qcow2-tables.ts";
-import { quote } from "./quote.ts";
 
 /**
  * Reads the header of a disk image: a QCOW2 of version 2 or 3, whole in itself, or a raw disk.

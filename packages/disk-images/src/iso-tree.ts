@@ -1,5 +1,4 @@
-import { TrineError } from "@trine/base";
-import { quote } from "./quote.ts";
+import { TrineError, quote } from "@trine/base";
 
 /** A file of an ISO image. `name` may hold directories: `openstack/latest/user_data`. */
 export interface IsoFile {

@@ -1,8 +1,7 @@
 import { constants } from "node:fs";
 import { lstat, open } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
-import { TrineError } from "@trine/base";
-import { quote } from "./quote.ts";
+import { TrineError, quote } from "@trine/base";
 
 /**
  * Opens a regular file for reading. Kind `invalid` for a symlink, FIFO, device, directory or socket

@@ -1,6 +1,5 @@
-import { TrineError } from "@trine/base";
+import { TrineError, quote } from "@trine/base";
 import { SECTOR_BYTES } from "./image-info.ts";
-import { quote } from "./quote.ts";
 
 // Facts from QEMU's docs/interop/qcow2.txt; limits without a note there are QEMU's own.
 export const QCOW2_MAGIC = 0x514649fb;

@@ -3,13 +3,12 @@ import type { FileHandle } from "node:fs/promises";
 import { Readable } from "node:stream";
 import type { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { TrineError } from "@trine/base";
+import { TrineError, quote } from "@trine/base";
 import { hashInWorker } from "./hash-in-worker.ts";
 import { imageDocuments } from "./image-documents.ts";
 import type { ImageDocuments } from "./image-documents.ts";
 import type { ImageInfo } from "./image-info.ts";
 import { openRegularFile } from "./open-image.ts";
-import { quote } from "./quote.ts";
 import { TAR_END, tarHeader, tarPadding } from "./tar-header.ts";
 
 export interface ImageLayoutInput {

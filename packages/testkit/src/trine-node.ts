@@ -1,3 +1,4 @@
+import { ContainerState } from "@trine/proto/cri/api";
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdir, mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
 import { request } from "node:http";
@@ -183,6 +184,17 @@ export class TrineNode {
     const { runtime } = this.containerd.cri;
     await runtime.stopPodSandbox({ podSandboxId: pod.podSandboxId });
     await runtime.removePodSandbox({ podSandboxId: pod.podSandboxId });
+  }
+
+  /** Waits until containerd says that the container has ended. */
+  ended(
+    { containerId }: Pick<RunningPod, "containerId">,
+    ms = 60_000,
+  ): Promise<{ exitCode: number; reason: string }> {
+    return pollUntil(`container ${containerId.slice(0, 12)} ends`, { ms }, async () => {
+      const { status } = await this.containerd.cri.runtime.containerStatus({ containerId });
+      return status?.state === ContainerState.CONTAINER_EXITED ? status : undefined;
+    });
   }
 
   /** The container's output as CRI logged it, its stamps taken off. */
