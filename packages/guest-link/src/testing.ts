@@ -1,6 +1,8 @@
 import { JsonLines } from "@trine/qmp";
 import type { ByteChannel } from "@trine/vmm";
 
+export { FakeAgent } from "./fake-agent.ts";
+
 type Handler = (args: Record<string, unknown>) => unknown;
 
 interface AgentRequest {

@@ -40,10 +40,13 @@ export class TtrpcClient {
     });
   }
 
-  /** Kind `unavailable` when nobody answers at `address` (a path, with or without `unix://`). */
+  /**
+   * Kind `unavailable` when nobody answers at `address` (a path, with or without `unix://`). `preamble` is
+   * sent before the first frame, to a server that serves more than one thing on its socket.
+   */
   static async connect(
     address: string,
-    options: { signal?: AbortSignal } = {},
+    options: { signal?: AbortSignal; preamble?: string } = {},
   ): Promise<TtrpcClient> {
     const socket = createConnection(address.replace(/^unix:\/\//, ""));
     const { promise, resolve, reject } = Promise.withResolvers<undefined>();
@@ -59,6 +62,7 @@ export class TtrpcClient {
     try {
       const { signal } = options;
       await (signal === undefined ? promise : abortable(`connect to ${address}`, signal, promise));
+      if (options.preamble !== undefined) socket.write(options.preamble);
       return new TtrpcClient(socket, address);
     } catch (cause) {
       socket.destroy();
