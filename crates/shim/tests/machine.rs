@@ -46,6 +46,7 @@ fn console(pod: &Pod, number: u32, spool_bytes: u64) -> shim::Descriptor {
                 .join("console.sock")
                 .to_string_lossy()
                 .into_owned(),
+            ..Default::default()
         },
     )
 }
