@@ -1,6 +1,7 @@
-//! What goes over the shim's sockets: ttrpc frames and the messages in them.
+//! What goes over the shim's sockets: ttrpc frames and the messages in them, and the streams of the guest link.
 
 pub mod frame;
+pub mod mux;
 
 /// Generated from packages/proto: one module per protobuf package.
 #[allow(clippy::all, clippy::indexing_slicing, missing_docs)]
