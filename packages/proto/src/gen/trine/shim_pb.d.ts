@@ -456,6 +456,13 @@ export declare type ConsoleResize = Message<"trine.shim.v1.ConsoleResize"> & {
    * @generated from field: uint32 height = 3;
    */
   height: number;
+
+  /**
+   * empty = the task's own process
+   *
+   * @generated from field: string exec_id = 4;
+   */
+  execId: string;
 };
 
 /**
@@ -477,6 +484,21 @@ export declare type MountRequest = Message<"trine.shim.v1.MountRequest"> & {
    * @generated from field: repeated containerd.task.v2.Mount mounts = 2;
    */
   mounts: Mount[];
+
+  /**
+   * Instead of mounts.
+   *
+   * @generated from field: trine.shim.v1.HostBind bind = 3;
+   */
+  bind?: HostBind | undefined;
+
+  /**
+   * Instead of mounts: the target, a directory, becomes a mount point that passes on what is mounted
+   * below it later (shared propagation), as a bind with `live` of it needs.
+   *
+   * @generated from field: bool shared = 4;
+   */
+  shared: boolean;
 };
 
 /**
@@ -484,6 +506,34 @@ export declare type MountRequest = Message<"trine.shim.v1.MountRequest"> & {
  * Use `create(MountRequestSchema)` to create a new message.
  */
 export declare const MountRequestSchema: GenMessage<MountRequest>;
+
+/**
+ * A file or directory of the host with all that is mounted below it. The target is below the pod's
+ * directory, and no link on the way to it is followed.
+ *
+ * @generated from message trine.shim.v1.HostBind
+ */
+export declare type HostBind = Message<"trine.shim.v1.HostBind"> & {
+  /**
+   * its last component may be a link
+   *
+   * @generated from field: string source = 1;
+   */
+  source: string;
+
+  /**
+   * the source's own mount only; what is mounted below it stays as it is
+   *
+   * @generated from field: bool read_only = 2;
+   */
+  readOnly: boolean;
+};
+
+/**
+ * Describes the message trine.shim.v1.HostBind.
+ * Use `create(HostBindSchema)` to create a new message.
+ */
+export declare const HostBindSchema: GenMessage<HostBind>;
 
 /**
  * @generated from message trine.shim.v1.UnmountRequest
@@ -703,6 +753,13 @@ export declare type ServeForwardRequest = Message<"trine.shim.v1.ServeForwardReq
    * @generated from field: string source = 2;
    */
   source: string;
+
+  /**
+   * Instead of target and source: over streams tcp/127.0.0.1/PORT of the guest link.
+   *
+   * @generated from field: bool through_guest = 3;
+   */
+  throughGuest: boolean;
 };
 
 /**
@@ -1084,6 +1141,13 @@ export declare type Bind = Message<"trine.shim.v1.Bind"> & {
    * @generated from field: bool device = 4;
    */
   device: boolean;
+
+  /**
+   * with all mounts below it, also those that come later (recursive, propagation slave)
+   *
+   * @generated from field: bool live = 5;
+   */
+  live: boolean;
 };
 
 /**
@@ -1440,7 +1504,8 @@ export declare const Shim: GenService<{
     output: typeof EventsResponseSchema;
   },
   /**
-   * Mounts the layers of a root filesystem, one over the other, on target.
+   * Mounts the layers of a root filesystem, one over the other, on target; or binds a path of the host.
+   * Below the pod's directory a missing target is made.
    *
    * @generated from rpc trine.shim.v1.Shim.Mount
    */
