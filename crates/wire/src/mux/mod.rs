@@ -17,7 +17,8 @@
 //! * Data lies in the Mux until the user has a place for it: [`Mux::data`] shows what is unread,
 //!   [`Mux::consume`] takes it and lets the peer send more. `Readable` comes when there is new data or the
 //!   peer's FIN ([`Mux::at_end`]); what was left unread then is not announced again.
-//! * [`Mux::send`] takes what there is room for; after it took less, `Writable` comes when there is room.
+//! * [`Mux::send`] takes what there is room for; after it took the last of it, `Writable` comes when there is
+//!   room again.
 //! * A stream is gone when both sides are at their FIN and everything has been read, or after an abort.
 //!   All calls accept ids that are gone: nothing is sent, nothing is read, `at_end` is true.
 //! * `Ready` (host: the guest has answered; guest: the host has reset the link) and `Failed` end all streams of

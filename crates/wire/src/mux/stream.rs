@@ -29,7 +29,7 @@ pub struct Stream {
     credit: u32,
     fin_wanted: bool,
     fin_sent: bool,
-    /// `push` took less than it was given.
+    /// `push` has filled it.
     wants_room: bool,
     /// It stands in the queue of turns.
     pub in_turn: bool,
@@ -80,7 +80,7 @@ impl Stream {
     pub fn push(&mut self, bytes: &[u8]) -> usize {
         let fitting = bytes.get(..self.room()).unwrap_or(bytes);
         self.queue.extend(fitting);
-        self.wants_room |= fitting.len() < bytes.len();
+        self.wants_room |= self.room() == 0 && !self.fin_wanted;
         fitting.len()
     }
 

@@ -125,31 +125,47 @@ fn ids_have_parity_and_are_never_used_again() {
 
 #[test]
 fn every_cut_of_the_bytes_gives_the_same_events() {
-    let (mut host, _) = pair();
-    let id = host.open("stdin/a/b").unwrap();
-    host.send(id, b"some bytes");
-    host.fin(id);
-    let other = host.open("other").unwrap();
-    host.abort(other, "why not");
-    let mut bytes = frame(0, RESET, &[&VERSION.to_be_bytes()[..], &NONCE].concat());
-    bytes.extend(take(&mut host));
-    let whole = {
-        let mut guest = Mux::guest();
-        guest.receive(&bytes);
-        (events(&mut guest), read_all(&mut guest, id))
+    let id = 1;
+    let bytes = [
+        frame(0, HELLO, &[&VERSION.to_be_bytes()[..], &NONCE].concat()),
+        open_frame(2, 9, b"9p/a"),
+        frame(2, CREDIT, &[0, 0, 1, 0]),
+        open_frame(4, 0, b"other"),
+        frame(4, ABORT, b"why not"),
+        frame(2, FIN, b""),
+    ]
+    .concat();
+    let more = [
+        frame(id, DATA, b"some "),
+        frame(id, DATA, b""),
+        frame(id, CREDIT, &[0, 0, 1, 0]),
+        frame(id, DATA, b"bytes"),
+        frame(id, FIN, b""),
+    ]
+    .concat();
+    let fed = |cuts: &mut dyn Iterator<Item = usize>| {
+        let mut host = Mux::host(NONCE);
+        let cuts: Vec<usize> = cuts.collect();
+        let feed = |host: &mut Mux, bytes: &[u8]| {
+            let mut from = 0;
+            for cut in cuts.iter().chain([&bytes.len()]) {
+                let to = (*cut).min(bytes.len());
+                host.receive(&bytes[from..to]);
+                from = to;
+            }
+        };
+        feed(&mut host, &bytes);
+        assert_eq!(host.open("stdout/a/b"), Ok(id));
+        feed(&mut host, &more);
+        (events(&mut host), read_all(&mut host, id))
     };
+    let whole = fed(&mut std::iter::empty());
     assert_eq!(whole.1, b"some bytes");
-    for cut in 0..=bytes.len() {
-        let mut guest = Mux::guest();
-        guest.receive(&bytes[..cut]);
-        guest.receive(&bytes[cut..]);
-        assert_eq!((events(&mut guest), read_all(&mut guest, id)), whole);
+    assert_eq!(whole.0.len(), 6);
+    for cut in 0..bytes.len() {
+        assert_eq!(fed(&mut [cut].into_iter()), whole);
     }
-    let mut guest = Mux::guest();
-    for byte in &bytes {
-        guest.receive(&[*byte]);
-    }
-    assert_eq!((events(&mut guest), read_all(&mut guest, id)), whole);
+    assert_eq!(fed(&mut (0..bytes.len())), whole);
 }
 
 #[test]
@@ -401,11 +417,11 @@ fn a_stream_that_is_not_read_delays_no_other() {
 fn busy_streams_take_turns_of_one_frame() {
     let (mut host, mut guest) = pair();
     let busy: Vec<u32> = (0..4).map(|_| host.open("x").unwrap()).collect();
+    let late = host.open("late").unwrap();
     settle(&mut host, &mut guest);
     for id in &busy {
         host.send(*id, &[0; 64 << 10]);
     }
-    let late = host.open("late").unwrap();
     host.send(late, b"now");
     let mut order = Vec::new();
     let bytes = take(&mut host);
