@@ -10,9 +10,10 @@ import {
   rename,
   rm,
   rmdir,
+  stat,
   symlink,
 } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { TrineError, errnoOf, messageOf } from "@trine/base";
 import { MANIFEST, readGuestImage } from "./guest-manifest.ts";
 import type { GuestImage } from "./guest-manifest.ts";
@@ -34,7 +35,7 @@ export async function buildGuestImage(
   const store = `${out}.d`;
   await checkPlace(out);
   const making = await writing(out, async () => {
-    await mkdir(store, { recursive: true });
+    await makeDirs(store);
     return mkdtemp(join(store, `making-${process.pid}-`));
   });
   try {
@@ -53,11 +54,28 @@ async function checkPlace(out: string): Promise<void> {
     if (errnoOf(cause) === "ENOENT") return undefined;
     throw cannotWrite(out, cause);
   });
-  if (found === undefined || found.isSymbolicLink()) return;
+  if (found === undefined) return;
+  const isOurs = found.isSymbolicLink() && (await readlink(out)).startsWith(`${basename(out)}.d/`);
   const isEmpty = found.isDirectory() && (await readdir(out)).length === 0;
-  if (!isEmpty) {
+  if (!isOurs && !isEmpty) {
     throw new TrineError("wrongState", `${out}: holds something else; name another directory`);
   }
+}
+
+/** Not mkdir's own `recursive`: that never ends where a file system takes no directories, as in /proc. */
+async function makeDirs(dir: string): Promise<void> {
+  await mkdir(dir).catch(async (cause: unknown) => {
+    const code = errnoOf(cause);
+    if (code === "EEXIST") return;
+    const parent = dirname(dir);
+    const hasParent = await stat(parent).then(
+      () => true,
+      () => false,
+    );
+    if (code !== "ENOENT" || hasParent) throw cause;
+    await makeDirs(parent);
+    await mkdir(dir);
+  });
 }
 
 async function publish(out: string, store: string, making: string): Promise<void> {

@@ -54,11 +54,6 @@ export class KernelModules {
     return new KernelModules(dir, files, await builtinNames(join(dir, "modules.builtin")));
   }
 
-  /** True when it is a file, or part of the kernel itself. */
-  has(name: string): boolean {
-    return this.#files.has(canonical(name)) || this.#builtin.has(canonical(name));
-  }
-
   /**
    * These modules with all that they need, in an order in which each can be loaded. What is part of the kernel
    * is left out. What a module needs is read from the module itself: packages come without modules.dep. Kind

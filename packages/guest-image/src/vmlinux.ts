@@ -45,17 +45,13 @@ function payloadOf(what: string, file: Buffer): Buffer {
 
 async function unpackPayload(what: string, payload: Buffer, signal: AbortSignal): Promise<Buffer> {
   if (payload.length < 16) throw new TrineError("invalid", `${what}: holds no kernel`);
-  const size = payload.readUInt32LE(payload.length - 4);
-  if (size > MAX_VMLINUX) {
-    throw new TrineError(
-      "exhausted",
-      `${what}: a kernel of ${size} bytes, more than ${MAX_VMLINUX}`,
-    );
-  }
   // The size is gzip's own last field; behind every other format the kernel's build writes it.
+  const size = payload.readUInt32LE(payload.length - 4);
+  if (size === 0 || size > MAX_VMLINUX) {
+    throw new TrineError("invalid", `${what}: says to hold a kernel of ${size} bytes`);
+  }
   const data = compressionOf(payload) === "gzip" ? payload : payload.subarray(0, -4);
-  const vmlinux = await decompress(data, { what, maxBytes: MAX_VMLINUX, signal });
-  // Relocations may follow the kernel itself and are not counted everywhere: less is damage, more is not.
+  const vmlinux = await decompress(data, { what, maxBytes: size, signal });
   if (vmlinux.length < size) {
     throw new TrineError("invalid", `${what}: ${vmlinux.length} bytes came out instead of ${size}`);
   }

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { TrineError } from "@trine/base";
@@ -134,7 +134,6 @@ async function modulesFor(
 }
 
 async function writeImageFile(dir: string, name: string, data: Buffer): Promise<GuestFile> {
-  await mkdir(dir, { recursive: true });
   await writeFile(join(dir, name), data, { mode: 0o644, flush: true });
   return { name, bytes: data.length, sha256: sha256(data) };
 }

@@ -6,6 +6,7 @@ export { debianGuestDisk } from "./debian-guest-disk.ts";
 export { resolvePackages, unpackPackages } from "./debian-packages.ts";
 export type { DebianPackage } from "./debian-packages.ts";
 export { freePort } from "./free-port.ts";
+export { guestProbe } from "./guest-probe.ts";
 export {
   busyboxImage,
   containerDisk,
