@@ -1,5 +1,6 @@
 import {
   MACHINE_ANNOTATIONS,
+  MICROVM_ANNOTATIONS,
   UNSUPPORTED_VIRTLET,
   allowedText,
 } from "../packages/annotations/src/index.ts";
@@ -22,6 +23,16 @@ export function annotationsReference(): string {
     ...SPECS.map((spec) => row(link(spec.key), allowedText(spec), defaultText(spec))),
     "",
     ...SPECS.flatMap(section),
+    "## Pods of the microvm level",
+    "",
+    "Such a pod is configured by its own specification. It takes these annotations and refuses those above that it does not have:",
+    "",
+    "| Annotation | Value | Meaning |",
+    "|---|---|---|",
+    ...MICROVM_ANNOTATIONS.map((spec) =>
+      row(`\`${spec.key}\``, allowedText(spec), spec.description),
+    ),
+    "",
     "## Virtlet's names",
     "",
     "Accepted, as long as a `trine.dev/` annotation for the same setting is absent or says the same:",

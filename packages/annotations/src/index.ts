@@ -1,7 +1,14 @@
 export { MACHINE_ANNOTATIONS } from "./machine-annotations.ts";
 export type { MachineSettings } from "./machine-annotations.ts";
+export { MICROVM_ANNOTATIONS } from "./microvm-annotations.ts";
+export type { MicrovmSettings } from "./microvm-annotations.ts";
 export type { AnnotationSpec } from "./value-types.ts";
-export { checkMachineAnnotations, parseMachineAnnotations, toError } from "./parse-annotations.ts";
+export {
+  checkMachineAnnotations,
+  parseMachineAnnotations,
+  parseMicrovmAnnotations,
+  toError,
+} from "./parse-annotations.ts";
 export type { AnnotationProblem } from "./parse-annotations.ts";
 export { allowedText } from "./parse-value.ts";
 export { formatQuantity, parseQuantity } from "./quantity.ts";

@@ -1,4 +1,4 @@
-import type { AnnotationSpec, ParsedValues } from "./value-types.ts";
+import type { AnnotationSpec, SettingsOf } from "./value-types.ts";
 
 const MI = 1024n ** 2n;
 const TI = 1024n ** 4n;
@@ -226,16 +226,8 @@ export const MACHINE_ANNOTATIONS = [
   },
 ] as const satisfies readonly AnnotationSpec[];
 
-type Spec = (typeof MACHINE_ANNOTATIONS)[number];
-type ValueOf<S extends Spec> = S extends { choices: infer C extends readonly string[] }
-  ? C[number]
-  : ParsedValues[S["type"]];
-
 /** The parsed annotations; a setting without a default is undefined when its annotation is unset. */
-export type MachineSettings = {
-  readonly [S in Spec as S["setting"]]:
-    ValueOf<S> | (S extends { default: string } ? never : undefined);
-};
+export type MachineSettings = SettingsOf<(typeof MACHINE_ANNOTATIONS)[number]>;
 
 /** Virtlet's user-data is YAML without cloud-init's header. */
 function toCloudConfig(text: string): string {

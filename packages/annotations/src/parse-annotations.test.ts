@@ -1,6 +1,12 @@
 import { expect, test } from "vitest";
 import { MACHINE_ANNOTATIONS } from "./machine-annotations.ts";
-import { checkMachineAnnotations, parseMachineAnnotations, toError } from "./parse-annotations.ts";
+import { MICROVM_ANNOTATIONS } from "./microvm-annotations.ts";
+import {
+  checkMachineAnnotations,
+  parseMachineAnnotations,
+  parseMicrovmAnnotations,
+  toError,
+} from "./parse-annotations.ts";
 
 const ED25519 = key("ssh-ed25519", 32);
 
@@ -142,6 +148,21 @@ test("tells all problems at once, in one error of kind invalid", () => {
   expect(problemsOf(wrong)).toHaveLength(3);
   expect(() => parseMachineAnnotations(wrong)).toThrow(
     expect.objectContaining({ kind: "invalid" }) as Error,
+  );
+});
+
+test("a microvm takes its own annotations, and no machine's", () => {
+  expect(parseMicrovmAnnotations({})).toEqual({ cpus: undefined, memoryBytes: undefined });
+  const examples = Object.fromEntries(MICROVM_ANNOTATIONS.map((a) => [a.key, a.example]));
+  expect(parseMicrovmAnnotations(examples)).toEqual({ cpus: 2, memoryBytes: 2 ** 30 });
+  const wrong = {
+    "trine.dev/memory": "16Mi",
+    "trine.dev/firmware": "uefi",
+    VirtletVCPUCount: "2",
+    "trine.dev/cpu": "1",
+  };
+  expect(() => parseMicrovmAnnotations(wrong)).toThrow(
+    /memory: "16Mi".*96Mi[^]*firmware: "uefi" is for pods of level vm only[^]*VirtletVCPUCount[^]*level vm only[^]*did you mean trine.dev\/cpus/,
   );
 });
 

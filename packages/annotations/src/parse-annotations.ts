@@ -1,6 +1,8 @@
 import { TrineError } from "@trine/base";
 import { MACHINE_ANNOTATIONS } from "./machine-annotations.ts";
 import type { MachineSettings } from "./machine-annotations.ts";
+import { MICROVM_ANNOTATIONS } from "./microvm-annotations.ts";
+import type { MicrovmSettings } from "./microvm-annotations.ts";
 import { nearMiss } from "./near-miss.ts";
 import { allowedText, parseValue } from "./parse-value.ts";
 import { UNSUPPORTED_VIRTLET } from "./virtlet.ts";
@@ -32,13 +34,33 @@ interface Given {
   readonly value: unknown;
 }
 
-const SPECS: readonly AnnotationSpec[] = MACHINE_ANNOTATIONS;
-const KEYS = new Map<string, { spec: AnnotationSpec; alias?: VirtletAlias }>(
-  SPECS.flatMap((spec) => [
-    [spec.key, { spec }] as const,
-    ...spec.virtlet.map((alias) => [alias.name, { spec, alias }] as const),
-  ]),
-);
+/** The annotations of one level. */
+interface Schema {
+  readonly specs: readonly AnnotationSpec[];
+  readonly keys: ReadonlyMap<string, { spec: AnnotationSpec; alias?: VirtletAlias }>;
+  /** Keys of pods of other levels, with the level's name. */
+  readonly foreign: ReadonlyMap<string, string>;
+}
+
+const MACHINE = schemaOf(MACHINE_ANNOTATIONS, []);
+const MICROVM = schemaOf(MICROVM_ANNOTATIONS, MACHINE_ANNOTATIONS);
+
+function schemaOf(specs: readonly AnnotationSpec[], others: readonly AnnotationSpec[]): Schema {
+  return {
+    specs,
+    keys: new Map(
+      specs.flatMap((spec) => [
+        [spec.key, { spec }] as const,
+        ...spec.virtlet.map((alias) => [alias.name, { spec, alias }] as const),
+      ]),
+    ),
+    foreign: new Map(
+      others.flatMap(({ key, virtlet, level }) =>
+        [key, ...virtlet.map(({ name }) => name)].map((name) => [name, level] as const),
+      ),
+    ),
+  };
+}
 
 /**
  * Reads the machine's settings from a pod's annotations. Foreign prefixes are ignored; all problems
@@ -48,6 +70,25 @@ export function checkMachineAnnotations(
   annotations: Readonly<Record<string, string>>,
   options: { readonly maxBytes?: number } = {},
 ): { settings: MachineSettings; problems: readonly AnnotationProblem[] } {
+  const { settings, problems } = check(MACHINE, annotations, options);
+  const machine = settings as MachineSettings;
+  return { settings: machine, problems: [...problems, ...contradictions(machine)] };
+}
+
+/** Settings of a pod of level microvm; kind `invalid`, a line per problem. */
+export function parseMicrovmAnnotations(
+  annotations: Readonly<Record<string, string>>,
+): MicrovmSettings {
+  const { settings, problems } = check(MICROVM, annotations, {});
+  if (problems.length > 0) throw toError(problems);
+  return settings as MicrovmSettings;
+}
+
+function check(
+  schema: Schema,
+  annotations: Readonly<Record<string, string>>,
+  options: { readonly maxBytes?: number },
+): { settings: unknown; problems: AnnotationProblem[] } {
   const problems: AnnotationProblem[] = [];
   const ours = Object.entries(annotations).filter(
     ([key]) => key.startsWith(PREFIX) || key.startsWith(VIRTLET_PREFIX),
@@ -57,19 +98,17 @@ export function checkMachineAnnotations(
   if (size > maxBytes) {
     const allowed = `at most ${maxBytes} bytes`;
     problems.push({ key: `${PREFIX}*`, value: `(${size} bytes)`, why: "too much", allowed });
-    return { settings: settingsOf([]), problems };
+    return { settings: settingsOf(schema, []), problems };
   }
 
   const given: Given[] = [];
   for (const [key, text] of ours) {
-    const one = readOne(key, text);
+    const one = readOne(schema, key, text);
     if ("why" in one) problems.push(one);
     else given.push(one);
   }
   problems.push(...disagreements(given));
-  const settings = settingsOf(given);
-  problems.push(...contradictions(settings));
-  return { settings, problems };
+  return { settings: settingsOf(schema, given), problems };
 }
 
 /** The same, for callers with no use for a half-right answer: kind `invalid`, a line per problem. */
@@ -97,9 +136,9 @@ function lineOf({ key, value, why, allowed, suggestion }: AnnotationProblem): st
   return [said, ...help].join("; ");
 }
 
-function readOne(key: string, text: string): Given | AnnotationProblem {
-  const known = KEYS.get(key);
-  if (known === undefined) return unknownKey(key, text);
+function readOne(schema: Schema, key: string, text: string): Given | AnnotationProblem {
+  const known = schema.keys.get(key);
+  if (known === undefined) return unknownKey(schema, key, text);
   const { spec, alias } = known;
   const exact = spec.type === "userData" || spec.type === "mapping" ? text : text.trim();
   const result = parseValue(alias?.translate?.(exact) ?? exact, spec);
@@ -112,15 +151,17 @@ function readOne(key: string, text: string): Given | AnnotationProblem {
   };
 }
 
-function unknownKey(key: string, text: string): AnnotationProblem {
+function unknownKey(schema: Schema, key: string, text: string): AnnotationProblem {
   const virtlet = key.startsWith(VIRTLET_PREFIX);
   const value = shown(text, virtlet || /data|key|secret|password/i.test(key) ? true : undefined);
   const instead = Object.hasOwn(UNSUPPORTED_VIRTLET, key) ? UNSUPPORTED_VIRTLET[key] : undefined;
   if (instead !== undefined) {
     return { key, value, why: `is not supported yet: ${instead}` };
   }
+  const level = schema.foreign.get(key);
+  if (level !== undefined) return { key, value, why: `is for pods of level ${level} only` };
   const prefix = virtlet ? VIRTLET_PREFIX : PREFIX;
-  const names = [...KEYS.keys(), ...Object.keys(UNSUPPORTED_VIRTLET)]
+  const names = [...schema.keys.keys(), ...Object.keys(UNSUPPORTED_VIRTLET)]
     .filter((name) => name.startsWith(prefix))
     .map((name) => name.slice(prefix.length));
   const near = nearMiss(key.slice(prefix.length), names);
@@ -150,15 +191,15 @@ function contradictions(settings: MachineSettings): AnnotationProblem[] {
   return [{ key: "trine.dev/disks", value: shown(disks.join(",")), why }];
 }
 
-function settingsOf(given: readonly Given[]): MachineSettings {
+function settingsOf(schema: Schema, given: readonly Given[]): Record<string, unknown> {
   const settings: Record<string, unknown> = {};
-  for (const spec of SPECS) settings[spec.setting] = defaultOf(spec);
+  for (const spec of schema.specs) settings[spec.setting] = defaultOf(spec);
   // Aliases first: where both are given and differ, ours is what a lenient caller goes on with.
   const ordered = [...given].sort(
     (a, b) => Number(b.alias !== undefined) - Number(a.alias !== undefined),
   );
   for (const { spec, value } of ordered) settings[spec.setting] = value;
-  return settings as MachineSettings;
+  return settings;
 }
 
 function defaultOf(spec: AnnotationSpec): unknown {

@@ -45,8 +45,18 @@ export type AnnotationSpec = ValueType & {
   readonly reason: string;
   readonly example: string;
   /** Level of isolation it applies to. */
-  readonly level: "vm";
+  readonly level: "vm" | "microvm";
   readonly virtlet: readonly VirtletAlias[];
   /** May hold passwords: messages give only its size. */
   readonly secret?: true;
+};
+
+type ValueOf<S extends AnnotationSpec> = S extends { choices: infer C extends readonly string[] }
+  ? C[number]
+  : ParsedValues[S["type"]];
+
+/** What a list of annotations is parsed to; without a default a setting may be undefined. */
+export type SettingsOf<Spec extends AnnotationSpec> = {
+  readonly [S in Spec as S["setting"]]:
+    ValueOf<S> | (S extends { default: string } ? never : undefined);
 };
