@@ -1,5 +1,6 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { kindOf, messageOf } from "@trine/base";
+import { guestCommands } from "./commands-guest.ts";
 import { EXIT_CODES } from "./io.ts";
 import type { Io } from "./io.ts";
 import { VERSION } from "./version.ts";
@@ -46,6 +47,7 @@ function program(io: Io, act: Act): Command {
     });
   podCommands(trine, io, act);
   nodeCommands(trine, io, act);
+  guestCommands(trine, io, act);
   return trine;
 }
 

@@ -1,0 +1,74 @@
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { InvalidArgumentError, Option } from "commander";
+import type { Command } from "commander";
+import type { GuestBuildFlags } from "./guest-build.ts";
+import type { Io } from "./io.ts";
+
+const GUEST = "/var/lib/trine/guest";
+
+type Act = <A extends unknown[]>(
+  command: (...args: A) => Promise<void>,
+) => (...args: A) => Promise<void>;
+
+/** Verbs of the guest image. */
+export function guestCommands(trine: Command, io: Io, act: Act): void {
+  const guest = trine.command("guest").description("kernel and initramfs of microVMs");
+  buildCommand(guest, io, act);
+  guest
+    .command("show")
+    .description("print what a guest image is, and check its files")
+    .argument("[dir]", "the image", GUEST)
+    .addOption(
+      new Option("-o, --output <format>", "form of the output")
+        .choices(["table", "json"])
+        .default("table"),
+    )
+    .addHelpText(
+      "after",
+      "\nExamples:\n  trine guest show\n  trine guest show -o json | jq .features",
+    )
+    .action(
+      act(async (dir: string, flags: { output: "table" | "json" }) => {
+        const { guestShow } = await import("./guest-show.ts");
+        await guestShow(io, dir, flags);
+      }),
+    );
+}
+
+function buildCommand(guest: Command, io: Io, act: Act): void {
+  guest
+    .command("build")
+    .description("make the guest image: a kernel, and an initramfs with the agent")
+    .option("--out <dir>", "where it is to lie", absolute, GUEST)
+    .option("--kernel <file>", "a bzImage or vmlinux instead of Debian's kernel")
+    .option("--modules <dir>", "modules of that kernel: .../lib/modules/RELEASE")
+    .addOption(
+      new Option("--from-source", "compile a small kernel of Debian's sources; takes minutes")
+        .default(false)
+        .conflicts(["kernel", "modules"]),
+    )
+    .option("--agent <file>", "the agent; default: the one that came with this program")
+    .option("--cache <dir>", "keeps packages and compiled kernels", absolute, cacheDir())
+    .addHelpText(
+      "after",
+      "\nExamples:\n  trine guest build\n" +
+        "  trine guest build --kernel vmlinuz-6.12.1 --modules /lib/modules/6.12.1\n" +
+        "  trine guest build --from-source --out /srv/guest",
+    )
+    .action(
+      act(async (flags: GuestBuildFlags) => {
+        const { guestBuild } = await import("./guest-build.ts");
+        await guestBuild(io, flags);
+      }),
+    );
+}
+
+function cacheDir(): string {
+  return join(homedir(), ".cache/trine");
+}
+
+function absolute(path: string): string {
+  if (path.startsWith("/")) return path.replace(/(.)\/+$/, "$1");
+  throw new InvalidArgumentError("An absolute path is wanted.");
+}
