@@ -860,6 +860,13 @@ export declare type SpawnRequest = Message<"trine.shim.v1.SpawnRequest"> & {
    * @generated from field: uint64 max_open_files = 13;
    */
   maxOpenFiles: bigint;
+
+  /**
+   * of root, for a program of ours that gives up by itself what it does not need
+   *
+   * @generated from field: bool keep_capabilities = 14;
+   */
+  keepCapabilities: boolean;
 };
 
 /**
