@@ -89,21 +89,21 @@ pub fn limit_descriptors() -> io::Result<usize> {
     // SAFETY: as above.
     check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
     let count = limit.rlim_max.min((2 * MAX_FIDS + RESERVED) as u64);
-    set_limit(libc::RLIMIT_NOFILE, count)?;
+    set_limit(libc::RLIMIT_NOFILE as i32, count)?;
     // What is in memory is the guest's files: none of it goes into a core file.
-    set_limit(libc::RLIMIT_CORE, 0)?;
+    set_limit(libc::RLIMIT_CORE as i32, 0)?;
     Ok(usize::try_from(count)
         .unwrap_or(usize::MAX)
         .saturating_sub(RESERVED))
 }
 
-fn set_limit(resource: libc::__rlimit_resource_t, count: u64) -> io::Result<()> {
+fn set_limit(resource: i32, count: u64) -> io::Result<()> {
     let limit = libc::rlimit {
         rlim_cur: count,
         rlim_max: count,
     };
     // SAFETY: `limit` outlives the call.
-    check(unsafe { libc::setrlimit(resource, &raw const limit) })
+    check(unsafe { libc::setrlimit(resource as _, &raw const limit) })
 }
 
 /// Gives up all capabilities but those above, for good, for this thread and those it starts.

@@ -67,6 +67,9 @@ const CALLS: &[i64] = &[
     libc::SYS_exit_group,
 ];
 
+/// Sockets are made non-blocking with it. The two C libraries have it in different types.
+const FIONBIO: u64 = 0x5421;
+
 /// For all threads there are.
 pub fn apply() -> io::Result<()> {
     let program = program().map_err(io::Error::other)?;
@@ -94,10 +97,9 @@ fn program() -> Result<BpfProgram, seccompiler::BackendError> {
         libc::SYS_fcntl,
         commands.into_iter().collect::<Result<_, _>>()?,
     );
-    // Sockets are made non-blocking with it.
     rules.insert(
         libc::SYS_ioctl,
-        vec![alone(int(1, SeccompCmpOp::Eq, libc::FIONBIO)?)?],
+        vec![alone(int(1, SeccompCmpOp::Eq, FIONBIO)?)?],
     );
     let not_executable = SeccompCmpOp::MaskedEq(libc::PROT_EXEC as u64);
     for call in [libc::SYS_mmap, libc::SYS_mprotect] {
