@@ -8,6 +8,7 @@ use trine_wire::shim::MonitorNote;
 use trine_wire::shim::event::What;
 
 use crate::console::Console;
+use crate::guest::Guest;
 use crate::inbox::Inbox;
 use crate::link::is_not_now;
 use crate::monitor::Monitor;
@@ -29,6 +30,7 @@ pub enum Kind {
     Held(Held),
     Monitor(Monitor),
     Console(Box<Console>),
+    Guest(Box<Guest>),
 }
 
 /// A byte stream for trined, both ways by offset.
@@ -141,9 +143,11 @@ impl Shim {
             Kind::Held(held) => held.pump(&self.reactor, &mut self.scratch),
             Kind::Monitor(monitor) => notes = monitor.pump(&self.reactor, &mut self.scratch),
             Kind::Console(console) => self.pump_console(number, console),
+            Kind::Guest(guest) => self.pump_guest(guest),
         }
         let key = channel.key.clone();
         self.channels.insert(number, channel);
+        let reset = notes.iter().any(|note| note.event == "RESET");
         for note in notes {
             if let Some(child) = self.children.get_mut(&key) {
                 child.note(&note.event, &note.reason);
@@ -152,6 +156,9 @@ impl Shim {
                 key: key.clone(),
                 ..note
             }));
+        }
+        if reset {
+            self.reset_guests_of(&key);
         }
         self.finish_tasks();
     }

@@ -65,6 +65,12 @@ impl Child {
         }
     }
 
+    /// The kernel ended it for want of memory.
+    pub fn is_oom(&self) -> bool {
+        self.ended
+            .is_some_and(|e| e.oom && e.status.signal == libc::SIGKILL && !self.killed)
+    }
+
     pub fn is_running(&self) -> bool {
         self.ended.is_none()
     }

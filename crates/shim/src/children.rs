@@ -45,6 +45,7 @@ impl Shim {
             for number in self.channels_of(&request.key) {
                 self.channels.remove(&number);
             }
+            self.serves.retain(|_, served| served.key != request.key);
         }
         let spawned = spawned?;
         let child = Child {
@@ -117,7 +118,7 @@ impl Shim {
             log: log.map(|(_, writer)| writer),
             oom_score_adj: request.oom_score_adj,
             max_open_files: request.max_open_files,
-            keep_privileges: false,
+            keep_privileges: request.keep_capabilities,
         };
         let spawned = spawn::spawn(plan);
         // Also after a failure: what the child said before it failed is worth keeping.
@@ -199,12 +200,14 @@ impl Shim {
             at: now_stamp(),
             oom: oom_now > child.oom_before,
         });
+        let oom = child.is_oom();
         let note = child.describe(key);
         self.log.line(&format!(
             "child {key} ended: code {}, signal {}, reason {:?}, oom {}",
             note.exit_code, note.signal, note.reason, note.oom
         ));
         self.notes.push(What::ChildExited(note));
+        self.end_guest_processes(key, oom);
         self.finish_tasks();
     }
 
@@ -229,8 +232,7 @@ impl Shim {
             let (Some(task), Some(ended)) = (child.task, child.ended) else {
                 continue;
             };
-            let sigkill = ended.status.signal == libc::SIGKILL;
-            let oom = ended.oom && sigkill && !child.killed;
+            let oom = child.is_oom();
             self.end_process(task, ended.exit_status, ended.at, oom);
         }
     }
@@ -246,19 +248,26 @@ impl Shim {
             ));
         }
         self.children.remove(key);
+        self.serves.retain(|_, served| served.key != key);
         for number in self.channels_of(key) {
-            if let Some(channel) = self.channels.get_mut(&number)
-                && let Kind::Console(console) = &mut channel.kind
-            {
-                console.close_attach();
-                console.reaped = true;
-                channel.name.clear();
-                channel.key.clear();
-            } else {
-                self.channels.remove(&number);
+            let Some(channel) = self.channels.get_mut(&number) else {
+                continue;
+            };
+            match &mut channel.kind {
+                Kind::Console(console) => {
+                    console.close_attach();
+                    console.reaped = true;
+                }
+                Kind::Guest(guest) => guest.reap(),
+                Kind::Held(_) | Kind::Monitor(_) => {
+                    self.channels.remove(&number);
+                    continue;
+                }
             }
+            channel.name.clear();
+            channel.key.clear();
         }
-        self.drop_idle_consoles();
+        self.drop_idle_channels();
         Ok(())
     }
 

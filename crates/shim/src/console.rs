@@ -288,7 +288,8 @@ impl Shim {
     /// Without a console that takes it, stdin stays in its FIFO, unwatched.
     pub fn input_ready(&mut self, task: u32) {
         self.feed_console_of(task);
-        let taken = self.consoles_of(task).any(|(_, c)| c.stream.is_some());
+        let guest = self.feed_guest_of(task);
+        let taken = guest || self.consoles_of(task).any(|(_, c)| c.stream.is_some());
         if let Some(process) = self.processes.get_mut(&task).filter(|_| !taken) {
             process.stdin.watch(&self.reactor, false);
         }
@@ -299,8 +300,8 @@ impl Shim {
             .any(|(_, console)| console.has_more())
     }
 
-    /// Consoles whose child trined has reaped and whose FIFO needs nothing more.
-    pub fn drop_idle_consoles(&mut self) {
+    /// Consoles and guest links whose child trined has reaped and whose FIFOs need nothing more.
+    pub fn drop_idle_channels(&mut self) {
         let processes = &self.processes;
         self.channels.retain(|_, channel| match &channel.kind {
             Kind::Console(console) => {
@@ -309,6 +310,7 @@ impl Shim {
                     .is_some_and(|p| p.stdout.is_open());
                 !console.reaped || (needed && console.has_more())
             }
+            Kind::Guest(guest) => !guest.is_done(),
             _ => true,
         });
     }

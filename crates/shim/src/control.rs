@@ -49,6 +49,7 @@ impl Shim {
                 done()
             }),
             "SetProcess" => self.set_process(payload),
+            "AttachGuest" => self.attach_guest(payload),
             "Run" => match decode(payload) {
                 Ok(request) => return self.run_program(call, request),
                 Err(failure) => Err(failure),

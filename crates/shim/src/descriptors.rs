@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use trine_wire::shim;
 use trine_wire::shim::descriptor::Source;
@@ -14,6 +14,7 @@ use crate::answer::{Code, Failure, failure};
 use crate::channels::{Channel, Held, Kind};
 use crate::child_log::set_blocking;
 use crate::console::Console;
+use crate::guest::{Guest, Served};
 use crate::host::sys::{self, listen_at};
 use crate::monitor::Monitor;
 use crate::reactor::Token;
@@ -21,6 +22,8 @@ use crate::shim::Shim;
 use crate::spool::Spool;
 
 const MAX_CHANNELS: usize = 64;
+const MAX_WORD: usize = 64;
+const MAX_SERVED: usize = 16;
 /// QEMU throws away what a virtio console prints while the socket is full; a serial port waits. This is what
 /// the fastest guest prints while the shim is not scheduled for a quarter of a second and more.
 const CONSOLE_ROOM: libc::c_int = 8 << 20;
@@ -45,15 +48,31 @@ impl Shim {
                 Ok(tap.try_clone()?)
             }
             Some(Source::Channel(channel)) => self.open_channel(key, channel),
-            Some(Source::Listen(listen)) => Ok(OwnedFd::from(listen_at(
-                Path::new(&listen.path),
-                listen.mode,
-            )?)),
+            Some(Source::Listen(listen)) => self.open_listener(key, listen),
             None => Err(invalid(format!(
                 "descriptor {} has no source",
                 descriptor.number
             ))),
         }
+    }
+
+    fn open_listener(&mut self, key: &str, listen: &shim::Listen) -> Result<OwnedFd, Failure> {
+        let word = &listen.serves;
+        if word.len() > MAX_WORD || word.contains('/') {
+            return Err(invalid("serves is a short word without a slash"));
+        }
+        if self.serves.contains_key(word) || self.serves.len() >= MAX_SERVED {
+            return Err(invalid(format!(
+                "streams {word}/ are served already, or there are too many servers"
+            )));
+        }
+        let path = PathBuf::from(&listen.path);
+        let listener = listen_at(&path, listen.mode)?;
+        if !word.is_empty() {
+            let key = key.to_owned();
+            self.serves.insert(word.clone(), Served { key, path });
+        }
+        Ok(OwnedFd::from(listener))
     }
 
     /// What lies in something mounted for this pod may come from an image.
@@ -90,10 +109,14 @@ impl Shim {
                 Kind::Console(Box::new(self.open_console(number, ours, channel)?))
             }
             shim::channel::Kind::Guest => {
-                return Err(failure(
-                    Code::Unimplemented,
-                    "guest links come with level microvm",
-                ));
+                let path = &channel.guest_path;
+                Kind::Guest(Box::new(Guest::open(
+                    number,
+                    key,
+                    ours,
+                    path,
+                    &self.reactor,
+                )?))
             }
         };
         let (name, key) = (channel.name.clone(), key.to_owned());

@@ -13,6 +13,7 @@ mod console;
 mod control;
 mod delete;
 mod descriptors;
+mod guest;
 mod host;
 mod inbox;
 mod info;

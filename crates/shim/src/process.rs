@@ -6,6 +6,7 @@ use trine_wire::task::Status;
 use trine_wire::{Timestamp, shim};
 
 use crate::answer::{Code, Failure, failure};
+use crate::guest::Attached;
 use crate::pod::valid_id;
 use crate::reactor::Token;
 use crate::server::Call;
@@ -35,6 +36,8 @@ pub struct Process {
     pub busy: bool,
     /// containerd has deleted it; only its last output is still on its way.
     pub deleted: bool,
+    /// It runs in the guest.
+    pub guest: Option<Box<Attached>>,
 }
 
 impl Process {
@@ -158,6 +161,7 @@ impl Shim {
             waiters: Vec::new(),
             busy: true,
             deleted: false,
+            guest: None,
         };
         self.processes.insert(number, process);
         Ok(number)

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 pub const READ: u32 = libc::EPOLLIN as u32;
 pub const WRITE: u32 = libc::EPOLLOUT as u32;
+/// The peer sends no more, whatever waits to be read.
+pub const HANGUP: u32 = libc::EPOLLRDHUP as u32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Token {
@@ -27,6 +29,9 @@ pub enum Token {
     Program(u32, u8),
     Dhcp(u32),
     Forward,
+    /// Where trined asks for streams of a guest link, and connections joined with them.
+    GuestDoor(u32),
+    Join(u32),
 }
 
 impl Token {
@@ -47,6 +52,8 @@ impl Token {
             Token::Program(n, part) => (13, part, n),
             Token::Dhcp(n) => (14, 0, n),
             Token::Forward => (15, 0, 0),
+            Token::GuestDoor(n) => (16, 0, n),
+            Token::Join(n) => (17, 0, n),
         };
         kind << 40 | u64::from(part) << 32 | u64::from(number)
     }
@@ -69,6 +76,8 @@ impl Token {
             13 => Token::Program(number, (packed >> 32) as u8),
             14 => Token::Dhcp(number),
             15 => Token::Forward,
+            16 => Token::GuestDoor(number),
+            17 => Token::Join(number),
             _ => return None,
         })
     }
@@ -169,6 +178,8 @@ mod tests {
             Token::Program(8, 2),
             Token::Dhcp(9),
             Token::Forward,
+            Token::GuestDoor(10),
+            Token::Join(11),
         ];
         for token in tokens {
             assert_eq!(Token::unpack(token.pack()), Some(token));

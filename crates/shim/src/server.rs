@@ -78,6 +78,7 @@ impl Shim {
             self.accept_at = None;
             self.accept();
             self.watch_attach_listeners();
+            self.watch_doors();
         }
     }
 

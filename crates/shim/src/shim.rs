@@ -14,6 +14,7 @@ use crate::child::Child;
 use crate::child_log::ChildLog;
 use crate::console::AttachClient;
 use crate::control::Keeper;
+use crate::guest::{Join, Served};
 use crate::log::Log;
 use crate::notes::Notes;
 use crate::process::Process;
@@ -69,6 +70,10 @@ pub struct Shim {
     pub channels: BTreeMap<u32, Channel>,
     pub attach_clients: BTreeMap<u32, AttachClient>,
     pub programs: BTreeMap<u32, Program>,
+    /// Connections joined with streams of a guest link.
+    pub joins: BTreeMap<u32, Join>,
+    /// Who answers streams that the guest opens, by the first word of their names.
+    pub serves: BTreeMap<String, Served>,
     pub keeper: Keeper,
     pub notes: Notes,
     pub parked: Vec<Parked>,
@@ -112,6 +117,8 @@ impl Shim {
             channels: BTreeMap::new(),
             attach_clients: BTreeMap::new(),
             programs: BTreeMap::new(),
+            joins: BTreeMap::new(),
+            serves: BTreeMap::new(),
             keeper: Keeper::default(),
             notes: Notes::default(),
             parked: Vec::new(),
@@ -139,6 +146,8 @@ impl Shim {
             self.expire_programs(now);
             self.retry_spools(now);
             self.relay_pump(now);
+            self.expire_joins(now);
+            self.finish_guest_processes(now);
             self.drain_outputs(now);
             self.serve_parked(now);
             self.publisher.pump(&self.reactor, now);
@@ -171,6 +180,8 @@ impl Shim {
             Token::Program(number, part) => self.program_ready(number, part),
             Token::Dhcp(number) => self.keeper.net.dhcp_ready(number),
             Token::Forward => self.keeper.net.forward_ready(),
+            Token::GuestDoor(channel) => self.accept_at_door(channel),
+            Token::Join(number) => self.join_ready(number),
         }
     }
 
@@ -278,6 +289,8 @@ impl Shim {
             .chain(self.relay.next_deadline())
             .chain(self.publisher.next_deadline())
             .chain(self.spool_deadline())
+            .chain(self.join_deadline())
+            .chain(self.guest_deadline())
             .min()
     }
 }

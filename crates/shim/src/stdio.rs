@@ -182,6 +182,11 @@ impl Input {
         })
     }
 
+    /// False without a FIFO too: there is nothing to come.
+    pub fn is_open(&self) -> bool {
+        self.fifo.is_some()
+    }
+
     /// CloseIO: what is in the FIFO is still delivered.
     pub fn close(&mut self) {
         self.closing = true;

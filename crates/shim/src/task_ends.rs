@@ -64,6 +64,7 @@ impl Shim {
 
     /// It never came to be: whoever waits for it must not wait for ever.
     pub fn drop_process(&mut self, number: u32) {
+        self.drop_guest_streams(number);
         let waiters = self.processes.remove(&number).map(|p| p.waiters);
         for call in waiters.unwrap_or_default() {
             self.reply(call, Err(failure(Code::NotFound, "it was never created")));
@@ -88,18 +89,25 @@ impl Shim {
         let ended: Vec<u32> = ended.map(|(number, _)| *number).collect();
         for number in ended {
             self.feed_console_of(number);
+            if let Some(process) = self.processes.get_mut(&number) {
+                process.stdout.pump(&self.reactor);
+                process.stderr.pump(&self.reactor);
+            }
             let more = self.console_has_more(number);
+            let (more_out, more_err) = self.guest_has_more(number);
             let Some(process) = self.processes.get_mut(&number) else {
                 continue;
             };
-            process.stdout.pump(&self.reactor);
-            process.stderr.pump(&self.reactor);
             let may_give_up = connected || process.deleted;
-            let stdout = process.stdout.drained(more, may_give_up, now);
-            let stderr = process.stderr.drained(false, may_give_up, now);
-            if stdout && stderr && process.deleted {
-                self.processes.remove(&number);
-                self.drop_idle_consoles();
+            let stdout = process.stdout.drained(more || more_out, may_give_up, now);
+            let stderr = process.stderr.drained(more_err, may_give_up, now);
+            if stdout && stderr {
+                let deleted = process.deleted;
+                self.drop_guest_streams(number);
+                if deleted {
+                    self.processes.remove(&number);
+                }
+                self.drop_idle_channels();
             }
         }
     }
@@ -114,6 +122,7 @@ impl Shim {
             output.pump(&self.reactor);
         }
         self.feed_console_of(number);
+        self.feed_guest_of(number);
     }
 }
 

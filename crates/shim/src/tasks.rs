@@ -251,6 +251,7 @@ impl Shim {
             id: request.id,
             width: request.width,
             height: request.height,
+            exec_id: request.exec_id,
         }));
         Ok(Next::Answer(empty()))
     }

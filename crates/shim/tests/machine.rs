@@ -585,7 +585,7 @@ fn taps_are_made_once_and_given_to_children() {
     trined.shim::<()>("ServeDhcp", &dhcp);
     let forward = |target: &str| shim::ServeForwardRequest {
         target: target.into(),
-        source: String::new(),
+        ..Default::default()
     };
     let first: shim::ServeForwardResponse = trined.shim("ServeForward", &forward("10.1.2.3"));
     let second: shim::ServeForwardResponse = trined.shim("ServeForward", &forward("10.1.2.4"));
@@ -614,6 +614,7 @@ fn mounts_are_made_once_and_go_with_the_pod() {
             target: String::new(),
             options: vec!["rbind".into(), "ro".into()],
         }],
+        ..Default::default()
     };
     trined.shim::<()>("Mount", &request);
     trined.shim::<()>("Mount", &request);

@@ -5,7 +5,7 @@
 //! All descriptors are behind one epoll descriptor. Memory is bounded: data waits in the kernel
 //! while its other side is slow, at most 64 KiB for each direction wait here.
 
-use super::sys::{Epoll, Timer, check, during, invalid, owned, set_option};
+use super::sys::{Epoll, Timer, check, during, invalid, owned, reset_on_close, set_option};
 use connection::{Connection, Side};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
@@ -134,7 +134,7 @@ impl Forwarder {
                 self.generation = self.generation.wrapping_add(1) & 0x7fff_ffff;
                 Connection::new(client, machine, self.generation)
             }
-            Err(_) => return reset(&client),
+            Err(_) => return reset_on_close(&client),
         };
         let index = match self.slots.iter().position(Option::is_none) {
             Some(index) => index,
@@ -349,20 +349,6 @@ fn keep_alive(stream: &TcpStream) -> io::Result<()> {
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, &60i32)?;
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, &15i32)?;
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, &4i32)
-}
-
-/// The close to come is a reset: the peer learns that its connection did not end as it should.
-fn reset(stream: &TcpStream) {
-    let linger = libc::linger {
-        l_onoff: 1,
-        l_linger: 0,
-    };
-    let _ = set_option(
-        stream.as_raw_fd(),
-        libc::SOL_SOCKET,
-        libc::SO_LINGER,
-        &linger,
-    );
 }
 
 #[cfg(test)]

@@ -221,6 +221,37 @@ impl Timer {
     }
 }
 
+/// From the kernel.
+pub fn random<const COUNT: usize>() -> io::Result<[u8; COUNT]> {
+    let mut bytes = [0; COUNT];
+    // SAFETY: the pointer and the length describe `bytes`.
+    let count = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), COUNT, 0) };
+    match usize::try_from(count) {
+        Ok(count) if count == COUNT => Ok(bytes),
+        _ => Err(during("ask for random bytes")(io::Error::last_os_error())),
+    }
+}
+
+/// The other end of a connected socket reads the end of the data.
+pub fn shut_down_writing(socket: &impl AsRawFd) -> io::Result<()> {
+    // SAFETY: takes no pointers.
+    check(unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_WR) }).map(drop)
+}
+
+/// The close to come is a reset: the peer learns that its connection did not end as it should.
+pub fn reset_on_close(socket: &impl AsRawFd) {
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    let _ = set_option(
+        socket.as_raw_fd(),
+        libc::SOL_SOCKET,
+        libc::SO_LINGER,
+        &linger,
+    );
+}
+
 pub fn read(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: the pointer and the length describe `buffer`.
     let count = unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) };

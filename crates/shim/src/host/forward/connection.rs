@@ -1,7 +1,6 @@
 //! One forwarded connection: two sockets and what is on its way between them.
 
-use super::super::sys::Epoll;
-use super::reset;
+use super::super::sys::{Epoll, reset_on_close};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd;
@@ -106,8 +105,8 @@ impl Connection {
 
     /// Both peers see a reset when this is dropped.
     pub fn reset(&self) {
-        reset(&self.client.stream);
-        reset(&self.machine.stream);
+        reset_on_close(&self.client.stream);
+        reset_on_close(&self.machine.stream);
     }
 }
 

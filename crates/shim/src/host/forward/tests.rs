@@ -232,7 +232,7 @@ fn a_reset_on_either_side_reaches_the_other() {
             let mut byte = [0; 1];
             stream.read_exact(&mut byte).unwrap();
             if byte == *b"r" {
-                reset(&stream);
+                reset_on_close(&stream);
             } else {
                 stream.write_all(b"go").unwrap();
                 told.send(stream.read(&mut byte).map_err(|error| error.kind()))
@@ -247,7 +247,7 @@ fn a_reset_on_either_side_reaches_the_other() {
         let mut stream = dial("127.0.0.1:7000");
         stream.write_all(b"w").unwrap();
         stream.read_exact(&mut [0; 2]).unwrap();
-        reset(&stream);
+        reset_on_close(&stream);
         drop(stream);
         let outcome = outcome.recv_timeout(Duration::from_secs(20)).unwrap();
         assert_eq!(outcome, Err(io::ErrorKind::ConnectionReset));

@@ -1,0 +1,281 @@
+//! Connections joined with streams of the guest link: bytes go both ways, each direction ends by itself, and
+//! who does not read is waited for.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use trine_wire::mux::{MAX_NAME, Mux};
+
+use super::{End, Guest};
+use crate::host::sys;
+use crate::link::is_not_now;
+use crate::reactor::{HANGUP, READ, Reactor, Token, WRITE, Watch};
+use crate::shim::Shim;
+
+/// Of each origin.
+pub const MAX_JOINS: usize = 256;
+const NAMING_LIMIT: Duration = Duration::from_secs(5);
+/// Reads of one connection before others get their turn.
+const TURN: usize = 4;
+
+/// Who has made the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A client of the link's socket.
+    Client,
+    /// The shim, for a stream that the guest has opened.
+    Served,
+    /// Port-forward.
+    Forward,
+}
+
+/// Where streams go that the guest opens under some first word.
+pub struct Served {
+    /// The child that listens.
+    pub key: String,
+    pub path: PathBuf,
+}
+
+pub struct Join {
+    channel: u32,
+    origin: Origin,
+    /// A socket, as the bytes see it.
+    stream: File,
+    watch: Watch,
+    state: State,
+}
+
+enum State {
+    /// Its first line, the stream's name, is not complete.
+    Naming { line: Vec<u8>, until: Instant },
+    /// The link is not open yet. `rest` came after the name.
+    Waiting { name: String, rest: Vec<u8> },
+    Joined {
+        id: u32,
+        /// The connection sends no more.
+        ended: bool,
+        /// The connection has been told that the guest sends no more.
+        shut: bool,
+    },
+}
+
+impl Join {
+    pub fn naming(number: u32, channel: u32, stream: OwnedFd, reactor: &Reactor) -> Join {
+        let state = State::Naming {
+            line: Vec::new(),
+            until: Instant::now() + NAMING_LIMIT,
+        };
+        let mut join = Join::new(number, channel, Origin::Client, stream, state);
+        join.watch.set(reactor, &join.stream, READ);
+        join
+    }
+
+    fn new(number: u32, channel: u32, origin: Origin, stream: OwnedFd, state: State) -> Join {
+        Join {
+            channel,
+            origin,
+            stream: File::from(stream),
+            watch: Watch::new(Token::Join(number)),
+            state,
+        }
+    }
+
+    /// Takes the next step; false = it is over.
+    fn step(&mut self, mux: &mut Mux, reactor: &Reactor, scratch: &mut [u8]) -> io::Result<bool> {
+        if let State::Naming { line, .. } = &mut self.state {
+            match read_name(&mut self.stream, line)? {
+                Some((name, rest)) => self.state = State::Waiting { name, rest },
+                None => return Ok(true),
+            }
+        }
+        if let State::Waiting { name, rest } = &self.state {
+            if !mux.is_ready() {
+                // Not READ: what came already would be told of again and again.
+                self.watch.set(reactor, &self.stream, HANGUP);
+                return Ok(true);
+            }
+            let id = mux.open(name).map_err(io::Error::other)?;
+            mux.send(id, rest);
+            self.state = State::Joined {
+                id,
+                ended: false,
+                shut: false,
+            };
+        }
+        self.carry(mux, reactor, scratch)
+    }
+
+    fn carry(&mut self, mux: &mut Mux, reactor: &Reactor, scratch: &mut [u8]) -> io::Result<bool> {
+        let State::Joined { id, ended, shut } = &mut self.state else {
+            return Ok(true);
+        };
+        let id = *id;
+        for _ in 0..TURN {
+            let room = mux.room(id).min(scratch.len());
+            if *ended || room == 0 {
+                break;
+            }
+            let part = scratch.get_mut(..room).unwrap_or_default();
+            match self.stream.read(part) {
+                Ok(0) => {
+                    mux.fin(id);
+                    *ended = true;
+                }
+                Ok(count) => drop(mux.send(id, part.get(..count).unwrap_or_default())),
+                Err(error) if is_not_now(&error) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        let mut blocked = false;
+        while !*shut && !blocked {
+            let data = mux.data(id);
+            if data.is_empty() {
+                if mux.at_end(id) {
+                    sys::shut_down_writing(&self.stream)?;
+                    *shut = true;
+                }
+                break;
+            }
+            match self.stream.write(data) {
+                Ok(count) => mux.consume(id, count),
+                Err(error) if is_not_now(&error) => blocked = true,
+                Err(error) => return Err(error),
+            }
+        }
+        let read = if *ended || mux.room(id) == 0 { 0 } else { READ };
+        let write = if blocked { WRITE } else { 0 };
+        self.watch.set(reactor, &self.stream, read | write);
+        Ok(!(*ended && *shut))
+    }
+
+    fn id(&self) -> Option<u32> {
+        match self.state {
+            State::Joined { id, .. } => Some(id),
+            _ => None,
+        }
+    }
+}
+
+/// The stream's name and what came after it, once there is a whole line.
+fn read_name(stream: &mut File, line: &mut Vec<u8>) -> io::Result<Option<(String, Vec<u8>)>> {
+    let mut part = [0; MAX_NAME + 1];
+    let room = part.get_mut(line.len()..).unwrap_or_default();
+    let count = match stream.read(room) {
+        Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok(count) => count,
+        Err(error) if is_not_now(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    line.extend_from_slice(room.get(..count).unwrap_or_default());
+    let Some(end) = line.iter().position(|byte| *byte == b'\n') else {
+        return match line.len() > MAX_NAME {
+            true => Err(sys::invalid("the name of a stream is too long")),
+            false => Ok(None),
+        };
+    };
+    let rest = line.split_off(end + 1);
+    line.truncate(end);
+    let name = String::from_utf8(std::mem::take(line)).map_err(io::Error::other)?;
+    Ok(Some((name, rest)))
+}
+
+impl Shim {
+    pub fn joins_of(&self, channel: u32) -> Vec<u32> {
+        let of_link = self.joins.iter().filter(|(_, j)| j.channel == channel);
+        of_link.map(|(number, _)| *number).collect()
+    }
+
+    pub fn join_count(&self, origin: Origin) -> usize {
+        self.joins.values().filter(|j| j.origin == origin).count()
+    }
+
+    pub fn join_ready(&mut self, number: u32) {
+        if let Some(channel) = self.joins.get(&number).map(|join| join.channel) {
+            self.with_guest(channel, |shim, guest| shim.pump_join(guest, number));
+        }
+    }
+
+    pub fn pump_join(&mut self, guest: &mut Guest, number: u32) {
+        let Some(mut join) = self.joins.remove(&number) else {
+            return;
+        };
+        let step = join.step(&mut guest.mux, &self.reactor, &mut self.scratch);
+        if let Some(id) = join.id() {
+            match step {
+                Ok(true) => guest.ends.insert(id, End::Join(number)),
+                _ => guest.ends.remove(&id),
+            };
+            if step.is_err() {
+                guest.mux.abort(id, "the connection has broken");
+            }
+        }
+        if let Ok(true) = step {
+            self.joins.insert(number, join);
+        } else if step.is_err() && join.origin == Origin::Forward {
+            sys::reset_on_close(&join.stream);
+        }
+    }
+
+    /// The stream is gone.
+    pub fn break_join(&mut self, number: u32) {
+        if let Some(join) = self.joins.remove(&number)
+            && join.origin == Origin::Forward
+        {
+            sys::reset_on_close(&join.stream);
+        }
+    }
+
+    /// The guest wants a stream: only of what has been put there for it.
+    pub fn guest_opened(&mut self, guest: &mut Guest, id: u32, name: &str) {
+        let word = name.split('/').next().unwrap_or_default();
+        let Some(served) = self.serves.get(word) else {
+            return guest.mux.abort(id, "nothing of that name is served");
+        };
+        if self.join_count(Origin::Served) >= MAX_JOINS {
+            return guest.mux.abort(id, "too many streams");
+        }
+        match sys::connect_unix(&served.path) {
+            Ok(stream) => self.join(guest, id, Origin::Served, stream.into()),
+            Err(error) => {
+                self.log
+                    .line(&format!("stream {word} of the guest: {error}"));
+                guest.mux.abort(id, "its server is not there");
+            }
+        }
+    }
+
+    fn join(&mut self, guest: &mut Guest, id: u32, origin: Origin, stream: OwnedFd) {
+        let number = self.number();
+        let state = State::Joined {
+            id,
+            ended: false,
+            shut: false,
+        };
+        let join = Join::new(number, guest.number, origin, stream, state);
+        guest.ends.insert(id, End::Join(number));
+        self.joins.insert(number, join);
+        self.pump_join(guest, number);
+    }
+
+    /// Who does not say what he wants does not keep his place.
+    pub fn expire_joins(&mut self, now: Instant) {
+        self.joins
+            .retain(|_, join| join.naming_until().is_none_or(|until| until > now));
+    }
+
+    pub fn join_deadline(&self) -> Option<Instant> {
+        self.joins.values().filter_map(Join::naming_until).min()
+    }
+}
+
+impl Join {
+    fn naming_until(&self) -> Option<Instant> {
+        match self.state {
+            State::Naming { until, .. } => Some(until),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,588 @@
+//! The guest link: processes whose stdio and end are streams of it, clients of its socket, streams the guest opens.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod harness;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use harness::{Client, Pod, SHIM, channel, eventually, fifo_reader, read_until, script};
+use trine_wire::mux::{Event, Mux};
+use trine_wire::shim::channel::Kind;
+use trine_wire::shim::descriptor::Source;
+use trine_wire::shim::event::What;
+use trine_wire::{Message, agent, shim, task};
+
+const KEY: &str = "vmm";
+const PORT: u32 = 3;
+
+/// What runs in a machine: the other end of the link, taken from the child that has it.
+struct Guest {
+    port: UnixStream,
+    mux: Mux,
+    ready: u32,
+    names: BTreeMap<String, u32>,
+    aborted: BTreeMap<u32, String>,
+}
+
+impl Guest {
+    fn new(pid: u32) -> Guest {
+        // SAFETY: takes no pointers; the descriptors are new and owned by nothing else.
+        let port = unsafe {
+            let pidfd = libc::syscall(libc::SYS_pidfd_open, pid, 0);
+            assert!(pidfd >= 0);
+            let pidfd = OwnedFd::from_raw_fd(pidfd as i32);
+            let fd = libc::syscall(
+                libc::SYS_pidfd_getfd,
+                std::os::fd::AsRawFd::as_raw_fd(&pidfd),
+                PORT,
+                0,
+            );
+            assert!(fd >= 0);
+            UnixStream::from(OwnedFd::from_raw_fd(fd as i32))
+        };
+        port.set_nonblocking(true).unwrap();
+        Guest {
+            port,
+            mux: Mux::guest(),
+            ready: 0,
+            names: BTreeMap::new(),
+            aborted: BTreeMap::new(),
+        }
+    }
+
+    /// What runs in it forgets all, as after a reset.
+    fn reboot(&mut self) {
+        self.mux = Mux::guest();
+        self.names.clear();
+    }
+
+    fn pump(&mut self) {
+        let mut bytes = [0; 65536];
+        while let Ok(count) = self.port.read(&mut bytes)
+            && count > 0
+        {
+            self.mux.receive(&bytes[..count]);
+            self.events();
+        }
+        self.flush();
+        self.events();
+    }
+
+    fn flush(&mut self) {
+        loop {
+            let out = self.mux.output();
+            match self.port.write(out) {
+                Ok(count) if count > 0 => self.mux.written(count),
+                _ => return,
+            }
+        }
+    }
+
+    fn events(&mut self) {
+        while let Some(event) = self.mux.poll_event() {
+            match event {
+                Event::Ready => {
+                    self.ready += 1;
+                    self.names.clear();
+                }
+                Event::Opened { id, name } => drop(self.names.insert(name, id)),
+                Event::Aborted { id, reason } => drop(self.aborted.insert(id, reason)),
+                Event::Failed(reason) => panic!("{reason}"),
+                Event::Readable(_) | Event::Writable(_) => {}
+            }
+        }
+    }
+
+    fn until<T>(&mut self, what: &str, mut ready: impl FnMut(&mut Guest) -> Option<T>) -> T {
+        eventually(what, || {
+            self.pump();
+            ready(self)
+        })
+    }
+
+    fn opened(&mut self, name: &str) -> u32 {
+        self.until(name, |guest| guest.names.get(name).copied())
+    }
+
+    fn say(&mut self, name: &str, mut bytes: &[u8]) {
+        let id = self.opened(name);
+        self.until("room", |guest| {
+            bytes = &bytes[guest.mux.send(id, bytes)..];
+            guest.pump();
+            bytes.is_empty().then_some(())
+        });
+    }
+
+    fn fin(&mut self, name: &str) {
+        let id = self.opened(name);
+        self.mux.fin(id);
+        self.pump();
+    }
+
+    fn exit(&mut self, process: &str, status: u32, oom: bool) {
+        let exit = agent::Exit {
+            status,
+            at: Some(std::time::SystemTime::now().into()),
+            oom,
+        };
+        self.say(&format!("exit/{process}"), &exit.encode_to_vec());
+        self.fin(&format!("exit/{process}"));
+    }
+
+    /// Reads what has come until it is `wanted`.
+    fn hear(&mut self, id: u32, wanted: &[u8]) {
+        let mut all = Vec::new();
+        self.until("what was sent", |guest| {
+            let data = guest.mux.data(id).to_vec();
+            guest.mux.consume(id, data.len());
+            all.extend(data);
+            (all == wanted).then_some(())
+        });
+    }
+}
+
+struct Machine {
+    pod: Pod,
+    guest: Guest,
+    trined: Client,
+}
+
+fn door(pod: &Pod) -> PathBuf {
+    pod.pod_dir().join("guest.sock")
+}
+
+fn spawn_request(pod: &Pod) -> shim::SpawnRequest {
+    let mut request = script(KEY, "", "read end <&4");
+    let link = shim::Channel {
+        name: "agent".into(),
+        kind: Kind::Guest as i32,
+        guest_path: door(pod).to_string_lossy().into_owned(),
+        ..Default::default()
+    };
+    let end = shim::Channel {
+        name: "end".into(),
+        ..Default::default()
+    };
+    request.descriptors = vec![channel(PORT, link), channel(4, end)];
+    request
+}
+
+fn machine(name: &str) -> Machine {
+    let pod = Pod::started(name);
+    let mut trined = pod.connect();
+    let spawned: shim::SpawnResponse = trined.shim("Spawn", &spawn_request(&pod));
+    let mut guest = Guest::new(spawned.pid);
+    guest.until("the link", |guest| (guest.ready == 1).then_some(()));
+    Machine { pod, guest, trined }
+}
+
+fn attach(id: &str, exec: &str, terminal: bool) -> shim::AttachGuestRequest {
+    shim::AttachGuestRequest {
+        id: id.into(),
+        exec_id: exec.into(),
+        guest_container: "c".into(),
+        guest_exec: exec.into(),
+        terminal,
+    }
+}
+
+fn stdio(pod: &Pod) -> [String; 3] {
+    [pod.fifo("in"), pod.fifo("out"), pod.fifo("err")]
+}
+
+/// Reads until all writers have closed, while the guest goes on.
+fn read_all(guest: &mut Guest, fifo: &mut File) -> Vec<u8> {
+    let mut all = Vec::new();
+    let mut part = [0; 65536];
+    guest.until("the end of the FIFO", |_| match fifo.read(&mut part) {
+        Ok(0) => Some(()),
+        Ok(count) => {
+            all.extend_from_slice(&part[..count]);
+            None
+        }
+        Err(_) => None,
+    });
+    all
+}
+
+fn kill_machine(machine: &mut Machine) {
+    let signal = shim::SignalRequest {
+        key: KEY.into(),
+        signal: 9,
+    };
+    machine.trined.shim::<()>("Signal", &signal);
+}
+
+#[test]
+fn stdio_and_end_of_a_process_go_over_the_link_also_without_trined() {
+    let mut m = machine("stdio");
+    let paths = stdio(&m.pod);
+    let (mut out, mut err) = (fifo_reader(&paths[1]), fifo_reader(&paths[2]));
+    let (mut containerd, relay) = m.pod.running_task("ctr1", &paths, false);
+    for _ in 0..2 {
+        m.trined
+            .shim::<()>("AttachGuest", &attach("ctr1", "", false));
+    }
+    let other = attach("ctr1", "other", false);
+    assert!(m.trined.call::<()>(SHIM, "AttachGuest", &other).is_err());
+    let stdin = m.guest.opened("stdin/c/");
+    assert_eq!(m.guest.names.len(), 4);
+
+    // trined goes away and nobody notices.
+    drop(relay);
+    drop(m.trined);
+    let wait = containerd.send_wait("ctr1");
+    let mut writer = OpenOptions::new().write(true).open(&paths[0]).unwrap();
+    writer.write_all(b"typed").unwrap();
+    m.guest.hear(stdin, b"typed");
+    assert!(!m.guest.mux.at_end(stdin));
+    let close = task::CloseIoRequest {
+        id: "ctr1".into(),
+        exec_id: String::new(),
+        stdin: true,
+    };
+    writer.write_all(b" more").unwrap();
+    containerd.task::<()>("CloseIO", &close);
+    m.guest.hear(stdin, b" more");
+    m.guest
+        .until("its end", |g| g.mux.at_end(stdin).then_some(()));
+
+    let printed: Vec<u8> = (0..300_000u32).flat_map(u32::to_be_bytes).collect();
+    let reader = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        harness::read_until(&mut err, "oops");
+        eventually("all", || {
+            let mut part = [0; 65536];
+            if let Ok(count) = out.read(&mut part) {
+                all.extend_from_slice(&part[..count]);
+            }
+            (all.len() == 1_200_000).then_some(())
+        });
+        (out, all)
+    });
+    m.guest.say("stderr/c/", b"oops");
+    m.guest.say("stdout/c/", &printed);
+    m.guest.exit("c/", 7, false);
+    m.guest.fin("stdout/c/");
+    m.guest.fin("stderr/c/");
+    let (mut out, all) = reader.join().unwrap();
+    assert!(all == printed);
+    let waited: task::WaitResponse = containerd.answer(wait).unwrap();
+    assert_eq!(waited.exit_status, 7);
+    assert!(read_all(&mut m.guest, &mut out).is_empty());
+
+    // The next trined finds what happened.
+    let mut trined = m.pod.connect();
+    let request = shim::EventsRequest {
+        after: 0,
+        wait_ms: 5000,
+    };
+    let events: shim::EventsResponse = trined.shim("Events", &request);
+    let ended = |event: &shim::Event| matches!(&event.what, Some(What::ProcessExited(p)) if p.exit_status == 7);
+    assert!(events.events.iter().any(ended));
+}
+
+#[test]
+fn a_reader_that_stands_still_holds_up_neither_the_end_nor_others() {
+    let mut m = machine("still");
+    let paths = stdio(&m.pod);
+    let mut out = fifo_reader(&paths[1]);
+    let (mut containerd, _relay) = m.pod.running_task("ctr1", &paths, false);
+    m.trined
+        .shim::<()>("AttachGuest", &attach("ctr1", "", false));
+    let wait = containerd.send_wait("ctr1");
+    // More than the FIFO holds, less than it and the windows do.
+    m.guest.say("stdout/c/", &[b'x'; 200_000]);
+    m.guest.fin("stdout/c/");
+    m.guest.exit("c/", 0, false);
+    containerd.answer::<task::WaitResponse>(wait).unwrap();
+    assert_eq!(read_all(&mut m.guest, &mut out).len(), 200_000);
+}
+
+#[test]
+fn a_child_that_keeps_stdout_open_does_not_hold_up_the_end() {
+    let mut m = machine("grandchild");
+    let paths = stdio(&m.pod);
+    let mut out = fifo_reader(&paths[1]);
+    let (mut containerd, _relay) = m.pod.running_task("ctr1", &paths, false);
+    m.trined
+        .shim::<()>("AttachGuest", &attach("ctr1", "", false));
+    let wait = containerd.send_wait("ctr1");
+    m.guest.say("stdout/c/", b"last");
+    m.guest.exit("c/", 3, false);
+    let waited: task::WaitResponse = containerd.answer(wait).unwrap();
+    assert_eq!(waited.exit_status, 3);
+    // The FIFO is given up once nothing has come for a while, and the guest is told.
+    assert_eq!(read_all(&mut m.guest, &mut out), b"last");
+    let id = m.guest.opened("stdout/c/");
+    m.guest.until("the abort", |g| g.aborted.remove(&id));
+}
+
+#[test]
+fn a_terminal_has_one_output_and_its_size_is_passed_on() {
+    let mut m = machine("tty");
+    let paths = stdio(&m.pod);
+    let mut out = fifo_reader(&paths[1]);
+    let (mut containerd, _relay) = m.pod.running_task("ctr1", &paths, true);
+    m.trined
+        .shim::<()>("AttachGuest", &attach("ctr1", "", true));
+    m.guest.say("stdout/c/", b"$ ");
+    read_until(&mut out, "$ ");
+    m.guest.opened("stdin/c/");
+    assert!(!m.guest.names.contains_key("stderr/c/"));
+    let resize = task::ResizePtyRequest {
+        id: "ctr1".into(),
+        exec_id: String::new(),
+        width: 80,
+        height: 25,
+    };
+    containerd.task::<()>("ResizePty", &resize);
+    let request = shim::EventsRequest {
+        after: 0,
+        wait_ms: 5000,
+    };
+    let events: shim::EventsResponse = m.trined.shim("Events", &request);
+    let resized = |event: &shim::Event| matches!(&event.what, Some(What::Resize(r)) if r.width == 80 && r.exec_id.is_empty());
+    assert!(events.events.iter().any(resized));
+}
+
+#[test]
+fn with_its_machine_every_process_ends() {
+    let mut m = machine("lost");
+    let paths = stdio(&m.pod);
+    let mut out = fifo_reader(&paths[1]);
+    let (mut containerd, _relay) = m.pod.running_task("ctr1", &paths, false);
+    m.trined
+        .shim::<()>("AttachGuest", &attach("ctr1", "", false));
+    let wait = containerd.send_wait("ctr1");
+    m.guest.say("stdout/c/", b"almost");
+    kill_machine(&mut m);
+    let waited: task::WaitResponse = containerd.answer(wait).unwrap();
+    assert_eq!(waited.exit_status, 137);
+    // What has come is still read, even after trined has forgotten the machine.
+    let reap = shim::ReapRequest { key: KEY.into() };
+    m.trined.shim::<()>("Reap", &reap);
+    assert!(!door(&m.pod).exists());
+    assert_eq!(read_all(&mut m.guest, &mut out), b"almost");
+    assert!(
+        m.trined
+            .call::<()>(SHIM, "AttachGuest", &attach("ctr1", "", false))
+            .is_ok()
+    );
+}
+
+#[test]
+fn a_guest_that_breaks_the_rules_loses_its_machine() {
+    let mut m = machine("rules");
+    let (mut containerd, _relay) = m.pod.running_task("ctr1", &stdio(&m.pod), false);
+    m.trined
+        .shim::<()>("AttachGuest", &attach("ctr1", "", false));
+    m.guest.opened("exit/c/");
+    let wait = containerd.send_wait("ctr1");
+    m.guest.port.write_all(&[0xff; 64]).unwrap();
+    let waited: task::WaitResponse = containerd.answer(wait).unwrap();
+    assert_eq!(waited.exit_status, 137);
+    let described: shim::DescribeResponse = m.trined.shim("Describe", &shim::DescribeRequest {});
+    assert_eq!(described.children[0].reason, "guest-link");
+}
+
+#[test]
+fn a_process_the_guest_does_not_know_has_ended() {
+    let mut m = machine("unknown");
+    let (mut containerd, _relay) = m.pod.running_task("ctr1", &stdio(&m.pod), false);
+    let wait = containerd.send_wait("ctr1");
+    m.trined
+        .shim::<()>("AttachGuest", &attach("ctr1", "", false));
+    for part in ["exit/c/", "stdout/c/", "stderr/c/", "stdin/c/"] {
+        let id = m.guest.opened(part);
+        m.guest.mux.abort(id, "no such process\n");
+    }
+    m.guest.pump();
+    let waited: task::WaitResponse = containerd.answer(wait).unwrap();
+    assert_eq!(waited.exit_status, 137);
+}
+
+fn client(machine: &Machine, name: &str) -> UnixStream {
+    let mut stream = UnixStream::connect(door(&machine.pod)).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    stream.write_all(name.as_bytes()).unwrap();
+    stream.write_all(b"\n").unwrap();
+    stream
+}
+
+#[test]
+fn a_client_of_the_socket_gets_a_stream_of_its_own() {
+    let mut m = machine("door");
+    let mode = fs::metadata(door(&m.pod)).unwrap();
+    assert!(mode.file_type().is_socket() && mode.permissions().mode() & 0o777 == 0o600);
+    let mut rpc = client(&m, "rpc");
+    let mut idle = client(&m, "tcp/127.0.0.1/80");
+    rpc.write_all(b"question").unwrap();
+    let id = m.guest.opened("rpc");
+    m.guest.hear(id, b"question");
+    m.guest.say("rpc", b"answer");
+    let mut answer = [0; 6];
+    rpc.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"answer");
+    // Each direction ends by itself.
+    rpc.shutdown(std::net::Shutdown::Write).unwrap();
+    m.guest.until("its end", |g| g.mux.at_end(id).then_some(()));
+    m.guest.say("rpc", b"bye");
+    m.guest.fin("rpc");
+    let mut rest = Vec::new();
+    rpc.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, b"bye");
+    // An abort is the end of the connection.
+    let other = m.guest.opened("tcp/127.0.0.1/80");
+    m.guest.mux.abort(other, "refused");
+    m.guest.pump();
+    assert_eq!(idle.read(&mut [0; 9]).unwrap(), 0);
+    // And so is a name that never ends.
+    let mut long = client(&m, &"x".repeat(1025));
+    assert!(matches!(long.read(&mut [0; 9]), Ok(0) | Err(_)));
+}
+
+#[test]
+fn a_client_that_does_not_read_holds_up_no_other() {
+    let mut m = machine("slow-client");
+    let _slow = client(&m, "slow");
+    let mut quick = client(&m, "quick");
+    quick.set_nonblocking(true).unwrap();
+    let slow = m.guest.opened("slow");
+    m.guest.opened("quick");
+    for _ in 0..50 {
+        while m.guest.mux.send(slow, &[1; 65536]) > 0 {
+            m.guest.pump();
+        }
+        m.guest.say("quick", &[2; 1000]);
+        let mut got = Vec::new();
+        m.guest.until("the quick one's bytes", |_| {
+            let mut part = [0; 1000];
+            if let Ok(count) = quick.read(&mut part) {
+                got.extend_from_slice(&part[..count]);
+            }
+            (got == [2; 1000]).then_some(())
+        });
+    }
+}
+
+#[test]
+fn after_a_reset_of_the_machine_the_link_is_opened_again() {
+    let pod = Pod::started("reset");
+    let mut trined = pod.connect();
+    let mut request = spawn_request(&pod);
+    // A monitor that tells of a reset when it is told to.
+    request.argv[2] = r#"read go <&4; printf '{"event":"RESET","data":{"reason":"guest-reset"}}\r\n' >&5; read end <&4"#.into();
+    request.descriptors.push(channel(
+        5,
+        shim::Channel {
+            name: "qmp".into(),
+            kind: Kind::Monitor as i32,
+            ..Default::default()
+        },
+    ));
+    let spawned: shim::SpawnResponse = trined.shim("Spawn", &request);
+    let mut guest = Guest::new(spawned.pid);
+    let mut m = {
+        guest.until("the link", |guest| (guest.ready == 1).then_some(()));
+        Machine { pod, guest, trined }
+    };
+    let mut before = client(&m, "rpc");
+    m.guest.opened("rpc");
+    m.guest.reboot();
+    let go = shim::WriteChannelRequest {
+        name: "end".into(),
+        offset: 0,
+        data: b"go\n".to_vec(),
+    };
+    m.trined
+        .shim::<shim::WriteChannelResponse>("WriteChannel", &go);
+    assert_eq!(before.read(&mut [0; 9]).unwrap(), 0);
+    // One that comes too early waits for the link.
+    let mut early = client(&m, "rpc");
+    m.guest
+        .until("the link", |guest| (guest.ready == 2).then_some(()));
+    m.guest.say("rpc", b"hello again");
+    let mut got = [0; 11];
+    early.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"hello again");
+}
+
+#[test]
+fn streams_of_the_guest_go_to_who_serves_them() {
+    let mut m = machine("serves");
+    let path = m.pod.dir.join("9p.sock");
+    let mut server = script("9p", "", "read end <&4");
+    server.descriptors = vec![
+        shim::Descriptor {
+            number: 3,
+            source: Some(Source::Listen(shim::Listen {
+                path: path.to_string_lossy().into_owned(),
+                mode: 0o600,
+                serves: "9p".into(),
+            })),
+        },
+        channel(
+            4,
+            shim::Channel {
+                name: "9p-end".into(),
+                ..Default::default()
+            },
+        ),
+    ];
+    let spawned: shim::SpawnResponse = m.trined.shim("Spawn", &server);
+    let unknown = m.guest.mux.open("passwd/etc").unwrap();
+    m.guest
+        .until("the refusal", |g| g.aborted.get(&unknown).cloned());
+    let id = m.guest.mux.open("9p/root").unwrap();
+    m.guest.mux.send(id, b"Tversion");
+    m.guest.pump();
+    // SAFETY: takes no pointers; the descriptors are new and owned by nothing else.
+    let listener = unsafe {
+        let pidfd = libc::syscall(libc::SYS_pidfd_open, spawned.pid, 0) as i32;
+        let fd = libc::syscall(libc::SYS_pidfd_getfd, pidfd, 3, 0) as i32;
+        drop(OwnedFd::from_raw_fd(pidfd));
+        std::os::unix::net::UnixListener::from_raw_fd(fd)
+    };
+    let (mut served, _) = listener.accept().unwrap();
+    served.set_nonblocking(true).unwrap();
+    let mut got = [0; 8];
+    m.guest
+        .until("the request", |_| served.read_exact(&mut got).ok());
+    assert_eq!(&got, b"Tversion");
+    served.write_all(b"Rversion").unwrap();
+    m.guest.hear(id, b"Rversion");
+    // With its server gone, a stream is refused.
+    drop(listener);
+    m.trined.shim::<()>(
+        "Signal",
+        &shim::SignalRequest {
+            key: "9p".into(),
+            signal: 9,
+        },
+    );
+    let later = m.guest.until("the refusal", |g| {
+        let id = g.mux.open("9p/root").ok()?;
+        g.pump();
+        std::thread::sleep(Duration::from_millis(10));
+        g.pump();
+        g.aborted.get(&id).cloned()
+    });
+    assert!(!later.is_empty());
+}
