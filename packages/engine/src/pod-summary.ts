@@ -54,7 +54,7 @@ function machineSummary(
     cpus: spec.cpus,
     memoryBytes: spec.memoryBytes,
     accelerator: spec.accelerator,
-    firmware: spec.firmware,
+    firmware: spec.firmware ?? "bios",
     uuid: spec.uuid,
     disks: spec.disks.map(({ name, path }) => ({ name, path })),
     consoleLog: files.consoleSpool,

@@ -8,7 +8,7 @@ import type { Machine, MachineDriver, MachineSpec, MachineStatus, ProcessHost } 
  */
 export class SpawningDriver implements MachineDriver {
   readonly name = "spawning";
-  readonly can = { pause: true, hotplug: false, snapshot: false };
+  readonly can = { pause: true, hotplug: false, snapshot: false, templates: false };
   readonly recovered: string[] = [];
   onPowerDown: () => void = () => undefined;
   powerDowns = 0;
@@ -48,6 +48,10 @@ export class SpawningDriver implements MachineDriver {
     return Promise.resolve(this.#machine(host));
   }
 
+  templateKey(): Promise<string> {
+    return cannot();
+  }
+
   #machine(host: ProcessHost): Machine {
     let status: MachineStatus = "running";
     let isAttached = true;
@@ -67,6 +71,11 @@ export class SpawningDriver implements MachineDriver {
       resume: set("running"),
       kill: () => host.signal(VMM_KEY, 9),
       stats: () => Promise.reject(new TrineError("unavailable", "no guest")),
+      fillSlot: cannot,
+      emptySlot: cannot,
+      resizeMemory: cannot,
+      resizeCpus: cannot,
+      saveTemplate: cannot,
       events: (signal) => this.#events(signal),
       detach: () => {
         if (isAttached) this.attached -= 1;
@@ -86,4 +95,8 @@ export class SpawningDriver implements MachineDriver {
     }
     yield* [];
   }
+}
+
+function cannot(): Promise<never> {
+  return Promise.reject(new TrineError("unimplemented", "the spawning driver cannot do that"));
 }

@@ -46,9 +46,33 @@ export const RETURNS = {
       qdev: v.optional(v.string()),
       "node-name": v.optional(v.string()),
       stats: blockStats,
+      /** The node it reads from. */
+      parent: v.optional(v.object({ "node-name": v.optional(v.string()) })),
     }),
   ),
   "query-balloon": v.object({ actual: v.number() }),
+  "query-hotpluggable-cpus": v.array(
+    v.object({
+      type: v.string(),
+      props: v.record(v.string(), v.number()),
+      "qom-path": v.optional(v.string()),
+    }),
+  ),
+  "query-named-block-nodes": v.array(
+    v.object({ "node-name": v.optional(v.string()), file: v.string() }),
+  ),
+  "query-migrate": v.object({
+    status: v.optional(v.string()),
+    "error-desc": v.optional(v.string()),
+  }),
+  "blockdev-add": nothing,
+  "blockdev-reopen": nothing,
+  "blockdev-del": nothing,
+  device_add: nothing,
+  device_del: nothing,
+  migrate: nothing,
+  "migrate-incoming": nothing,
+  "migrate-set-capabilities": nothing,
   "qom-get": v.unknown(),
   "qom-set": nothing,
   stop: nothing,
@@ -60,7 +84,20 @@ export const RETURNS = {
 
 export type QmpCommandName = keyof typeof RETURNS;
 
+type Options = Readonly<Record<string, unknown>>;
+
 interface QmpArguments {
+  readonly "query-named-block-nodes": { readonly flat: boolean };
+  readonly "blockdev-add": Options;
+  readonly "blockdev-reopen": { readonly options: readonly Options[] };
+  readonly "blockdev-del": { readonly "node-name": string };
+  readonly device_add: Options;
+  readonly device_del: { readonly id: string };
+  readonly migrate: { readonly uri: string };
+  readonly "migrate-incoming": { readonly uri: string };
+  readonly "migrate-set-capabilities": {
+    readonly capabilities: readonly { readonly capability: string; readonly state: boolean }[];
+  };
   readonly "qom-get": { readonly path: string; readonly property: string };
   readonly "qom-set": { readonly path: string; readonly property: string; readonly value: unknown };
 }

@@ -1,7 +1,8 @@
 import { open } from "node:fs/promises";
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import { TrineError } from "@trine/base";
 import { Channel_Kind } from "@trine/proto/shim";
-import type { DescriptorSchema, SpawnRequestSchema } from "@trine/proto/shim";
+import type { ChannelSchema, DescriptorSchema, SpawnRequestSchema } from "@trine/proto/shim";
 import { MACHINE_DIR } from "@trine/vmm";
 import type {
   ByteChannel,
@@ -17,6 +18,7 @@ const CHANNEL_KIND: Record<ChannelUse, Channel_Kind> = {
   held: Channel_Kind.HELD,
   console: Channel_Kind.CONSOLE,
   monitor: Channel_Kind.MONITOR,
+  guest: Channel_Kind.GUEST,
 };
 
 const LOG_TAIL = 4096;
@@ -24,14 +26,18 @@ const LOG_TAIL = 4096;
 /** What the shim needs to know of a machine beside the VMM's own plan. */
 export interface MachinePlace {
   readonly machineDir: string;
-  /** The task whose stdio is the console and whose end is the VMM's. */
+  /** The task whose end is the VMM's; empty = none. */
   readonly taskId: string;
+  /** The task whose stdio is the console. Default: the same. */
+  readonly consoleTaskId?: string;
   readonly uid: number;
   readonly gid: number;
   readonly logPath: string;
   readonly spoolPath: string;
   readonly spoolBytes: number;
   readonly attachPath: string;
+  /** Unix socket that makes streams into the guest; needed by a machine with a guest link. */
+  readonly guestPath?: string;
   readonly oomScoreAdj: number;
   /** Called when a child has been executed (not when it was there already). */
   readonly onSpawned?: () => void;
@@ -99,7 +105,7 @@ function toSpawnRequest(
       binds: [
         ...plan.jail.binds,
         { source: place.machineDir, target: MACHINE_DIR, writable: true },
-      ].map((bind) => ({ writable: false, device: false, ...bind })),
+      ].map((bind) => ({ writable: false, device: false, live: false, ...bind })),
       newNetwork: plan.jail.newNetwork,
     },
     logPath: place.logPath,
@@ -143,15 +149,32 @@ function toDescriptor(
             name: descriptor.name,
             kind: CHANNEL_KIND[descriptor.use],
             taskId: place.taskId,
-            ...(descriptor.use === "console"
-              ? {
-                  spoolPath: place.spoolPath,
-                  spoolBytes: BigInt(place.spoolBytes),
-                  attachPath: place.attachPath,
-                }
-              : {}),
+            ...ofUse(descriptor.use, place),
           },
         },
       };
+  }
+}
+
+function ofUse(use: ChannelUse, place: MachinePlace): MessageInitShape<typeof ChannelSchema> {
+  switch (use) {
+    case "console":
+      return {
+        taskId: place.consoleTaskId ?? place.taskId,
+        spoolPath: place.spoolPath,
+        spoolBytes: BigInt(place.spoolBytes),
+        attachPath: place.attachPath,
+      };
+    case "guest":
+      if (place.guestPath === undefined) {
+        throw new TrineError(
+          "invalid",
+          `${place.machineDir}: a guest link without a socket for it`,
+        );
+      }
+      return { guestPath: place.guestPath };
+    case "held":
+    case "monitor":
+      return {};
   }
 }

@@ -1,11 +1,15 @@
 import { isAbsolute } from "node:path";
 import { TrineError } from "@trine/base";
+import { MEMORY_STEP, bootOf, slotNames } from "@trine/vmm";
 import type { DiskSpec, MachineSpec, NicSpec } from "@trine/vmm";
 import { DISK_SLOTS, NIC_SLOTS } from "./pci-slots.ts";
 
 const MIB = 1024 * 1024;
 /** More needs interrupt remapping (x2APIC). */
 const MAX_CPUS = 255;
+
+/** COMMAND_LINE_SIZE of x86, with its closing NUL. */
+const MAX_CMDLINE = 2047;
 
 const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
@@ -35,10 +39,10 @@ export function checkSpec(spec: MachineSpec): void {
     spec.cpuModel === undefined || CPU_MODEL.test(spec.cpuModel),
     `CPU model ${spec.cpuModel ?? ""} is none`,
   );
-  say(
-    spec.disks.length <= DISK_SLOTS.length,
-    `${spec.disks.length} disks: at most ${DISK_SLOTS.length}`,
-  );
+  checkGrowth(spec, say);
+  checkFiles(spec, say);
+  const disks = spec.disks.length + slotNames(spec.slots).length;
+  say(disks <= DISK_SLOTS.length, `${disks} disks: at most ${DISK_SLOTS.length}`);
   say(
     spec.nics.length <= NIC_SLOTS.length,
     `${spec.nics.length} NICs: at most ${NIC_SLOTS.length}`,
@@ -50,6 +54,41 @@ export function checkSpec(spec: MachineSpec): void {
 }
 
 type Say = (ok: boolean, what: string) => void;
+
+function checkGrowth(spec: MachineSpec, say: Say): void {
+  const { cpus, maxCpus = cpus, memoryBytes, memoryMaxBytes } = spec;
+  say(
+    Number.isInteger(maxCpus) && maxCpus >= cpus && maxCpus <= MAX_CPUS,
+    `maxCpus ${maxCpus}: ${cpus}-${MAX_CPUS}`,
+  );
+  if (memoryMaxBytes === undefined) return;
+  const growth = memoryMaxBytes - memoryBytes;
+  say(
+    Number.isSafeInteger(growth) && growth > 0 && growth % MEMORY_STEP === 0,
+    `memory growing by ${growth} bytes: in steps of ${MEMORY_STEP}`,
+  );
+}
+
+/** Files and directories by name, and what excludes what. */
+function checkFiles(spec: MachineSpec, say: Say): void {
+  const boot = bootOf(spec);
+  const { slots, memoryFile, origin } = spec;
+  say(memoryFile === undefined || origin === undefined, "a clone has no memory file of its own");
+  if (slots !== undefined) {
+    const whole = [slots.readOnly, slots.writable].every((n) => Number.isInteger(n) && n >= 0);
+    say(whole, `slots: ${slots.readOnly} and ${slots.writable}`);
+  }
+  if (boot.kind === "direct") {
+    say(!boot.cmdline.includes("\0") && boot.cmdline.length <= MAX_CMDLINE, "kernel command line");
+  }
+  const paths = [
+    ...(boot.kind === "direct" ? [boot.kernel, boot.initrd] : []),
+    ...[slots?.dir, memoryFile, origin?.template.memoryPath, origin?.template.statePath],
+  ];
+  for (const path of paths) {
+    say(path === undefined || isAbsolute(path), `path ${path ?? ""} is not absolute`);
+  }
+}
 
 function checkDisk(disk: DiskSpec, say: Say): void {
   say(NAME.test(disk.name), `disk name ${disk.name}: 1-20 of a-z 0-9 -`);

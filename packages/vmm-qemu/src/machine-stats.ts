@@ -2,15 +2,20 @@ import { readFile } from "node:fs/promises";
 import { kindOf } from "@trine/base";
 import type { QmpClient, QmpCommands } from "@trine/qmp";
 import type { MachineSpec, MachineStats } from "@trine/vmm";
-import { BALLOON_ID } from "./plan-machine.ts";
 import { diskNode } from "./plan-disks.ts";
+import { BALLOON_ID, GROWING_ID, hasBalloon } from "./plan-memory.ts";
 
 const BALLOON = `/machine/peripheral/${BALLOON_ID}`;
 const BALLOON_POLL_SECONDS = 5;
 const TICK_NS = 10_000_000n; // USER_HZ is 100 on every Linux
 
 /** Lets the guest's balloon driver report its memory from now on; a guest without one reports nothing. */
-export async function pollGuestMemory(client: QmpClient, signal: AbortSignal): Promise<void> {
+export async function pollGuestMemory(
+  spec: MachineSpec,
+  client: QmpClient,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!hasBalloon(spec)) return;
   const property = "guest-stats-polling-interval";
   await client.execute(
     "qom-set",
@@ -24,16 +29,23 @@ export async function readStats(
   client: QmpClient,
   signal: AbortSignal,
 ): Promise<MachineStats> {
-  const [cpus, blocks, guest] = await Promise.all([
+  const [cpus, blocks, guest, grown] = await Promise.all([
     client.execute("query-cpus-fast", {}, { signal }),
     client.execute("query-blockstats", {}, { signal }),
-    guestStats(client, signal),
+    hasBalloon(spec) ? guestStats(client, signal) : undefined,
+    spec.memoryMaxBytes === undefined ? 0 : grownBytes(client, signal),
   ]);
   return {
     cpuNs: await threadsTime(cpus.map((cpu) => cpu["thread-id"])),
-    memory: toMemory(guest, spec.memoryBytes),
+    memory: toMemory(guest, spec.memoryBytes + grown),
     disks: toDisks(spec, blocks),
   };
+}
+
+/** What the guest has taken of the memory it may grow by. */
+async function grownBytes(client: QmpClient, signal: AbortSignal): Promise<number> {
+  const path = `/machine/peripheral/${GROWING_ID}`;
+  return Number(await client.execute("qom-get", { path, property: "size" }, { signal }));
 }
 
 /** `guest-stats` cannot be read before the guest has a driver on some versions: no statistics then. */

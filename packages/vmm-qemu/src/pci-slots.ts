@@ -6,6 +6,8 @@ export const DISPLAY_SLOT = 0x01;
 export const NIC_SLOTS = range(0x02, 8);
 export const DISK_SLOTS = range(0x0a, 16);
 export const BALLOON_SLOT = 0x1a;
+/** Memory that grows. */
+export const MEMORY_SLOT = 0x1e;
 export const RNG_SLOT = 0x1b;
 export const SERIAL_SLOT = 0x1c;
 export const TABLET_SLOT = 0x1d;

@@ -1,4 +1,3 @@
-import { TrineError } from "@trine/base";
 import type { DiskSpec, MachineSpec } from "@trine/vmm";
 import type { DescriptorTable } from "./descriptor-table.ts";
 import { option } from "./option.ts";
@@ -70,31 +69,11 @@ function imageArguments(disk: DiskSpec, table: DescriptorTable): string[] {
   ];
 }
 
-/** The read-only code and the machine's own variables, as the two flash chips UEFI expects. */
-export function firmwareArguments(
-  spec: MachineSpec,
-  code: string | undefined,
-  table: DescriptorTable,
-): string[] {
-  if (spec.firmware === "bios") return [];
-  if (code === undefined) {
-    throw new TrineError("invalid", `machine ${spec.id}: UEFI, but this node has no UEFI firmware`);
-  }
-  if (spec.firmwareVarsPath === undefined) {
-    throw new TrineError("invalid", `machine ${spec.id}: UEFI without a file for its variables`);
-  }
-  return [
-    ...fileArguments("firmware-code", { path: code, writable: false }, table),
-    ...fileArguments("firmware-vars", { path: spec.firmwareVarsPath, writable: true }, table),
-    ...["-machine", option("pflash0=firmware-code", { pflash1: "firmware-vars" })],
-  ];
-}
-
 /**
  * File locks stay on: read-only images are shared by any number of machines, a writable one belongs to
  * one, and qemu-img refuses to write under a running machine.
  */
-function fileArguments(node: string, file: ImageFile, table: DescriptorTable): string[] {
+export function fileArguments(node: string, file: ImageFile, table: DescriptorTable): string[] {
   const { path, writable } = file;
   const number = table.add({ kind: "file", path, writable });
   return [
@@ -111,6 +90,6 @@ function fileArguments(node: string, file: ImageFile, table: DescriptorTable): s
 }
 
 /** As JSON: `backing: null` cannot be said in QEMU's key=value form. */
-function blockdev(node: Readonly<Record<string, unknown>>): string[] {
+export function blockdev(node: Readonly<Record<string, unknown>>): string[] {
   return ["-blockdev", JSON.stringify(node)];
 }

@@ -1,29 +1,29 @@
-import { CONSOLE_CHANNEL, GUEST_AGENT_CHANNEL, MACHINE_DIR, VMM_KEY } from "@trine/vmm";
-import type { MachineSpec, ProcessPlan } from "@trine/vmm";
+import {
+  CONSOLE_CHANNEL,
+  GUEST_AGENT_CHANNEL,
+  GUEST_LINK_CHANNEL,
+  MACHINE_DIR,
+  VMM_KEY,
+} from "@trine/vmm";
+import type { JailBind, MachineSpec, ProcessPlan } from "@trine/vmm";
 import { checkSpec } from "./check-spec.ts";
 import { DescriptorTable } from "./descriptor-table.ts";
 import { EXIT_RULES } from "./exit-rules.ts";
 import { option } from "./option.ts";
-import {
-  BALLOON_SLOT,
-  DISPLAY_SLOT,
-  NIC_SLOTS,
-  RNG_SLOT,
-  SERIAL_SLOT,
-  TABLET_SLOT,
-  slot,
-} from "./pci-slots.ts";
-import { diskArguments, firmwareArguments } from "./plan-disks.ts";
+import { DISPLAY_SLOT, NIC_SLOTS, RNG_SLOT, SERIAL_SLOT, TABLET_SLOT, slot } from "./pci-slots.ts";
+import { bootArguments, bootBinds } from "./plan-boot.ts";
+import { diskArguments } from "./plan-disks.ts";
+import { memoryArguments, memoryBinds, memoryDevices, memoryMachineOption } from "./plan-memory.ts";
+import { originArguments } from "./plan-origin.ts";
+import { slotArguments } from "./plan-slots.ts";
 import type { QemuEnvironment } from "./qemu-environment.ts";
 
-const MIB = 1024 * 1024;
-const SMALL_GUEST_BYTES = 256 * MIB;
+const SMALL_GUEST_BYTES = 256 * 1024 * 1024;
 
 /** The daemon's monitor: a listening socket, so that it may come and go. */
 export const QMP_SOCKET = "qmp.sock";
 /** The host's own monitor, from which it knows why QEMU ended. */
 const WATCH_CHANNEL = "watch";
-export const BALLOON_ID = "balloon0";
 export const GUEST_AGENT_ID = "guest-agent0";
 
 const SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
@@ -46,6 +46,7 @@ export function planMachine(spec: MachineSpec, environment: QemuEnvironment): Pr
     jail: {
       binds: [
         ...environment.binds,
+        ...fileBinds(spec),
         ...(kvm ? [{ source: "/dev/kvm", target: "/dev/kvm", writable: true, device: true }] : []),
       ],
       newNetwork: true,
@@ -53,6 +54,18 @@ export function planMachine(spec: MachineSpec, environment: QemuEnvironment): Pr
     ...(kvm && environment.kvmGroup !== undefined ? { groups: [environment.kvmGroup] } : {}),
     exitRules: EXIT_RULES,
   };
+}
+
+/** What QEMU 7.2 opens by itself and takes no descriptor for, and the directory of the slots. */
+function fileBinds(spec: MachineSpec): JailBind[] {
+  const { slots } = spec;
+  return [
+    ...bootBinds(spec),
+    ...memoryBinds(spec),
+    ...(slots === undefined
+      ? []
+      : [{ source: slots.dir, target: slots.dir, writable: slots.writable > 0, live: true }]),
+  ];
 }
 
 /** The machine without its monitors; also what the accelerator probe boots. */
@@ -65,10 +78,12 @@ export function machineArguments(
     ...["-name", option(`guest=${spec.id}`, { "debug-threads": true })],
     ...boardArguments(spec),
     ...consoleArguments(spec, table),
-    ...firmwareArguments(spec, environment.firmwareCode, table),
+    ...bootArguments(spec, environment.firmwareCode, table),
     ...diskArguments(spec, table),
+    ...slotArguments(spec),
     ...nicArguments(spec, table),
     ...displayArguments(spec),
+    ...originArguments(spec, table),
   ];
 }
 
@@ -90,21 +105,16 @@ function boardArguments(spec: MachineSpec): string[] {
       vmport: false,
       usb: false,
       "dump-guest-core": false,
+      ...memoryMachineOption(spec),
     }),
     ...["-global", "ICH9-LPC.disable_s3=1", "-global", "ICH9-LPC.disable_s4=1"],
     ...["-accel", acceleratorOption(spec), "-cpu", spec.cpuModel ?? defaultCpu(spec)],
-    ...["-smp", option(`cpus=${spec.cpus}`, { sockets: 1, cores: spec.cpus, threads: 1 })],
-    ...["-m", `${spec.memoryBytes / MIB}M`],
+    ...["-smp", cpuOption(spec)],
+    ...memoryArguments(spec),
     ...["-rtc", "base=utc,driftfix=slew", "-boot", "menu=off,strict=on"],
     ...["-object", "rng-builtin,id=rng0"],
     ...device("virtio-rng-pci", { rng: "rng0", addr: slot(RNG_SLOT), "disable-legacy": true }),
-    ...device("virtio-balloon-pci", {
-      id: BALLOON_ID,
-      addr: slot(BALLOON_SLOT),
-      "free-page-reporting": true,
-      "deflate-on-oom": true,
-      "disable-legacy": true,
-    }),
+    ...memoryDevices(spec),
     ...device("pvpanic"),
   ];
 }
@@ -117,6 +127,15 @@ function boardArguments(spec: MachineSpec): string[] {
 function acceleratorOption(spec: MachineSpec): string {
   if (spec.accelerator === "kvm") return "kvm";
   return option("tcg", { "tb-size": spec.memoryBytes < SMALL_GUEST_BYTES ? 32 : 64 });
+}
+
+function cpuOption(spec: MachineSpec): string {
+  const { cpus, maxCpus } = spec;
+  const cores = maxCpus ?? cpus;
+  return option(`cpus=${cpus}`, {
+    ...(maxCpus === undefined ? {} : { maxcpus: maxCpus }),
+    ...{ sockets: 1, cores, threads: 1 },
+  });
 }
 
 /** Five-level paging costs every emulated page walk one more step and stops some boot loaders. */
@@ -141,7 +160,7 @@ function consoleArguments(spec: MachineSpec, table: DescriptorTable): string[] {
   return [
     ...chardev("console", { fd }),
     ...(virtio ? [] : device("isa-serial", { chardev: "console" })),
-    ...(virtio || spec.guestAgent
+    ...(virtio || spec.guestAgent || spec.guestLink === true
       ? device("virtio-serial-pci", {
           id: "ports",
           addr: slot(SERIAL_SLOT),
@@ -152,6 +171,7 @@ function consoleArguments(spec: MachineSpec, table: DescriptorTable): string[] {
       : []),
     ...(virtio ? device("virtconsole", { bus: "ports.0", nr: 0, chardev: "console" }) : []),
     ...(spec.guestAgent ? guestAgentArguments(table) : []),
+    ...(spec.guestLink === true ? guestLinkArguments(table) : []),
   ];
 }
 
@@ -165,6 +185,20 @@ function guestAgentArguments(table: DescriptorTable): string[] {
       nr: 1,
       chardev: "guest-agent",
       name: "org.qemu.guest_agent.0",
+    }),
+  ];
+}
+
+function guestLinkArguments(table: DescriptorTable): string[] {
+  const fd = table.add({ kind: "channel", name: GUEST_LINK_CHANNEL, use: "guest" });
+  return [
+    ...chardev("guest-link", { fd }),
+    ...device("virtserialport", {
+      id: "guest-link0",
+      bus: "ports.0",
+      nr: 2,
+      chardev: "guest-link",
+      name: "trine.agent",
     }),
   ];
 }

@@ -1,6 +1,6 @@
-import { TrineError, kindOf } from "@trine/base";
+import { SerialQueue, TrineError, kindOf } from "@trine/base";
 import type { QmpClient, QmpEvent } from "@trine/qmp";
-import { VMM_KEY } from "@trine/vmm";
+import { VMM_KEY, checkSlotImage, checkTarget, identifyTemplate } from "@trine/vmm";
 import type {
   Machine,
   MachineEvent,
@@ -8,10 +8,16 @@ import type {
   MachineStats,
   MachineStatus,
   ProcessHost,
+  SlotImage,
+  SlotName,
+  Template,
 } from "@trine/vmm";
 import { toMachineEvent, toMachineStatus } from "./machine-events.ts";
 import { readStats } from "./machine-stats.ts";
 import type { QmpLink } from "./qmp-link.ts";
+import { resizeCpus, resizeMemory } from "./resize.ts";
+import { emptySlot, fillSlot } from "./slot-images.ts";
+import { saveState } from "./template-state.ts";
 
 const SIGKILL = 9;
 
@@ -20,11 +26,20 @@ export class QemuMachine implements Machine {
   readonly #spec: MachineSpec;
   readonly #host: ProcessHost;
   readonly #link: QmpLink;
+  readonly #templateKey: (spec: MachineSpec, signal: AbortSignal) => Promise<string>;
+  /** Changes of slots: each is several commands that build on each other. */
+  readonly #slots = new SerialQueue();
 
-  constructor(spec: MachineSpec, host: ProcessHost, link: QmpLink) {
+  constructor(
+    spec: MachineSpec,
+    host: ProcessHost,
+    link: QmpLink,
+    templateKey: (spec: MachineSpec, signal: AbortSignal) => Promise<string>,
+  ) {
     this.#spec = spec;
     this.#host = host;
     this.#link = link;
+    this.#templateKey = templateKey;
   }
 
   async status(signal: AbortSignal): Promise<MachineStatus> {
@@ -43,7 +58,16 @@ export class QemuMachine implements Machine {
   }
 
   async resume(signal: AbortSignal): Promise<void> {
-    this.#orOff(await this.#ask(signal, (client) => client.execute("cont", {}, { signal })));
+    await this.#command(signal, async (client) => {
+      const { status } = await client.execute("query-status", {}, { signal });
+      if (status === "postmigrate") {
+        throw new TrineError(
+          "wrongState",
+          `machine ${this.#spec.id} is a template: it runs no more`,
+        );
+      }
+      await client.execute("cont", {}, { signal });
+    });
   }
 
   async kill(signal: AbortSignal): Promise<void> {
@@ -53,6 +77,40 @@ export class QemuMachine implements Machine {
 
   async stats(signal: AbortSignal): Promise<MachineStats> {
     return this.#orOff(await this.#ask(signal, (client) => readStats(this.#spec, client, signal)));
+  }
+
+  async fillSlot(name: SlotName, image: SlotImage, signal: AbortSignal): Promise<void> {
+    checkSlotImage(this.#spec, name, image);
+    await this.#slots.run(() =>
+      this.#command(signal, (client) => fillSlot(client, name, image, signal)),
+    );
+  }
+
+  async emptySlot(name: SlotName, signal: AbortSignal): Promise<void> {
+    checkSlotImage(this.#spec, name);
+    await this.#slots.run(() => this.#command(signal, (client) => emptySlot(client, name, signal)));
+  }
+
+  async resizeMemory(bytes: number, signal: AbortSignal): Promise<void> {
+    checkTarget(this.#spec, "memory", bytes);
+    await this.#command(signal, (client) => resizeMemory(this.#spec, client, bytes, signal));
+  }
+
+  async resizeCpus(count: number, signal: AbortSignal): Promise<void> {
+    checkTarget(this.#spec, "cpus", count);
+    await this.#command(signal, (client) => resizeCpus(client, count, signal));
+  }
+
+  async saveTemplate(statePath: string, signal: AbortSignal): Promise<Template> {
+    const { id, memoryFile: memoryPath } = this.#spec;
+    if (memoryPath === undefined) {
+      throw new TrineError("wrongState", `machine ${id} has no memory file to make a template of`);
+    }
+    const key = await this.#templateKey(this.#spec, signal);
+    const { machineDir } = this.#host;
+    await this.#command(signal, (client) => saveState(client, machineDir, statePath, signal));
+    const files = { memoryPath, statePath };
+    return { key, ...files, ...(await identifyTemplate(files)) };
   }
 
   events(signal: AbortSignal): AsyncIterable<MachineEvent> {
@@ -91,6 +149,15 @@ export class QemuMachine implements Machine {
         await client.closed;
       }
     }
+  }
+
+  async #command(signal: AbortSignal, work: (client: QmpClient) => Promise<void>): Promise<void> {
+    this.#orOff(
+      await this.#ask(signal, async (client) => {
+        await work(client);
+        return true;
+      }),
+    );
   }
 
   #orOff<T>(answer: T | undefined): T {

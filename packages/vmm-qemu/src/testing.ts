@@ -27,7 +27,7 @@ mount -t tmpfs none "$root"
 for bind in $binds; do
   from=\${bind%%:*} to=$root\${bind#*:}
   if [ -d "$from" ]; then mkdir -p "$to"; else mkdir -p "\${to%/*}"; : > "$to"; fi
-  mount --bind "$from" "$to"
+  mount --rbind "$from" "$to"
 done
 exec chroot --userspec=64000:64000 "$root" "$@"
 `;
@@ -155,7 +155,9 @@ export class SpawnedProcessHost implements ProcessHost {
   #jailed(plan: ProcessPlan, root: string): [string, ...string[]] {
     const binds = [...plan.jail.binds, { source: this.machineDir, target: MACHINE_DIR }];
     const lines = binds.map(({ source, target }) => `${source}:${target}`).join("\n");
-    return ["unshare", "--mount", "--net", "sh", "-c", JAIL, "jail", root, lines, ...plan.argv];
+    // What is mounted under a live bind later comes in; nothing goes out.
+    const apart = ["--mount", "--propagation", "slave", "--net"];
+    return ["unshare", ...apart, "sh", "-c", JAIL, "jail", root, lines, ...plan.argv];
   }
 
   async #open(

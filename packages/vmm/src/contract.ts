@@ -1,29 +1,11 @@
 import { describe, expect, test } from "vitest";
-import { pollUntil, withDeadline } from "@trine/base";
-import type { MachineDriver, MachineEvent } from "./machine-driver.ts";
-import type { MachineSpec } from "./machine-spec.ts";
-import type { ProcessHost } from "./process-host.ts";
+import { pollUntil } from "@trine/base";
+import { describeLightMachines } from "./contract-light.ts";
+import { DEADLINE_MS, ended, noneRunning, signal, take } from "./contract-rig.ts";
+import type { MachineRig } from "./contract-rig.ts";
+import { describeTemplates } from "./contract-templates.ts";
 
-/** One machine's surroundings for the contract: a host, a driver and a guest that obeys the power button. */
-export interface MachineRig extends AsyncDisposable {
-  readonly host: ProcessHost;
-  readonly spec: MachineSpec;
-  /** A machine that its VMM refuses, with `brokenLog` in its log. */
-  readonly brokenSpec: MachineSpec;
-  readonly brokenLog: string;
-  /** A driver as a new daemon would make it: it knows nothing of the others. */
-  driver(): MachineDriver;
-  /** Resolves once the guest hears the power button. */
-  guestReady(): Promise<void>;
-  /** From now on the monitor of a new process never answers. */
-  stall(): void;
-  /** Processes of the host that run now. */
-  running(): number;
-  /** Resolves when the VMM has ended, with the exit status of its task. */
-  ended(): Promise<{ readonly exitStatus: number }>;
-}
-
-const DEADLINE_MS = 30_000;
+export type { MachineRig } from "./contract-rig.ts";
 
 /** What every driver promises; run it against the fake and against the real thing. */
 export function describeMachineDriver(name: string, makeRig: () => Promise<MachineRig>): void {
@@ -32,6 +14,8 @@ export function describeMachineDriver(name: string, makeRig: () => Promise<Machi
     describeRunning(makeRig);
     describeEnd(makeRig);
     describeRecovery(makeRig);
+    describeLightMachines(makeRig);
+    describeTemplates(makeRig);
   });
 }
 
@@ -171,29 +155,4 @@ function describeRecovery(makeRig: () => Promise<MachineRig>): void {
       kind: "notFound",
     });
   });
-}
-
-function signal(): AbortSignal {
-  return AbortSignal.timeout(DEADLINE_MS);
-}
-
-function ended(rig: MachineRig): Promise<{ readonly exitStatus: number }> {
-  return withDeadline("end of the VMM", DEADLINE_MS, rig.ended());
-}
-
-async function noneRunning(rig: MachineRig): Promise<void> {
-  await pollUntil(
-    "no process",
-    { ms: DEADLINE_MS, everyMs: 5 },
-    () => rig.running() === 0 || undefined,
-  );
-}
-
-async function take(events: AsyncIterable<MachineEvent>, count: number): Promise<string[]> {
-  const seen: string[] = [];
-  for await (const event of events) {
-    seen.push(event.what);
-    if (seen.length >= count) break;
-  }
-  return seen;
 }

@@ -1,11 +1,15 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { describeMachineDriver } from "./contract.ts";
-import { FakeDriver, FakeVmm, MemoryProcessHost, machineSpec } from "./testing.ts";
+import { FakeDriver, FakeVmm, MemoryProcessHost, lightSpec, machineSpec } from "./testing.ts";
 import { VMM_KEY } from "./machine-driver.ts";
 
-describeMachineDriver("fake", () => {
+describeMachineDriver("fake", async () => {
   let stalled = false;
   const host = new MemoryProcessHost((child) => new FakeVmm(child, { obeys: true, stalled }));
+  const dir = await mkdtemp(join(tmpdir(), "trine-vmm-fake-"));
   const root = {
     name: "root",
     bus: "virtio",
@@ -13,11 +17,14 @@ describeMachineDriver("fake", () => {
     path: "/missing",
     readOnly: false,
   } as const;
-  return Promise.resolve({
+  return {
     host,
     spec: machineSpec(),
     brokenSpec: machineSpec({ disks: [root] }),
     brokenLog: "cannot open disk",
+    lightSpec: lightSpec(dir),
+    images: [join(dir, "slots/first"), join(dir, "slots/second")],
+    statePath: join(dir, "state"),
     driver: () => new FakeDriver(),
     guestReady: () => Promise.resolve(),
     stall: () => {
@@ -25,8 +32,8 @@ describeMachineDriver("fake", () => {
     },
     running: () => host.running,
     ended: () => host.ended(VMM_KEY),
-    [Symbol.asyncDispose]: () => Promise.resolve(),
-  });
+    [Symbol.asyncDispose]: () => rm(dir, { recursive: true }),
+  };
 });
 
 test("channels carry bytes both ways and end with the process", async () => {

@@ -1,4 +1,8 @@
+import { createHash } from "node:crypto";
+import { writeFile } from "node:fs/promises";
 import { TrineError } from "@trine/base";
+import { checkSlotImage, checkTarget } from "./check-request.ts";
+import { checkTemplate, identifyTemplate } from "./checked-template.ts";
 import { EventQueue } from "./event-queue.ts";
 import { FakeVmm } from "./fake-vmm.ts";
 import { CONSOLE_CHANNEL, GUEST_AGENT_CHANNEL, VMM_KEY } from "./machine-driver.ts";
@@ -9,7 +13,7 @@ import type {
   MachineStats,
   MachineStatus,
 } from "./machine-driver.ts";
-import type { MachineSpec } from "./machine-spec.ts";
+import type { MachineSpec, SlotImage, SlotName, Template } from "./machine-spec.ts";
 import { MemoryProcessHost } from "./memory-process-host.ts";
 import type { ProcessHost, ProcessPlan } from "./process-host.ts";
 
@@ -18,10 +22,12 @@ const SIGKILL = 9;
 /** A driver for machines in memory. Its hosts are `MemoryProcessHost`s that run `FakeVmm`. */
 export class FakeDriver implements MachineDriver {
   readonly name = "fake";
-  readonly can = { pause: true, hotplug: false, snapshot: false };
+  readonly can = { pause: true, hotplug: false, snapshot: false, templates: true };
 
   async start(spec: MachineSpec, host: ProcessHost, signal: AbortSignal): Promise<Machine> {
     signal.throwIfAborted();
+    if (spec.origin !== undefined) await checkTemplate(spec.origin.template, fakeKey(spec));
+    if (spec.memoryFile !== undefined) await writeFile(spec.memoryFile, "");
     await host.spawn(fakePlan(spec));
     try {
       return await connect(spec, host, signal);
@@ -38,6 +44,27 @@ export class FakeDriver implements MachineDriver {
   recover(spec: MachineSpec, host: ProcessHost, signal: AbortSignal): Promise<Machine> {
     return connect(spec, host, signal);
   }
+
+  templateKey(spec: MachineSpec, signal: AbortSignal): Promise<string> {
+    signal.throwIfAborted();
+    return Promise.resolve(fakeKey(spec));
+  }
+}
+
+/** Of what makes a machine another one; the fake has no more. */
+function fakeKey(spec: MachineSpec): string {
+  const { cpus, memoryBytes, maxCpus, memoryMaxBytes, slots, disks } = spec;
+  const names = disks.map(({ name }) => name);
+  const parts = [
+    cpus,
+    memoryBytes,
+    maxCpus,
+    memoryMaxBytes,
+    slots?.readOnly,
+    slots?.writable,
+    names,
+  ];
+  return createHash("sha256").update(JSON.stringify(parts)).digest("hex");
 }
 
 function fakePlan(spec: MachineSpec): ProcessPlan {
@@ -123,11 +150,54 @@ class FakeMachine implements Machine {
   stats(signal: AbortSignal): Promise<MachineStats> {
     return this.#call(signal, () => ({
       cpuNs: 1_000_000n,
-      memory: { totalBytes: this.#spec.memoryBytes },
+      memory: { totalBytes: this.#vmm.memoryBytes ?? this.#spec.memoryBytes },
       disks: this.#spec.disks.map(({ name }) => ({
         ...{ name, readBytes: 0n, writtenBytes: 0n, reads: 0n, writes: 0n },
       })),
     }));
+  }
+
+  fillSlot(name: SlotName, image: SlotImage, signal: AbortSignal): Promise<void> {
+    return this.#call(signal, () => {
+      checkSlotImage(this.#spec, name, image);
+      const old = this.#vmm.slots.get(name) ?? image.path;
+      if (old !== image.path) throw new TrineError("wrongState", `${name} holds ${old}`);
+      this.#vmm.slots.set(name, image.path);
+    });
+  }
+
+  emptySlot(name: SlotName, signal: AbortSignal): Promise<void> {
+    return this.#call(signal, () => {
+      checkSlotImage(this.#spec, name);
+      this.#vmm.slots.delete(name);
+    });
+  }
+
+  resizeMemory(bytes: number, signal: AbortSignal): Promise<void> {
+    return this.#call(signal, () => {
+      checkTarget(this.#spec, "memory", bytes);
+      this.#vmm.memoryBytes = bytes;
+    });
+  }
+
+  resizeCpus(count: number, signal: AbortSignal): Promise<void> {
+    return this.#call(signal, () => {
+      checkTarget(this.#spec, "cpus", count);
+      this.#vmm.cpus = count;
+    });
+  }
+
+  async saveTemplate(statePath: string, signal: AbortSignal): Promise<Template> {
+    signal.throwIfAborted();
+    const { memoryFile: memoryPath } = this.#spec;
+    if (memoryPath === undefined) {
+      throw new TrineError("wrongState", `machine ${this.#spec.id} has no memory file`);
+    }
+    this.#vmm.set("paused");
+    this.#vmm.isFrozen = true;
+    await writeFile(statePath, `state of ${this.#spec.id}`, { mode: 0o600 });
+    const files = { memoryPath, statePath };
+    return { key: fakeKey(this.#spec), ...files, ...(await identifyTemplate(files)) };
   }
 
   events(signal: AbortSignal): AsyncIterable<MachineEvent> {
@@ -152,6 +222,8 @@ class FakeMachine implements Machine {
   #change(state: "running" | "paused"): void {
     if (this.#vmm.state === "off")
       throw new TrineError("wrongState", `machine ${this.#spec.id} is off`);
+    if (this.#vmm.isFrozen && state === "running")
+      throw new TrineError("wrongState", `machine ${this.#spec.id} is a template`);
     this.#vmm.set(state);
   }
 

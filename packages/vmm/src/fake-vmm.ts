@@ -16,6 +16,13 @@ export class FakeVmm implements MemoryProgram {
   readonly #options: FakeVmmOptions;
   readonly #listeners = new Set<(event: MachineEvent | undefined) => void>();
   state: MachineStatus = "running";
+  /** Path of what is in a slot. */
+  readonly slots = new Map<string, string>();
+  /** Saved as a template: it never runs again. */
+  isFrozen = false;
+  /** Memory and CPUs asked for since it started. */
+  memoryBytes: number | undefined;
+  cpus: number | undefined;
 
   constructor(process: MemoryProcess, options: FakeVmmOptions) {
     this.#process = process;

@@ -1,4 +1,15 @@
-export type { Accelerator, DiskSpec, MachineSpec, NicSpec } from "./machine-spec.ts";
+export { bootOf, slotNames } from "./machine-spec.ts";
+export type {
+  Accelerator,
+  BootSpec,
+  DiskSpec,
+  MachineSpec,
+  NicSpec,
+  SlotImage,
+  SlotName,
+  SlotsSpec,
+  Template,
+} from "./machine-spec.ts";
 export { MACHINE_DIR } from "./process-host.ts";
 export type {
   ByteChannel,
@@ -8,7 +19,12 @@ export type {
   ProcessHost,
   ProcessPlan,
 } from "./process-host.ts";
-export { CONSOLE_CHANNEL, GUEST_AGENT_CHANNEL, VMM_KEY } from "./machine-driver.ts";
+export {
+  CONSOLE_CHANNEL,
+  GUEST_AGENT_CHANNEL,
+  GUEST_LINK_CHANNEL,
+  VMM_KEY,
+} from "./machine-driver.ts";
 export type {
   Machine,
   MachineDriver,
@@ -16,3 +32,5 @@ export type {
   MachineStats,
   MachineStatus,
 } from "./machine-driver.ts";
+export { MAX_STATE_BYTES, checkTemplate, identifyTemplate } from "./checked-template.ts";
+export { MEMORY_STEP, checkSlotImage, checkTarget } from "./check-request.ts";

@@ -1,22 +1,38 @@
-import type { MachineSpec } from "./machine-spec.ts";
+import type { MachineSpec, SlotImage, SlotName, Template } from "./machine-spec.ts";
 import type { ProcessHost } from "./process-host.ts";
 
 /** Runs machines on one VMM. Any call may be repeated; a repeat finds the work done. */
 export interface MachineDriver {
   readonly name: string;
-  readonly can: Readonly<{ pause: boolean; hotplug: boolean; snapshot: boolean }>;
+  readonly can: Readonly<{
+    pause: boolean;
+    hotplug: boolean;
+    snapshot: boolean;
+    templates: boolean;
+  }>;
 
-  /** Resolves once the monitor answers and the guest runs. A start that rejects leaves no process behind. */
+  /**
+   * Resolves once the monitor answers and the guest runs. A start that rejects leaves no process behind.
+   * Kind `conflict` when the template in `spec.origin` does not fit the machine, this host or its own files:
+   * the same spec without `origin` boots.
+   */
   start(spec: MachineSpec, host: ProcessHost, signal: AbortSignal): Promise<Machine>;
 
   /** Takes over a machine an earlier daemon started; `notFound` when its process is gone. */
   recover(spec: MachineSpec, host: ProcessHost, signal: AbortSignal): Promise<Machine>;
+
+  /**
+   * Says which templates fit a machine: equal for two specs that differ in nothing but what a clone may have
+   * of its own (id, uuid, MACs, taps, contents of slots, where files lie). Kind `unimplemented` without `can.templates`.
+   */
+  templateKey(spec: MachineSpec, signal: AbortSignal): Promise<string>;
 }
 
 /** Key of the VMM's process at its host, and names of its channels. */
 export const VMM_KEY = "vmm";
 export const CONSOLE_CHANNEL = "console";
 export const GUEST_AGENT_CHANNEL = "guest-agent";
+export const GUEST_LINK_CHANNEL = "guest-link";
 
 /** One running machine. Its end is seen by the host (the process ends), not through this interface. */
 export interface Machine {
@@ -28,6 +44,25 @@ export interface Machine {
   /** Ends the VMM at once. Already gone is a success. */
   kill(signal: AbortSignal): Promise<void>;
   stats(signal: AbortSignal): Promise<MachineStats>;
+  /**
+   * Puts an image into a slot; the guest hears nothing of it. The same image again is a success; another one
+   * is `wrongState` until the slot is emptied.
+   */
+  fillSlot(name: SlotName, image: SlotImage, signal: AbortSignal): Promise<void>;
+  /** The guest must have unmounted it. Empty already is a success. */
+  emptySlot(name: SlotName, signal: AbortSignal): Promise<void>;
+  /**
+   * Offers the guest memory up to `bytes` (at least the spec's `memoryBytes`, at most `memoryMaxBytes`) or asks
+   * it back; the guest follows in its own time, and gives back what it can. Kind `invalid` outside the limits.
+   */
+  resizeMemory(bytes: number, signal: AbortSignal): Promise<void>;
+  /** The same with CPUs, up to `maxCpus`. A new one is offline until the guest's agent takes it. */
+  resizeCpus(count: number, signal: AbortSignal): Promise<void>;
+  /**
+   * Freezes a machine that has a `memoryFile` and writes its state to `statePath` (mode 0600, replaced).
+   * The machine never runs again: kill it. Its memory file is the template's from now on.
+   */
+  saveTemplate(statePath: string, signal: AbortSignal): Promise<Template>;
   /** Changes from now until `signal` aborts or the monitor is gone. */
   events(signal: AbortSignal): AsyncIterable<MachineEvent>;
   /** Leaves the machine running and lets go of the monitor. */

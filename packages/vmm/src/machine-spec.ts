@@ -5,8 +5,11 @@ export interface MachineSpec {
   readonly uuid: string;
   readonly cpus: number;
   readonly memoryBytes: number;
-  readonly firmware: "bios" | "uefi";
-  /** The machine's own copy of the UEFI variables; needed for uefi. */
+  /** What starts the guest; `bootOf` reads it, and the form before it. */
+  readonly boot?: BootSpec;
+  /** The form before `boot`: pods' documents have it. Not looked at where there is `boot`. */
+  readonly firmware?: "bios" | "uefi";
+  /** The machine's own copy of the UEFI variables; needed for `firmware: "uefi"`. */
   readonly firmwareVarsPath?: string;
   readonly accelerator: Accelerator;
   /** The VMM's CPU model name; undefined = the driver's default for the accelerator. */
@@ -19,6 +22,85 @@ export interface MachineSpec {
   readonly guestAgent: boolean;
   /** Where the console goes: the first serial port, or a virtio console. */
   readonly console: "serial" | "virtio";
+  /** A channel `guest-link` to our agent in the guest. */
+  readonly guestLink?: boolean;
+  /** Empty disks the guest has from its start, filled and emptied while it runs. */
+  readonly slots?: SlotsSpec;
+  /** What memory may grow to; undefined = it stays as it is. More than `memoryBytes`. */
+  readonly memoryMaxBytes?: number;
+  /** What CPUs may grow to; undefined = they stay as they are. */
+  readonly maxCpus?: number;
+  /**
+   * A file (on tmpfs) that is the guest's memory, made by `start`: such a machine can be saved as a
+   * template. The directory around it must be closed to other users: the VMM needs the file open to all.
+   */
+  readonly memoryFile?: string;
+  /** The machine goes on from a template instead of booting. */
+  readonly origin?: { readonly template: Template };
+}
+
+export type BootSpec =
+  | {
+      readonly kind: "firmware";
+      readonly firmware: "bios" | "uefi";
+      /** The machine's own copy of the UEFI variables; needed for uefi. */
+      readonly varsPath?: string;
+    }
+  /** A kernel (an uncompressed ELF starts fastest) without boot loader. A restart of the guest ends the machine. */
+  | {
+      readonly kind: "direct";
+      readonly kernel: string;
+      readonly initrd: string;
+      readonly cmdline: string;
+    };
+
+/** What starts the guest, whichever form says it. */
+export function bootOf(
+  spec: Pick<MachineSpec, "boot" | "firmware" | "firmwareVarsPath">,
+): BootSpec {
+  if (spec.boot !== undefined) return spec.boot;
+  const { firmware = "bios", firmwareVarsPath: varsPath } = spec;
+  return { kind: "firmware", firmware, ...(varsPath === undefined ? {} : { varsPath }) };
+}
+
+export interface SlotsSpec {
+  /** Directory whose files and mounts, also later ones, the VMM sees under the same path. */
+  readonly dir: string;
+  /** How many of each; the guest sees the serial numbers slot-ro-0… and slot-rw-0…, each of 1 TiB. */
+  readonly readOnly: number;
+  readonly writable: number;
+}
+
+/** A slot's name, which is its serial number in the guest. */
+export type SlotName = `slot-ro-${number}` | `slot-rw-${number}`;
+
+/** All slots of a machine, in the guest's order. */
+export function slotNames(slots: SlotsSpec | undefined): SlotName[] {
+  const count = (length: number): number[] => Array.from({ length }, (_, index) => index);
+  return [
+    ...count(slots?.readOnly ?? 0).map((index) => `slot-ro-${index}` as const),
+    ...count(slots?.writable ?? 0).map((index) => `slot-rw-${index}` as const),
+  ];
+}
+
+/** What fills a slot. The VMM opens `path` as its own user. */
+export interface SlotImage {
+  /** Under the slots' directory. */
+  readonly path: string;
+  readonly format: "raw" | "qcow2";
+  /** As the slot is. */
+  readonly readOnly: boolean;
+}
+
+/** A machine's frozen memory and state, from which others go on. Plain data; made by `saveTemplate`. */
+export interface Template {
+  /** `templateKey` of the machine it was made of. */
+  readonly key: string;
+  readonly memoryPath: string;
+  /** The memory file's inode number: another file at its path is another template. */
+  readonly memoryInode: string;
+  readonly statePath: string;
+  readonly stateSha256: string;
 }
 
 export type Accelerator = "kvm" | "tcg";

@@ -45,6 +45,8 @@ export interface JailBind {
   readonly target: string;
   readonly writable?: boolean;
   readonly device?: boolean;
+  /** What is mounted under `source` after the child's start is seen by it too. */
+  readonly live?: boolean;
 }
 
 /** A descriptor the child finds under `number`. */
@@ -65,8 +67,11 @@ export type PlannedDescriptor =
   /** A listening unix socket; `path` is the VMM's, under MACHINE_DIR. */
   | { readonly number: number; readonly kind: "listen"; readonly path: string };
 
-/** held: bytes for the daemon · console: the container's stdio · monitor: exit reasons for the host. */
-export type ChannelUse = "held" | "console" | "monitor";
+/**
+ * held: bytes for the daemon · console: the container's stdio · monitor: exit reasons for the host ·
+ * guest: the link to our agent, whose streams the host makes.
+ */
+export type ChannelUse = "held" | "console" | "monitor" | "guest";
 
 /** A byte stream by offset: what was read stays readable until acknowledged by a later read. */
 export interface ByteChannel {

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import type { MachineSpec } from "./machine-spec.ts";
 
 const MIB = 1024 * 1024;
@@ -27,4 +28,17 @@ export function machineSpec(changes: Partial<MachineSpec> = {}): MachineSpec {
     console: "serial",
     ...changes,
   };
+}
+
+/** A machine with all that a light one has but a kernel of its own; its files lie in `dir`. */
+export function lightSpec(dir: string, changes: Partial<MachineSpec> = {}): MachineSpec {
+  return machineSpec({
+    guestAgent: false,
+    guestLink: true,
+    slots: { dir: join(dir, "slots"), readOnly: 2, writable: 1 },
+    maxCpus: 2,
+    memoryMaxBytes: 128 * MIB,
+    memoryFile: join(dir, "memory"),
+    ...changes,
+  });
 }

@@ -3,5 +3,5 @@ export { FakeVmm } from "./fake-vmm.ts";
 export type { FakeVmmOptions } from "./fake-vmm.ts";
 export { MemoryProcessHost } from "./memory-process-host.ts";
 export type { ChildEnd, MemoryProcess, MemoryProgram } from "./memory-process-host.ts";
-export { machineSpec } from "./sample-spec.ts";
+export { lightSpec, machineSpec } from "./sample-spec.ts";
 export { ByteStream, StreamEnd } from "./byte-stream.ts";

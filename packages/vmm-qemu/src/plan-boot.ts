@@ -1,0 +1,65 @@
+import { TrineError } from "@trine/base";
+import { bootOf } from "@trine/vmm";
+import type { BootSpec, JailBind, MachineSpec } from "@trine/vmm";
+import type { DescriptorTable } from "./descriptor-table.ts";
+import { option } from "./option.ts";
+import { fileArguments } from "./plan-disks.ts";
+
+/** Where the VMM finds files that it opens by name. */
+export const FILES_DIR = "/files";
+const KERNEL = `${FILES_DIR}/kernel`;
+const INITRD = `${FILES_DIR}/initrd`;
+
+/**
+ * What starts the guest. A clone starts in the middle: it needs no kernel. Where QEMU loads the kernel, a reset
+ * is how a guest's panic ends (`panic=-1`), so it ends the machine, as power-off does.
+ */
+export function bootArguments(
+  spec: MachineSpec,
+  firmwareCode: string | undefined,
+  table: DescriptorTable,
+): string[] {
+  const boot = bootOf(spec);
+  switch (boot.kind) {
+    case "firmware":
+      return boot.firmware === "bios" ? [] : uefiArguments(spec, boot, firmwareCode, table);
+    case "direct":
+      return [
+        "-no-reboot",
+        // Tells a clone's kernel that it is one: its random numbers start anew.
+        ...["-device", "vmgenid,guid=auto"],
+        ...(spec.origin === undefined
+          ? ["-kernel", KERNEL, "-initrd", INITRD, "-append", boot.cmdline]
+          : []),
+      ];
+  }
+}
+
+export function bootBinds(spec: MachineSpec): JailBind[] {
+  const boot = bootOf(spec);
+  if (boot.kind !== "direct" || spec.origin !== undefined) return [];
+  return [
+    { source: boot.kernel, target: KERNEL },
+    { source: boot.initrd, target: INITRD },
+  ];
+}
+
+/** The read-only code and the machine's own variables, as the two flash chips UEFI expects. */
+function uefiArguments(
+  spec: MachineSpec,
+  boot: BootSpec & { readonly kind: "firmware" },
+  code: string | undefined,
+  table: DescriptorTable,
+): string[] {
+  if (code === undefined) {
+    throw new TrineError("invalid", `machine ${spec.id}: UEFI, but this node has no UEFI firmware`);
+  }
+  if (boot.varsPath === undefined) {
+    throw new TrineError("invalid", `machine ${spec.id}: UEFI without a file for its variables`);
+  }
+  return [
+    ...fileArguments("firmware-code", { path: code, writable: false }, table),
+    ...fileArguments("firmware-vars", { path: boot.varsPath, writable: true }, table),
+    ...["-machine", option("pflash0=firmware-code", { pflash1: "firmware-vars" })],
+  ];
+}

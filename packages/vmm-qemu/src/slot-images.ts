@@ -1,0 +1,95 @@
+import type { QmpClient } from "@trine/qmp";
+import { TrineError } from "@trine/base";
+import type { SlotImage, SlotName } from "@trine/vmm";
+import { emptyNode, slotNode } from "./plan-slots.ts";
+
+/**
+ * A slot is a raw node; what it reads from is changed under it (`blockdev-reopen`), in 2 ms and without a word
+ * to the guest. QEMU's own answer is the state: a change cut short by a crash is finished by the next.
+ */
+export async function fillSlot(
+  client: QmpClient,
+  name: SlotName,
+  image: SlotImage,
+  signal: AbortSignal,
+): Promise<void> {
+  const { nodes, held } = await slotState(client, name, signal);
+  if (held === image.path) return;
+  if (held !== undefined) {
+    throw new TrineError("wrongState", `${name} holds ${held}: empty it before ${image.path}`);
+  }
+  await removeImage(client, name, nodes, signal);
+  const [file, top] = [fileNode(name), formatNode(name)];
+  const access = { "read-only": image.readOnly, ...(image.readOnly ? {} : { discard: "unmap" }) };
+  await client.execute(
+    "blockdev-add",
+    { driver: "file", "node-name": file, filename: image.path, ...access },
+    { signal },
+  );
+  if (image.format === "qcow2") {
+    const options = { driver: "qcow2", "node-name": top, file, backing: null, ...access };
+    await client.execute("blockdev-add", options, { signal });
+  }
+  await reopen(client, name, image.format === "qcow2" ? top : file, signal);
+}
+
+export async function emptySlot(
+  client: QmpClient,
+  name: SlotName,
+  signal: AbortSignal,
+): Promise<void> {
+  const { nodes, held } = await slotState(client, name, signal);
+  if (held !== undefined) await reopen(client, name, emptyNode(name), signal);
+  await removeImage(client, name, nodes, signal);
+}
+
+function fileNode(name: SlotName): string {
+  return `${name}-file`;
+}
+
+function formatNode(name: SlotName): string {
+  return `${name}-format`;
+}
+
+interface SlotState {
+  /** The image's nodes that there are. */
+  readonly nodes: ReadonlySet<string>;
+  /** Path of the image the guest reads; undefined = none. */
+  readonly held: string | undefined;
+}
+
+async function slotState(
+  client: QmpClient,
+  name: SlotName,
+  signal: AbortSignal,
+): Promise<SlotState> {
+  const all = await client.execute("query-named-block-nodes", { flat: true }, { signal });
+  const stats = await client.execute("query-blockstats", {}, { signal });
+  const source = stats.find((each) => each["node-name"] === name)?.parent?.["node-name"];
+  const file = all.find((node) => node["node-name"] === fileNode(name))?.file;
+  return {
+    nodes: new Set(all.map((node) => node["node-name"] ?? "")),
+    held: source === emptyNode(name) ? undefined : file,
+  };
+}
+
+async function reopen(
+  client: QmpClient,
+  name: SlotName,
+  file: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const options = [{ ...slotNode(name), file }];
+  await client.execute("blockdev-reopen", { options }, { signal });
+}
+
+async function removeImage(
+  client: QmpClient,
+  name: SlotName,
+  nodes: SlotState["nodes"],
+  signal: AbortSignal,
+): Promise<void> {
+  for (const node of [formatNode(name), fileNode(name)]) {
+    if (nodes.has(node)) await client.execute("blockdev-del", { "node-name": node }, { signal });
+  }
+}
