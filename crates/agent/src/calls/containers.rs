@@ -1,0 +1,111 @@
+//! CreateContainer and RemoveContainer.
+
+use trine_wire::agent::{CreateContainerRequest, RemoveContainerRequest};
+
+use super::{check_id, size};
+use crate::agent::{Agent, PATIENCE};
+use crate::answer::{Call, Code, Handled, Outcome, decode, done, failure};
+use crate::container::Container;
+use crate::container::init::Place;
+use crate::container::spawn::{Order, spawn};
+use crate::container::spec::Spec;
+use crate::process::{Process, Stage};
+use crate::reactor::{CHANGED, Token, Watched};
+
+const MAX_CONTAINERS: usize = 256;
+
+/// Answered when the first process is ready to be started, or could not be made.
+pub fn create(agent: &mut Agent, call: Call, payload: &[u8]) -> Handled {
+    let request: CreateContainerRequest = decode(payload)?;
+    let id = request.container.as_str();
+    check_id(id)?;
+    if let Some(process) = agent.find(id, "").and_then(|n| agent.processes.get(&n)) {
+        // A repeated request finds the work done.
+        return match process.stage {
+            Stage::Preparing(_) => Err(failure(
+                Code::AlreadyExists,
+                format!("container {id:?} is being made"),
+            )),
+            _ => done(),
+        };
+    }
+    if agent.containers.len() >= MAX_CONTAINERS {
+        return Err(failure(
+            Code::ResourceExhausted,
+            format!("{MAX_CONTAINERS} containers are in this guest already"),
+        ));
+    }
+    let spec = Spec::parse(&request.spec)?;
+    let number = agent.number();
+    let mut container = Container::make(&agent.groups, number, id, spec)?;
+    watch(agent, &mut container, number);
+    match first_process(agent, &container, &request, call) {
+        Ok(process) => {
+            agent.processes.insert(number, process);
+            agent.containers.insert(id.to_owned(), container);
+            Ok(Outcome::Later)
+        }
+        Err(error) => {
+            drop(container);
+            let _ = agent.groups.remove(id);
+            Err(error.into())
+        }
+    }
+}
+
+fn first_process(
+    agent: &mut Agent,
+    container: &Container,
+    request: &CreateContainerRequest,
+    call: Call,
+) -> std::io::Result<Process> {
+    let empty = Default::default();
+    if container.wanted.pod_pids {
+        agent.ensure_pod_pids()?;
+    }
+    let pids = match &agent.pod_pids {
+        Some(pids) if container.wanted.pod_pids => Some((pids, &agent.own_pids)),
+        _ => None,
+    };
+    let child = spawn(&Order {
+        process: container.spec.process.as_ref().unwrap_or(&empty),
+        place: Place::New(&container.spec, &container.wanted),
+        terminal: request
+            .terminal
+            .then(|| size(request.width, request.height)),
+        stdin: request.stdin,
+        filter: container.filter.as_ref(),
+        group: &container.group,
+        pids,
+    })?;
+    let name = (request.container.as_str(), "");
+    let mut process = Process::new(container.number, call, name, child, &agent.reactor);
+    process.wants_stdin = request.stdin;
+    Ok(process)
+}
+
+/// Without memory accounting there is nothing to watch.
+fn watch(agent: &Agent, container: &mut Container, number: u32) {
+    let watched = |file: &str, token: Token| {
+        let fd = container.group.watchable(file).ok()?;
+        let mut watched = Watched::new(fd, token);
+        watched.set(&agent.reactor, CHANGED);
+        Some(watched)
+    };
+    container.memory_events = watched("memory.events", Token::MemoryEvents(number));
+    container.freezer_events = watched("cgroup.events", Token::FreezerEvents(number));
+}
+
+/// Answered when nothing of the container is left.
+pub fn remove(agent: &mut Agent, call: Call, payload: &[u8]) -> Handled {
+    let request: RemoveContainerRequest = decode(payload)?;
+    let id = request.container;
+    let Some(container) = agent.containers.get_mut(&id) else {
+        return done();
+    };
+    container.group.kill()?;
+    container.removing.push(call);
+    agent.wait_at_most(call, PATIENCE);
+    agent.remove_if_over(&id);
+    Ok(Outcome::Later)
+}

@@ -1,0 +1,89 @@
+//! Children that do what could make the agent wait for a share: the agent itself carries the shares' bytes.
+
+use std::os::fd::OwnedFd;
+
+use crate::agent::Agent;
+use crate::answer::{Call, Code, failure};
+use crate::container::report::{self, Message};
+use crate::container::spawn::{Fork, fork};
+use crate::reactor::{READ, Token, Watched};
+use crate::signals;
+
+pub struct Helper {
+    call: Call,
+    pid: i32,
+    pidfd: OwnedFd,
+    report: Watched,
+    /// The mount it makes or undoes.
+    target: String,
+}
+
+impl Agent {
+    /// Does `work` in a child and answers `call` with how it went; `target` tells the mounts' table.
+    pub fn help(
+        &mut self,
+        call: Call,
+        target: String,
+        work: impl FnOnce() -> std::io::Result<()>,
+    ) -> std::io::Result<()> {
+        let (ours, theirs) = report::pair()?;
+        match fork(0, None)? {
+            Fork::Child => {
+                let code = match work().and_then(|()| theirs.ready()) {
+                    Ok(()) => 0,
+                    Err(error) => {
+                        theirs.failed(&error);
+                        1
+                    }
+                };
+                // SAFETY: ends the child without running anything of the agent's.
+                unsafe { libc::_exit(code) }
+            }
+            Fork::Parent { pid, pidfd } => {
+                let number = self.number();
+                let mut report = Watched::new(ours, Token::Helper(number));
+                report.set(&self.reactor, READ);
+                let helper = Helper {
+                    call,
+                    pid,
+                    pidfd,
+                    report,
+                    target,
+                };
+                self.helpers.insert(number, helper);
+                Ok(())
+            }
+        }
+    }
+
+    pub fn helper_reported(&mut self, number: u32) {
+        let Some(helper) = self.helpers.get(&number) else {
+            return;
+        };
+        let result = match report::receive(&helper.report) {
+            Ok(Message::NothingYet) => return,
+            Ok(Message::Ready) => Ok(Vec::new()),
+            Ok(Message::Failed(text)) => Err(failure(Code::FailedPrecondition, text)),
+            Ok(Message::Closed | Message::Terminal(_)) | Err(_) => {
+                Err(failure(Code::FailedPrecondition, "the mount's helper died"))
+            }
+        };
+        let Some(helper) = self.helpers.remove(&number) else {
+            return;
+        };
+        // One that has said what it had to say has nothing more to do.
+        let _ = signals::send(&helper.pidfd, libc::SIGKILL.cast_unsigned());
+        self.mounts.finished(&helper.target, result.is_ok());
+        self.answer(helper.call, result);
+    }
+
+    /// True when it was one of these.
+    pub fn helper_ended(&mut self, pid: i32) -> bool {
+        let found = self.helpers.iter().find(|(_, h)| h.pid == pid);
+        let Some(number) = found.map(|(number, _)| *number) else {
+            return false;
+        };
+        self.helper_reported(number);
+        true
+    }
+}

@@ -1,0 +1,115 @@
+//! trine-agent: runs a pod's containers inside its virtual machine, told by the host over one byte stream.
+//!
+//! As PID 1 it sets the guest up first and finds the stream at a virtio port. Otherwise:
+//! `trine-agent [--port NAME | --socket PATH] [--cgroup DIR]`.
+
+mod agent;
+mod answer;
+mod boot;
+mod calls;
+mod container;
+mod events;
+mod helper;
+mod identity;
+mod lifecycle;
+mod link;
+mod mounts;
+mod net;
+mod online;
+mod process;
+mod pump;
+mod reactor;
+mod rpc;
+mod signals;
+mod stats;
+mod stdio;
+mod streams;
+mod sys;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use agent::Agent;
+
+/// A port's driver answers the host in a worker of the kernel: it is there soon after its module.
+const PORT_PAUSE: Duration = Duration::from_millis(2);
+
+struct Options {
+    port: String,
+    socket: Option<PathBuf>,
+    cgroup: String,
+}
+
+fn main() -> ExitCode {
+    if std::process::id() == 1 {
+        if let Err(error) = serve_as_init() {
+            eprintln!("trine-agent: {error}");
+        }
+        boot::power_off();
+        return ExitCode::FAILURE;
+    }
+    match options().and_then(|options| serve(&options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("trine-agent: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve_as_init() -> io::Result<()> {
+    boot::prepare()?;
+    let name = boot::port_name();
+    protect();
+    Agent::new(wait_for_port(&name)?, "/sys/fs/cgroup", true)?.run()
+}
+
+fn serve(options: &Options) -> io::Result<()> {
+    let port = match &options.socket {
+        Some(path) => link::open_socket(path).map_err(sys::during(path.display()))?,
+        None => link::open_port(&options.port)?,
+    };
+    protect();
+    Agent::new(port, &options.cgroup, false)?.run()
+}
+
+fn wait_for_port(name: &str) -> io::Result<OwnedFd> {
+    loop {
+        match link::open_port(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => std::thread::sleep(PORT_PAUSE),
+            other => return other,
+        }
+    }
+}
+
+/// Children inherit this until they execute: a container they join cannot look into them.
+fn protect() {
+    // SAFETY: takes no pointers.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
+}
+
+fn options() -> io::Result<Options> {
+    let mut options = Options {
+        port: "trine.agent".to_owned(),
+        socket: None,
+        cgroup: "/sys/fs/cgroup".to_owned(),
+    };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let value = arguments.next();
+        match (argument.as_str(), value) {
+            ("--port", Some(name)) => options.port = name,
+            ("--socket", Some(path)) => options.socket = Some(path.into()),
+            ("--cgroup", Some(dir)) => options.cgroup = dir,
+            (other, _) => {
+                return Err(sys::invalid(format!(
+                    "{other:?} is no option, or lacks its value"
+                )));
+            }
+        }
+    }
+    Ok(options)
+}

@@ -1,0 +1,209 @@
+//! A stream of the link joined to a socket of the guest: connections made inside it, and the kernel's 9p client.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use crate::agent::{Agent, Role};
+use crate::reactor::{READ, Token, WRITE, Watched};
+use crate::sys::{check, is_not_now, owned, read, write};
+
+const PIECE: usize = 32 << 10;
+const MAX_PIECES: usize = 8;
+const MAX_PUMPS: usize = 512;
+
+pub struct Pump {
+    socket: Watched,
+    stream: u32,
+    connecting: bool,
+    /// The socket has sent its last; the stream has.
+    socket_ended: bool,
+    stream_ended: bool,
+}
+
+/// `tcp/<address>/<port>`: whatever listens there as seen from inside, loopback too.
+pub fn connect(agent: &mut Agent, id: u32, address: &str, port: &str) -> Result<(), &'static str> {
+    if agent.pod.is_none() {
+        return Err("this guest belongs to no pod yet");
+    }
+    let address: IpAddr = address.parse().map_err(|_| "no address")?;
+    let port: u16 = port.parse().map_err(|_| "no port")?;
+    let socket = connect_to(SocketAddr::new(address, port)).map_err(|_| "no connection")?;
+    join(agent, socket, id, true)
+}
+
+/// Joins a stream that is open with a socket.
+pub fn join(
+    agent: &mut Agent,
+    socket: OwnedFd,
+    stream: u32,
+    connecting: bool,
+) -> Result<(), &'static str> {
+    if agent.pumps.len() >= MAX_PUMPS {
+        return Err("too many connections");
+    }
+    let number = agent.number();
+    let pump = Pump {
+        socket: Watched::new(socket, Token::Pump(number)),
+        stream,
+        connecting,
+        socket_ended: false,
+        stream_ended: false,
+    };
+    agent.pumps.insert(number, pump);
+    agent.roles.insert(stream, Role::Pump(number));
+    agent.pump(number);
+    Ok(())
+}
+
+impl Agent {
+    /// Moves bytes both ways as far as they go.
+    pub fn pump(&mut self, number: u32) {
+        let Some(pump) = self.pumps.get_mut(&number) else {
+            return;
+        };
+        match pump.advance(&mut self.link.mux) {
+            Ok(interest) => {
+                if pump.socket_ended && pump.stream_ended {
+                    let stream = pump.stream;
+                    self.pumps.remove(&number);
+                    self.roles.remove(&stream);
+                } else {
+                    pump.socket.set(&self.reactor, interest);
+                }
+            }
+            Err(error) => {
+                let stream = pump.stream;
+                self.pumps.remove(&number);
+                self.roles.remove(&stream);
+                self.link.mux.abort(stream, &error.to_string());
+            }
+        }
+    }
+}
+
+impl Pump {
+    fn advance(&mut self, mux: &mut trine_wire::mux::Mux) -> io::Result<u32> {
+        if self.connecting && !self.is_connected()? {
+            return Ok(WRITE);
+        }
+        self.connecting = false;
+        Ok(self.outwards(mux)? | self.inwards(mux)?)
+    }
+
+    /// From the socket to the host.
+    fn outwards(&mut self, mux: &mut trine_wire::mux::Mux) -> io::Result<u32> {
+        if self.socket_ended {
+            return Ok(0);
+        }
+        let mut buffer = [0_u8; PIECE];
+        for _ in 0..MAX_PIECES {
+            let room = mux.room(self.stream).min(PIECE);
+            if room == 0 {
+                // Asks to be told when there is room.
+                mux.send(self.stream, &[0]);
+                return Ok(0);
+            }
+            match read(&self.socket, buffer.get_mut(..room).unwrap_or_default()) {
+                Ok(0) => {
+                    self.socket_ended = true;
+                    mux.fin(self.stream);
+                    return Ok(0);
+                }
+                Ok(count) => {
+                    mux.send(self.stream, buffer.get(..count).unwrap_or_default());
+                }
+                Err(error) if is_not_now(&error) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(READ)
+    }
+
+    /// From the host to the socket.
+    fn inwards(&mut self, mux: &mut trine_wire::mux::Mux) -> io::Result<u32> {
+        while !self.stream_ended {
+            let data = mux.data(self.stream);
+            if data.is_empty() {
+                if mux.at_end(self.stream) {
+                    self.stream_ended = true;
+                    // SAFETY: takes no pointers. A peer that has gone already is no error.
+                    unsafe { libc::shutdown(self.socket.as_raw_fd(), libc::SHUT_WR) };
+                }
+                return Ok(0);
+            }
+            match write(&self.socket, data) {
+                Ok(count) => mux.consume(self.stream, count),
+                Err(error) if is_not_now(&error) => return Ok(WRITE),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(0)
+    }
+
+    fn is_connected(&self) -> io::Result<bool> {
+        let mut poll = libc::pollfd {
+            fd: self.socket.as_raw_fd(),
+            events: libc::POLLOUT,
+            revents: 0,
+        };
+        // SAFETY: one pollfd; never waits.
+        if check(unsafe { libc::poll(&raw mut poll, 1, 0) })? == 0 {
+            return Ok(false);
+        }
+        let mut error: libc::c_int = 0;
+        let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+        // SAFETY: the pointers are to an int and its length.
+        check(unsafe {
+            libc::getsockopt(
+                self.socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_ERROR,
+                (&raw mut error).cast(),
+                &raw mut length,
+            )
+        })?;
+        if error == 0 {
+            Ok(true)
+        } else {
+            Err(io::Error::from_raw_os_error(error))
+        }
+    }
+}
+
+fn connect_to(address: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() {
+        libc::AF_INET
+    } else {
+        libc::AF_INET6
+    };
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: takes no pointers.
+    let socket = owned(unsafe { libc::socket(family, kind, 0) })?;
+    let connected = match address {
+        SocketAddr::V4(v4) => {
+            // SAFETY: all zeroes is a valid address.
+            let mut to: libc::sockaddr_in = unsafe { std::mem::zeroed() };
+            to.sin_family = libc::AF_INET as libc::sa_family_t;
+            to.sin_port = v4.port().to_be();
+            to.sin_addr.s_addr = u32::from_ne_bytes(v4.ip().octets());
+            let length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+            // SAFETY: the pointer and the length describe `to`.
+            unsafe { libc::connect(socket.as_raw_fd(), (&raw const to).cast(), length) }
+        }
+        SocketAddr::V6(v6) => {
+            // SAFETY: all zeroes is a valid address.
+            let mut to: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
+            to.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+            to.sin6_port = v6.port().to_be();
+            to.sin6_addr.s6_addr = v6.ip().octets();
+            let length = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
+            // SAFETY: the pointer and the length describe `to`.
+            unsafe { libc::connect(socket.as_raw_fd(), (&raw const to).cast(), length) }
+        }
+    };
+    match check(connected) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+        _ => Ok(socket),
+    }
+}

@@ -1,0 +1,234 @@
+//! Workloads that flood, fork, keep things open or closed; the agent goes on serving the others.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod harness;
+
+use std::net::TcpListener;
+
+use harness::{Guest, shell};
+use serde_json::json;
+use trine_wire::agent::{
+    ContainerRequest, DescribeResponse, EventsRequest, EventsResponse, PidsResponse,
+    RemoveContainerRequest, SignalRequest, StatsResponse, UpdateRequest,
+};
+
+fn container(id: &str) -> ContainerRequest {
+    ContainerRequest {
+        container: id.to_owned(),
+    }
+}
+
+#[test]
+fn a_flood_nobody_reads_delays_no_other() {
+    let mut guest = Guest::revived();
+    guest
+        .create("flood", &shell("exec /bin/busybox yes"))
+        .expect("created");
+    let out = guest.open("stdout/flood/");
+    guest.stalled.insert(out);
+    guest.start("flood", "").expect("started");
+    guest.until("a full stream", |g| {
+        (g.mux.data(out).len() > 100_000).then_some(())
+    });
+    let (text, _, status) = guest.run("c2", &shell("echo served"));
+    assert_eq!((text.as_str(), status), ("served\n", 0));
+    // Whoever reads again gets on.
+    guest.stalled.clear();
+    guest.take(out);
+    guest.until("more", |g| {
+        (g.received[&out].len() > 1_000_000).then_some(())
+    });
+    let kill = SignalRequest {
+        container: "flood".to_owned(),
+        signal: 9,
+        all: true,
+        ..Default::default()
+    };
+    guest.call::<()>("Signal", &kill).expect("killed");
+    assert_eq!(guest.exit("flood", "").status, 137);
+}
+
+#[test]
+fn who_keeps_stdout_open_delays_no_exit() {
+    let mut guest = Guest::revived();
+    // In the pod's PID namespace a child outlives the first process only until the agent ends it.
+    let mut spec = shell("/bin/busybox sleep 1000 & exit 5");
+    guest.create("c1", &spec).expect("created");
+    let out = guest.open("stdout/c1/");
+    guest.start("c1", "").expect("started");
+    assert_eq!(guest.exit("c1", "").status, 5);
+    guest.whole(out);
+    spec["linux"]["namespaces"][0] = json!({"type": "pid", "path": "/run/trine/pod/ns/pid"});
+    let (.., status) = guest.run("c2", &spec);
+    assert_eq!(status, 5);
+    let remove = RemoveContainerRequest {
+        container: "c2".to_owned(),
+    };
+    guest
+        .call::<()>("RemoveContainer", &remove)
+        .expect("removed");
+}
+
+#[test]
+fn containers_of_a_pod_see_each_other_when_asked() {
+    let mut guest = Guest::revived();
+    let shared = json!({"type": "pid", "path": "/run/trine/pod/ns/pid"});
+    let mut first = shell("echo $$; exec /bin/busybox sleep 1000");
+    first["linux"]["namespaces"][0] = shared.clone();
+    guest.create("c1", &first).expect("created");
+    let out = guest.open("stdout/c1/");
+    guest.start("c1", "").expect("started");
+    guest.until("its pid", |g| g.received.contains_key(&out).then_some(()));
+    let pid = String::from_utf8_lossy(&guest.received[&out])
+        .trim()
+        .to_owned();
+    let mut second = shell(&format!("/bin/busybox cat /proc/{pid}/comm"));
+    second["linux"]["namespaces"][0] = shared;
+    assert_eq!(guest.run("c2", &second).0, "busybox\n");
+}
+
+#[test]
+fn many_children_go_with_their_container() {
+    let mut guest = Guest::revived();
+    let script =
+        "i=0; while [ $i -lt 50 ]; do /bin/busybox sleep 1000 & i=$((i+1)); done; echo all; wait";
+    guest.create("c1", &shell(script)).expect("created");
+    let out = guest.open("stdout/c1/");
+    guest.start("c1", "").expect("started");
+    guest.until("all", |g| g.received.contains_key(&out).then_some(()));
+    let pids: PidsResponse = guest.call("Pids", &container("c1")).expect("pids");
+    assert_eq!(pids.pids.len(), 51);
+    let remove = RemoveContainerRequest {
+        container: "c1".to_owned(),
+    };
+    guest
+        .call::<()>("RemoveContainer", &remove)
+        .expect("removed");
+    for pid in pids.pids {
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+    }
+}
+
+#[test]
+fn a_paused_container_stands_still_and_can_be_removed() {
+    let mut guest = Guest::revived();
+    guest
+        .create("c1", &shell("while :; do echo x; done"))
+        .expect("created");
+    guest.start("c1", "").expect("started");
+    guest.call::<()>("Pause", &container("c1")).expect("paused");
+    guest.call::<()>("Pause", &container("c1")).expect("again");
+    guest
+        .call::<()>("Resume", &container("c1"))
+        .expect("resumed");
+    guest.call::<()>("Pause", &container("c1")).expect("paused");
+    let remove = RemoveContainerRequest {
+        container: "c1".to_owned(),
+    };
+    guest
+        .call::<()>("RemoveContainer", &remove)
+        .expect("removed");
+}
+
+#[test]
+fn figures_are_always_filled_and_unknown_limits_are_named() {
+    let mut guest = Guest::revived();
+    guest.create("c1", &shell("true")).expect("created");
+    let stats: StatsResponse = guest.call("Stats", &container("c1")).expect("figures");
+    let figures = stats.container.expect("always");
+    assert!(figures.cpu.is_some() && figures.memory.is_some() && figures.pids.is_some());
+    assert!(stats.guest_memory_total_bytes > stats.guest_memory_available_bytes);
+    let update = UpdateRequest {
+        container: "c1".to_owned(),
+        resources: br#"{"unified": {"no.such": "1"}}"#.to_vec(),
+    };
+    let refused = guest.call::<()>("Update", &update).expect_err("unknown");
+    assert!(refused.message.contains("no.such"), "{}", refused.message);
+    let quiet = EventsRequest {
+        after: 0,
+        wait_ms: 5,
+    };
+    let events: EventsResponse = guest.call("Events", &quiet).expect("none");
+    assert!(events.events.is_empty() && !events.lost);
+}
+
+#[test]
+fn stdin_that_was_closed_early_swallows_what_comes() {
+    let mut guest = Guest::revived();
+    guest
+        .create(
+            "c1",
+            &shell("exec 0<&-; echo closed; read x; /bin/busybox sleep 1000"),
+        )
+        .expect("created");
+    let (stdin, out) = (guest.open("stdin/c1/"), guest.open("stdout/c1/"));
+    guest.start("c1", "").expect("started");
+    guest.until("closed", |g| g.received.contains_key(&out).then_some(()));
+    let mut sent = 0;
+    while sent < 2_000_000 {
+        sent += guest.until("room", |g| {
+            Some(g.mux.send(stdin, &[0; 16384])).filter(|n| *n > 0)
+        });
+    }
+    let described: DescribeResponse = guest.call("Describe", &()).expect("alive");
+    assert_eq!(described.containers, ["c1"]);
+}
+
+#[test]
+fn a_new_link_finds_what_the_old_one_left() {
+    let mut guest = Guest::revived();
+    let script = "read a; echo got $a; read b; echo and $b";
+    guest.create("c1", &shell(script)).expect("created");
+    guest.start("c1", "").expect("started");
+    guest.reconnect();
+    let described: DescribeResponse = guest.call("Describe", &()).expect("described");
+    assert!(described.revived && described.processes.len() == 1);
+    let (stdin, out) = (guest.open("stdin/c1/"), guest.open("stdout/c1/"));
+    guest.mux.send(stdin, b"one\ntwo\n");
+    assert_eq!(guest.whole(out), "got one\nand two\n");
+    assert_eq!(guest.exit("c1", "").status, 0);
+}
+
+#[test]
+fn connections_are_made_inside_the_guest() {
+    let mut guest = Guest::revived();
+    // The agent's network namespace has only its own loopback: nothing of the host answers there.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let refused = guest.open(&format!("tcp/127.0.0.1/{port}"));
+    guest.until("a refusal", |g| {
+        g.aborted.contains_key(&refused).then_some(())
+    });
+    let bad = guest.open("tcp/localhost/1");
+    guest.until("a refusal", |g| g.aborted.contains_key(&bad).then_some(()));
+
+    let script = "echo hello | /bin/busybox nc -l -p 7777 -s 127.0.0.1 > /tmp/got; /bin/busybox cat /tmp/got";
+    let mut spec = shell(script);
+    spec["linux"]["namespaces"]
+        .as_array_mut()
+        .unwrap()
+        .retain(|n| n["type"] != "network");
+    guest.create("c1", &spec).expect("created");
+    let out = guest.open("stdout/c1/");
+    guest.start("c1", "").expect("started");
+    let stream = loop {
+        let stream = guest.open("tcp/127.0.0.1/7777");
+        guest.mux.send(stream, b"from outside");
+        guest.mux.fin(stream);
+        let open = guest.until("an answer", |g| {
+            (g.ended.contains(&stream) || g.aborted.contains_key(&stream))
+                .then(|| g.ended.contains(&stream))
+        });
+        if open {
+            break stream;
+        }
+    };
+    assert_eq!(guest.received[&stream], b"hello\n");
+    assert_eq!(guest.whole(out), "from outside");
+}
