@@ -5,10 +5,15 @@ import type { ErrorKind } from "@trine/base";
 export interface Io {
   /** A terminal's has `isTTY` and `setRawMode`. */
   readonly stdin: Readable & { isTTY?: boolean; setRawMode?(on: boolean): unknown };
-  readonly stdout: Writable;
-  readonly stderr: Writable;
-  /** State directory of the node daemon. */
+  /** A terminal's has its size, and says `resize`. */
+  readonly stdout: Writable & { isTTY?: boolean; columns?: number; rows?: number };
+  readonly stderr: Writable & { isTTY?: boolean };
+  /** State directory of the node daemon; gone after a reboot. */
   readonly stateDir: string;
+  /** What must outlive a reboot: the definitions of pods started by hand, their logs and volumes. */
+  readonly dataDir: string;
+  /** containerd's socket. */
+  readonly containerd: string;
   /** Aborts at ^C. */
   readonly signal: AbortSignal;
 }

@@ -1,6 +1,8 @@
 import { runTrine } from "./program.ts";
 
 const DEFAULT_STATE_DIR = "/run/trine";
+const DEFAULT_DATA_DIR = "/var/lib/trine/by-hand";
+const DEFAULT_CONTAINERD = "/run/containerd/containerd.sock";
 /** As a shell reports a program that SIGPIPE ended. */
 const READER_LEFT = 141;
 
@@ -22,5 +24,7 @@ process.exitCode = await runTrine(process.argv.slice(2), {
   stdout: process.stdout,
   stderr: process.stderr,
   stateDir: process.env["TRINE_STATE"] ?? DEFAULT_STATE_DIR,
+  dataDir: process.env["TRINE_DATA"] ?? DEFAULT_DATA_DIR,
+  containerd: process.env["TRINE_CONTAINERD"] ?? DEFAULT_CONTAINERD,
   signal: abort.signal,
 });

@@ -6,7 +6,7 @@ import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
 import { expect, test } from "vitest";
 import { runTrine } from "./program.ts";
-import { listing, runWith, samplePod, withNodeApi } from "./testing.ts";
+import { listing, placesOf, runWith, samplePod, withNodeApi } from "./testing.ts";
 import { VERSION } from "./version.ts";
 
 const NOWHERE = "/nowhere";
@@ -47,33 +47,18 @@ test.each([
   expect(ran.stderr).toMatch(says);
 });
 
-test("ps lists machines as a table and as JSON", async () => {
-  const pods = [samplePod("web", "aaa111"), { ...samplePod("raw", "bbb222"), podNamespace: "" }];
-  await withNodeApi(listing(...pods), async (stateDir) => {
-    const { stdout } = await runWith(stateDir, ["ps"]);
-    expect(stdout.split("\n").map((line) => line.split(/ +/))).toEqual([
-      ["NAMESPACE", "POD", "MACHINE", "STATE", "CPUS", "MEMORY", "ADDRESS", "PID"],
-      ["default", "web", "main", "running", "2", "512Mi", "10.0.0.7", "41"],
-      ["k8s.io", "raw", "main", "running", "2", "512Mi", "10.0.0.7", "41"],
-      [""],
-    ]);
-    const json = await runWith(stateDir, ["ps", "-o", "json"]);
-    expect(JSON.parse(json.stdout)).toEqual({ items: pods });
-  });
-});
-
-test("inspect prints one pod; exit codes tell absent from ambiguous from unreachable", async () => {
+test("exit codes tell absent from ambiguous from unreachable", async () => {
   const pods = [samplePod("web", "aaa111"), samplePod("db", "aab222")];
   await withNodeApi(listing(...pods), async (stateDir) => {
-    const { stdout } = await runWith(stateDir, ["inspect", "db"]);
-    expect(JSON.parse(stdout)).toEqual(pods[1]);
-    expect(await runWith(stateDir, ["inspect", "x"])).toMatchObject({
+    expect(await runWith(stateDir, ["console", "x"])).toMatchObject({
       code: 3,
       stderr: "trine: no pod x on this node; `trine ps` lists them\n",
     });
-    expect(await runWith(stateDir, ["inspect", "aa"])).toMatchObject({ code: 5, stdout: "" });
+    expect(await runWith(stateDir, ["console", "aa"])).toMatchObject({ code: 5, stdout: "" });
   });
-  expect(await runWith(NOWHERE, ["ps"])).toMatchObject({ code: 7, stdout: "" });
+  for (const argv of [["ps"], ["inspect", "x"], ["console", "x"], ["stop", "x"], ["run", "x"]]) {
+    expect(await runWith(NOWHERE, argv)).toMatchObject({ code: 7, stdout: "" });
+  }
 });
 
 test("an interrupt is exit code 130", async () => {
@@ -83,7 +68,7 @@ test("an interrupt is exit code 130", async () => {
       abort.abort();
     },
     async (stateDir) => {
-      const ran = await runWith(stateDir, ["ps"], { signal: abort.signal });
+      const ran = await runWith(stateDir, ["console", "web"], { signal: abort.signal });
       expect(ran.code).toBe(130);
     },
   );
@@ -152,7 +137,13 @@ test("console in a terminal is raw until ^], and what follows ^] is not sent", a
     });
     const [stdout, stderr] = [new PassThrough(), new PassThrough()];
     const signal = new AbortController().signal;
-    const running = runTrine(["console", "web"], { stdin, stdout, stderr, stateDir, signal });
+    const running = runTrine(["console", "web"], {
+      ...placesOf(stateDir),
+      stdin,
+      stdout,
+      stderr,
+      signal,
+    });
     await new Promise((resolve) => stdout.once("data", resolve));
     stdin.write("ls\r\x03\x1dlost");
     expect(await running).toBe(0);
@@ -166,10 +157,10 @@ test("console ends when the machine does", async () => {
   await withConsole(
     async (stateDir) => {
       const stdin = Object.assign(new PassThrough(), { isTTY: true, setRawMode: () => undefined });
-      const io = { stdin, stdout: new PassThrough(), stderr: new PassThrough(), stateDir };
+      const io = { stdin, stdout: new PassThrough(), stderr: new PassThrough() };
       stdin.write("poweroff\r");
       const signal = new AbortController().signal;
-      expect(await runTrine(["console", "web"], { ...io, signal })).toBe(0);
+      expect(await runTrine(["console", "web"], { ...placesOf(stateDir), ...io, signal })).toBe(0);
       io.stderr.end();
       expect(await text(io.stderr)).toContain("The console closed");
     },
@@ -186,7 +177,7 @@ test("a read-only console sends nothing and leaves at ^C", async () => {
     stdout.once("data", () => {
       abort.abort();
     });
-    const io = { stdin, stdout, stderr, stateDir, signal: abort.signal };
+    const io = { ...placesOf(stateDir), stdin, stdout, stderr, signal: abort.signal };
     expect(await runTrine(["console", "-r", "web"], io)).toBe(130);
     expect(heard()).toBe("");
   });

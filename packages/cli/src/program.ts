@@ -1,16 +1,16 @@
-import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { Command, CommanderError } from "commander";
 import { kindOf, messageOf } from "@trine/base";
+import type { Act } from "./act.ts";
+import { createCommands } from "./commands-create.ts";
 import { guestCommands } from "./commands-guest.ts";
+import { lookCommands } from "./commands-look.ts";
+import { talkCommands } from "./commands-talk.ts";
+import { absolute, containerdNamespace, examples, listOutput } from "./flag-values.ts";
 import { EXIT_CODES } from "./io.ts";
 import type { Io } from "./io.ts";
 import { VERSION } from "./version.ts";
 
-const CONTAINERD = "/run/containerd/containerd.sock";
 const QEMU = "/usr/bin/qemu-system-x86_64";
-
-/** What a command came to; nothing = 0. */
-type Outcome = Promise<number | undefined> | Promise<void>;
-type Act = <A extends unknown[]>(command: (...args: A) => Outcome) => (...args: A) => Promise<void>;
 
 /** Runs one command line (without the program's name); answers the exit code. Writes errors to stderr. */
 export async function runTrine(argv: readonly string[], io: Io): Promise<number> {
@@ -45,47 +45,12 @@ function program(io: Io, act: Act): Command {
         write(text.replace(/^error: /, "trine: "));
       },
     });
-  podCommands(trine, io, act);
+  createCommands(trine, io, act);
+  lookCommands(trine, io, act);
+  talkCommands(trine, io, act);
   nodeCommands(trine, io, act);
   guestCommands(trine, io, act);
   return trine;
-}
-
-function podCommands(trine: Command, io: Io, act: Act): void {
-  trine
-    .command("ps")
-    .description("list the pods with machines on this node")
-    .addOption(outputOption())
-    .addHelpText("after", examples("trine ps", "trine ps -o json | jq '.items[].name'"))
-    .action(
-      act(async (flags: { output: "table" | "json" }) => {
-        const { listPods } = await import("./ps.ts");
-        await listPods(io, flags);
-      }),
-    );
-  trine
-    .command("inspect")
-    .description("print all that the node knows of a pod, as JSON")
-    .argument("<pod>", POD)
-    .addHelpText("after", examples("trine inspect web", "trine inspect default/web | jq .machine"))
-    .action(
-      act(async (pod: string) => {
-        const { inspectPod } = await import("./inspect.ts");
-        await inspectPod(io, pod);
-      }),
-    );
-  trine
-    .command("console")
-    .description("attach to a machine's console; ^] leaves, and so does the end of piped input")
-    .argument("<pod>", POD)
-    .option("-r, --read-only", "watch only; ^C leaves", false)
-    .addHelpText("after", examples("trine console web", "echo reboot | trine console default/web"))
-    .action(
-      act(async (pod: string, flags: { readOnly: boolean }) => {
-        const { attachConsole } = await import("./console.ts");
-        await attachConsole(io, pod, flags);
-      }),
-    );
 }
 
 function nodeCommands(trine: Command, io: Io, act: Act): void {
@@ -96,8 +61,8 @@ function nodeCommands(trine: Command, io: Io, act: Act): void {
     .description("make a QCOW2 or raw disk an image of containerd's store")
     .argument("<file>", "QCOW2 or raw disk image")
     .option("--name <name>", "REGISTRY/PATH[:TAG]; default: localhost/FILE:latest")
-    .option("--containerd <socket>", "containerd's socket", absolute, CONTAINERD)
-    .option("--namespace <name>", "containerd's namespace", namespace, "k8s.io")
+    .option("--containerd <socket>", "containerd's socket", absolute, io.containerd)
+    .option("--namespace <name>", "containerd's namespace", containerdNamespace, "k8s.io")
     .addHelpText(
       "after",
       examples(
@@ -114,8 +79,8 @@ function nodeCommands(trine: Command, io: Io, act: Act): void {
   trine
     .command("doctor")
     .description("check this node and say how to fix what is wrong; exit code 1 when a check fails")
-    .addOption(outputOption())
-    .option("--containerd <socket>", "containerd's socket", absolute, CONTAINERD)
+    .addOption(listOutput())
+    .option("--containerd <socket>", "containerd's socket", absolute, io.containerd)
     .option("--qemu <path>", "QEMU's program", absolute, QEMU)
     .addHelpText(
       "after",
@@ -133,26 +98,4 @@ interface ImportFlags {
   name?: string;
   containerd: string;
   namespace: string;
-}
-
-const POD = "NAME, NAMESPACE/NAME, or the start of a sandbox or container id";
-
-function outputOption(): Option {
-  return new Option("-o, --output <format>", "form of the output")
-    .choices(["table", "json"])
-    .default("table");
-}
-
-function absolute(path: string): string {
-  if (path.startsWith("/")) return path;
-  throw new InvalidArgumentError("An absolute path is wanted.");
-}
-
-function namespace(name: string): string {
-  if (/^[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*$/.test(name) && name.length <= 76) return name;
-  throw new InvalidArgumentError("Letters, digits and single . _ - are wanted.");
-}
-
-function examples(...lines: readonly string[]): string {
-  return ["", "Examples:", ...lines.map((line) => `  ${line}`)].join("\n");
 }

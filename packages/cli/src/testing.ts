@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
 import type { PodSummary } from "@trine/engine";
+import type { Io } from "./io.ts";
 import { runTrine } from "./program.ts";
 
 /** What a command line left behind. */
@@ -25,10 +26,19 @@ export async function runWith(
   stdin.end(options.typed ?? "");
   const signal = options.signal ?? new AbortController().signal;
   const read = [text(stdout), text(stderr)] as const;
-  const code = await runTrine(argv, { stdin, stdout, stderr, stateDir, signal });
+  const code = await runTrine(argv, { ...placesOf(stateDir), stdin, stdout, stderr, signal });
   stdout.end();
   stderr.end();
   return { code, stdout: await read[0], stderr: await read[1] };
+}
+
+/** Everything of a node in one directory. */
+export function placesOf(stateDir: string): Pick<Io, "stateDir" | "dataDir" | "containerd"> {
+  return {
+    stateDir,
+    dataDir: join(stateDir, "data"),
+    containerd: join(stateDir, "containerd.sock"),
+  };
 }
 
 /** A node API of our own on api.sock of a fresh state directory. */

@@ -929,6 +929,20 @@ export declare type Mount = Message<"runtime.v1.Mount"> & {
    * @generated from field: runtime.v1.MountPropagation propagation = 5;
    */
   propagation: MountPropagation;
+
+  /**
+   * instead of host_path: the image's files (containerd 2.1 and later)
+   *
+   * @generated from field: runtime.v1.ImageSpec image = 9;
+   */
+  image?: ImageSpec | undefined;
+
+  /**
+   * below the image's root
+   *
+   * @generated from field: string image_sub_path = 10;
+   */
+  imageSubPath: string;
 };
 
 /**
