@@ -160,8 +160,7 @@ impl Connection {
         } else {
             self.session.answer(kind, tag, body, reply)?;
         }
-        self.finish(tag, reply);
-        self.send(epoll, reply)
+        self.send(epoll, tag, reply)
     }
 
     /// Frees the tag and those of the Tflush requests that waited for it, whose answers follow.
@@ -176,8 +175,11 @@ impl Connection {
         }
     }
 
-    fn send(&self, epoll: &Epoll, reply: &[u8]) -> Result<(), Broken> {
+    /// The tag is freed under the output's lock: before the client can use it again, and not before what a
+    /// Tflush that finds it free has to come after.
+    fn send(&self, epoll: &Epoll, tag: u16, reply: &mut Vec<u8>) -> Result<(), Broken> {
         let mut output = lock(&self.output);
+        self.finish(tag, reply);
         if output.pending.is_empty() {
             let sent = self.push(reply)?;
             let rest = reply.get(sent..).unwrap_or_default();
