@@ -96,7 +96,7 @@ export class NodeClient {
 }
 
 function hasId(pod: PodSummary, prefix: string): boolean {
-  return pod.sandboxId.startsWith(prefix) || pod.machine?.containerId.startsWith(prefix) === true;
+  return pod.sandboxId.startsWith(prefix) || pod.machine?.containerId?.startsWith(prefix) === true;
 }
 
 function kindOfConnect(cause: unknown): ErrorKind {

@@ -1,6 +1,8 @@
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { TrineError } from "@trine/base";
+import { list, record, strings } from "./json-shape.ts";
+import type { JsonObject } from "./json-shape.ts";
 
 const MAX_CONFIG_BYTES = 4 * 1024 * 1024;
 
@@ -17,6 +19,8 @@ export interface Bundle {
   readonly oomScoreAdj: number;
   /** False for a container of ctr or docker, which is its own pod. */
   readonly isPodSandbox: boolean;
+  /** The whole config.json. */
+  readonly spec: JsonObject;
 }
 
 /** Reads a bundle; kind `invalid` when its config.json is absent, too large or not what OCI says. */
@@ -42,6 +46,7 @@ export async function readBundle(path: string): Promise<Bundle> {
     memoryLimitBytes: typeof limit === "number" && limit > 0 ? limit : undefined,
     oomScoreAdj: typeof oom === "number" ? oom : 0,
     isPodSandbox: CONTAINER_TYPES.some((key) => annotations[key] === "sandbox"),
+    spec: root,
   };
 }
 
@@ -60,22 +65,4 @@ function mountSource(mounts: unknown, destination: string): string | undefined {
     if (at === destination && typeof source === "string") return source;
   }
   return undefined;
-}
-
-function list(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? (value as readonly unknown[]) : [];
-}
-
-function record(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value)
-    ? (value as Readonly<Record<string, unknown>>)
-    : {};
-}
-
-function strings(value: unknown): Record<string, string> {
-  const found: Record<string, string> = {};
-  for (const [key, text] of Object.entries(record(value))) {
-    if (typeof text === "string") found[key] = text;
-  }
-  return found;
 }

@@ -9,8 +9,18 @@ export interface EngineDeps {
   readonly uids: UidPool;
   readonly config: EngineConfig;
   readonly now: () => Date;
+  /** The guest of level microvm as it lies on this node; rejects, with advice, when there is none. */
+  readonly guestImage: () => Promise<GuestImage>;
   /** From a machine's Create to the execution of its VMM, for the metrics. */
   readonly onLaunched?: (ms: number) => void;
+}
+
+/** What boots the guests of microvm pods. */
+export interface GuestImage {
+  /** Paths on the host. */
+  readonly kernel: string;
+  readonly initrd: string;
+  readonly commandLine: string;
 }
 
 export interface EngineConfig {
@@ -26,5 +36,13 @@ export interface EngineConfig {
     /** Read-only firmware image and the template of its variables; undefined = no UEFI on this node. */
     readonly uefi: { readonly code: string; readonly vars: string } | undefined;
     readonly powerButtonEveryMs: number;
+  };
+  readonly microvms: {
+    /** Program of the pods' file servers, statically linked. */
+    readonly fileServer: string;
+    readonly defaultMemoryBytes: number;
+    readonly defaultCpus: number;
+    /** A guest whose agent has not answered by then has failed. */
+    readonly bootMs: number;
   };
 }

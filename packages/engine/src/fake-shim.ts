@@ -1,9 +1,16 @@
-import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, stat, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { TrineError } from "@trine/base";
 import { Shim } from "@trine/proto/shim";
-import type { ChildSchema, EventSchema, SpawnRequest } from "@trine/proto/shim";
+import type {
+  AttachGuestRequest,
+  ChildSchema,
+  EventSchema,
+  MountRequest,
+  SpawnRequest,
+} from "@trine/proto/shim";
+import type { Status } from "@trine/proto/task";
 import { TtrpcServer } from "@trine/ttrpc";
 import type { ServiceHandlers } from "@trine/ttrpc";
 
@@ -17,6 +24,10 @@ export class FakeShim {
   readonly address: string;
   readonly children = new Map<string, Child>();
   readonly mounted = new Set<string>();
+  /** Execs and tasks joined to processes of a guest. */
+  readonly attached: AttachGuestRequest[] = [];
+  /** As SetProcess left them, by task and exec. */
+  readonly statuses = new Map<string, { status: Status; exitStatus: number }>();
   /** Tasks containerd knows of. */
   readonly tasks = new Set<string>(["c1"]);
   /** Methods in the order they were called. */
@@ -58,10 +69,12 @@ export class FakeShim {
     const child = this.children.get(key);
     if (child?.running !== true) throw new Error(`no child ${key} runs`);
     Object.assign(child, how, { running: false });
-    this.#events.push({
-      seq: BigInt(this.#events.length + 1),
-      what: { case: "childExited", value: { ...child } },
-    });
+    this.tell({ case: "childExited", value: { ...child } });
+  }
+
+  /** Something happened that trined is to hear. */
+  tell(what: NonNullable<MessageInitShape<typeof EventSchema>["what"]>): void {
+    this.#events.push({ seq: BigInt(this.#events.length + 1), what });
     this.#wake.resolve(undefined);
     this.#wake = Promise.withResolvers<undefined>();
   }
@@ -95,7 +108,7 @@ export class FakeShim {
           pid: 1,
           state: this.state,
           stateRevision: this.revision,
-          processes: [...this.tasks].map((id) => ({ id })),
+          processes: [...this.tasks].map((id) => ({ id, ...this.statuses.get(`${id}/`) })),
           children: [...this.children.values()],
         }),
       putState: (request) => {
@@ -120,9 +133,10 @@ export class FakeShim {
         }
         return { events: after() };
       },
-      mount: (request) => {
+      mount: async (request) => {
+        await makeTarget(request);
         this.mounted.add(request.target);
-        return done;
+        return {};
       },
       unmount: (request) => {
         this.mounted.delete(request.target);
@@ -142,7 +156,14 @@ export class FakeShim {
         this.children.delete(request.key);
         return done;
       },
-      setProcess: () => done,
+      setProcess: ({ id, execId, status, exitStatus }) => {
+        this.statuses.set(`${id}/${execId}`, { status, exitStatus });
+        return done;
+      },
+      attachGuest: (request) => {
+        this.attached.push(request);
+        return done;
+      },
     };
   }
 
@@ -153,5 +174,15 @@ export class FakeShim {
     const { key, taskId } = request;
     this.children.set(key, { key, pid, running: true, taskId });
     return { pid, already: false };
+  }
+}
+
+/** Below the pod's directory a missing target is made, as what is bound there is. */
+async function makeTarget({ target, bind }: MountRequest): Promise<void> {
+  if (bind !== undefined && (await stat(bind.source)).isFile()) {
+    await mkdir(dirname(target), { recursive: true });
+    await writeFile(target, "");
+  } else {
+    await mkdir(target, { recursive: true });
   }
 }

@@ -24,6 +24,7 @@ function bundle(memoryLimitBytes?: number): Bundle {
     memoryLimitBytes,
     oomScoreAdj: 0,
     isPodSandbox: false,
+    spec: {},
   };
 }
 

@@ -22,7 +22,13 @@ export async function guestMemory(
 ): Promise<number> {
   const wanted = settings.memoryBytes ?? bundle.memoryLimitBytes ?? node.defaultBytes;
   const bytes = Math.floor(wanted / MIB) * MIB;
-  const limit = await podMemoryLimit(node.cgroups);
+  await requireRoom(bytes, node.cgroups);
+  return bytes;
+}
+
+/** Kind `invalid` when a guest of that memory does not fit its pod's limit together with the overhead. */
+export async function requireRoom(bytes: number, cgroups: readonly string[]): Promise<void> {
+  const limit = await podMemoryLimit(cgroups);
   if (limit !== undefined && bytes + MACHINE_OVERHEAD_BYTES > limit) {
     throw new TrineError(
       "invalid",
@@ -30,7 +36,6 @@ export async function guestMemory(
         `the pod's limit of ${Math.floor(limit / MIB)} MiB: use the RuntimeClass with its overhead, or set trine.dev/memory lower`,
     );
   }
-  return bytes;
 }
 
 /** The limit of the pod's cgroup, which is the parent of the sandbox's (memory controller or v2). */

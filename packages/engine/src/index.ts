@@ -1,4 +1,4 @@
-export type { EngineConfig, EngineDeps } from "./deps.ts";
+export type { EngineConfig, EngineDeps, GuestImage } from "./deps.ts";
 export { Engine } from "./engine.ts";
 export type { MachineFigures } from "./machine-figures.ts";
 export { Pod } from "./pod.ts";

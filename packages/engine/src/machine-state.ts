@@ -1,3 +1,5 @@
+import { TrineError } from "@trine/base";
+
 /**
  * The life of a machine. All changes go through one queue a pod; a request is accepted, already
  * satisfied, or refused with the reason.
@@ -45,4 +47,21 @@ export function transition(state: MachineState, request: MachineRequest): Transi
   if (to !== undefined) return { verdict: "accepted", to };
   if (DONE[request].includes(state)) return { verdict: "already" };
   return { verdict: "refused", why: `cannot ${request} a machine that is ${state}` };
+}
+
+/** The state a request leads to; undefined when it is satisfied already; kind `wrongState` for a refusal. */
+export function nextState(
+  state: MachineState,
+  request: MachineRequest,
+  podName: string,
+): MachineState | undefined {
+  const verdict = transition(state, request);
+  switch (verdict.verdict) {
+    case "accepted":
+      return verdict.to;
+    case "already":
+      return undefined;
+    case "refused":
+      throw new TrineError("wrongState", `pod ${podName}: ${verdict.why}`);
+  }
 }

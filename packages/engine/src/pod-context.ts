@@ -35,6 +35,16 @@ export class PodContext {
     this.log = deps.log.child({ pod: this.identity.name, sandbox: facts.sandboxId.slice(0, 12) });
   }
 
+  /** The pod's name on this node: owner of its user id. */
+  get key(): string {
+    return `${this.identity.namespace}/${this.identity.sandboxId}`;
+  }
+
+  /** The task that stands for the pod and runs nothing; ctr and docker make none. */
+  isSandboxTask(id: string): boolean {
+    return id === this.identity.sandboxId && this.sandbox.isPodSandbox;
+  }
+
   /** Gives the document, as it is now, to the shim. */
   async save(): Promise<void> {
     this.#revision += 1n;

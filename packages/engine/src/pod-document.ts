@@ -11,20 +11,50 @@ export interface PodDocument {
   readonly version: 1;
   /** The pod's interface as CNI left it; its address is the guest's from then on. */
   network?: PodInterface;
+  /** Level vm: the container that is a machine, and its execs. */
   machine?: MachineRecord;
   execs: Record<string, ExecRecord>;
+  /** Level microvm: the machine the pod's containers run in. */
+  guest?: GuestRecord;
 }
 
-export interface MachineRecord {
+/** A VMM and what it was started from. */
+export interface VmmRecord {
+  /** The task that ends with it; empty = none. */
   readonly taskId: string;
-  readonly bundle: string;
-  readonly containerName: string;
   readonly uid: number;
   readonly oomScoreAdj: number;
   readonly spec: MachineSpec;
-  state: MachineState;
   /** Process id of the VMM once started. */
   vmmPid?: number;
+}
+
+export interface MachineRecord extends VmmRecord {
+  readonly bundle: string;
+  readonly containerName: string;
+  state: MachineState;
+}
+
+export interface GuestRecord extends VmmRecord {
+  /** preparing: directories and helpers · booting: its VMM runs · running: its agent has answered · ended */
+  state: "preparing" | "booting" | "running" | "ended";
+  /** Containers of the pod by containerd's id. */
+  readonly containers: Record<string, ContainerRecord | undefined>;
+}
+
+/** A container in the guest. Its execs need no record: the shim and the guest know them by name. */
+export interface ContainerRecord {
+  readonly name: string;
+  /** What is mounted for it on the host, in the order it was mounted; written down before it is. */
+  readonly mounts: readonly ShareMount[];
+  /** creating: some of its mounts, maybe the guest's container · created, running, paused: as the guest has it */
+  state: "creating" | "created" | "running" | "paused" | "ended";
+}
+
+/** A place below the pod's share, where something of the host is mounted for the guest. */
+export interface ShareMount {
+  readonly target: string;
+  readonly kind: "directory" | "file";
 }
 
 /** An exec through the guest agent. `id` in the guest's protocol is `exec-KEY`. */

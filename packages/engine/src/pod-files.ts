@@ -10,6 +10,12 @@ export interface PodFiles {
   readonly seed: string;
   readonly vmmLog: string;
   readonly consoleAttach: string;
+  /** Served to a microvm's guest, a directory for each container. */
+  readonly shareDir: string;
+  readonly shareSocket: string;
+  readonly shareLog: string;
+  /** Made by the shim: streams of the guest link. */
+  readonly guestSocket: string;
   /** On disk: outlives a full tmpfs, removed with the pod. */
   readonly diskDir: string;
   readonly consoleSpool: string;
@@ -23,6 +29,10 @@ export function podFiles(config: EngineConfig, podDir: string): PodFiles {
     seed: join(podDir, "seed.iso"),
     vmmLog: join(podDir, "vmm.log"),
     consoleAttach: join(podDir, "console.sock"),
+    shareDir: join(podDir, "share"),
+    shareSocket: join(podDir, "p9.sock"),
+    shareLog: join(podDir, "p9.log"),
+    guestSocket: join(podDir, "guest.sock"),
     diskDir,
     consoleSpool: join(diskDir, "console.log"),
   };

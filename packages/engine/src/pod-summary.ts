@@ -1,16 +1,19 @@
-import type { DescribeResponse } from "@trine/proto/shim";
-import type { PodDocument } from "./pod-document.ts";
+import { bootOf } from "@trine/vmm";
+import type { Level } from "./levels.ts";
+import type { PodContext } from "./pod-context.ts";
+import type { GuestRecord, MachineRecord } from "./pod-document.ts";
 import type { PodFiles } from "./pod-files.ts";
 import type { PodIdentity } from "./pod-identity.ts";
 
 /** A pod as the node API, `trine ps` and `trine inspect` show it. JSON. */
 export interface PodSummary extends PodIdentity {
-  readonly level: "vm";
+  readonly level: Level["name"];
   readonly addresses: readonly string[];
   readonly shim: { readonly pid: number; readonly version: string };
   readonly machine?: {
-    readonly containerName: string;
-    readonly containerId: string;
+    /** The container that is the machine; a microvm's guest is no container. */
+    readonly containerName?: string;
+    readonly containerId?: string;
     readonly state: string;
     readonly pid?: number;
     readonly cpus: number;
@@ -23,38 +26,52 @@ export interface PodSummary extends PodIdentity {
     readonly consoleSocket: string;
     readonly vncSocket?: string;
   };
+  /** Of a microvm pod, as its guest has them. */
+  readonly containers?: readonly {
+    readonly id: string;
+    readonly name: string;
+    readonly state: string;
+  }[];
 }
 
-export function makeSummary(
-  identity: PodIdentity,
-  facts: DescribeResponse,
-  document: PodDocument,
-  files: PodFiles,
-): PodSummary {
+export function makeSummary(pod: PodContext, level: Pick<Level, "name">): PodSummary {
+  const { identity, facts, document, files } = pod;
+  const { machine, guest } = document;
+  const vmm = machine ?? guest;
+  const names =
+    machine === undefined
+      ? {}
+      : { containerName: machine.containerName, containerId: machine.taskId };
   return {
     ...identity,
-    level: "vm",
+    level: level.name,
     addresses: document.network?.addresses.map((a) => a.address) ?? [],
     shim: { pid: facts.pid, version: facts.version },
-    ...(document.machine === undefined ? {} : { machine: machineSummary(document.machine, files) }),
+    ...(vmm === undefined ? {} : { machine: { ...names, ...machineSummary(vmm, files) } }),
+    ...(guest === undefined ? {} : { containers: containersOf(guest) }),
   };
 }
 
+function containersOf(guest: GuestRecord): NonNullable<PodSummary["containers"]> {
+  return Object.entries(guest.containers).flatMap(([id, record]) =>
+    record === undefined ? [] : [{ id, name: record.name, state: record.state }],
+  );
+}
+
 function machineSummary(
-  record: NonNullable<PodDocument["machine"]>,
+  record: MachineRecord | GuestRecord,
   files: PodFiles,
 ): NonNullable<PodSummary["machine"]> {
   const { spec } = record;
+  const boot = bootOf(spec);
   const pid = record.state === "ended" ? undefined : record.vmmPid;
   return {
-    containerName: record.containerName,
-    containerId: record.taskId,
     state: record.state,
     ...(pid === undefined ? {} : { pid }),
     cpus: spec.cpus,
     memoryBytes: spec.memoryBytes,
     accelerator: spec.accelerator,
-    firmware: spec.firmware ?? "bios",
+    firmware: boot.kind === "firmware" ? boot.firmware : "none",
     uuid: spec.uuid,
     disks: spec.disks.map(({ name, path }) => ({ name, path })),
     consoleLog: files.consoleSpool,

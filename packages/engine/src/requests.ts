@@ -11,6 +11,7 @@ export interface CreateTask {
   readonly bundle: string;
   readonly rootfs: readonly RootfsMount[];
   readonly terminal: boolean;
+  readonly stdin: boolean;
 }
 
 export interface RootfsMount {
@@ -27,10 +28,17 @@ export interface AddExec {
   readonly stdin: boolean;
   readonly argv: readonly string[];
   readonly env: readonly string[];
+  /** The whole OCI process object as containerd gave it, JSON. */
+  readonly process: Uint8Array;
 }
 
 export interface ProcessRef {
   readonly id: string;
   /** Empty = the task itself. */
   readonly execId: string;
+}
+
+export interface ResizeProcess extends ProcessRef {
+  readonly width: number;
+  readonly height: number;
 }

@@ -2,14 +2,29 @@ import { LINK_LOCAL, connectTap, guestNetwork, readPodInterface } from "@trine/p
 import type { PodInterface } from "@trine/pod-network";
 import type { ShimLink } from "@trine/shim-client";
 import { TAP } from "./machine-input.ts";
+import type { PodContext } from "./pod-context.ts";
+
+/** Moves the pod's addresses to a tap for its guest; nothing for a pod without a network. Repeatable. */
+export async function joinNetwork(pod: PodContext): Promise<void> {
+  const { facts, shim, document } = pod;
+  if (facts.netns === "") return;
+  if (document.network === undefined) {
+    const network = await discoverNetwork(shim);
+    if (network === undefined) return;
+    // Written down before the interface loses the address: from here this is the only record.
+    document.network = network;
+    await pod.save();
+  }
+  await connectNetwork(shim, document.network);
+}
 
 /** Reads what CNI set up. Undefined when the pod has no interface of its own (no CNI, as with ctr). */
-export function discoverNetwork(shim: ShimLink): Promise<PodInterface | undefined> {
+function discoverNetwork(shim: ShimLink): Promise<PodInterface | undefined> {
   return readPodInterface((argv, stdin) => shim.run(argv, stdin));
 }
 
 /** Joins the guest's tap to the pod's interface. Repeatable, also half done. */
-export async function connectNetwork(shim: ShimLink, network: PodInterface): Promise<void> {
+async function connectNetwork(shim: ShimLink, network: PodInterface): Promise<void> {
   await shim.openTap(TAP, network.mtu);
   const address = network.addresses.find((a) => a.family === "ipv4")?.address;
   const forwardPort =

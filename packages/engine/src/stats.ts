@@ -1,17 +1,24 @@
+import type { StatsResponse } from "@trine/proto/agent";
 import type { MachineStats } from "@trine/vmm";
 
 /** A task's figures as CRI wants them: the guest's truth. */
 export interface PodStats {
   readonly cpuNs: bigint;
+  readonly cpuUserNs: bigint;
+  readonly cpuSystemNs: bigint;
+  readonly pids: bigint;
   readonly memory: {
     readonly usageBytes: bigint;
+    readonly anonBytes: bigint;
+    readonly fileBytes: bigint;
     readonly inactiveFileBytes: bigint;
     readonly limitBytes: bigint;
     readonly pageFaults: bigint;
     readonly majorFaults: bigint;
   };
-  readonly disks: MachineStats["disks"];
 }
+
+const NS_PER_US = 1000n;
 
 /** Undefined = nothing runs: zeros (an empty answer would end containerd 1.6). */
 export function machineStats(stats: MachineStats | undefined): PodStats {
@@ -19,16 +26,47 @@ export function machineStats(stats: MachineStats | undefined): PodStats {
   const total = memory?.totalBytes ?? 0;
   const free = memory?.freeBytes ?? 0;
   const cache = memory?.diskCacheBytes ?? 0;
+  // A guest that reports nothing is taken to use all it was given.
+  const used = Math.max(0, total - free);
+  const file = BigInt(Math.min(cache, used));
   return {
     cpuNs: stats?.cpuNs ?? 0n,
+    cpuUserNs: stats?.cpuNs ?? 0n,
+    cpuSystemNs: 0n,
+    pids: 1n,
     memory: {
-      // A guest that reports nothing is taken to use all it was given.
-      usageBytes: BigInt(Math.max(0, total - free)),
-      inactiveFileBytes: BigInt(Math.min(cache, Math.max(0, total - free))),
+      usageBytes: BigInt(used),
+      anonBytes: BigInt(used) - file,
+      fileBytes: file,
+      inactiveFileBytes: file,
       limitBytes: BigInt(total),
       pageFaults: BigInt((memory?.minorFaults ?? 0) + (memory?.majorFaults ?? 0)),
       majorFaults: BigInt(memory?.majorFaults ?? 0),
     },
-    disks: stats?.disks ?? [],
+  };
+}
+
+/** A sandbox's, which runs nothing. */
+export function noStats(): PodStats {
+  return { ...machineStats(undefined), pids: 0n };
+}
+
+/** A container's control group in its guest. */
+export function containerStats({ container }: StatsResponse): PodStats {
+  const { cpu, memory, pids } = container ?? {};
+  return {
+    cpuNs: (cpu?.usageUsec ?? 0n) * NS_PER_US,
+    cpuUserNs: (cpu?.userUsec ?? 0n) * NS_PER_US,
+    cpuSystemNs: (cpu?.systemUsec ?? 0n) * NS_PER_US,
+    pids: pids?.current ?? 0n,
+    memory: {
+      usageBytes: memory?.usage ?? 0n,
+      anonBytes: memory?.anon ?? 0n,
+      fileBytes: memory?.file ?? 0n,
+      inactiveFileBytes: memory?.inactiveFile ?? 0n,
+      limitBytes: memory?.usageLimit ?? 0n,
+      pageFaults: memory?.pgfault ?? 0n,
+      majorFaults: memory?.pgmajfault ?? 0n,
+    },
   };
 }

@@ -2,6 +2,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { TrineError } from "@trine/base";
 import { Shim } from "@trine/proto/shim";
 import type {
+  AttachGuestRequestSchema,
   DescribeResponse,
   Event,
   MountRequestSchema,
@@ -162,6 +163,11 @@ export class ShimLink {
 
   async setProcess(request: MessageInitShape<typeof SetProcessRequestSchema>): Promise<void> {
     await this.#shim.setProcess(request, { timeoutMs: CALL_TIMEOUT_MS });
+  }
+
+  /** Joins the stdio and the end of a task or an exec to a process in the guest. */
+  async attachGuest(request: MessageInitShape<typeof AttachGuestRequestSchema>): Promise<void> {
+    await this.#shim.attachGuest(request, { timeoutMs: CALL_TIMEOUT_MS });
   }
 
   /** Appends an exec's output at `offset`; answers the next offset wanted. */

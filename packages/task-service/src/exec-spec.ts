@@ -14,6 +14,7 @@ export function toAddExec(request: ExecProcessRequest): AddExec {
     stdin: request.stdin !== "",
     argv: strings(spec, "args", request.execId),
     env: strings(spec, "env", request.execId),
+    process: request.spec?.value ?? new Uint8Array(),
   };
 }
 

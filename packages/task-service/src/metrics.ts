@@ -22,17 +22,18 @@ export function toMetricsAny(stats: PodStats): Any {
 function toMetrics(stats: PodStats): Metrics {
   const { memory } = stats;
   return create(MetricsSchema, {
-    pids: { current: 1n },
+    pids: { current: stats.pids },
     cpu: {
       usageUsec: stats.cpuNs / NS_PER_US,
-      userUsec: stats.cpuNs / NS_PER_US,
+      userUsec: stats.cpuUserNs / NS_PER_US,
+      systemUsec: stats.cpuSystemNs / NS_PER_US,
     },
     memory: {
       usage: memory.usageBytes,
       usageLimit: memory.limitBytes,
       inactiveFile: memory.inactiveFileBytes,
-      anon: memory.usageBytes - memory.inactiveFileBytes,
-      file: memory.inactiveFileBytes,
+      anon: memory.anonBytes,
+      file: memory.fileBytes,
       pgfault: memory.pageFaults,
       pgmajfault: memory.majorFaults,
     },

@@ -24,6 +24,7 @@ function handlers(engine: Engine): ServiceHandlers<typeof Task> {
         bundle: request.bundle,
         rootfs: request.rootfs,
         terminal: request.terminal,
+        stdin: request.stdin !== "",
       });
       return {};
     },
@@ -32,7 +33,7 @@ function handlers(engine: Engine): ServiceHandlers<typeof Task> {
       return {};
     },
     kill: async (request, ctx) => {
-      await (await pod(ctx)).kill(request, request.signal);
+      await (await pod(ctx)).kill(request, request);
       return {};
     },
     delete: async (request, ctx) => {
@@ -55,15 +56,13 @@ function handlers(engine: Engine): ServiceHandlers<typeof Task> {
       const stats = await (await pod(ctx)).stats(request.id, ctx.signal);
       return { stats: toMetricsAny(stats) };
     },
-    update: () =>
-      Promise.reject(
-        new TrineError(
-          "unimplemented",
-          "changing the resources of a running machine is not supported yet: change the pod and let it start anew",
-        ),
-      ),
+    update: async (request, ctx) => {
+      const resources = request.resources?.value ?? new Uint8Array();
+      await (await pod(ctx)).update(request.id, resources);
+      return {};
+    },
     checkpoint: () =>
-      Promise.reject(new TrineError("unimplemented", "checkpoints of machines are not supported")),
+      Promise.reject(new TrineError("unimplemented", "checkpoints are not supported")),
   };
 }
 

@@ -110,6 +110,43 @@ const Machines = v.pipe(
   ),
 );
 
+const Microvms = v.strictObject({
+  guestDir: v.optional(
+    v.pipe(
+      path,
+      v.description("Kernel and initramfs of microvm pods, as `trine guest build` writes them."),
+    ),
+    "/var/lib/trine/guest",
+  ),
+  fileServer: v.optional(
+    v.pipe(
+      path,
+      v.description("Program that serves the pod's files to its guest, statically linked."),
+    ),
+    "/usr/local/bin/trine-p9",
+  ),
+  defaultMemoryBytes: v.optional(
+    v.pipe(bytes, v.description("Guest memory when neither annotation nor pod limits say.")),
+    512 * MIB,
+  ),
+  defaultCpus: v.optional(
+    v.pipe(
+      count(1, "number"),
+      v.description("Virtual CPUs when neither annotation, limits nor requests say."),
+    ),
+    1,
+  ),
+  bootMs: v.optional(
+    v.pipe(
+      count(1_000, "milliseconds"),
+      v.description(
+        "A guest whose agent has not answered by then has failed: software emulation on a busy node needs most of it.",
+      ),
+    ),
+    60_000,
+  ),
+});
+
 /** One versioned file. Each field has its default and the reason beside it; unknown fields are refused. */
 export const ConfigSchema = v.strictObject({
   apiVersion: v.literal(CONFIG_VERSION),
@@ -131,6 +168,7 @@ export const ConfigSchema = v.strictObject({
   ),
   log: v.optional(Log, {}),
   machines: v.optional(Machines, {}),
+  microvms: v.optional(Microvms, {}),
 });
 
 export type Config = v.InferOutput<typeof ConfigSchema>;

@@ -2,7 +2,10 @@ import { access, chmod, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { pino } from "pino";
 import type { Logger } from "pino";
+import { TrineError, kindOf, messageOf } from "@trine/base";
 import { Engine, UidPool } from "@trine/engine";
+import type { GuestImage } from "@trine/engine";
+import { readGuestImage } from "@trine/guest-image";
 import { NodeMetrics, serveNodeApi } from "@trine/node-api";
 import { Task } from "@trine/proto/task";
 import { taskService } from "@trine/task-service";
@@ -53,7 +56,9 @@ async function startNode(
       rootDir: config.rootDir,
       accelerator,
       machines: { ...config.machines, uefi: await existing(config.machines.uefi) },
+      microvms: config.microvms,
     },
+    guestImage: () => guestImage(config.microvms.guestDir),
   });
   const metrics = new NodeMetrics(engine);
   let adopting: string | undefined = "adopting the pods of an earlier daemon";
@@ -119,6 +124,18 @@ async function existing<T extends { code: string; vars: string }>(uefi: T): Prom
     return uefi;
   } catch {
     return undefined; // machines that ask for UEFI are refused with the reason
+  }
+}
+
+/** Read for each pod: a newer image takes its place while pods of the one before run on. */
+async function guestImage(dir: string): Promise<GuestImage> {
+  try {
+    const { kernel, initrd, manifest } = await readGuestImage(dir);
+    return { kernel, initrd, commandLine: manifest.cmdline };
+  } catch (cause) {
+    // For the pod that is refused for it nothing of its own is missing.
+    if (kindOf(cause) !== "notFound") throw cause;
+    throw new TrineError("wrongState", messageOf(cause), { cause });
   }
 }
 

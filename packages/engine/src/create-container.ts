@@ -1,0 +1,80 @@
+import { join } from "node:path";
+import type { Undo } from "@trine/base";
+import type { AgentClient } from "@trine/guest-link";
+import { readBundle } from "./bundle.ts";
+import { mountShare, planShare, unmountShare } from "./container-share.ts";
+import { guestSpec } from "./guest-spec.ts";
+import type { PodContext } from "./pod-context.ts";
+import type { ContainerRecord, GuestRecord } from "./pod-document.ts";
+import { containerNameOf } from "./pod-identity.ts";
+import type { CreateTask } from "./requests.ts";
+
+/**
+ * Makes a container in the pod's guest: its root and volumes below the share, then the container itself, and
+ * its stdio joined to the task. Repeatable, also half done; `undo` takes it back. `agent` is asked for only
+ * when the share is ready: the guest boots meanwhile.
+ */
+export async function createContainer(
+  pod: PodContext,
+  to: { guest: GuestRecord; agent: () => Promise<AgentClient> },
+  task: CreateTask,
+  undo: Undo,
+): Promise<void> {
+  const { shim, identity } = pod;
+  const { guest } = to;
+  const bundle = await readBundle(task.bundle);
+  const { spec, mounts } = guestSpec(bundle.spec, { id: task.id, sandboxId: identity.sandboxId });
+  const dir = shareOf(pod, task.id);
+  const planned = await planShare(dir, { task, bundle }, mounts);
+  const record: ContainerRecord = {
+    name: containerNameOf(bundle) ?? task.id,
+    mounts: planned.map(({ target, kind }) => ({ target, kind })),
+    state: "creating",
+  };
+  guest.containers[task.id] = record;
+  undo.defer("unmount the container", async () => {
+    await unmountShare(shim, dir, record.mounts);
+    await forget(pod, guest, task.id); // not before: what is still mounted must not be forgotten
+  });
+  await pod.save();
+  await mountShare(shim, planned);
+
+  const agent = await to.agent();
+  undo.defer("remove the container from the guest", () => agent.removeContainer(task.id));
+  await agent.createContainer({
+    container: task.id,
+    spec: new TextEncoder().encode(JSON.stringify(spec)),
+    terminal: task.terminal,
+    stdin: task.stdin,
+  });
+  await shim.attachGuest({
+    id: task.id,
+    guestContainer: task.id,
+    terminal: task.terminal,
+  });
+  record.state = "created";
+  await pod.save();
+}
+
+/** Takes a container apart; `agent` is undefined when its guest has ended. Repeatable. */
+export async function removeContainer(
+  pod: PodContext,
+  from: { guest: GuestRecord; agent: AgentClient | undefined },
+  id: string,
+): Promise<void> {
+  const record = from.guest.containers[id];
+  if (record === undefined) return;
+  await from.agent?.removeContainer(id);
+  await unmountShare(pod.shim, shareOf(pod, id), record.mounts);
+  await forget(pod, from.guest, id);
+}
+
+function shareOf(pod: PodContext, id: string): string {
+  return join(pod.files.shareDir, id);
+}
+
+async function forget(pod: PodContext, guest: GuestRecord, id: string): Promise<void> {
+  // eslint-disable-next-line @typescript-eslint/no-dynamic-delete -- a document field by its id
+  delete guest.containers[id];
+  await pod.save();
+}

@@ -1,0 +1,100 @@
+import { TrineError, Undo } from "@trine/base";
+import type { AgentClient } from "@trine/guest-link";
+import type { Child } from "@trine/proto/shim";
+import { Status } from "@trine/proto/task";
+import { VMM_KEY } from "@trine/vmm";
+import { removeContainer } from "./create-container.ts";
+import { FILE_SERVER_KEY, removeShare } from "./file-server.ts";
+import { become, undoAll } from "./change-state.ts";
+import type { PodContext } from "./pod-context.ts";
+import type { GuestRecord } from "./pod-document.ts";
+import { removeMachineFiles } from "./pod-files.ts";
+import type { PodGuest } from "./pod-guest.ts";
+import { prepareGuest, requireGuestPod } from "./prepare-guest.ts";
+import { joinNetwork } from "./sandbox-network.ts";
+
+const KILLED = 137;
+
+/** The sandbox of a microvm pod: what its containers have in common, from the VMM's start to its end. */
+export class GuestSandbox {
+  readonly #pod: PodContext;
+  readonly #guest: PodGuest;
+
+  constructor(pod: PodContext, guest: PodGuest) {
+    this.#pod = pod;
+    this.#guest = guest;
+  }
+
+  /** Refuses what a guest cannot honour, then starts the VMM: it boots while containers are prepared. */
+  async create(): Promise<void> {
+    const { document, identity } = this.#pod;
+    if (document.guest !== undefined && document.guest.state !== "preparing") return;
+    const settings = requireGuestPod(this.#pod);
+    const undo = new Undo();
+    try {
+      await joinNetwork(this.#pod);
+      undo.defer("take the guest apart", () => this.takeApart());
+      document.guest ??= await prepareGuest(this.#pod, settings, undo);
+      await this.#pod.save();
+      await this.#guest.start(document.guest);
+      await become(this.#pod, document.guest, "booting");
+    } catch (cause) {
+      await undoAll(this.#pod, undo);
+      throw TrineError.during(`start the guest of pod ${identity.name}`, cause);
+    }
+  }
+
+  /** The VMM has ended, and with it everything in it. A replayed event changes nothing. */
+  async ended(child: Child): Promise<void> {
+    const { document, shim, log } = this.#pod;
+    const guest = document.guest;
+    if (guest === undefined || guest.state === "ended") return;
+    await this.#guest.ended();
+    const { processes } = await shim.describe();
+    for (const { id, execId, status } of processes) {
+      if (status === Status.STOPPED) continue;
+      await shim.setProcess({ id, execId, status: Status.STOPPED, exitStatus: KILLED });
+    }
+    for (const record of Object.values(guest.containers)) if (record) record.state = "ended";
+    await become(this.#pod, guest, "ended");
+    const { reason, signal, exitCode, oom } = child;
+    log.error({ reason, signal, exitCode, oom }, "the guest has ended under its pod");
+  }
+
+  /** Its files are gone for the guest: nothing in it can go on. */
+  async serverEnded({ exitCode, signal }: Child): Promise<void> {
+    const guest = this.#pod.document.guest;
+    if (guest === undefined || guest.state === "ended") return;
+    this.#pod.log.error({ exitCode, signal }, "the pod's file server has ended: so does its guest");
+    await this.#guest.signalChild(VMM_KEY);
+  }
+
+  /** Ends the guest and removes all there is of it. Repeatable. */
+  async takeApart(): Promise<void> {
+    const { document, files, deps } = this.#pod;
+    await this.#guest.ended();
+    await this.#guest.endChild(VMM_KEY);
+    await this.#guest.endChild(FILE_SERVER_KEY);
+    const guest = document.guest;
+    for (const id of Object.keys(guest?.containers ?? {})) {
+      if (guest !== undefined) await removeContainer(this.#pod, { guest, agent: undefined }, id);
+    }
+    await removeShare(this.#pod);
+    await removeMachineFiles(files);
+    deps.uids.release(this.#pod.key);
+    delete document.guest;
+    await this.#pod.save();
+  }
+
+  /** For the first container: a guest that has never answered by its deadline is ended. */
+  async bootedAgent(guest: GuestRecord): Promise<AgentClient> {
+    try {
+      const agent = await this.#guest.agent();
+      if (guest.state === "booting") guest.state = "running"; // written down with the container
+      return agent;
+    } catch (cause) {
+      if (guest.state === "booting") await this.#guest.signalChild(VMM_KEY);
+      throw cause;
+    }
+  }
+}

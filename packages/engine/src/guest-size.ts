@@ -1,0 +1,59 @@
+import { availableParallelism } from "node:os";
+import type { MicrovmSettings } from "@trine/annotations";
+import type { Bundle } from "./bundle.ts";
+import { requireRoom } from "./guest-memory.ts";
+
+const MIB = 1024 * 1024;
+/** Less, and the guest's kernel with its agent does not come up. */
+const LEAST_BYTES = 96 * MIB;
+/** CPU shares of one CPU (cgroup v1's scale, which CRI uses). */
+const SHARES_PER_CPU = 1024;
+/** What one-byte APIC ids address. */
+const MOST_CPUS = 255;
+
+/** What containerd says of a pod as a whole, on its sandbox. */
+const SANDBOX = "io.kubernetes.cri.sandbox";
+
+/**
+ * CPUs and memory of a pod's guest: annotation, else the pod's limits, else what it requests, else the
+ * node's default. Kind `invalid` when the memory does not fit the pod's own limit with the overhead.
+ */
+export async function guestSize(
+  settings: MicrovmSettings,
+  sandbox: Bundle,
+  node: {
+    readonly defaultMemoryBytes: number;
+    readonly defaultCpus: number;
+    readonly cgroups: readonly string[];
+  },
+): Promise<{ cpus: number; memoryBytes: number }> {
+  const wanted = settings.memoryBytes ?? podMemory(sandbox) ?? node.defaultMemoryBytes;
+  const memoryBytes = Math.max(LEAST_BYTES, Math.floor(wanted / MIB) * MIB);
+  await requireRoom(memoryBytes, node.cgroups);
+  return { memoryBytes, cpus: settings.cpus ?? podCpus(sandbox) ?? node.defaultCpus };
+}
+
+function podMemory({ annotations, memoryLimitBytes, isPodSandbox }: Bundle): number | undefined {
+  // A container that is its own pod says it itself; a sandbox's own limit is the pause container's.
+  return isPodSandbox ? positive(annotations[`${SANDBOX}-memory`]) : memoryLimitBytes;
+}
+
+/** Whole CPUs that hold the limit, else the request; never more than the node has. */
+function podCpus({ annotations }: Bundle): number | undefined {
+  const quota = positive(annotations[`${SANDBOX}-cpu-quota`]);
+  const period = positive(annotations[`${SANDBOX}-cpu-period`]) ?? 100_000;
+  const shares = positive(annotations[`${SANDBOX}-cpu-shares`]);
+  const wanted =
+    quota === undefined
+      ? shares !== undefined && shares > 2 // 2 is what a pod without a request has
+        ? shares / SHARES_PER_CPU
+        : undefined
+      : quota / period;
+  if (wanted === undefined) return undefined;
+  return Math.min(Math.ceil(wanted), availableParallelism(), MOST_CPUS);
+}
+
+function positive(text: string | undefined): number | undefined {
+  const value = Number(text);
+  return Number.isSafeInteger(value) && value > 0 ? value : undefined;
+}

@@ -1,0 +1,159 @@
+import { describe, expect, test } from "vitest";
+import { guestSpec } from "./guest-spec.ts";
+import type { GuestSpec } from "./guest-spec.ts";
+import type { JsonObject } from "./json-shape.ts";
+
+const SANDBOX = "5a4d";
+const ALL_DEVICES = [{ allow: true, access: "rwm" }];
+
+function rewrite(spec: JsonObject): GuestSpec {
+  return guestSpec(spec, { id: "c1", sandboxId: SANDBOX });
+}
+
+function bind(destination: string, source: string, ...options: string[]): JsonObject {
+  return { destination, type: "bind", source, options: ["rbind", ...options] };
+}
+
+describe("mounts", () => {
+  test("of host paths come through the share, in their order, without propagation", () => {
+    const { spec, mounts } = rewrite({
+      mounts: [
+        { destination: "/proc", type: "proc", source: "proc", options: ["nosuid"] },
+        bind("/etc/hosts", "/var/lib/kubelet/hosts", "rprivate", "rw"),
+        bind("/secret", "/var/lib/kubelet/secret", "rslave", "ro"),
+      ],
+    });
+    expect(mounts).toEqual([
+      { name: "m0", source: "/var/lib/kubelet/hosts", readOnly: false },
+      { name: "m1", source: "/var/lib/kubelet/secret", readOnly: true },
+    ]);
+    expect(spec["mounts"]).toEqual([
+      { destination: "/proc", type: "proc", source: "proc", options: ["nosuid"] },
+      {
+        destination: "/etc/hosts",
+        type: "bind",
+        source: "/run/trine/share/c1/m0",
+        options: ["rbind", "rw"],
+      },
+      {
+        destination: "/secret",
+        type: "bind",
+        source: "/run/trine/share/c1/m1",
+        options: ["rbind", "ro"],
+      },
+    ]);
+  });
+
+  test.each([
+    [`/run/containerd/sandboxes/${SANDBOX}/shm`, "/run/trine/shm"],
+    [`/var/run/containers/storage/overlay-containers/${SANDBOX}/userdata/shm`, "/run/trine/shm"],
+    ["/var/lib/kubelet/pods/u/volumes/kubernetes.io~empty-dir/shm", "/run/trine/share/c1/m0"],
+  ])("of %s on /dev/shm are %s", (source, wanted) => {
+    const { spec } = rewrite({ mounts: [bind("/dev/shm", source)] });
+    expect(spec["mounts"]).toMatchObject([{ source: wanted }]);
+  });
+
+  test.each([
+    [bind("/v", "/x", "rshared"), /mount on \/v.*Bidirectional/],
+    [bind("/v", "/x", "shared"), /Bidirectional/],
+    [{ destination: "/v", type: "nfs", source: "h:/x" }, /type nfs on \/v is not supported/],
+    [bind("/v", "x"), /no absolute source/],
+    [{ destination: "/v", options: ["bind"] }, /no absolute source/],
+  ])("that a guest cannot have are refused: %j", (mount, reason) => {
+    expect(() => rewrite({ mounts: [mount] })).toThrow(reason);
+  });
+
+  test("are limited in number", () => {
+    const mounts = Array.from({ length: 1025 }, () => bind("/v", "/x"));
+    expect(() => rewrite({ mounts })).toThrow(/1025 mounts/);
+  });
+});
+
+describe("namespaces", () => {
+  const namespacesOf = (...namespaces: JsonObject[]): unknown =>
+    (rewrite({ linux: { namespaces } }).spec["linux"] as JsonObject)["namespaces"];
+
+  test("of the host become the pod's own in the guest", () => {
+    const host = ["ipc", "uts", "network"].map((type) => ({ type, path: `/proc/1/ns/${type}` }));
+    expect(namespacesOf(...host, { type: "mount" }, { type: "pid" })).toEqual([
+      { type: "mount" },
+      { type: "pid" },
+    ]);
+  });
+
+  test("shared process ids are the pod's", () => {
+    expect(namespacesOf({ type: "pid", path: "/proc/7/ns/pid" })).toEqual([
+      { type: "pid", path: "/run/trine/pod/ns/pid" },
+    ]);
+  });
+
+  test.each(["user", "time"])("of kind %s are refused", (type) => {
+    expect(() => namespacesOf({ type })).toThrow(`${type} namespaces are not supported`);
+  });
+});
+
+describe("devices", () => {
+  const devicesOf = (devices: JsonObject[], rules: JsonObject[] = []): unknown => {
+    const linux = { devices, resources: { devices: rules } };
+    return (rewrite({ linux }).spec["linux"] as JsonObject)["devices"];
+  };
+  const fuse = { path: "/dev/fuse", type: "c", major: 10, minor: 229 };
+  const disk = { path: "/dev/sda", type: "b", major: 8, minor: 0 };
+
+  test("that every kernel has are kept", () => {
+    expect(devicesOf([fuse])).toEqual([fuse]);
+  });
+
+  test("of the node are refused by name, and left out for a privileged container", () => {
+    const some = [
+      { allow: false, access: "rwm" },
+      { allow: true, type: "b", major: 8, minor: 0 },
+    ];
+    expect(() => devicesOf([fuse, disk], some)).toThrow(/device \/dev\/sda/);
+    expect(devicesOf([fuse, disk], ALL_DEVICES)).toEqual([fuse]);
+  });
+});
+
+test("what only the host has is left out, the rest is passed on", () => {
+  const process = { args: ["sh"], cwd: "/", user: { uid: 1 } };
+  const { spec } = rewrite({
+    ociVersion: "1.1.0",
+    process,
+    root: { path: "/run/containerd/rootfs", readonly: true },
+    hostname: "web",
+    annotations: { a: "b" },
+    hooks: { prestart: [{ path: "/bin/x" }] },
+    linux: {
+      cgroupsPath: "/kubepods/x",
+      mountLabel: "l",
+      resources: { memory: { limit: 5 } },
+      sysctl: { "net.x": "1" },
+      maskedPaths: ["/proc/kcore"],
+      readonlyPaths: ["/proc/sys"],
+      seccomp: { defaultAction: "SCMP_ACT_ALLOW" },
+    },
+  });
+  expect(JSON.parse(JSON.stringify(spec))).toEqual({
+    ociVersion: "1.1.0",
+    process,
+    root: { path: "/run/trine/share/c1/rootfs", readonly: true },
+    hostname: "web",
+    mounts: [],
+    linux: {
+      namespaces: [],
+      devices: [],
+      resources: { memory: { limit: 5 } },
+      sysctl: { "net.x": "1" },
+      maskedPaths: ["/proc/kcore"],
+      readonlyPaths: ["/proc/sys"],
+      seccomp: { defaultAction: "SCMP_ACT_ALLOW" },
+    },
+  });
+});
+
+test.each([{}, { mounts: 1, linux: [] }, { linux: { namespaces: {}, devices: "x" }, root: null }])(
+  "a specification of another shape is taken as empty: %j",
+  (spec) => {
+    expect(rewrite(spec).spec["mounts"]).toEqual([]);
+  },
+);

@@ -1,0 +1,150 @@
+import { TrineError } from "@trine/base";
+import { guestDevices } from "./guest-devices.ts";
+import { list, record, text } from "./json-shape.ts";
+import type { JsonObject } from "./json-shape.ts";
+
+/** Where the guest has the pod's share, and below it a directory for each container. */
+export const GUEST_SHARE = "/run/trine/share";
+/** The pod's shared memory, a tmpfs of the guest. */
+export const GUEST_SHM = "/run/trine/shm";
+/** By this name the agent knows the pod's own PID namespace. */
+const POD_PIDS = "/run/trine/pod/ns/pid";
+const MAX_MOUNTS = 1024;
+
+/** File systems a guest makes by itself. */
+const OWN_FILE_SYSTEMS = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2"];
+/** Of the guest, which is the pod's: what a container does not list is shared. */
+const POD_NAMESPACES = ["ipc", "uts", "network"];
+const OWN_NAMESPACES = ["mount", "cgroup"];
+const SHARED = ["shared", "rshared"];
+const PROPAGATION = [...SHARED, "slave", "rslave", "private", "rprivate", "unbindable"];
+
+/** Something of the host that is mounted below the container's directory of the share. */
+export interface SharedMount {
+  readonly source: string;
+  /** Name in the container's directory. */
+  readonly name: string;
+  readonly readOnly: boolean;
+}
+
+export interface GuestSpec {
+  /** OCI runtime specification for the guest. */
+  readonly spec: JsonObject;
+  readonly mounts: readonly SharedMount[];
+}
+
+/**
+ * What containerd wants of a container, in the guest's terms: paths of the host become paths of the share,
+ * what only the host has is left out, what a guest cannot honour is refused (kind `invalid`, with the
+ * reason). `id` is the container's in the guest.
+ */
+export function guestSpec(
+  spec: JsonObject,
+  container: { readonly id: string; readonly sandboxId: string },
+): GuestSpec {
+  const linux = record(spec["linux"]);
+  const { mounts, shared } = guestMounts(list(spec["mounts"]), container);
+  return {
+    mounts: shared,
+    spec: {
+      ociVersion: spec["ociVersion"],
+      process: spec["process"],
+      root: {
+        path: `${GUEST_SHARE}/${container.id}/rootfs`,
+        readonly: record(spec["root"])["readonly"] === true,
+      },
+      hostname: spec["hostname"],
+      domainname: spec["domainname"],
+      mounts,
+      linux: {
+        namespaces: guestNamespaces(list(linux["namespaces"])),
+        devices: guestDevices(linux),
+        resources: linux["resources"],
+        sysctl: linux["sysctl"],
+        seccomp: linux["seccomp"],
+        maskedPaths: linux["maskedPaths"],
+        readonlyPaths: linux["readonlyPaths"],
+      },
+    },
+  };
+}
+
+function guestNamespaces(namespaces: readonly unknown[]): JsonObject[] {
+  return namespaces.flatMap((each) => {
+    const { type, path } = record(each);
+    if (POD_NAMESPACES.includes(text(type))) return [];
+    if (OWN_NAMESPACES.includes(text(type))) return [{ type }];
+    if (type === "pid") return [text(path) === "" ? { type } : { type, path: POD_PIDS }];
+    throw refusal(
+      `${text(type)} namespaces are not supported in a microVM` +
+        (type === "user" ? ": remove hostUsers: false, its root is not the node's as it is" : ""),
+    );
+  });
+}
+
+function guestMounts(
+  mounts: readonly unknown[],
+  container: { id: string; sandboxId: string },
+): { mounts: JsonObject[]; shared: SharedMount[] } {
+  if (mounts.length > MAX_MOUNTS) throw refusal(`${mounts.length} mounts, at most ${MAX_MOUNTS}`);
+  const shared: SharedMount[] = [];
+  const inGuest = mounts.map((each) => {
+    const mount = readMount(each);
+    if (!mount.isBind) {
+      if (OWN_FILE_SYSTEMS.includes(mount.type)) return record(each);
+      const what = `a mount of type ${mount.type} on ${mount.destination}`;
+      throw refusal(`${what} is not supported in a microVM: mount it on the node`);
+    }
+    const options = mount.options.filter((option) => !PROPAGATION.includes(option));
+    const bind = { destination: mount.destination, type: "bind", options };
+    if (isPodShm(mount, container.sandboxId)) return { ...bind, source: GUEST_SHM };
+    const name = `m${shared.length}`;
+    shared.push({
+      name,
+      source: mount.source,
+      readOnly: options.includes("ro"),
+    });
+    return { ...bind, source: `${GUEST_SHARE}/${container.id}/${name}` };
+  });
+  return { mounts: inGuest, shared };
+}
+
+interface Mount {
+  readonly destination: string;
+  readonly type: string;
+  readonly source: string;
+  readonly options: readonly string[];
+  readonly isBind: boolean;
+}
+
+function readMount(value: unknown): Mount {
+  const { destination, type, source, options } = record(value);
+  const words = list(options).map(text);
+  const mount = {
+    destination: text(destination),
+    type: text(type),
+    source: text(source),
+    options: words,
+    isBind: type === "bind" || words.includes("bind") || words.includes("rbind"),
+  };
+  if (mount.isBind && !mount.source.startsWith("/")) {
+    throw refusal(`the mount on ${mount.destination} has no absolute source`);
+  }
+  if (words.some((word) => SHARED.includes(word))) {
+    throw refusal(
+      `the mount on ${mount.destination} is to carry mounts back to the node ` +
+        "(mountPropagation: Bidirectional): mounts made in a microVM cannot leave it",
+    );
+  }
+  return mount;
+}
+
+/** containerd's and CRI-O's own /dev/shm of a pod; a volume mounted there is a volume. */
+function isPodShm({ destination, source }: Mount, sandboxId: string): boolean {
+  const own = [`/${sandboxId}/shm`, `/${sandboxId}/userdata/shm`];
+  return destination === "/dev/shm" && own.some((end) => source.endsWith(end));
+}
+
+function refusal(why: string): TrineError {
+  return new TrineError("invalid", why);
+}

@@ -1,0 +1,152 @@
+import { open } from "node:fs/promises";
+import { TrineError, kindOf, messageOf, pollUntil } from "@trine/base";
+import { AgentClient, printable } from "@trine/guest-link";
+import type { PodContext } from "./pod-context.ts";
+import type { GuestRecord } from "./pod-document.ts";
+import { GUEST_SHARE, GUEST_SHM } from "./guest-spec.ts";
+import { PodVmm } from "./pod-vmm.ts";
+import { reviveRequest } from "./revive-request.ts";
+
+const SIGKILL = 9;
+/** The share the guest mounts; the agent opens the stream 9p/pod for it. */
+const SHARE = "pod";
+/** What containerd gives a pod's /dev/shm. */
+const SHM_BYTES = 64n << 20n;
+const SHM_MODE = 0o1777;
+const START_MS = 60_000;
+const END_MS = 10_000;
+const TAIL_BYTES = 1024;
+
+/** The guest of a microvm pod: its VMM, and the agent in it once that has answered. */
+export class PodGuest {
+  readonly #pod: PodContext;
+  readonly #vmm: PodVmm;
+  #linked: Promise<AgentClient> | undefined;
+
+  constructor(pod: PodContext) {
+    this.#pod = pod;
+    this.#vmm = new PodVmm(pod);
+  }
+
+  get vmm(): PodVmm {
+    return this.#vmm;
+  }
+
+  /** Starts the VMM and answers as soon as it runs; the guest boots on meanwhile. */
+  async start(record: GuestRecord): Promise<void> {
+    await this.#vmm.start(record, AbortSignal.timeout(START_MS));
+    this.#watch();
+  }
+
+  /** Takes over a guest that an earlier daemon started. */
+  async recover(record: GuestRecord): Promise<void> {
+    await this.#vmm.recover(record);
+    this.#watch();
+  }
+
+  /** The agent of a guest that has been made this pod's; waits while it boots. */
+  async agent(): Promise<AgentClient> {
+    if (this.#vmm.machine === undefined) {
+      throw new TrineError("wrongState", `pod ${this.#pod.identity.name}: its guest does not run`);
+    }
+    const linking = (this.#linked ??= this.#link());
+    try {
+      return await linking;
+    } catch (cause) {
+      if (this.#linked === linking) this.#linked = undefined; // the next caller tries again
+      throw cause;
+    }
+  }
+
+  /** The VMM has ended. */
+  async ended(): Promise<void> {
+    this.#vmm.ended();
+    await this.#unlink();
+  }
+
+  /** Leaves the guest running. */
+  detach(): void {
+    this.#vmm.detach();
+    void this.#unlink();
+  }
+
+  /** Ends a child of the pod's shim, waits for its end and forgets it. One that is not there is a success. */
+  async endChild(key: string): Promise<void> {
+    const { shim } = this.#pod;
+    await this.signalChild(key);
+    await pollUntil(`${key} ends`, { ms: END_MS, everyMs: 10 }, async () => {
+      const { children } = await shim.describe();
+      return children.some((each) => each.key === key && each.running) ? undefined : true;
+    });
+    await shim.reap(key);
+  }
+
+  /** SIGKILL to a child of the pod's shim, if there is one. */
+  async signalChild(key: string): Promise<void> {
+    try {
+      await this.#pod.shim.signal(key, SIGKILL);
+    } catch (cause) {
+      if (kindOf(cause) !== "notFound") throw cause;
+    }
+  }
+
+  #watch(): void {
+    this.#vmm.follow();
+    const { log } = this.#pod;
+    // Whoever needs the agent sees the same failure.
+    this.agent().catch((cause: unknown) => {
+      if (!this.#vmm.life.aborted) log.error({ err: messageOf(cause) }, "the guest is not there");
+    });
+  }
+
+  async #link(): Promise<AgentClient> {
+    const { files, deps, log, identity } = this.#pod;
+    const { bootMs } = deps.config.microvms;
+    const agent = new AgentClient(files.guestSocket);
+    const startedMs = performance.now();
+    try {
+      const until = AbortSignal.any([this.#vmm.life, AbortSignal.timeout(bootMs)]);
+      const { version, kernel } = await agent.untilAnswers(until);
+      await agent.revive(reviveRequest(this.#pod));
+      await agent.mount({ target: GUEST_SHARE, source: shareSource() });
+      await agent.mount({ target: GUEST_SHM, source: shmSource() });
+      const linkedMs = performance.now() - startedMs;
+      log.info({ version, kernel, linkedMs }, "the guest answers");
+      return agent;
+    } catch (cause) {
+      agent.close();
+      const tail = await consoleTail(files.consoleSpool);
+      const said = tail === "" ? "its console is empty" : `its console ends: ${tail}`;
+      throw TrineError.during(`the guest of pod ${identity.name} did not come up (${said})`, cause);
+    }
+  }
+
+  async #unlink(): Promise<void> {
+    const linked = this.#linked;
+    this.#linked = undefined;
+    (await linked?.catch(() => undefined))?.close(); // whoever asked for it has the error
+  }
+}
+
+function shareSource(): { what: { case: "share"; value: { name: string } } } {
+  return { what: { case: "share", value: { name: SHARE } } };
+}
+
+function shmSource(): {
+  what: { case: "tmpfs"; value: { sizeBytes: bigint; mode: number } };
+} {
+  return { what: { case: "tmpfs", value: { sizeBytes: SHM_BYTES, mode: SHM_MODE } } };
+}
+
+/** The newest of what the guest has printed, on one line. Empty when there is nothing: it explains a failure. */
+async function consoleTail(path: string): Promise<string> {
+  try {
+    await using handle = await open(path, "r");
+    const { size } = await handle.stat();
+    const from = Math.max(0, size - TAIL_BYTES);
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(TAIL_BYTES), 0, TAIL_BYTES, from);
+    return printable(buffer.toString("utf8", 0, bytesRead), TAIL_BYTES).trim();
+  } catch {
+    return "";
+  }
+}

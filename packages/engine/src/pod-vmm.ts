@@ -1,0 +1,127 @@
+import { messageOf, sleep } from "@trine/base";
+import type { Child } from "@trine/proto/shim";
+import { ShimProcessHost } from "@trine/shim-client";
+import { VMM_KEY } from "@trine/vmm";
+import type { Machine } from "@trine/vmm";
+import { hostFigures } from "./machine-figures.ts";
+import type { MachineFigures } from "./machine-figures.ts";
+import { TAP } from "./machine-input.ts";
+import type { PodContext } from "./pod-context.ts";
+import type { VmmRecord } from "./pod-document.ts";
+
+const RECOVER_MS = 20_000;
+const MONITOR_RETRY_MS = 1_000;
+
+/** The pod's VMM: started, or found again, and its monitor followed until it ends. */
+export class PodVmm {
+  readonly #pod: PodContext;
+  #machine: Machine | undefined;
+  /** Aborted when the machine ends, with everything that watches it. */
+  #life = new AbortController();
+
+  constructor(pod: PodContext) {
+    this.#pod = pod;
+  }
+
+  /** Undefined when no VMM runs. */
+  get machine(): Machine | undefined {
+    return this.#machine;
+  }
+
+  get life(): AbortSignal {
+    return this.#life.signal;
+  }
+
+  /** Starts it and waits for its monitor; notes its process id in `record`. */
+  async start(record: VmmRecord, signal: AbortSignal, onSpawned?: () => void): Promise<void> {
+    this.detach(); // of a start that failed after the machine was there
+    this.#life = new AbortController();
+    const { driver } = this.#pod.deps;
+    this.#machine = await driver.start(record.spec, this.host(record, onSpawned), signal);
+    const vmmPid = (await this.child())?.pid;
+    if (vmmPid !== undefined) record.vmmPid = vmmPid;
+  }
+
+  /** Takes over a VMM that an earlier daemon started. */
+  async recover(record: VmmRecord): Promise<void> {
+    const { driver } = this.#pod.deps;
+    const signal = AbortSignal.timeout(RECOVER_MS);
+    this.#machine = await driver.recover(record.spec, this.host(record), signal);
+  }
+
+  /** Logs what the monitor says, until the machine ends; a monitor that is lost is followed again. */
+  follow(): void {
+    const { log } = this.#pod;
+    const machine = this.#machine;
+    const life = this.life;
+    if (machine === undefined) return;
+    const follow = async (): Promise<void> => {
+      for await (const event of machine.events(life)) {
+        log.info({ what: event.what, detail: event.detail }, "machine event");
+      }
+    };
+    const followToEnd = async (): Promise<void> => {
+      while (!hasEnded(life)) {
+        const cause: unknown = await follow().catch((error: unknown) => error);
+        if (hasEnded(life)) return;
+        log.warn({ err: cause === undefined ? "closed" : messageOf(cause) }, "monitor lost");
+        await sleep(MONITOR_RETRY_MS, life).catch(() => undefined); // an abort is the machine's end
+      }
+    };
+    void followToEnd();
+  }
+
+  /** The VMM has ended. */
+  ended(): void {
+    this.detach();
+    this.#machine = undefined;
+  }
+
+  /** Lets go of the machine; it runs on. */
+  detach(): void {
+    this.#life.abort();
+    this.#machine?.detach();
+  }
+
+  /** The VMM as its shim has it now. */
+  async child(): Promise<Child | undefined> {
+    const { children } = await this.#pod.shim.describe();
+    return children.find((each) => each.key === VMM_KEY);
+  }
+
+  /** Undefined when no machine runs. */
+  async figures(
+    record: VmmRecord | undefined,
+    signal: AbortSignal,
+  ): Promise<MachineFigures | undefined> {
+    const vmm = record?.vmmPid;
+    if (this.#machine === undefined || vmm === undefined) return undefined;
+    const [guest, host] = await Promise.all([
+      this.#machine.stats(signal),
+      hostFigures({ vmm, shim: this.#pod.facts.pid, tap: TAP }),
+    ]);
+    return { guest, ...host };
+  }
+
+  host(record: VmmRecord, onSpawned?: () => void): ShimProcessHost {
+    const { shim, files, deps } = this.#pod;
+    return new ShimProcessHost(shim, {
+      machineDir: files.machineDir,
+      taskId: record.taskId,
+      consoleTaskId: record.taskId === "" ? this.#pod.identity.sandboxId : record.taskId,
+      uid: record.uid,
+      gid: record.uid,
+      logPath: files.vmmLog,
+      spoolPath: files.consoleSpool,
+      spoolBytes: deps.config.machines.consoleSpoolBytes,
+      attachPath: files.consoleAttach,
+      guestPath: files.guestSocket,
+      oomScoreAdj: record.oomScoreAdj,
+      ...(onSpawned === undefined ? {} : { onSpawned }),
+    });
+  }
+}
+
+function hasEnded(life: AbortSignal): boolean {
+  return life.aborted;
+}

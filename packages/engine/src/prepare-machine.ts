@@ -1,0 +1,43 @@
+import type { MachineSettings } from "@trine/annotations";
+import type { Undo } from "@trine/base";
+import type { Bundle } from "./bundle.ts";
+import { createMachine } from "./create-machine.ts";
+import type { PodContext } from "./pod-context.ts";
+import type { MachineRecord } from "./pod-document.ts";
+import { removeMachineFiles } from "./pod-files.ts";
+import { containerNameOf } from "./pod-identity.ts";
+import type { CreateTask } from "./requests.ts";
+import { serveDhcp } from "./sandbox-network.ts";
+import { hostnameOf, podDns } from "./seed.ts";
+
+/** Makes all ready that the machine of a container needs, and says what there is; `undo` takes it back. */
+export async function prepareMachine(
+  pod: PodContext,
+  container: { task: CreateTask; bundle: Bundle; settings: MachineSettings },
+  undo: Undo,
+): Promise<MachineRecord> {
+  const { task, bundle } = container;
+  const { shim, deps, document, files, identity, facts } = pod;
+  const uid = deps.uids.take(pod.key);
+  undo.defer("release the user id", () => {
+    deps.uids.release(pod.key);
+    return Promise.resolve();
+  });
+  undo.defer("remove the machine's files", () => removeMachineFiles(files));
+  const network = document.network;
+  const input = { identity, ...container, network, files, uid, cgroups: facts.cgroups };
+  const spec = await createMachine({ shim, config: deps.config, undo }, input);
+  if (network !== undefined) {
+    const dns = await podDns(bundle.resolvConf);
+    await serveDhcp(shim, network, { hostname: hostnameOf(input), dns });
+  }
+  return {
+    taskId: task.id,
+    bundle: task.bundle,
+    containerName: containerNameOf(bundle) ?? task.id,
+    uid,
+    oomScoreAdj: bundle.oomScoreAdj,
+    spec,
+    state: "created",
+  };
+}

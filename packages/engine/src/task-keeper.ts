@@ -1,0 +1,34 @@
+import type { Event } from "@trine/proto/shim";
+import type { MachineFigures } from "./machine-figures.ts";
+import type { AddExec, CreateTask, ProcessRef, ResizeProcess } from "./requests.ts";
+import type { PodStats } from "./stats.ts";
+
+/**
+ * What serves the tasks of a pod: one implementation for each level of isolation. Called from the pod's
+ * queue, one call after the other, except `stats` and `figures`. Every call may be repeated, also one an
+ * earlier daemon left half done, and finds the work done.
+ */
+export interface TaskKeeper {
+  /** The pod's sandbox, its network joined. Throws for a pod that the level cannot honour. */
+  createSandbox(): Promise<void>;
+  create(task: CreateTask): Promise<void>;
+  start(process: ProcessRef, signal: AbortSignal): Promise<void>;
+  kill(process: ProcessRef, kill: { signal: number; all: boolean }): Promise<void>;
+  delete(process: ProcessRef): Promise<void>;
+  addExec(exec: AddExec): Promise<void>;
+  pause(id: string, signal: AbortSignal): Promise<void>;
+  resume(id: string, signal: AbortSignal): Promise<void>;
+  /** New limits of a task, OCI linux.resources as JSON. */
+  update(id: string, resources: Uint8Array): Promise<void>;
+  resize(size: ResizeProcess): Promise<void>;
+  /** The task's truth, not the VMM's; zeros for a sandbox, which runs nothing. */
+  stats(id: string, signal: AbortSignal): Promise<PodStats>;
+  /** Of the pod's machine; undefined when none runs. */
+  figures(signal: AbortSignal): Promise<MachineFigures | undefined>;
+  /** After a daemon's restart: the document says what was meant, shim and guest what is. */
+  recover(): Promise<void>;
+  /** Something happened that the shim has told. May come again. */
+  apply(event: Event): Promise<void>;
+  /** Lets go of everything; all of it runs on. */
+  detach(): void;
+}
