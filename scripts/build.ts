@@ -1,5 +1,6 @@
-// `make build`: the shim as one static binary, the daemon and the command line bundled, in dist/.
+// `make build`: the Rust programs as static binaries, the daemon and the command line bundled, in dist/.
 //   dist/trined.mjs  dist/trine.mjs  dist/bin/containerd-shim-trine{,-vm,-microvm}-v2
+//   dist/bin/trine-p9  serves the shares of guests
 //   dist/chunks/     what a program loads only when it needs it
 // Whatever cannot be built ends it with an error: nothing is left out silently.
 import { spawn } from "node:child_process";
@@ -11,6 +12,7 @@ const ROOT = join(import.meta.dirname, "..");
 const DIST = join(ROOT, "dist");
 const RUST_TARGET = "x86_64-unknown-linux-musl";
 const SHIM = "containerd-shim-trine-v2";
+const BINARIES = [SHIM, "trine-p9"];
 /** containerd finds the shim of runtime type io.containerd.NAME.v2 by this name; the level is in it. */
 const SHIM_LINKS = ["containerd-shim-trine-vm-v2", "containerd-shim-trine-microvm-v2"];
 const PROGRAMS = [
@@ -29,22 +31,24 @@ function run(program: string, args: readonly string[]): Promise<void> {
   });
 }
 
-async function buildShim(): Promise<string[]> {
-  const args = ["build", "--release", "--locked", "--target", RUST_TARGET, "--bin", SHIM];
-  await run("cargo", [...args, "--quiet"]);
+async function buildBinaries(): Promise<string[]> {
+  const args = ["build", "--release", "--locked", "--target", RUST_TARGET];
+  await run("cargo", [...args, "--quiet", ...BINARIES.flatMap((name) => ["--bin", name])]);
   const target = process.env["CARGO_TARGET_DIR"] ?? join(ROOT, "target");
   const bin = join(DIST, "bin");
   await mkdir(bin, { recursive: true });
-  // A running shim keeps its old file: the new one comes in by rename.
-  const fresh = join(bin, `.${SHIM}.new`);
-  await copyFile(join(target, RUST_TARGET, "release", SHIM), fresh);
-  await chmod(fresh, 0o755);
-  await rename(fresh, join(bin, SHIM));
+  for (const name of BINARIES) {
+    // A running program keeps its old file: the new one comes in by rename.
+    const fresh = join(bin, `.${name}.new`);
+    await copyFile(join(target, RUST_TARGET, "release", name), fresh);
+    await chmod(fresh, 0o755);
+    await rename(fresh, join(bin, name));
+  }
   for (const link of SHIM_LINKS) {
     await rm(join(bin, link), { force: true });
     await symlink(SHIM, join(bin, link));
   }
-  return [join(bin, SHIM)];
+  return BINARIES.map((name) => join(bin, name));
 }
 
 async function bundlePrograms(): Promise<string[]> {
@@ -86,7 +90,7 @@ async function removeOldChunks(current: ReadonlySet<string>): Promise<void> {
   }
 }
 
-const built = (await Promise.all([buildShim(), bundlePrograms()])).flat();
+const built = (await Promise.all([buildBinaries(), bundlePrograms()])).flat();
 for (const file of built) {
   const { size } = await stat(file);
   console.log(`built ${file.slice(ROOT.length + 1)} (${Math.ceil(size / 1024)} KiB)`);

@@ -1,5 +1,5 @@
 // `make install`: what `make build` made, with the Node it needs, below DESTDIR and PREFIX.
-//   PREFIX/bin                     trine, trined, the shims
+//   PREFIX/bin                     trine, trined, the shims, the file server of shares
 //   PREFIX/lib/trine               Node and the programs' files
 //   PREFIX/lib/systemd/system      the unit
 //   PREFIX/share/trine             drop-ins for containerd, RuntimeClasses
@@ -73,7 +73,9 @@ async function install(destdir: string, prefix: string): Promise<void> {
 }
 
 async function installShims(bin: string): Promise<void> {
-  await replace(join(DIST, "bin", SHIM), join(bin, SHIM), 0o755);
+  for (const name of [SHIM, "trine-p9"]) {
+    await replace(join(DIST, "bin", name), join(bin, name), 0o755);
+  }
   for (const level of ["vm", "microvm"]) {
     const link = join(bin, `containerd-shim-trine-${level}-v2`);
     await rm(link, { force: true });

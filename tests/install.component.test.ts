@@ -62,6 +62,7 @@ test("DESTDIR stands before the files and is in none of them; a second install r
     "bin/trined",
     "lib/trine/node",
     "bin/containerd-shim-trine-v2",
+    "bin/trine-p9",
   ]) {
     const { mode, uid } = await lstat(join(destdir, "usr/local", file));
     expect([file, mode & 0o777, uid]).toEqual([file, 0o755, process.getuid?.()]);
