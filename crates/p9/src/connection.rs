@@ -14,6 +14,8 @@ use crate::sync::lock;
 use crate::wire::{HEADER, Reader, Reply};
 
 const T_FLUSH: u8 = 108;
+/// Of these all but a few, the workers', are Tflush requests that wait.
+const MAX_AT_WORK: usize = 1024;
 
 /// A worker's own buffers, used again for every request.
 #[derive(Default)]
@@ -135,10 +137,11 @@ impl Connection {
     /// Notes the tag before the next request can be read: it may be the Tflush of this one.
     fn begin(&self, request: &[u8]) -> Result<(), Broken> {
         let (_, tag) = kind_and_tag(request)?;
-        match lock(&self.at_work).insert(tag, Vec::new()) {
-            None => Ok(()),
-            Some(_) => Err(Broken),
+        let mut at_work = lock(&self.at_work);
+        if at_work.len() >= MAX_AT_WORK || at_work.insert(tag, Vec::new()).is_some() {
+            return Err(Broken);
         }
+        Ok(())
     }
 
     fn work(&self, epoll: &Epoll, scratch: &mut Scratch) -> Result<(), Broken> {

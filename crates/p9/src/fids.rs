@@ -16,6 +16,8 @@ use crate::xattr::{Incoming, Outgoing};
 
 /// A connection's fids.
 pub const MAX_FIDS: usize = 65536;
+/// Those of all connections.
+pub const MAX_FIDS_TOGETHER: usize = 2 * MAX_FIDS;
 
 /// Something countable that all connections share: descriptors, bytes of attributes.
 pub struct Budget {
@@ -127,38 +129,73 @@ impl Fid {
     }
 }
 
-#[derive(Default)]
-pub struct Fids(Mutex<HashMap<u32, Fid>>);
+/// A connection's numbers. What they take of memory is counted over all connections.
+pub struct Fids {
+    known: Mutex<HashMap<u32, (Fid, Share)>>,
+    budget: Arc<Budget>,
+}
 
 impl Fids {
+    pub fn new(budget: &Arc<Budget>) -> Fids {
+        Fids {
+            known: Mutex::default(),
+            budget: Arc::clone(budget),
+        }
+    }
+
     pub fn get(&self, number: u32) -> Outcome<Fid> {
-        lock(&self.0)
-            .get(&number)
-            .cloned()
-            .ok_or(Errno(libc::EBADF))
+        let known = lock(&self.known);
+        let (fid, _) = known.get(&number).ok_or(Errno(libc::EBADF))?;
+        Ok(fid.clone())
     }
 
     /// A new number; one in use is an error.
     pub fn insert(&self, number: u32, fid: Fid) -> Outcome<()> {
-        let mut fids = lock(&self.0);
-        if number == NO_FID || fids.contains_key(&number) {
+        let mut known = lock(&self.known);
+        if number == NO_FID || known.contains_key(&number) {
             return fail(libc::EBADF);
         }
-        if fids.len() >= MAX_FIDS {
+        if known.len() >= MAX_FIDS {
             return fail(libc::ENFILE);
         }
-        fids.insert(number, fid);
+        known.insert(number, (fid, self.budget.take(1)?));
         Ok(())
     }
 
     /// Changes a number that is still there; a concurrent clunk wins.
     pub fn update(&self, number: u32, change: impl FnOnce(&mut Fid)) -> Outcome<()> {
-        let mut fids = lock(&self.0);
-        change(fids.get_mut(&number).ok_or(Errno(libc::EBADF))?);
+        let mut known = lock(&self.known);
+        let (fid, _) = known.get_mut(&number).ok_or(Errno(libc::EBADF))?;
+        change(fid);
         Ok(())
     }
 
     pub fn remove(&self, number: u32) -> Outcome<Fid> {
-        lock(&self.0).remove(&number).ok_or(Errno(libc::EBADF))
+        let removed = lock(&self.known).remove(&number);
+        Ok(removed.ok_or(Errno(libc::EBADF))?.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fids_of_all_connections_are_counted_together() {
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let descriptors = Budget::new(1, libc::ENFILE);
+        let share = descriptors.take(1).unwrap();
+        let handle = Handle::new(null.into(), share, &Qids::default()).unwrap();
+        let fid = || Fid::found(Arc::clone(&handle), None, 0);
+        let budget = Budget::new(2, libc::ENFILE);
+        let (one, two) = (Fids::new(&budget), Fids::new(&budget));
+        one.insert(1, fid()).unwrap();
+        two.insert(1, fid()).unwrap();
+        assert_eq!(two.insert(2, fid()), Err(Errno(libc::ENFILE)));
+        assert_eq!(two.insert(1, fid()), Err(Errno(libc::EBADF)));
+        drop(one);
+        two.insert(2, fid()).unwrap();
+        two.remove(2).unwrap();
+        two.insert(3, fid()).unwrap();
     }
 }

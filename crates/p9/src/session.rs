@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::errno::{Errno, Outcome, fail};
-use crate::fids::{Budget, Fid, Fids, Handle, Place, State};
+use crate::fids::{Budget, Fid, Fids, Handle, MAX_FIDS_TOGETHER, Place, State};
 use crate::host;
 use crate::locks::Owners;
 use crate::qids::Qids;
@@ -29,6 +29,7 @@ const T_VERSION: u8 = 100;
 pub struct Export {
     root: OwnedFd,
     qids: Qids,
+    fids: Arc<Budget>,
     descriptors: Arc<Budget>,
     attribute_bytes: Arc<Budget>,
 }
@@ -39,6 +40,7 @@ impl Export {
         Export {
             root,
             qids: Qids::default(),
+            fids: Budget::new(MAX_FIDS_TOGETHER, libc::ENFILE),
             descriptors: Budget::new(descriptors, libc::ENFILE),
             attribute_bytes: Budget::new(ATTRIBUTE_BYTES, libc::ENOBUFS),
         }
@@ -60,7 +62,7 @@ pub struct Broken;
 impl Session {
     pub fn new(export: Arc<Export>) -> Session {
         Session {
-            fids: Fids::default(),
+            fids: Fids::new(&export.fids),
             owners: Owners::default(),
             export,
             message_size: AtomicU32::new(0),
