@@ -286,6 +286,7 @@ fn jail_of(jail: &shim::Jail) -> spawn::Jail {
         target: bind.target.clone().into(),
         writable: bind.writable,
         device: bind.device,
+        live: bind.live,
     });
     spawn::Jail {
         binds: binds.collect(),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use trine_wire::{Message, shim, task};
 
 use crate::answer::{Answer, Code, Failure, decode, empty, failure};
-use crate::host::{mount, net};
+use crate::host::{bind, mount, net};
 use crate::netserve::NetServers;
 use crate::process::now_stamp;
 use crate::server::Call;
@@ -112,7 +112,28 @@ impl Shim {
     fn mount(&mut self, payload: &[u8]) -> Answer {
         let request: shim::MountRequest = decode(payload)?;
         let target = absolute(&request.target)?;
-        if !self.keeper.mounted.contains(&target) || !mount::is_mounted(&target)? {
+        if self.keeper.mounted.contains(&target) && mount::is_mounted(&target)? {
+            return done();
+        }
+        let pod = self.identity.pod_dir.canonicalize()?;
+        let below = target
+            .strip_prefix(&pod)
+            .or(target.strip_prefix(&self.identity.pod_dir));
+        if request.shared || request.bind.is_some() {
+            let below = below.map_err(|_| {
+                failure(
+                    Code::InvalidArgument,
+                    "this is done below the pod's directory only",
+                )
+            })?;
+            match request.bind {
+                Some(host) => bind::bind(Path::new(&host.source), &pod, below, host.read_only)?,
+                None => bind::share(&pod, below)?,
+            }
+        } else {
+            if let Ok(below) = below {
+                bind::make_place(&pod, below, true)?;
+            }
             let layers = request.mounts.into_iter().map(|m| mount::Layer {
                 kind: m.r#type,
                 source: m.source,
@@ -120,8 +141,8 @@ impl Shim {
                 target: m.target,
             });
             mount::mount_layers(&target, &layers.collect::<Vec<_>>())?;
-            self.keeper.mounted.insert(target);
         }
+        self.keeper.mounted.insert(target);
         done()
     }
 

@@ -1,7 +1,7 @@
 //! Servers in the pod's network namespace that must outlive trined: DHCP answers and port-forward.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
 
 use trine_wire::{Message, shim};
 
@@ -25,10 +25,13 @@ impl NetServers {
         }
     }
 
-    pub fn forward_ready(&mut self) {
-        if let Some((forwarder, _)) = &mut self.forward {
-            forwarder.on_ready();
-        }
+    /// Connections for the guest.
+    fn forward_ready(&mut self) -> Vec<(TcpStream, u16)> {
+        let Some((forwarder, _)) = &mut self.forward else {
+            return Vec::new();
+        };
+        forwarder.on_ready();
+        forwarder.take_for_guest()
     }
 }
 
@@ -50,13 +53,22 @@ impl Shim {
         Ok(empty())
     }
 
+    pub fn forward_ready(&mut self) {
+        for (client, port) in self.keeper.net.forward_ready() {
+            self.forward_to_guest(client, port);
+        }
+    }
+
     /// Again with another target keeps the port: the redirect rule names it.
     pub fn serve_forward(&mut self, payload: &[u8]) -> Answer {
         let request: shim::ServeForwardRequest = decode(payload)?;
-        let target = ip(&request.target)?;
         let source = match request.source.as_str() {
             "" => None,
             text => Some(ip(text)?),
+        };
+        let target = match request.through_guest {
+            true => Ipv4Addr::LOCALHOST.into(),
+            false => ip(&request.target)?,
         };
         let port = if let Some((forwarder, _)) = &mut self.keeper.net.forward {
             forwarder.set_target(target, source)?;
@@ -69,6 +81,11 @@ impl Shim {
             self.keeper.net.forward = Some((forwarder, watch));
             port
         };
+        if request.through_guest
+            && let Some((forwarder, _)) = &mut self.keeper.net.forward
+        {
+            forwarder.set_guest();
+        }
         let port = u32::from(port);
         Ok(shim::ServeForwardResponse { port }.encode_to_vec())
     }

@@ -179,7 +179,7 @@ impl Shim {
             Token::ChildLog(number) => self.child_log_ready(number),
             Token::Program(number, part) => self.program_ready(number, part),
             Token::Dhcp(number) => self.keeper.net.dhcp_ready(number),
-            Token::Forward => self.keeper.net.forward_ready(),
+            Token::Forward => self.forward_ready(),
             Token::GuestDoor(channel) => self.accept_at_door(channel),
             Token::Join(number) => self.join_ready(number),
         }

@@ -586,3 +586,58 @@ fn streams_of_the_guest_go_to_who_serves_them() {
     });
     assert!(!later.is_empty());
 }
+
+/// A connection made inside the pod's network namespace.
+fn dial_in_pod(pod: &Pod, port: u16) -> std::net::TcpStream {
+    let netns = File::open(format!("/proc/{}/ns/net", pod.pid())).unwrap();
+    std::thread::spawn(move || {
+        // SAFETY: takes no pointers; only this thread is moved.
+        let moved =
+            unsafe { libc::setns(std::os::fd::AsRawFd::as_raw_fd(&netns), libc::CLONE_NEWNET) };
+        assert_eq!(moved, 0);
+        std::net::TcpStream::connect(("127.0.0.1", port)).unwrap()
+    })
+    .join()
+    .unwrap()
+}
+
+#[test]
+fn port_forward_goes_through_the_guest() {
+    let mut m = machine("forward");
+    let forward = shim::ServeForwardRequest {
+        through_guest: true,
+        ..Default::default()
+    };
+    let served: shim::ServeForwardResponse = m.trined.shim("ServeForward", &forward);
+    let port = served.port;
+    let rules = format!(
+        "add table ip t\nadd chain ip t c {{ type nat hook output priority -100 ; }}\n\
+         add rule ip t c oif lo tcp dport != {port} redirect to :{port}\n"
+    );
+    let nft = shim::RunRequest {
+        argv: vec!["nft".into(), "-f".into(), "-".into()],
+        stdin: rules.into_bytes(),
+        timeout_ms: 0,
+    };
+    let ran: shim::RunResponse = m.trined.shim("Run", &nft);
+    assert_eq!(ran.exit_code, 0, "{}", String::from_utf8_lossy(&ran.stderr));
+    let mut client = dial_in_pod(&m.pod, 8080);
+    let name = "tcp/127.0.0.1/8080";
+    let id = m.guest.opened(name);
+    client.write_all(b"GET").unwrap();
+    m.guest.hear(id, b"GET");
+    m.guest.say(name, b"200");
+    m.guest.fin(name);
+    let mut answer = Vec::new();
+    client
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    client.read_to_end(&mut answer).unwrap();
+    assert_eq!(answer, b"200");
+    // What the guest refuses, the client sees refused.
+    let mut refused = dial_in_pod(&m.pod, 81);
+    let id = m.guest.opened("tcp/127.0.0.1/81");
+    m.guest.mux.abort(id, "connection refused");
+    m.guest.pump();
+    assert!(refused.read(&mut [0; 9]).is_err());
+}

@@ -624,6 +624,35 @@ fn mounts_are_made_once_and_go_with_the_pod() {
     };
     trined.shim::<()>("Unmount", &unmount);
     trined.shim::<()>("Unmount", &unmount);
+
+    let share = pod.pod_dir().join("share");
+    let shared = shim::MountRequest {
+        target: text(&share),
+        shared: true,
+        ..Default::default()
+    };
+    let bound = |target: &Path| shim::MountRequest {
+        target: text(target),
+        bind: Some(shim::HostBind {
+            source: text(&source),
+            read_only: true,
+        }),
+        ..Default::default()
+    };
+    for _ in 0..2 {
+        trined.shim::<()>("Mount", &shared);
+        trined.shim::<()>("Mount", &bound(&share.join("ctr1/volume")));
+    }
+    assert!(share.join("ctr1/volume/file").exists());
+    assert!(fs::write(share.join("ctr1/volume/file"), "y").is_err());
+    let elsewhere = bound(&pod.dir.join("elsewhere"));
+    assert!(trined.call::<()>(SHIM, "Mount", &elsewhere).is_err());
+    let unmount = shim::UnmountRequest {
+        target: text(&share),
+    };
+    trined.shim::<()>("Unmount", &unmount);
+    assert!(!share.join("ctr1/volume/file").exists());
+    assert!(source.join("file").exists());
     assert!(!target.join("file").exists());
     trined.shim::<()>("Mount", &request);
     let dir = pod.pod_dir();

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -226,6 +227,22 @@ impl Shim {
         {
             sys::reset_on_close(&join.stream);
         }
+    }
+
+    /// A connection to the pod's localhost, carried on to the guest's.
+    pub fn forward_to_guest(&mut self, client: TcpStream, port: u16) {
+        let full = self.join_count(Origin::Forward) >= MAX_JOINS;
+        let Some(channel) = self.guest_channel().filter(|_| !full) else {
+            return sys::reset_on_close(&client);
+        };
+        let number = self.number();
+        let state = State::Waiting {
+            name: format!("tcp/127.0.0.1/{port}"),
+            rest: Vec::new(),
+        };
+        let join = Join::new(number, channel, Origin::Forward, client.into(), state);
+        self.joins.insert(number, join);
+        self.join_ready(number);
     }
 
     /// The guest wants a stream: only of what has been put there for it.

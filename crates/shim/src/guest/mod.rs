@@ -18,6 +18,7 @@ use crate::reactor::{READ, Reactor, Token, WRITE, Watch};
 use crate::shim::Shim;
 
 mod door;
+mod ends;
 mod joins;
 mod processes;
 

@@ -33,6 +33,8 @@ pub struct Forwarder {
     port: u16,
     target: IpAddr,
     source: Option<IpAddr>,
+    /// Connections for the guest, with the ports that were meant; `None` = they go to `target`.
+    for_guest: Option<Vec<(TcpStream, u16)>>,
     slots: Vec<Option<Connection>>,
     open: usize,
     most: usize,
@@ -62,6 +64,7 @@ impl Forwarder {
             port,
             target,
             source,
+            for_guest: None,
             slots: Vec::new(),
             open: 0,
             most: MOST_CONNECTIONS,
@@ -85,7 +88,21 @@ impl Forwarder {
     pub fn set_target(&mut self, target: IpAddr, source: Option<IpAddr>) -> io::Result<()> {
         check_families(target, source)?;
         (self.target, self.source) = (target, source);
+        self.for_guest = None;
         Ok(())
+    }
+
+    /// Connections that come from now on are given out by `take_for_guest`.
+    pub fn set_guest(&mut self) {
+        self.for_guest.get_or_insert_default();
+    }
+
+    /// What `on_ready` has accepted for the guest. Whoever takes them bounds their number.
+    pub fn take_for_guest(&mut self) -> Vec<(TcpStream, u16)> {
+        self.for_guest
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
     }
 
     /// Takes the next step on whatever is ready; never waits. Trouble ends the connection it is
@@ -129,6 +146,12 @@ impl Forwarder {
     }
 
     fn open_connection(&mut self, client: TcpStream) {
+        if let Some(waiting) = &mut self.for_guest {
+            return match meant(&client, self.port) {
+                Ok(port) => waiting.push((client, port)),
+                Err(_) => reset_on_close(&client),
+            };
+        }
         let connection = match self.connect(&client) {
             Ok(machine) => {
                 self.generation = self.generation.wrapping_add(1) & 0x7fff_ffff;
@@ -150,15 +173,9 @@ impl Forwarder {
 
     /// A connection under way to the port that `client` meant.
     fn connect(&self, client: &TcpStream) -> io::Result<TcpStream> {
-        client.set_nonblocking(true)?;
-        let port = original_port(client)?;
-        if port == self.port {
-            return Err(invalid("not redirected"));
-        }
+        let port = meant(client, self.port)?;
         let machine = connect_from(self.source, SocketAddr::new(self.target, port))?;
-        for stream in [client, &machine] {
-            keep_alive(stream)?;
-        }
+        keep_alive(&machine)?;
         Ok(machine)
     }
 
@@ -216,6 +233,17 @@ impl Forwarder {
         }
         self.accepting = on;
     }
+}
+
+/// Makes a client's connection ready for use; the port it was meant for.
+fn meant(client: &TcpStream, own: u16) -> io::Result<u16> {
+    client.set_nonblocking(true)?;
+    let port = original_port(client)?;
+    if port == own {
+        return Err(invalid("not redirected"));
+    }
+    keep_alive(client)?;
+    Ok(port)
 }
 
 fn make_token(generation: u32, index: usize, side: Side) -> u64 {

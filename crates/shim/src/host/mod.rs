@@ -4,6 +4,7 @@
 //! descriptor each, the outer loop registers `fd()` for reading (level-triggered) and calls the
 //! handler when it is ready.
 
+pub mod bind;
 pub mod cgroup;
 pub mod dhcp;
 pub mod forward;

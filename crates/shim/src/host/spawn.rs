@@ -57,7 +57,7 @@ pub struct Jail {
     pub new_pid: bool,
 }
 
-/// One file or directory of the host (without what is mounted below it) seen in the jail.
+/// One file or directory of the host (unless `live` without what is mounted below it) seen in the jail.
 /// `nosuid` always, read-only unless `writable`, `nodev` unless `device`.
 #[derive(Debug, Clone, Default)]
 pub struct Bind {
@@ -66,6 +66,9 @@ pub struct Bind {
     pub target: PathBuf,
     pub writable: bool,
     pub device: bool,
+    /// With what is mounted below it, now and later. The flags above are for the place itself; what is mounted
+    /// below it keeps its own.
+    pub live: bool,
 }
 
 #[derive(Debug)]
@@ -115,6 +118,7 @@ struct PreparedBind {
     /// Directories to make first, outermost first.
     parents: Vec<CString>,
     is_directory: bool,
+    live: bool,
     flags: libc::c_ulong,
 }
 
@@ -282,6 +286,7 @@ impl PreparedBind {
                 .map(|path| c_string(path.as_os_str().as_bytes()))
                 .collect::<io::Result<_>>()?,
             is_directory: kind.is_dir(),
+            live: bind.live,
             flags,
         })
     }

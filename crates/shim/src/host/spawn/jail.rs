@@ -7,18 +7,15 @@ use std::io;
 /// Builds the new root beside the old one and moves into it. The binds are opened first: the paths
 /// mean what they mean to the shim, and nothing of the old root is in reach of the targets.
 pub fn enter_jail(prepared: &Prepared) -> Done {
-    // SAFETY: C strings and null pointers only.
-    unsafe {
-        step(Step::MountNamespace, libc::unshare(libc::CLONE_NEWNS))?;
-        let private = libc::MS_REC | libc::MS_PRIVATE;
-        step(
-            Step::PrivateMounts,
-            mount(c"none", c"/", None, private, None),
-        )?;
-    }
-    for (index, (bind, tree)) in prepared.binds.iter().zip(&prepared.trees).enumerate() {
-        tree.set(open_tree(&bind.source).map_err(|()| failure(Step::OpenBind, index as i32))?);
-    }
+    // SAFETY: takes no pointers.
+    step(Step::MountNamespace, unsafe {
+        libc::unshare(libc::CLONE_NEWNS)
+    })?;
+    // The copy of a slave is one too, and goes on getting what is mounted on the host.
+    set_propagation(libc::MS_SLAVE)?;
+    open_trees(prepared, true)?;
+    set_propagation(libc::MS_PRIVATE)?;
+    open_trees(prepared, false)?;
     change_root()?;
     for (index, (bind, tree)) in prepared.binds.iter().zip(&prepared.trees).enumerate() {
         mount_bind(bind, tree.get()).map_err(|step| failure(step, index as i32))?;
@@ -28,6 +25,22 @@ pub fn enter_jail(prepared: &Prepared) -> Done {
     step(Step::ReadOnlyRoot, unsafe {
         mount(c"none", c"/", None, flags, None)
     })
+}
+
+fn set_propagation(kind: libc::c_ulong) -> Done {
+    // SAFETY: C strings and null pointers only.
+    step(Step::PrivateMounts, unsafe {
+        mount(c"none", c"/", None, libc::MS_REC | kind, None)
+    })
+}
+
+fn open_trees(prepared: &Prepared, live: bool) -> Done {
+    let binds = prepared.binds.iter().zip(&prepared.trees).enumerate();
+    for (index, (bind, tree)) in binds.filter(|(_, (bind, _))| bind.live == live) {
+        let opened = open_tree(&bind.source, live);
+        tree.set(opened.map_err(|()| failure(Step::OpenBind, index as i32))?);
+    }
+    Ok(())
 }
 
 const ROOT_FLAGS: libc::c_ulong = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
@@ -54,8 +67,9 @@ unsafe fn mount(
     }
 }
 
-fn open_tree(source: &CStr) -> Result<RawFd, ()> {
-    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
+fn open_tree(source: &CStr, live: bool) -> Result<RawFd, ()> {
+    let below = if live { libc::AT_RECURSIVE } else { 0 };
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | below as libc::c_uint;
     // SAFETY: the path is a C string.
     let fd = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, source.as_ptr(), flags) };
     if fd < 0 { Err(()) } else { Ok(fd as RawFd) }

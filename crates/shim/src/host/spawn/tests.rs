@@ -1,6 +1,7 @@
 use super::*;
 use crate::host::testing::{Scratch, eventually, in_thread};
 use std::fs;
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
@@ -350,4 +351,47 @@ fn refuses_plans_that_make_no_sense() {
     for target in ["relative", "/", "/a/../b", ""] {
         bad(&|plan| plan.jail.as_mut().unwrap().binds = vec![bind("/tmp", target)]);
     }
+}
+
+#[test]
+fn a_live_bind_shows_what_is_mounted_later_and_other_binds_do_not() {
+    crate::host::testing::in_mount_namespace(|| {
+        use crate::host::{bind as host_bind, mount};
+        let scratch = Scratch::new("live");
+        let root = scratch.path().canonicalize().unwrap();
+        let volume = root.join("volume");
+        fs::create_dir_all(&volume).unwrap();
+        fs::create_dir_all(root.join("share/early")).unwrap();
+        fs::write(volume.join("word"), "hello").unwrap();
+        host_bind::share(&root, Path::new("share")).unwrap();
+        host_bind::bind(&volume, &root, Path::new("share/early"), false).unwrap();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let share = root.join("share");
+        let mut live = bind(share.to_str().unwrap(), "/live");
+        live.live = true;
+        let script = "cat /live/early/word; read go <&5; cat /live/late/word; echo x > /live/late/word || echo ro; for f in /dead/late/*; do echo $f; done";
+        let mut plan = jailed(script, vec![live, bind(share.to_str().unwrap(), "/dead")]);
+        plan.argv = strings(&[BUSYBOX, "sh", "-c", &script.replace("cat", "busybox cat")]);
+        plan.env = strings(&["PATH=/bin"]);
+        plan.fds.push((5, theirs.into()));
+        let (mut reader, writer) = pipe().unwrap();
+        plan.log = Some(writer.into());
+        let child = spawn(plan).unwrap();
+        host_bind::bind(&volume, &root, Path::new("share/late"), true).unwrap();
+        (&ours).write_all(b"go\n").unwrap();
+        let mut output = String::new();
+        reader.read_to_string(&mut output).unwrap();
+        wait(&child);
+        assert!(output.starts_with("hellohello"), "{output}");
+        assert!(
+            output.contains("Read-only") || output.contains("ro"),
+            "{output}"
+        );
+        assert!(output.ends_with("/dead/late/*\n"), "{output}");
+        // A mount that is taken off is gone there too: nothing stays in use.
+        for place in ["share/late", "share/early", "share"] {
+            mount::unmount_all(&root.join(place)).unwrap();
+        }
+        assert_eq!(fs::read_dir(root.join("share/late")).unwrap().count(), 0);
+    });
 }
