@@ -1,4 +1,3 @@
-import { Client, credentials } from "@grpc/grpc-js";
 import { type MessageInitShape } from "@bufbuild/protobuf";
 import {
   type AttachRequestSchema,
@@ -6,6 +5,7 @@ import {
   ImageService,
   RuntimeService,
 } from "@trine/proto/cri/api";
+import { GrpcChannel } from "./grpc-channel.ts";
 import { type PortForward, openPortForward } from "./port-forward.ts";
 import { type RemoteCommand, openRemoteCommand } from "./remote-command.ts";
 import { type CallOptions, type UnaryClient, createUnaryClient } from "./unary-client.ts";
@@ -32,15 +32,7 @@ export interface CriClient {
 
 /** Connects at the first call; calls fail with kind `unavailable` while nobody listens on the socket. */
 export function createCriClient(socket: string): CriClient {
-  const channel = new Client(`unix://${socket}`, credentials.createInsecure(), {
-    "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
-    "grpc.max_send_message_length": MAX_MESSAGE_BYTES,
-    "grpc.initial_reconnect_backoff_ms": 50,
-    "grpc.max_reconnect_backoff_ms": 1000,
-    // Each client its own connection: two daemons may follow each other on one socket path.
-    "grpc.use_local_subchannel_pool": 1,
-    "grpc.default_authority": "localhost",
-  });
+  const channel = new GrpcChannel(socket, MAX_MESSAGE_BYTES);
   const runtime = createUnaryClient(channel, RuntimeService);
   return {
     runtime,

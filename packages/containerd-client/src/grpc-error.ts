@@ -1,29 +1,27 @@
 import { type ErrorKind, TrineError } from "@trine/base";
-import { type ServiceError, status } from "@grpc/grpc-js";
 
-/** Every gRPC status but OK, as the kind a caller acts on (style: one mapping per boundary). */
-const KIND_OF_STATUS: Record<Exclude<keyof typeof status, "OK">, ErrorKind> = {
-  CANCELLED: "canceled",
-  UNKNOWN: "internal",
-  INVALID_ARGUMENT: "invalid",
-  DEADLINE_EXCEEDED: "timeout",
-  NOT_FOUND: "notFound",
-  ALREADY_EXISTS: "alreadyExists",
-  PERMISSION_DENIED: "forbidden",
-  RESOURCE_EXHAUSTED: "exhausted",
-  FAILED_PRECONDITION: "wrongState",
-  ABORTED: "conflict",
-  OUT_OF_RANGE: "expired",
-  UNIMPLEMENTED: "unimplemented",
-  INTERNAL: "internal",
-  UNAVAILABLE: "unavailable",
-  DATA_LOSS: "internal",
-  UNAUTHENTICATED: "unauthenticated",
-};
+/** gRPC's status codes by number, each as the kind a caller acts on (style: one mapping per boundary). */
+const KINDS: readonly ErrorKind[] = [
+  "internal", // 0 is OK, and no error
+  "canceled",
+  "internal", // unknown
+  "invalid",
+  "timeout",
+  "notFound",
+  "alreadyExists",
+  "forbidden",
+  "exhausted",
+  "wrongState", // failed precondition
+  "conflict", // aborted
+  "expired", // out of range
+  "unimplemented",
+  "internal",
+  "unavailable",
+  "internal", // data loss
+  "unauthenticated",
+];
 
 /** The error of a failed call, with the method and the server's own words in the message. */
-export function toTrineError(method: string, cause: ServiceError): TrineError {
-  const name = status[cause.code] as keyof typeof status | undefined;
-  const kind = name === undefined || name === "OK" ? "internal" : KIND_OF_STATUS[name];
-  return new TrineError(kind, `${method}: ${cause.details || cause.message}`, { cause });
+export function grpcError(method: string, status: number, words: string): TrineError {
+  return new TrineError(KINDS[status] ?? "internal", `${method}: ${words || `status ${status}`}`);
 }

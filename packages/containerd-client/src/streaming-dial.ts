@@ -1,6 +1,8 @@
-import { request } from "node:http";
 import { TrineError } from "@trine/base";
 import { SpdyConnection } from "./spdy-connection.ts";
+
+// An import statement would read every export of node:http, one of which loads all of undici: 80 ms.
+const { request } = process.getBuiltinModule("node:http");
 
 /**
  * Upgrades a streaming URL (answer of Exec, Attach or PortForward) to SPDY/3.1. containerd serves each

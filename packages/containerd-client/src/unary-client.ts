@@ -8,9 +8,7 @@ import {
   fromBinary,
   toBinary,
 } from "@bufbuild/protobuf";
-import { TrineError } from "@trine/base";
-import { type Client, Metadata } from "@grpc/grpc-js";
-import { toTrineError } from "./grpc-error.ts";
+import { type GrpcChannel } from "./grpc-channel.ts";
 
 export interface CallOptions {
   /** Milliseconds until the call fails with kind `timeout`; default 120000. */
@@ -32,7 +30,7 @@ export type UnaryClient<S extends DescService> = {
 };
 
 export function createUnaryClient<S extends DescService>(
-  channel: Client,
+  channel: GrpcChannel,
   service: S,
 ): UnaryClient<S> {
   const methods = service.methods
@@ -45,36 +43,19 @@ export function createUnaryClient<S extends DescService>(
   return Object.fromEntries(methods) as UnaryClient<S>;
 }
 
-function call(
-  channel: Client,
+async function call(
+  channel: GrpcChannel,
   method: DescMethodUnary,
   request: MessageInitShape<DescMessage>,
   options: CallOptions,
 ): Promise<MessageShape<DescMessage>> {
   const { signal, timeoutMs = 120_000 } = options;
-  return new Promise((resolve, reject) => {
-    if (signal?.aborted === true) {
-      reject(new TrineError("canceled", `${method.name}: canceled before it was sent`));
-      return;
-    }
-    const abort = (): void => {
-      active.cancel();
-    };
-    const active = channel.makeUnaryRequest(
-      `/${method.parent.typeName}/${method.name}`,
-      (message: MessageShape<DescMessage>) => Buffer.from(toBinary(method.input, message)),
-      (bytes) => fromBinary(method.output, bytes),
-      create(method.input, request),
-      new Metadata(),
-      { deadline: Date.now() + timeoutMs },
-      (error, answer) => {
-        signal?.removeEventListener("abort", abort);
-        if (error) reject(toTrineError(method.name, error));
-        else if (answer === undefined)
-          reject(new TrineError("internal", `${method.name}: empty answer`));
-        else resolve(answer);
-      },
-    );
-    signal?.addEventListener("abort", abort, { once: true });
+  const answer = await channel.call({
+    path: `/${method.parent.typeName}/${method.name}`,
+    name: method.name,
+    request: toBinary(method.input, create(method.input, request)),
+    timeoutMs,
+    signal,
   });
+  return fromBinary(method.output, answer);
 }

@@ -42,7 +42,7 @@ const PodSpec = v.strictObject({
   volumes: listOf(Volume),
   restartPolicy: v.optional(v.picklist(["Always", "OnFailure", "Never"]), "Always"),
   terminationGracePeriodSeconds: v.optional(seconds, 30),
-  runtimeClassName: v.optional(subdomain, ""),
+  runtimeClassName: v.optional(v.union([v.literal(""), subdomain]), ""),
   hostname: v.optional(label),
   subdomain: v.optional(label),
   hostNetwork: v.optional(v.boolean(), false),
