@@ -108,8 +108,8 @@ impl Agent {
             for token in tokens {
                 self.ready(token);
             }
-            self.settle()?;
             self.expire();
+            self.settle()?;
         }
     }
 

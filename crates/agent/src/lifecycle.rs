@@ -292,7 +292,7 @@ impl Agent {
 
 fn pause_for_ever() -> ! {
     // SAFETY: takes no pointers; the descriptors are the agent's, which this process uses no more.
-    unsafe { libc::close_range(0, libc::c_uint::MAX, 0) };
+    unsafe { sys::close_range(0, libc::c_uint::MAX) };
     loop {
         // SAFETY: all zeroes is a valid siginfo_t; the set holds SIGCHLD, which is blocked since the agent began.
         unsafe {

@@ -1,7 +1,7 @@
 //! trine-agent: runs a pod's containers inside its virtual machine, told by the host over one byte stream.
 //!
 //! As PID 1 it sets the guest up first and finds the stream at a virtio port. Otherwise:
-//! `trine-agent [--port NAME | --socket PATH] [--cgroup DIR]`.
+//! `trine-agent [--port NAME | --socket PATH] [--cgroup DIR]`, or `trine-agent --version`.
 
 mod agent;
 mod answer;
@@ -37,6 +37,9 @@ use agent::Agent;
 /// A port's driver answers the host in a worker of the kernel: it is there soon after its module.
 const PORT_PAUSE: Duration = Duration::from_millis(2);
 
+/// Builders of guest images look for it in the program's bytes.
+const VERSION: &str = concat!("trine-agent/", env!("CARGO_PKG_VERSION"));
+
 struct Options {
     port: String,
     socket: Option<PathBuf>,
@@ -50,6 +53,10 @@ fn main() -> ExitCode {
         }
         boot::power_off();
         return ExitCode::FAILURE;
+    }
+    if std::env::args().nth(1).as_deref() == Some("--version") {
+        println!("{VERSION}");
+        return ExitCode::SUCCESS;
     }
     match options().and_then(|options| serve(&options)) {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,6 +10,7 @@
 mod harness;
 
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use harness::{Guest, shell};
 use serde_json::json;
@@ -208,7 +209,7 @@ fn connections_are_made_inside_the_guest() {
     let bad = guest.open("tcp/localhost/1");
     guest.until("a refusal", |g| g.aborted.contains_key(&bad).then_some(()));
 
-    let script = "echo hello | /bin/busybox nc -l -p 7777 -s 127.0.0.1 > /tmp/got; /bin/busybox cat /tmp/got";
+    let script = "echo hello | /bin/busybox nc -l -p 7777 > /tmp/got; /bin/busybox cat /tmp/got";
     let mut spec = shell(script);
     spec["linux"]["namespaces"]
         .as_array_mut()
@@ -217,7 +218,9 @@ fn connections_are_made_inside_the_guest() {
     guest.create("c1", &spec).expect("created");
     let out = guest.open("stdout/c1/");
     guest.start("c1", "").expect("started");
+    let end = Instant::now() + Duration::from_secs(60);
     let stream = loop {
+        assert!(Instant::now() < end, "nobody listens: {:?}", guest.received);
         let stream = guest.open("tcp/127.0.0.1/7777");
         guest.mux.send(stream, b"from outside");
         guest.mux.fin(stream);

@@ -15,7 +15,9 @@ use super::rootfs::Rootfs;
 use super::seccomp::Filter;
 use super::spec::{Process, Spec};
 use super::sysctl;
-use crate::sys::{above_stdio, c_string, check, check_long, duplicate_onto, during, invalid, open};
+use crate::sys::{
+    above_stdio, c_string, check, check_long, close_range, duplicate_onto, during, invalid, open,
+};
 
 pub struct Plan<'a> {
     pub process: &'a Process,
@@ -243,7 +245,7 @@ fn close_others(report: RawFd, place: Place<'_>) {
         if fd > next {
             // SAFETY: takes no pointers. None of the descriptors in between is used or dropped here again:
             // the child ends in exec or _exit.
-            unsafe { libc::close_range(next as u32, (fd - 1) as u32, 0) };
+            unsafe { close_range(next as u32, (fd - 1) as u32) };
         }
         next = fd.saturating_add(1);
     }

@@ -205,7 +205,8 @@ fn target_is_proc(target: &OwnedFd) -> io::Result<bool> {
     let mut stat: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: as above.
     check(unsafe { libc::fstatfs(target.as_raw_fd(), &raw mut stat) })?;
-    Ok(stat.f_type == libc::PROC_SUPER_MAGIC)
+    // Their types differ between C libraries.
+    Ok(i128::from(stat.f_type) == i128::from(libc::PROC_SUPER_MAGIC))
 }
 
 /// What file systems that show the container's own limits (lxcfs) put over files of /proc.
