@@ -58,8 +58,17 @@ async function checks(): Promise<Counts> {
   };
 }
 
+/** The file server is tested as it is shipped, too: which system calls it makes depends on the C library. */
+const CARGO_TESTS = [["--workspace"], ["-p", "trine-p9", "--target", "x86_64-unknown-linux-musl"]];
+
 async function cargo(): Promise<Counts> {
-  const [code, output] = await command(["cargo", "test", "--quiet", "--workspace"]);
+  let code = 0;
+  let output = "";
+  for (const what of CARGO_TESTS) {
+    const [status, text] = await command(["cargo", "test", "--quiet", ...what]);
+    code ||= status;
+    output += text;
+  }
   const sum = (word: string): number =>
     [...output.matchAll(new RegExp(`(\\d+) ${word}`, "g"))].reduce((n, m) => n + Number(m[1]), 0);
   const failed = Math.max(sum("failed"), code === 0 ? 0 : 1);
