@@ -40,7 +40,15 @@ describe.each(["1.6", "2.4"] as const)("trine on a node with containerd %s", (ve
 
   function environment(): NodeJS.ProcessEnv {
     const path = [join(DIST, "bin"), process.env["PATH"] ?? ""].join(delimiter);
-    return { ...process.env, PATH: path, TRINE_STATE: node.stateDir };
+    return { ...process.env, PATH: path, ...places() };
+  }
+
+  function places(): Record<string, string> {
+    return {
+      TRINE_STATE: node.stateDir,
+      TRINE_DATA: join(dir, "data"),
+      TRINE_CONTAINERD: node.containerd.socket,
+    };
   }
 
   function trine(...argv: string[]): Promise<Ran> {
@@ -71,10 +79,12 @@ describe.each(["1.6", "2.4"] as const)("trine on a node with containerd %s", (ve
   test("ps and inspect tell of a running machine what is so", async () => {
     expect((await trine("ps")).stdout.split("\n")).toHaveLength(2);
     const pod = await machine("web");
-    const { stdout } = await trine("ps");
+    const { stdout } = await trine("ps", "-o", "wide");
     const row = stdout.split("\n")[1]?.split(/ {2,}/) ?? [];
-    expect(row.slice(0, 7)).toEqual(["default", "web", "main", "running", "1", "128Mi", pod.ip]);
-    const vmm = await runCommand("cat", [`/proc/${row[7] ?? ""}/cmdline`]);
+    expect(row.slice(0, 6)).toEqual(["default", "web", "vm", "1/1", "Running", "0"]);
+    expect([row[7], row[9], row[10]]).toEqual([pod.ip, "1", "128Mi"]);
+    const pid = row[11] ?? "";
+    const vmm = await runCommand("cat", [`/proc/${pid}/cmdline`]);
     expect(vmm).toContain("qemu-system");
     for (const name of ["web", "default/web", pod.podSandboxId.slice(0, 12), pod.containerId]) {
       const { stdout: text, code } = await trine("inspect", name);
@@ -84,9 +94,10 @@ describe.each(["1.6", "2.4"] as const)("trine on a node with containerd %s", (ve
     expect(await trine("inspect", "other")).toMatchObject({ code: 3, stdout: "" });
     // A daemon stopped in order leaves its machines alone, and the next one has them again.
     await node.killTrined("SIGTERM");
-    expect(await runCommand("cat", [`/proc/${row[7] ?? ""}/cmdline`])).toBe(vmm);
+    expect(await runCommand("cat", [`/proc/${pid}/cmdline`])).toBe(vmm);
+    expect((await trine("ps", "-o", "wide")).stderr).toContain("nothing is known of machines");
     await node.startTrined();
-    expect((await trine("ps")).stdout).toBe(stdout);
+    expect((await trine("ps", "-o", "wide")).stdout).toMatch(new RegExp(` 128Mi +${pid} `));
     await node.remove(pod);
     await expect.poll(async () => (await trine("ps")).stdout.split("\n").length).toBe(2);
   });

@@ -1,5 +1,5 @@
-import { InvalidArgumentError } from "commander";
 import type { Command } from "commander";
+import { TrineError } from "@trine/base";
 import type { ExecFlags } from "./exec.ts";
 import { POD, examples } from "./flag-values.ts";
 import type { Act } from "./act.ts";
@@ -48,7 +48,7 @@ export function talkCommands(trine: Command, io: Io, act: Act): void {
         const { forwardPorts, parsePortPair } = await import("./port-forward.ts");
         const pairs = ports.map((text) => {
           const pair = parsePortPair(text);
-          if (pair === undefined) throw new InvalidArgumentError(`${text}: a port is wanted`);
+          if (pair === undefined) throw new TrineError("invalid", `${text}: a port is wanted`);
           return pair;
         });
         await forwardPorts(io, pod, pairs, flags);

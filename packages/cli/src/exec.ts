@@ -2,6 +2,8 @@ import { TrineError, messageOf } from "@trine/base";
 import { withCri } from "./connect.ts";
 import type { Io } from "./io.ts";
 import { joinTerminal } from "./join-terminal.ts";
+import { PodRecords } from "./pod-records.ts";
+import type { PodView } from "./pod-view.ts";
 import { findPod, pickRunning } from "./select-pods.ts";
 
 /** As shells and docker: the program is not there, cannot be run, or the runtime failed. */
@@ -56,10 +58,17 @@ export async function attachToPod(io: Io, name: string, flags: ExecFlags): Promi
     const command = await cri.attach({
       ...{ containerId: id, stdin, tty, stdout: true, stderr: !tty },
     });
-    await joinTerminal(io, command, flags);
+    const keepInput = !(await takesEndOfInput(io, view));
+    await joinTerminal(io, command, { tty, keepInput });
     const { status } = await cri.runtime.containerStatus({ containerId: id });
     return status?.exitCode ?? 0;
   });
+}
+
+/** Of pods that others made nothing is known, and most containers' input has no end. */
+async function takesEndOfInput(io: Io, { uid }: PodView): Promise<boolean> {
+  const record = await new PodRecords(io).find(uid);
+  return record?.pod.spec.containers.some(({ stdinOnce }) => stdinOnce) === true;
 }
 
 export function requireTerminal(io: Io, { tty, stdin }: { tty: boolean; stdin: boolean }): void {

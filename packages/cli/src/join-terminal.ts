@@ -6,12 +6,13 @@ import type { Io } from "./io.ts";
 
 /**
  * Joins the user's streams and a command's until the command ends or ^C; answers its exit code. With a
- * tty the user's terminal is raw meanwhile, and its size follows.
+ * tty the user's terminal is raw meanwhile, and its size follows. `keepInput`: the end of the user's input
+ * is not told, for containerd ends an attach by it, output and all.
  */
 export async function joinTerminal(
   io: Io,
   command: RemoteCommand,
-  how: { readonly tty: boolean },
+  how: { readonly tty: boolean; readonly keepInput?: boolean },
 ): Promise<number> {
   const raw = how.tty && command.stdin !== undefined && io.stdin.isTTY === true;
   const resize = (): void => {
@@ -25,7 +26,7 @@ export async function joinTerminal(
       resize();
       io.stdout.on("resize", resize);
     }
-    if (command.stdin !== undefined) io.stdin.pipe(command.stdin);
+    if (command.stdin !== undefined) io.stdin.pipe(command.stdin, { end: how.keepInput !== true });
     const outputs = [copy(command.stdout, io.stdout), copy(command.stderr, io.stderr)];
     const ended = (async () => {
       const code = await command.exit;

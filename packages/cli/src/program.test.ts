@@ -11,12 +11,20 @@ import { VERSION } from "./version.ts";
 
 const NOWHERE = "/nowhere";
 
+const COMMANDS = [
+  ...["run", "apply", "start", "restart", "stop", "rm", "pause", "resume", "ps", "logs", "inspect"],
+  ...["top", "events", "why", "exec", "attach", "console", "cp", "port-forward", "image", "doctor"],
+];
+
 test("help and version go to stdout and are a success", async () => {
   const help = await runWith(NOWHERE, ["--help"]);
   expect(help).toMatchObject({ code: 0, stderr: "" });
-  for (const word of ["ps", "inspect", "console", "image", "doctor"]) {
+  for (const word of COMMANDS) {
     expect(help.stdout).toContain(`\n  ${word}`);
-    expect(await runWith(NOWHERE, [word, "--help"])).toMatchObject({ code: 0, stderr: "" });
+    const own = await runWith(NOWHERE, [word, "--help"]);
+    expect(own).toMatchObject({ code: 0, stderr: "" });
+    if (word !== "image")
+      expect(own.stdout.split("Examples:")[1]?.trim().split("\n").length).toBe(2);
   }
   expect(await runWith(NOWHERE, ["--version"])).toMatchObject({ code: 0, stdout: `${VERSION}\n` });
   const manifest = await readFile(join(import.meta.dirname, "../package.json"), "utf8");
@@ -28,7 +36,61 @@ test.each([
   [["pss"], /trine: unknown command 'pss'.*Did you mean ps/s],
   [["ps", "web"], /too many arguments/],
   [["ps", "--all"], /unknown option '--all'/],
-  [["ps", "-o", "yaml"], /'yaml' is invalid.*table, json/],
+  [["ps", "-o", "csv"], /'csv' is invalid.*table, wide, json, yaml, name, jsonpath=/],
+  [["ps", "-o", "jsonpath={.a"], /'jsonpath=.*there are/],
+  [["ps", "-n", "A"], /Lower-case/],
+  [["ps", "-l", "a b"], /selector "a b"/],
+  [["top", "-o", "wide"], /'wide' is invalid/],
+  [["inspect", "x", "-o", "table"], /'table' is invalid/],
+  [["run"], /missing required argument 'image'/],
+  [["run", "a b"], /image: an image's name is wanted/],
+  [["run", "x", "--name", "A"], /metadata\.name: lower-case/],
+  [["run", "x", "--level", "jail"], /container, microvm, vm/],
+  [["run", "x", "--runtime", "A b"], /runtimeClassName/],
+  [["run", "x", "-e", "A"], /KEY=VALUE/],
+  [["run", "x", "-e", "=A"], /KEY=VALUE/],
+  [["run", "x", "--label", "A"], /KEY=VALUE/],
+  [["run", "x", "--annotation", "A"], /KEY=VALUE/],
+  [["run", "x", "-v", "/a"], /PATH-IN-CONTAINER/],
+  [["run", "x", "-v", "/a:b"], /PATH-IN-CONTAINER/],
+  [["run", "x", "-v", "/a:/b:xx"], /PATH-IN-CONTAINER/],
+  [["run", "x", "-p", "80"], /CONTAINER-PORT/],
+  [["run", "x", "-p", "80:99999"], /containerPort/],
+  [["run", "x", "--memory", "much"], /64Mi/],
+  [["run", "x", "--cpus", "-1"], /500m/],
+  [["run", "x", "--user", "root"], /whole number/],
+  [["run", "x", "--workdir", "tmp"], /absolute path/],
+  [["run", "x", "--pull", "now"], /Always, IfNotPresent, Never/],
+  [["run", "x", "--cgroup-parent", "x"], /absolute path/],
+  [["run", "x", "--wait=maybe"], /true, false/],
+  [["run", "x", "--timeout", "5"], /30s/],
+  [["run", "x", "--progress", "loud"], /auto, plain, json, none/],
+  [["run", "x", "-it"], /needs a terminal/],
+  [["run", "x", "--rm", "--wait=false"], /exclude each other/],
+  [["apply"], /required option '-f/],
+  [["apply", "-f", ""], /file's name/],
+  [["apply", "-f", "-", "--pvc", "a=b"], /CLAIM=\/DIRECTORY/],
+  [["apply", "-f", "-"], /no Pod in it/],
+  [["start"], /which pods/],
+  [["stop", "x", "-l", "a=b"], /not both/],
+  [["rm", "x", "--grace", "long"], /30s/],
+  [["restart", "x", "--grace", "1"], /30s/],
+  [["pause"], /which pods/],
+  [["resume"], /which pods/],
+  [["logs"], /which pods/],
+  [["logs", "x", "--tail", "-1"], /whole number/],
+  [["logs", "x", "--since", "noon"], /30s/],
+  [["exec", "x"], /command is wanted after --/],
+  [["exec", "-it", "x", "--", "sh"], /needs a terminal/],
+  [["attach"], /missing required argument 'pod'/],
+  [["cp", "a", "b"], /one of the two is POD:PATH/],
+  [["cp", "x:a", "y:b"], /one of the two is POD:PATH/],
+  [["cp", "x:", "b"], /a path is empty/],
+  [["port-forward", "x"], /missing required argument 'port'/],
+  [["port-forward", "x", "0"], /0: a port is wanted/],
+  [["events", "-o", "yaml"], /table, json/],
+  [["events", "--timeout", "x"], /30s/],
+  [["why"], /missing required argument 'pod'/],
   [["ps", "-o"], /argument missing/],
   [["inspect"], /missing required argument 'pod'/],
   [["console"], /missing required argument 'pod'/],
