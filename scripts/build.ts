@@ -1,6 +1,6 @@
 // `make build`: the Rust programs as static binaries, the daemon and the command line bundled, in dist/.
 //   dist/trined.mjs  dist/trine.mjs  dist/bin/containerd-shim-trine{,-vm,-microvm}-v2
-//   dist/bin/trine-p9  serves the shares of guests
+//   dist/bin/trine-agent  the guests' first program   dist/bin/trine-p9  serves their shares
 //   dist/chunks/     what a program loads only when it needs it
 // Whatever cannot be built ends it with an error: nothing is left out silently.
 import { spawn } from "node:child_process";
@@ -12,7 +12,7 @@ const ROOT = join(import.meta.dirname, "..");
 const DIST = join(ROOT, "dist");
 const RUST_TARGET = "x86_64-unknown-linux-musl";
 const SHIM = "containerd-shim-trine-v2";
-const BINARIES = [SHIM, "trine-p9"];
+const BINARIES = [SHIM, "trine-agent", "trine-p9"];
 /** containerd finds the shim of runtime type io.containerd.NAME.v2 by this name; the level is in it. */
 const SHIM_LINKS = ["containerd-shim-trine-vm-v2", "containerd-shim-trine-microvm-v2"];
 const PROGRAMS = [

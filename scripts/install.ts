@@ -1,6 +1,6 @@
 // `make install`: what `make build` made, with the Node it needs, below DESTDIR and PREFIX.
 //   PREFIX/bin                     trine, trined, the shims, the file server of shares
-//   PREFIX/lib/trine               Node and the programs' files
+//   PREFIX/lib/trine               Node, the programs' files, the agent for guest images
 //   PREFIX/lib/systemd/system      the unit
 //   PREFIX/share/trine             drop-ins for containerd, RuntimeClasses
 //   PREFIX/share/doc/trine         README.md, docs/
@@ -40,6 +40,8 @@ async function install(destdir: string, prefix: string): Promise<void> {
   for (const name of chunks) {
     await replace(join(DIST, "chunks", name), join(lib, "chunks", name), 0o644);
   }
+  await mkdir(join(lib, "bin"), { recursive: true });
+  await replace(join(DIST, "bin/trine-agent"), join(lib, "bin/trine-agent"), 0o755);
   const bin = at("bin");
   await mkdir(bin, { recursive: true });
   for (const name of PROGRAMS) {

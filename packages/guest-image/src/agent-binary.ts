@@ -29,6 +29,6 @@ export async function readAgent(path: string, signal: AbortSignal): Promise<Agen
     throw new TrineError("invalid", `${path}: needs shared libraries; the guest has none`);
   }
   // Written into the agent for this purpose: it is not run to be asked.
-  const version = /trine-agent\/(\d+\.\d+\.\d+[0-9A-Za-z.+-]{0,32})/.exec(data.toString("latin1"));
+  const version = /trine-agent\/(\d+\.\d+\.\d+)/.exec(data.toString("latin1"));
   return { data, version: version?.[1] ?? "unknown" };
 }

@@ -1,9 +1,21 @@
 import { spawn } from "node:child_process";
+import type { ChildProcessByStdio } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, readFile, readlink, readdir, symlink, truncate, writeFile } from "node:fs/promises";
+import {
+  access,
+  mkdir,
+  readFile,
+  readlink,
+  readdir,
+  symlink,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
+import { connect } from "node:net";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { beforeAll, describe, expect, test } from "vitest";
-import { withDeadline } from "@trine/base";
+import { pollUntil, withDeadline } from "@trine/base";
 import { cacheDir, guestProbe, microvmGuest, resolvePackages, withTempDir } from "@trine/testkit";
 import { buildGuestImage, readGuestImage } from "./index.ts";
 import type { GuestImage, KernelChoice } from "./index.ts";
@@ -27,18 +39,22 @@ function build(out: string, kernel: KernelChoice = DEBIAN, agent = probe): Promi
   });
 }
 
-/** Runs an image to its end under emulation; answers what its console and its agent's port said. */
-async function run(image: GuestImage, dir: string): Promise<{ console: string; port: string }> {
-  const port = join(dir, "port");
+function qemu(image: GuestImage, port: string): ChildProcessByStdio<null, Readable, null> {
   const args = [
     ...["--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", "tcg", "-display", "none"],
     ...["-nodefaults", "-no-reboot", "-machine", "q35", "-m", "256", "-serial", "stdio"],
     ...["-kernel", image.kernel, "-initrd", image.initrd],
     ...["-append", `${image.manifest.cmdline} 8250.nr_uarts=1 console=ttyS0`],
-    ...["-device", "virtio-serial-pci", "-chardev", `file,id=agent,path=${port}`],
+    ...["-device", "virtio-serial-pci", "-chardev", `${port},id=agent`],
     ...["-device", "virtserialport,chardev=agent,name=trine.agent", "-device", "vmgenid,guid=auto"],
   ];
-  const child = spawn("setpriv", args, { stdio: ["ignore", "pipe", "inherit"] });
+  return spawn("setpriv", args, { stdio: ["ignore", "pipe", "inherit"] });
+}
+
+/** Runs an image to its end under emulation; answers what its console and its agent's port said. */
+async function run(image: GuestImage, dir: string): Promise<{ console: string; port: string }> {
+  const port = join(dir, "port");
+  const child = qemu(image, `file,path=${port}`);
   let console = "";
   child.stdout.setEncoding("utf8").on("data", (chunk: string) => (console += chunk));
   try {
@@ -95,6 +111,32 @@ describe("an image of Debian's kernel", () => {
       expect(await readdir(join(dir, "a.d"))).toHaveLength(1);
     }));
 });
+
+test("the agent in it answers the first frame of the guest link", () =>
+  withTempDir(async (dir) => {
+    const image = await readGuestImage((await microvmGuest()).dir);
+    expect(image.manifest.agent.version).toMatch(/^\d+\.\d+\.\d+$/);
+    const path = join(dir, "port");
+    const child = qemu(image, `socket,path=${path},server=on,wait=off`);
+    try {
+      await pollUntil("QEMU listens", { ms: 20_000 }, () =>
+        access(path).then(
+          () => true,
+          () => undefined,
+        ),
+      );
+      const socket = connect(path);
+      // RESET of version 1 with a nonce; HELLO has the same.
+      const nonce = Buffer.from("0123456789abcdef");
+      const rest = Buffer.concat([Buffer.from([0, 0, 20, 0, 0, 0, 1]), nonce]);
+      socket.write(Buffer.concat([Buffer.from([0, 0, 0, 0, 1]), rest]));
+      const [answer] = (await withDeadline("HELLO", 110_000, once(socket, "data"))) as [Buffer];
+      expect(answer).toEqual(Buffer.concat([Buffer.from([0, 0, 0, 0, 2]), rest]));
+      socket.destroy();
+    } finally {
+      child.kill("SIGKILL");
+    }
+  }));
 
 describe("what cannot become an image", () => {
   test("a kernel that is not there, one that was cut off, an agent that is no static program", () =>
