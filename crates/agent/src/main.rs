@@ -16,6 +16,7 @@ mod link;
 mod mounts;
 mod net;
 mod online;
+mod pod_pids;
 mod process;
 mod pump;
 mod reactor;
@@ -40,6 +41,9 @@ const PORT_PAUSE: Duration = Duration::from_millis(2);
 /// Builders of guest images look for it in the program's bytes.
 const VERSION: &str = concat!("trine-agent/", env!("CARGO_PKG_VERSION"));
 
+/// Images are told apart by this text in the program's file.
+const IDENTITY: &str = concat!("trine-agent/", env!("CARGO_PKG_VERSION"));
+
 struct Options {
     port: String,
     socket: Option<PathBuf>,
@@ -56,6 +60,10 @@ fn main() -> ExitCode {
     }
     if std::env::args().nth(1).as_deref() == Some("--version") {
         println!("{VERSION}");
+        return ExitCode::SUCCESS;
+    }
+    if std::env::args().nth(1).as_deref() == Some("--version") {
+        println!("{IDENTITY}");
         return ExitCode::SUCCESS;
     }
     match options().and_then(|options| serve(&options)) {

@@ -88,6 +88,14 @@ impl Process {
         Ok(())
     }
 
+    /// Nothing moves until a stream asks for it.
+    pub fn unwatch(&mut self, reactor: &Reactor) {
+        let all = [&mut self.stdin, &mut self.stdout, &mut self.stderr];
+        for fd in all.into_iter().flatten() {
+            fd.set(reactor, 0);
+        }
+    }
+
     pub fn is_init(&self) -> bool {
         self.exec.is_empty()
     }

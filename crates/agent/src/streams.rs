@@ -111,11 +111,7 @@ impl Agent {
         }
         streams.exits.retain(|exit| *exit != id);
         // What nobody reads any more waits in its pipe.
-        for fd in [&mut process.stdin, &mut process.stdout, &mut process.stderr] {
-            if let Some(fd) = fd {
-                fd.set(&self.reactor, 0);
-            }
-        }
+        process.unwatch(&self.reactor);
         stdio::drain(self, number, Output::Stdout);
         stdio::drain(self, number, Output::Stderr);
         stdio::feed(self, number);
@@ -131,11 +127,7 @@ impl Agent {
         self.pumps.clear();
         for process in self.processes.values_mut() {
             process.streams = Default::default();
-            for fd in [&mut process.stdin, &mut process.stdout, &mut process.stderr] {
-                if let Some(fd) = fd {
-                    fd.set(&self.reactor, 0);
-                }
-            }
+            process.unwatch(&self.reactor);
         }
     }
 

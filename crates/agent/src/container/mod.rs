@@ -5,6 +5,7 @@ pub mod cgroup;
 pub mod console;
 pub mod device_rules;
 pub mod devices;
+pub mod directories;
 pub mod init;
 pub mod limits;
 pub mod mount_api;

@@ -16,7 +16,7 @@ fn interpret(code: &[libc::sock_filter], arch: u32, number: u32, args: [u64; 6])
                     at => {
                         let word = (at - OFFSET_ARGS) / 4;
                         let arg = args[(word / 2) as usize];
-                        if word % 2 == 0 {
+                        if word.is_multiple_of(2) {
                             arg as u32
                         } else {
                             (arg >> 32) as u32

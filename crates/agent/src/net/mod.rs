@@ -1,6 +1,7 @@
 //! The pod's network inside the guest: interfaces, addresses and routes, as the host's CNI made them.
 
 mod announce;
+mod messages;
 mod netlink;
 mod parse;
 

@@ -4,8 +4,9 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use super::messages::{HEADER, split, verdict};
 use super::parse::{Hop, Prefix, bytes};
-use crate::sys::{check, invalid, owned, read, write};
+use crate::sys::{check, owned, read, write};
 
 const REQUEST: u16 = 0x1;
 const ACK: u16 = 0x4;
@@ -40,7 +41,6 @@ const PROTOCOL_KERNEL: u8 = 2;
 const PROTOCOL_STATIC: u8 = 4;
 const SCOPE_LINK: u8 = 253;
 const UNICAST: u8 = 1;
-const HEADER: usize = 16;
 
 pub struct Netlink {
     socket: OwnedFd,
@@ -196,25 +196,6 @@ impl Netlink {
     }
 }
 
-/// (type, sequence, body, what follows) of the first message.
-fn split(bytes: &[u8]) -> Option<(u16, u32, &[u8], &[u8])> {
-    let length = usize::try_from(u32::from_ne_bytes(*bytes.first_chunk()?)).ok()?;
-    let kind = u16::from_ne_bytes(*bytes.get(4..)?.first_chunk()?);
-    let sequence = u32::from_ne_bytes(*bytes.get(8..)?.first_chunk()?);
-    let body = bytes.get(HEADER..length)?;
-    let after = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-    Some((kind, sequence, body, after))
-}
-
-fn verdict(body: &[u8]) -> io::Result<()> {
-    let code = body.first_chunk().map(|b| i32::from_ne_bytes(*b));
-    match code {
-        Some(0) => Ok(()),
-        Some(code) => Err(io::Error::from_raw_os_error(-code)),
-        None => Err(invalid("the kernel's answer is too short")),
-    }
-}
-
 /// `struct ifinfomsg`
 fn link(index: u32, flags: u32, change: u32) -> Vec<u8> {
     let mut body = vec![0; 4];
@@ -288,15 +269,6 @@ mod tests {
             let prefix = Prefix::parse(text).expect("valid");
             assert_eq!(address_in(&address(3, &prefix), 3), Some(prefix));
             assert_eq!(address_in(&address(3, &prefix), 4), None);
-        }
-    }
-
-    #[test]
-    fn cut_messages_end_the_list() {
-        let whole = [20_u32.to_ne_bytes().as_slice(), &[0; 16]].concat();
-        assert!(split(&whole).is_some());
-        for end in 0..whole.len() {
-            assert!(split(&whole[..end]).is_none());
         }
     }
 }

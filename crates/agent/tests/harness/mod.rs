@@ -6,25 +6,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use trine_wire::agent::{
-    CreateContainerRequest, CreateProcessRequest, Exit, ProcessRequest, ReviveRequest,
-    StartProcessResponse,
-};
+use trine_wire::agent::{CreateContainerRequest, CreateProcessRequest, Exit, StartProcessResponse};
 use trine_wire::frame::{self, Decoder, REQUEST};
 use trine_wire::mux::{Event, Mux};
 use trine_wire::{Message, ttrpc};
+
+mod fixtures;
+
+use fixtures::{cgroup_mount, make_rootfs, remove_groups};
+pub use fixtures::{process, revive, shell, spec};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 pub struct Guest {
-    agent: Child,
+    agent: Option<Child>,
     socket: UnixStream,
     pub mux: Mux,
     rpc: u32,
@@ -42,7 +44,7 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Running and revived; `<dir>/rootfs` holds busybox and is /run/trine/rootfs in there.
+    /// Running, not revived; `<dir>/rootfs` holds busybox and is /run/trine/rootfs in there.
     pub fn new() -> Guest {
         let name = format!(
             "trine-agent-{}-{}",
@@ -65,6 +67,20 @@ impl Guest {
             .spawn()
             .expect("unshare");
         let (socket, _) = listener.accept().expect("the agent");
+        Guest::over(socket, Some(agent), dir, cgroup)
+    }
+
+    pub fn at(path: &str) -> Guest {
+        let socket = UnixStream::connect(path).expect("socket");
+        Guest::over(
+            socket,
+            None,
+            "/nonexistent/x".into(),
+            "/nonexistent/y".into(),
+        )
+    }
+
+    fn over(socket: UnixStream, agent: Option<Child>, dir: PathBuf, cgroup: PathBuf) -> Guest {
         socket.set_nonblocking(true).expect("non-blocking");
         let mut guest = Guest {
             agent,
@@ -282,12 +298,10 @@ impl Guest {
     }
 
     pub fn kill(&mut self) {
-        let _ = self.agent.kill();
-        let _ = self.agent.wait();
-    }
-
-    pub fn agent_pid(&self) -> u32 {
-        self.agent.id()
+        if let Some(agent) = &mut self.agent {
+            let _ = agent.kill();
+            let _ = agent.wait();
+        }
     }
 }
 
@@ -296,69 +310,9 @@ impl Drop for Guest {
         self.kill();
         let _ = fs::write(self.cgroup.join("cgroup.kill"), "1");
         let end = Instant::now() + DEADLINE;
-        while remove_groups(&self.cgroup).is_err() && Instant::now() < end {
+        while self.cgroup.exists() && remove_groups(&self.cgroup).is_err() && Instant::now() < end {
             std::thread::yield_now();
         }
         let _ = fs::remove_dir_all(&self.dir);
     }
-}
-
-fn remove_groups(dir: &Path) -> std::io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            remove_groups(&path)?;
-        }
-    }
-    fs::remove_dir(dir)
-}
-
-pub fn process(id: &str, exec: &str) -> ProcessRequest {
-    ProcessRequest {
-        container: id.to_owned(),
-        exec: exec.to_owned(),
-    }
-}
-
-pub fn revive() -> ReviveRequest {
-    ReviveRequest {
-        entropy: vec![42; 64],
-        pod: "default/pod".to_owned(),
-        hostname: "pod".to_owned(),
-        ..Default::default()
-    }
-}
-
-/// What containerd writes (`ctr oci spec`), with these arguments.
-pub fn spec(args: &[&str]) -> Value {
-    let mut spec: Value =
-        serde_json::from_str(include_str!("../fixtures/spec.json")).expect("JSON");
-    spec["root"]["path"] = json!("/run/trine/rootfs");
-    spec["process"]["args"] = json!(args);
-    spec["process"]["env"] = json!(["PATH=/bin:/sbin"]);
-    spec
-}
-
-pub fn shell(script: &str) -> Value {
-    spec(&["/bin/sh", "-c", script])
-}
-
-fn make_rootfs(root: &Path) {
-    for dir in ["bin", "etc", "proc", "sys", "dev", "tmp", "run", "root"] {
-        fs::create_dir_all(root.join(dir)).expect("made");
-    }
-    fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static");
-    for name in ["sh", "true"] {
-        std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).expect("link");
-    }
-    fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").expect("written");
-}
-
-fn cgroup_mount() -> PathBuf {
-    let mounts = fs::read_to_string("/proc/self/mounts").expect("/proc");
-    let line = mounts
-        .lines()
-        .find(|l| l.split(' ').nth(2) == Some("cgroup2"));
-    let path = line.and_then(|l| l.split(' ').nth(1));
-    PathBuf::from(path.expect("a cgroup2 mount"))
 }
