@@ -12,6 +12,9 @@ import type { GuestRecord } from "./pod-document.ts";
 import { makeMachineDirs } from "./pod-files.ts";
 import { uuidOf } from "./pod-identity.ts";
 
+/** The guest's last words on the machine's console: a kernel that panics with loglevel=0 says nothing. */
+const CONSOLE = "8250.nr_uarts=1 console=ttyS0 loglevel=1";
+
 /** The pod's settings; throws for a pod that no guest can honour, before anything of it is made. */
 export function requireGuestPod(pod: PodContext): MicrovmSettings {
   refuseHostNamespaces(pod.sandbox, pod.identity.name);
@@ -63,7 +66,7 @@ function guestMachine(
       kind: "direct",
       kernel: image.kernel,
       initrd: image.initrd,
-      cmdline: image.commandLine,
+      cmdline: `${image.commandLine} ${CONSOLE}`,
     },
     guestLink: true,
     accelerator: deps.config.accelerator,
