@@ -28,8 +28,13 @@ beforeAll(async () => {
   await resolvePackages(["linux-image-amd64"]); // refreshes apt's lists where there are none
 });
 
-function build(out: string, kernel: KernelChoice = DEBIAN, agent = probe): Promise<GuestImage> {
-  const signal = AbortSignal.timeout(280_000);
+function build(
+  out: string,
+  kernel: KernelChoice = DEBIAN,
+  agent = probe,
+  ms = 280_000,
+): Promise<GuestImage> {
+  const signal = AbortSignal.timeout(ms);
   return buildGuestImage(out, {
     kernel,
     agent,
@@ -137,6 +142,27 @@ test("the agent in it answers the first frame of the guest link", () =>
       child.kill("SIGKILL");
     }
   }));
+
+// An hour on a slow machine: with the long counts only.
+if (process.env["TRINE_SOAK"] !== undefined) {
+  test(
+    "a kernel compiled of Debian's sources boots and has all of it without modules",
+    () =>
+      withTempDir(async (dir) => {
+        const image = await build(join(dir, "out"), { from: "source" }, probe, 7_000_000);
+        expect(image.manifest.modules).toEqual([]);
+        const { port } = await run(image, dir);
+        expect(port).toContain(`PROBE READY ${image.manifest.kernel.release}`);
+        expect(port).toMatch(/^MITIGATIONS Mitigation:/m);
+        expect(port).toContain("VMGENID 1");
+        expect(port).toContain("NINEP 5");
+        for (const name of ["9p", "overlay", "erofs", "squashfs", "ext4", "virtiofs"]) {
+          expect(port).toMatch(new RegExp(`^FILESYSTEMS .*\\b${name}\\b`, "m"));
+        }
+      }),
+    7_200_000,
+  );
+}
 
 describe("what cannot become an image", () => {
   test("a kernel that is not there, one that was cut off, an agent that is no static program", () =>
