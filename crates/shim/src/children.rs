@@ -208,6 +208,8 @@ impl Shim {
         ));
         self.notes.push(What::ChildExited(note));
         self.end_guest_processes(key, oom);
+        // Nobody listens there any more.
+        self.serves.retain(|_, served| served.key != key);
         self.finish_tasks();
     }
 
@@ -248,7 +250,6 @@ impl Shim {
             ));
         }
         self.children.remove(key);
-        self.serves.retain(|_, served| served.key != key);
         for number in self.channels_of(key) {
             let Some(channel) = self.channels.get_mut(&number) else {
                 continue;

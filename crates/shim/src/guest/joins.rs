@@ -8,8 +8,9 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use trine_wire::mux::{MAX_NAME, Mux};
+use trine_wire::mux::Mux;
 
+use super::door::read_name;
 use super::{End, Guest};
 use crate::host::sys;
 use crate::link::is_not_now;
@@ -52,8 +53,12 @@ pub struct Join {
 enum State {
     /// Its first line, the stream's name, is not complete.
     Naming { line: Vec<u8>, until: Instant },
-    /// The link is not open yet. `rest` came after the name.
-    Waiting { name: String, rest: Vec<u8> },
+    /// The link is not open yet. `rest` came after the name; `parked`: watched for the hang-up alone.
+    Waiting {
+        name: String,
+        rest: Vec<u8>,
+        parked: bool,
+    },
     Joined {
         id: u32,
         /// The connection sends no more.
@@ -61,6 +66,16 @@ enum State {
         /// The connection has been told that the guest sends no more.
         shut: bool,
     },
+}
+
+impl State {
+    fn waiting(name: String, rest: Vec<u8>) -> State {
+        State::Waiting {
+            name,
+            rest,
+            parked: false,
+        }
+    }
 }
 
 impl Join {
@@ -88,12 +103,16 @@ impl Join {
     fn step(&mut self, mux: &mut Mux, reactor: &Reactor, scratch: &mut [u8]) -> io::Result<bool> {
         if let State::Naming { line, .. } = &mut self.state {
             match read_name(&mut self.stream, line)? {
-                Some((name, rest)) => self.state = State::Waiting { name, rest },
+                Some((name, rest)) => self.state = State::waiting(name, rest),
                 None => return Ok(true),
             }
         }
-        if let State::Waiting { name, rest } = &self.state {
+        if let State::Waiting { name, rest, parked } = &mut self.state {
+            if !mux.is_ready() && *parked {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             if !mux.is_ready() {
+                *parked = true;
                 // Not READ: what came already would be told of again and again.
                 self.watch.set(reactor, &self.stream, HANGUP);
                 return Ok(true);
@@ -160,29 +179,6 @@ impl Join {
     }
 }
 
-/// The stream's name and what came after it, once there is a whole line.
-fn read_name(stream: &mut File, line: &mut Vec<u8>) -> io::Result<Option<(String, Vec<u8>)>> {
-    let mut part = [0; MAX_NAME + 1];
-    let room = part.get_mut(line.len()..).unwrap_or_default();
-    let count = match stream.read(room) {
-        Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-        Ok(count) => count,
-        Err(error) if is_not_now(&error) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    line.extend_from_slice(room.get(..count).unwrap_or_default());
-    let Some(end) = line.iter().position(|byte| *byte == b'\n') else {
-        return match line.len() > MAX_NAME {
-            true => Err(sys::invalid("the name of a stream is too long")),
-            false => Ok(None),
-        };
-    };
-    let rest = line.split_off(end + 1);
-    line.truncate(end);
-    let name = String::from_utf8(std::mem::take(line)).map_err(io::Error::other)?;
-    Ok(Some((name, rest)))
-}
-
 impl Shim {
     pub fn joins_of(&self, channel: u32) -> Vec<u32> {
         let of_link = self.joins.iter().filter(|(_, j)| j.channel == channel);
@@ -236,10 +232,7 @@ impl Shim {
             return sys::reset_on_close(&client);
         };
         let number = self.number();
-        let state = State::Waiting {
-            name: format!("tcp/127.0.0.1/{port}"),
-            rest: Vec::new(),
-        };
+        let state = State::waiting(format!("tcp/127.0.0.1/{port}"), Vec::new());
         let join = Join::new(number, channel, Origin::Forward, client.into(), state);
         self.joins.insert(number, join);
         self.join_ready(number);

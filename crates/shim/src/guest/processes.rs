@@ -102,7 +102,8 @@ impl Shim {
         if !guest.mux.is_ready() {
             return;
         }
-        let Some(process) = self.processes.get_mut(&number) else {
+        let open = self.processes.get_mut(&number).filter(|p| !p.is_stopped());
+        let Some(process) = open else {
             return;
         };
         let has_stdin = !process.paths.first().is_none_or(String::is_empty);
