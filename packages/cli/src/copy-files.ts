@@ -54,8 +54,8 @@ async function send(io: Io, cri: CriClient, id: string, from: string, to: string
   const target = into ? basename(path) : basename(to);
   const packing = tar(io, [
     ...["-cf", "-", "-C", dirname(path)],
-    // Only the first part of each name, and no link's target.
-    ...["--transform", `flags=r;s,^${literal(basename(path))},${replacement(target)},`],
+    // Only the first part of each name, which has no slash, and no link's target.
+    ...["--transform", `flags=r;s/^${literal(basename(path))}/${replacement(target)}/`],
     ...["--", basename(path)],
   ]);
   const unpacking = await cri.exec({
@@ -196,11 +196,11 @@ async function settled(work: Promise<unknown>): Promise<Error | undefined> {
   }
 }
 
-/** For the left side of tar's s,,,: a basic regular expression. */
+/** For the left side of tar's s///: a basic regular expression. */
 function literal(text: string): string {
-  return text.replaceAll(/[\\.*[\]^$,]/g, "\\$&");
+  return text.replaceAll(/[\\.*[\]^$]/g, "\\$&");
 }
 
 function replacement(text: string): string {
-  return text.replaceAll(/[\\&,]/g, "\\$&");
+  return text.replaceAll(/[\\&]/g, "\\$&");
 }

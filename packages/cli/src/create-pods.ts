@@ -148,7 +148,7 @@ export async function launchWatched(
 }
 
 /** Nobody restarts what ends: a person is told so, once, where it was asked for. */
-export function noteRestarts(io: Io, { metadata, spec }: Pod): void {
+function noteRestarts(io: Io, { metadata, spec }: Pod): void {
   if (spec.restartPolicy === "Never") return;
   const what = `restartPolicy ${spec.restartPolicy} needs kubelet: what ends stays ended`;
   io.stderr.write(`${metadata.name}: ${what} until \`trine start ${metadata.name}\`\n`);

@@ -32,11 +32,7 @@ export async function ensureImages(
 }
 
 /** Kind `notFound` when the image is not there and must not or cannot be pulled. */
-export async function ensureImage(
-  puller: Puller,
-  image: string,
-  policy: PullPolicy,
-): Promise<ImageFacts> {
+async function ensureImage(puller: Puller, image: string, policy: PullPolicy): Promise<ImageFacts> {
   const present = await statusOf(puller, image);
   if (present !== undefined && policy !== "Always") return present;
   if (policy === "Never") {

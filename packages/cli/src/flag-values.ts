@@ -28,7 +28,7 @@ export function duration(text: string): number {
   throw new InvalidArgumentError("A time such as 30s, 5m or 1h30m is wanted.");
 }
 
-export function yesNo(text: string | boolean): boolean {
+function yesNo(text: string | boolean): boolean {
   if (text === true || text === "true") return true;
   if (text === false || text === "false") return false;
   throw new InvalidArgumentError("Allowed are true, false.");

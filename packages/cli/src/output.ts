@@ -35,8 +35,8 @@ export async function machineReadable(output: Output, value: unknown): Promise<s
     case "json":
       return `${JSON.stringify(value, null, 2)}\n`;
     case "yaml": {
-      const { stringify } = await import("yaml");
-      return stringify(value, { aliasDuplicateObjects: false, lineWidth: 0 });
+      const { toYaml } = await import("./to-yaml.ts");
+      return toYaml(value);
     }
     case "jsonpath":
       return `${output.render(value)}\n`;

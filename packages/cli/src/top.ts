@@ -72,7 +72,7 @@ function usageOf(view: PodView, before: Stats, after: Stats): Usage[] {
 }
 
 /** Thousandths of a processor between two readings. */
-export function cpuMilli(before: ContainerStats | undefined, after: ContainerStats): number {
+function cpuMilli(before: ContainerStats | undefined, after: ContainerStats): number {
   const used = Number(
     (after.cpu?.usageCoreNanoSeconds?.value ?? 0n) -
       (before?.cpu?.usageCoreNanoSeconds?.value ?? 0n),

@@ -17,7 +17,7 @@ const SIGNALS: Readonly<Record<number, string>> = {
 };
 
 /** One finding: what, of which object, and what to do next. */
-export interface Reason {
+interface Reason {
   readonly object: string;
   readonly cause: string;
   readonly next: string;
@@ -58,7 +58,7 @@ function neverStarted(name: string): Reason {
 }
 
 /** Pure: what keeps a pod from running. */
-export function reasonsOf(view: PodView, record: PodRecord | undefined): Reason[] {
+function reasonsOf(view: PodView, record: PodRecord | undefined): Reason[] {
   const name = `${view.namespace}/${view.name}`;
   const reasons: Reason[] = [];
   if (!view.ready) {

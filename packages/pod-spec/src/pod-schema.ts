@@ -1,7 +1,6 @@
 import * as v from "valibot";
 import { Container, SHARED_SECURITY } from "./container-schema.ts";
 import {
-  absolutePath,
   address,
   dataKey,
   id,
@@ -127,9 +126,6 @@ export const Secret = v.strictObject({
   data: binaryData,
   stringData: data,
 });
-
-/** Where a claim's volume lies: claim name → directory of this node. */
-export const ClaimDirectory = absolutePath;
 
 export type Pod = v.InferOutput<typeof Pod>;
 export type ConfigMap = v.InferOutput<typeof ConfigMap>;

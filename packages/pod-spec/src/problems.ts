@@ -45,7 +45,7 @@ function shown(received: string): string {
 }
 
 /** `spec.containers[0].env` */
-export function joinPath(keys: readonly PropertyKey[]): string {
+function joinPath(keys: readonly PropertyKey[]): string {
   let path = "";
   for (const key of keys) {
     if (typeof key === "number") path += `[${key}]`;
