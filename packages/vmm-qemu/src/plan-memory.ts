@@ -1,3 +1,4 @@
+import { MEMORY_STEP } from "@trine/vmm";
 import type { JailBind, MachineSpec } from "@trine/vmm";
 import { option } from "./option.ts";
 import { BALLOON_SLOT, MEMORY_SLOT, slot } from "./pci-slots.ts";
@@ -88,6 +89,8 @@ function growingArguments(bytes: number): string[] {
       id: GROWING_ID,
       addr: slot(MEMORY_SLOT),
       memdev: "growing0",
+      // Its own default asks /sys, which the jail does not have.
+      "block-size": MEMORY_STEP,
       "requested-size": 0,
     }),
   ];
