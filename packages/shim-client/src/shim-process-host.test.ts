@@ -51,3 +51,17 @@ test("the log's tail is its newest 4 KiB, however much the VMM has printed", asy
 test("no log is an empty one", async () => {
   expect(await hostWithLog(join(dir, "absent")).logTail()).toBe("");
 });
+
+test("a guest link without a socket for its streams is refused before anything is spawned", async () => {
+  const plan = {
+    key: "vmm",
+    argv: ["vmm"],
+    env: [],
+    descriptors: [{ number: 3, kind: "channel", name: "guest-link", use: "guest" }],
+    jail: { binds: [], newNetwork: true },
+    exitRules: [],
+  } as const;
+  await expect(hostWithLog(join(dir, "absent")).spawn(plan)).rejects.toMatchObject({
+    kind: "invalid",
+  });
+});

@@ -101,6 +101,11 @@ export class SpawnedProcessHost implements ProcessHost {
     return Promise.resolve(this.#children.get(key)?.log ?? "");
   }
 
+  /** Process id of a child. */
+  pid(key: string): number {
+    return this.#children.get(key)?.process.pid ?? 0;
+  }
+
   get running(): number {
     return [...this.#children.values()].filter((child) => child.running).length;
   }
@@ -140,16 +145,9 @@ export class SpawnedProcessHost implements ProcessHost {
   #argv(plan: ProcessPlan): [string, ...string[]] {
     if (this.#jail !== undefined) return this.#jailed(plan, this.#jail);
     const argv = plan.argv.map((arg) => arg.replace(`${MACHINE_DIR}/`, `${this.machineDir}/`));
-    const taps = plan.descriptors.filter((descriptor) => descriptor.kind === "tap");
-    const openers = taps.flatMap(({ number, tap }) => [
-      "perl",
-      "-e",
-      OPEN_TAP,
-      String(number),
-      tap,
-    ]);
+    const openers = tapOpeners(plan);
     const [program = "", ...rest] = [...openers, ...argv];
-    return taps.length === 0 ? [program, ...rest] : ["unshare", "--net", program, ...rest];
+    return openers.length === 0 ? [program, ...rest] : ["unshare", "--net", program, ...rest];
   }
 
   #jailed(plan: ProcessPlan, root: string): [string, ...string[]] {
@@ -157,7 +155,18 @@ export class SpawnedProcessHost implements ProcessHost {
     const lines = binds.map(({ source, target }) => `${source}:${target}`).join("\n");
     // What is mounted under a live bind later comes in; nothing goes out.
     const apart = ["--mount", "--propagation", "slave", "--net"];
-    return ["unshare", ...apart, "sh", "-c", JAIL, "jail", root, lines, ...plan.argv];
+    return [
+      "unshare",
+      ...apart,
+      ...tapOpeners(plan),
+      "sh",
+      "-c",
+      JAIL,
+      "jail",
+      root,
+      lines,
+      ...plan.argv,
+    ];
   }
 
   async #open(
@@ -232,6 +241,13 @@ export class SpawnedProcessHost implements ProcessHost {
     };
     return new StreamEnd(incoming, outgoing);
   }
+}
+
+/** What opens each tap and then becomes the next. */
+function tapOpeners(plan: ProcessPlan): string[] {
+  return plan.descriptors.flatMap((each) =>
+    each.kind === "tap" ? ["perl", "-e", OPEN_TAP, String(each.number), each.tap] : [],
+  );
 }
 
 /**
