@@ -1,13 +1,17 @@
 //! Children that do what could make the agent wait for a share: the agent itself carries the shares' bytes.
 
-use std::os::fd::OwnedFd;
+use std::io::Read;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 
 use crate::agent::Agent;
 use crate::answer::{Call, Code, failure};
+use crate::container::namespaces::Pinned;
 use crate::container::report::{self, Message};
 use crate::container::spawn::{Fork, fork};
 use crate::reactor::{READ, Token, Watched};
 use crate::signals;
+use crate::sys::close_all_but;
 
 pub struct Helper {
     call: Call,
@@ -19,16 +23,20 @@ pub struct Helper {
 }
 
 impl Agent {
-    /// Does `work` in a child and answers `call` with how it went; `target` tells the mounts' table.
+    /// Does `work` in a child and answers `call` with how it went; `target` tells the mounts' table. Of the agent's
+    /// descriptors the child keeps `needs` only.
     pub fn help(
         &mut self,
         call: Call,
         target: String,
+        needs: Option<RawFd>,
         work: impl FnOnce() -> std::io::Result<()>,
     ) -> std::io::Result<()> {
         let (ours, theirs) = report::pair()?;
         match fork(0, None)? {
             Fork::Child => {
+                // A copy of the agent's end of a share would keep the kernel waiting when the server has gone.
+                close_all_but(needs.into_iter().chain([theirs.as_raw_fd()]).collect());
                 let code = match work().and_then(|()| theirs.ready()) {
                     Ok(()) => 0,
                     Err(error) => {
@@ -85,5 +93,23 @@ impl Agent {
         };
         self.helper_reported(number);
         true
+    }
+}
+
+/// Lets go of a container's namespaces. Whoever closes a mount namespace last takes its mounts off, and waits
+/// for their share: a child does, which holds them until the agent has closed its own.
+pub fn let_go(pinned: Pinned) {
+    let forked = UnixStream::pair().and_then(|pair| Ok((pair, fork(0, None)?)));
+    match forked {
+        Ok(((ours, mut theirs), Fork::Child)) => {
+            drop(ours);
+            // Ends when the agent has closed the other end.
+            let _ = theirs.read_exact(&mut [0]);
+            // SAFETY: ends the child without running anything of the agent's.
+            unsafe { libc::_exit(0) }
+        }
+        Ok((_pair, Fork::Parent { .. })) => drop(pinned),
+        // A few descriptors less are better than an agent that waits for itself.
+        Err(_) => std::mem::forget(pinned),
     }
 }

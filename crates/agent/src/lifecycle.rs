@@ -7,6 +7,7 @@ use crate::agent::Agent;
 use crate::answer::{Call, Code, Failure, failure};
 use crate::container::namespaces::Pinned;
 use crate::container::report::{self, Message as Report};
+use crate::helper::let_go;
 use crate::process::{Stage, now};
 use crate::stdio::{self, Output};
 use crate::{signals, sys};
@@ -185,9 +186,12 @@ impl Agent {
         {
             return;
         }
-        let Some(container) = self.containers.remove(id) else {
+        let Some(mut container) = self.containers.remove(id) else {
             return;
         };
+        if let Some(pinned) = container.pinned.take() {
+            let_go(pinned);
+        }
         let numbers: Vec<u32> = self
             .processes
             .iter()
