@@ -1,0 +1,75 @@
+// A pod of level microvm on the real containerd, shim, trined, QEMU, guest kernel and agent.
+import { release } from "node:os";
+import { pollUntil } from "@trine/base";
+import { ContainerState } from "@trine/proto/cri/api";
+import { DIST, TrineNode, busyboxImage, microvmGuest } from "@trine/testkit";
+import type { RunningPod } from "@trine/testkit";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+const VERSIONS = ["1.6", "2.4"] as const;
+
+describe.each(VERSIONS)("a microvm pod of containerd %s", (version) => {
+  let node: TrineNode;
+  let busybox: string;
+
+  beforeAll(async () => {
+    const [image, guest] = [await busyboxImage(), await microvmGuest()];
+    busybox = image.name;
+    node = await TrineNode.start({
+      version,
+      config: [
+        "microvms:",
+        `  guestDir: ${guest.dir}`,
+        `  fileServer: ${DIST}/bin/trine-p9`,
+        `  defaultMemoryBytes: ${256 * 1024 * 1024}`,
+        "  bootMs: 180000",
+      ].join("\n"),
+    });
+    await node.containerd.importImage(image);
+  }, 1_800_000);
+
+  afterAll(async () => {
+    expect(await node.stop()).toEqual([]);
+  });
+
+  const runtime = (): TrineNode["containerd"]["cri"]["runtime"] => node.containerd.cri.runtime;
+
+  function run(name: string, ...command: string[]): Promise<RunningPod> {
+    return node.run({ name, image: busybox, handler: "trine-microvm", command });
+  }
+
+  async function exec(pod: RunningPod, ...cmd: string[]): Promise<[number, string, string]> {
+    const { containerId } = pod;
+    const answer = await runtime().execSync({ containerId, cmd, timeout: 60n });
+    return [
+      answer.exitCode,
+      Buffer.from(answer.stdout).toString(),
+      Buffer.from(answer.stderr).toString(),
+    ];
+  }
+
+  test("its output, its exit code, and a kernel that is not the node's", async () => {
+    const pod = await run("echo", "sh", "-c", "echo hello; uname -r; exit 7");
+    const output = await node.untilOutput(pod, /hello\n\S+\n/);
+    const { containerId } = pod;
+    const status = await pollUntil("the container ends", { ms: 60_000 }, async () => {
+      const { status } = await runtime().containerStatus({ containerId });
+      return status?.state === ContainerState.CONTAINER_EXITED ? status : undefined;
+    });
+    expect(status.exitCode).toBe(7);
+    expect(output.split("\n")[1]).not.toBe(release());
+    await node.remove(pod);
+  }, 300_000);
+
+  test("exec runs in the container, with output, errors and exit status", async () => {
+    const pod = await run("exec", "sleep", "1000");
+    expect(await exec(pod, "sh", "-c", "hostname; echo err >&2; exit 3")).toEqual([
+      3,
+      "exec\n",
+      "err\n",
+    ]);
+    const [, addresses] = await exec(pod, "ip", "-o", "-4", "addr", "show", "eth0");
+    expect(addresses).toContain(pod.ip);
+    await node.remove(pod);
+  }, 300_000);
+});
