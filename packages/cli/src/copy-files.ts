@@ -52,16 +52,17 @@ async function send(io: Io, cri: CriClient, id: string, from: string, to: string
   const into = to.endsWith("/") || (await isDirectory(cri, id, to));
   const dir = into ? to : dirname(to);
   const target = into ? basename(path) : basename(to);
+  const unpacking = await cri.exec({
+    ...{ containerId: id, cmd: ["tar", "-xf", "-", "-C", dir] },
+    ...{ stdin: true, stdout: true, stderr: true },
+  });
+  // After the exec: Node throws away what a child that has ended wrote and nobody read yet.
   const packing = tar(io, [
     ...["-cf", "-", "-C", dirname(path)],
     // Only the first part of each name, which has no slash, and no link's target.
     ...["--transform", `flags=r;s/^${literal(basename(path))}/${replacement(target)}/`],
     ...["--", basename(path)],
   ]);
-  const unpacking = await cri.exec({
-    ...{ containerId: id, cmd: ["tar", "-xf", "-", "-C", dir] },
-    ...{ stdin: true, stdout: true, stderr: true },
-  });
   unpacking.stdout?.resume();
   const remote = remoteEnd(unpacking);
   try {
