@@ -195,3 +195,17 @@ pub fn silence(fd: &impl AsRawFd) {
     // SAFETY: the pointer and the length describe `buffer`. What is read does not matter.
     unsafe { libc::pread(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
 }
+
+/// For a forked child: closes what it inherited above standard error but these. It ends in exec or _exit, so none of
+/// what is closed is used or dropped there again.
+pub fn close_all_but(mut keep: Vec<RawFd>) {
+    keep.sort_unstable();
+    let mut next: RawFd = 3;
+    for fd in keep.into_iter().chain([RawFd::MAX]) {
+        if fd > next {
+            // SAFETY: takes no pointers.
+            unsafe { libc::close_range(next as u32, (fd - 1) as u32, 0) };
+        }
+        next = fd.saturating_add(1);
+    }
+}

@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 
 use harness::{Guest, shell};
 use serde_json::json;
+use trine_wire::agent::source::What;
 use trine_wire::agent::{
-    ContainerRequest, DescribeResponse, EventsRequest, EventsResponse, PidsResponse,
-    RemoveContainerRequest, SignalRequest, StatsResponse, UpdateRequest,
+    ContainerRequest, DescribeResponse, EventsRequest, EventsResponse, MountRequest, PidsResponse,
+    RemoveContainerRequest, Share, SignalRequest, Source, StatsResponse, UpdateRequest,
 };
 
 fn container(id: &str) -> ContainerRequest {
@@ -234,4 +235,28 @@ fn connections_are_made_inside_the_guest() {
     };
     assert_eq!(guest.received[&stream], b"hello\n");
     assert_eq!(guest.whole(out), "from outside");
+}
+
+#[test]
+fn a_share_whose_server_goes_away_is_an_error() {
+    let mut guest = Guest::revived();
+    let request = MountRequest {
+        target: "/run/trine/share".to_owned(),
+        source: Some(Source {
+            what: Some(What::Share(Share {
+                name: "s".to_owned(),
+            })),
+            read_only: false,
+        }),
+    };
+    let number = guest.ask("Mount", &request);
+    let (id, name) = guest.until("the share's stream", |g| g.opened.pop());
+    assert_eq!(name, "9p/s");
+    guest.mux.abort(id, "no such share");
+    let refused = guest.answer::<()>(number).expect_err("no server");
+    assert!(
+        refused.message.contains("/run/trine/share"),
+        "{}",
+        refused.message
+    );
 }

@@ -1,5 +1,6 @@
 //! The guest as a whole: who it is, its network, its mounts, its resources.
 
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -124,7 +125,8 @@ pub fn mount(agent: &mut Agent, call: Call, payload: &[u8]) -> Handled {
     agent.mounts.begin(&request.target, source)?;
     let target = request.target.clone();
     let work = || mounts::mount(&request, share.as_ref());
-    if let Err(error) = agent.help(call, target, work) {
+    let needs = share.as_ref().map(AsRawFd::as_raw_fd);
+    if let Err(error) = agent.help(call, target, needs, work) {
         agent.mounts.finished(&request.target, false);
         return Err(error.into());
     }
@@ -168,7 +170,7 @@ pub fn unmount(agent: &mut Agent, call: Call, payload: &[u8]) -> Handled {
     let target = request.target;
     agent.mounts.begin_unmount(&target);
     let path = target.clone();
-    if let Err(error) = agent.help(call, target.clone(), move || mounts::unmount(&path)) {
+    if let Err(error) = agent.help(call, target.clone(), None, move || mounts::unmount(&path)) {
         agent.mounts.finished(&target, false);
         return Err(error.into());
     }

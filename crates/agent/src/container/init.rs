@@ -16,7 +16,7 @@ use super::seccomp::Filter;
 use super::spec::{Process, Spec};
 use super::sysctl;
 use crate::sys::{
-    above_stdio, c_string, check, check_long, close_range, duplicate_onto, during, invalid, open,
+    above_stdio, c_string, check, check_long, close_all_but, duplicate_onto, during, invalid, open,
 };
 
 pub struct Plan<'a> {
@@ -239,16 +239,7 @@ fn close_others(report: RawFd, place: Place<'_>) {
     if let Place::Joined(pinned) = place {
         keep.extend(pinned.numbers());
     }
-    keep.sort_unstable();
-    let mut next: RawFd = 3;
-    for fd in keep.into_iter().chain([RawFd::MAX]) {
-        if fd > next {
-            // SAFETY: takes no pointers. None of the descriptors in between is used or dropped here again:
-            // the child ends in exec or _exit.
-            unsafe { close_range(next as u32, (fd - 1) as u32) };
-        }
-        next = fd.saturating_add(1);
-    }
+    close_all_but(keep);
 }
 
 /// Keys of one process's session are not another's. A kernel without keys needs nothing.

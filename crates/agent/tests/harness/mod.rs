@@ -26,7 +26,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 pub struct Guest {
-    agent: Option<Child>,
+    agent: Child,
     socket: UnixStream,
     pub mux: Mux,
     rpc: u32,
@@ -67,20 +67,6 @@ impl Guest {
             .spawn()
             .expect("unshare");
         let (socket, _) = listener.accept().expect("the agent");
-        Guest::over(socket, Some(agent), dir, cgroup)
-    }
-
-    pub fn at(path: &str) -> Guest {
-        let socket = UnixStream::connect(path).expect("socket");
-        Guest::over(
-            socket,
-            None,
-            "/nonexistent/x".into(),
-            "/nonexistent/y".into(),
-        )
-    }
-
-    fn over(socket: UnixStream, agent: Option<Child>, dir: PathBuf, cgroup: PathBuf) -> Guest {
         socket.set_nonblocking(true).expect("non-blocking");
         let mut guest = Guest {
             agent,
@@ -296,18 +282,12 @@ impl Guest {
         let exit = self.exit(id, exec);
         (self.whole(out), self.whole(err), exit.status)
     }
-
-    pub fn kill(&mut self) {
-        if let Some(agent) = &mut self.agent {
-            let _ = agent.kill();
-            let _ = agent.wait();
-        }
-    }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        self.kill();
+        let _ = self.agent.kill();
+        let _ = self.agent.wait();
         let _ = fs::write(self.cgroup.join("cgroup.kill"), "1");
         let end = Instant::now() + DEADLINE;
         while self.cgroup.exists() && remove_groups(&self.cgroup).is_err() && Instant::now() < end {
