@@ -3,14 +3,14 @@ import type { JailBind, MachineSpec } from "@trine/vmm";
 import { option } from "./option.ts";
 import { BALLOON_SLOT, MEMORY_SLOT, slot } from "./pci-slots.ts";
 
-export const MIB = 1024 * 1024;
+const MIB = 1024 * 1024;
 export const BALLOON_ID = "balloon0";
 /** The device that memory grows by. */
 export const GROWING_ID = "memory1";
 const MEMORY_FILE = "/files/memory";
 
 /** The guest's memory is a file: a template's, shared with it while it is made, a clone's own copy of it then. */
-export function memoryPath(spec: MachineSpec): string | undefined {
+function memoryPath(spec: MachineSpec): string | undefined {
   return spec.origin?.template.memoryPath ?? spec.memoryFile;
 }
 
