@@ -24,7 +24,10 @@ impl Agent {
 
 fn pause_for_ever() -> ! {
     // SAFETY: takes no pointers; the descriptors are the agent's, which this process uses no more.
-    unsafe { sys::close_range(0, libc::c_uint::MAX) };
+    unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        sys::close_range(0, libc::c_uint::MAX);
+    }
     loop {
         // SAFETY: all zeroes is a valid siginfo_t; the set holds SIGCHLD, which is blocked since the agent began.
         unsafe {
