@@ -204,7 +204,7 @@ pub fn close_all_but(mut keep: Vec<RawFd>) {
     for fd in keep.into_iter().chain([RawFd::MAX]) {
         if fd > next {
             // SAFETY: takes no pointers.
-            unsafe { libc::close_range(next as u32, (fd - 1) as u32, 0) };
+            unsafe { close_range(next as u32, (fd - 1) as u32) };
         }
         next = fd.saturating_add(1);
     }
