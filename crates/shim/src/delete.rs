@@ -24,14 +24,10 @@ pub fn delete(args: &Args) -> io::Result<()> {
         "" => std::env::current_dir()?,
         path => PathBuf::from(path),
     };
-    let rootfs = bundle.join("rootfs");
-    if rootfs.exists() {
-        mount::unmount_all(&rootfs)?;
-    }
-    // A bundle without a spec is half made; only a pod's own id can have a pod directory.
-    let role = Spec::read(&bundle).map_or(Role::Sandbox, |spec| spec.role);
-    if !matches!(role, Role::ContainerOf(_)) && valid_id(&args.id) {
-        clear_pod(&pod_of(args, &bundle))?;
+    // containerd calls once and keeps the bundle for ever when this fails: it is told that all is well, and
+    // what is left keeps its directory, with which trined goes on.
+    if let Err(error) = clear(args, &bundle) {
+        eprintln!("delete {}: {error}", args.id);
     }
     let response = task::DeleteResponse {
         pid: std::process::id(),
@@ -39,6 +35,19 @@ pub fn delete(args: &Args) -> io::Result<()> {
         exited_at: Some(now_stamp()),
     };
     io::stdout().write_all(&response.encode_to_vec())
+}
+
+fn clear(args: &Args, bundle: &Path) -> io::Result<()> {
+    let rootfs = bundle.join("rootfs");
+    if rootfs.exists() {
+        mount::unmount_all(&rootfs)?;
+    }
+    // A bundle without a spec is half made; only a pod's own id can have a pod directory.
+    let role = Spec::read(bundle).map_or(Role::Sandbox, |spec| spec.role);
+    if !matches!(role, Role::ContainerOf(_)) && valid_id(&args.id) {
+        clear_pod(&pod_of(args, bundle))?;
+    }
+    Ok(())
 }
 
 /// The address file knows the state directory; `delete` gets no options.
