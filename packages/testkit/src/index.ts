@@ -26,5 +26,6 @@ export type { OciImage } from "./oci-archive.ts";
 export { findProcesses, killProcesses } from "./processes.ts";
 export type { FoundProcess } from "./processes.ts";
 export { runCommand } from "./run-command.ts";
+export { GuestShell, shellGuest } from "./shell-guest.ts";
 export { withTempDir } from "./temp-dir.ts";
 export { tinyGuestDisk } from "./tiny-guest-disk.ts";

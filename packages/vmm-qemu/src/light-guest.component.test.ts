@@ -4,12 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { pollUntil, withDeadline } from "@trine/base";
-import { runCommand } from "@trine/testkit";
+import { GuestShell, runCommand, shellGuest } from "@trine/testkit";
 import { VMM_KEY } from "@trine/vmm";
 import type { BootSpec, Machine, MachineSpec, NicSpec, SlotImage, Template } from "@trine/vmm";
 import { lightSpec } from "@trine/vmm/testing";
 import { QemuDriver } from "./qemu-driver.ts";
-import { GuestShell, shellGuest } from "./shell-guest.ts";
 import { JAIL_UID, SpawnedProcessHost } from "./testing.ts";
 
 const MIB = 1024 * 1024;

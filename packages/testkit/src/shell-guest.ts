@@ -1,8 +1,9 @@
 import { chmod, copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { microvmGuest, runCommand } from "@trine/testkit";
 import { GUEST_LINK_CHANNEL } from "@trine/vmm";
 import type { BootSpec, ByteChannel, ProcessHost } from "@trine/vmm";
+import { microvmGuest } from "./microvm-guest.ts";
+import { runCommand } from "./run-command.ts";
 
 const BUSYBOX = "/bin/busybox";
 
