@@ -65,7 +65,7 @@ async function cargo(): Promise<Counts> {
   let code = 0;
   let output = "";
   for (const what of CARGO_TESTS) {
-    const [status, text] = await command(["cargo", "test", "--quiet", ...what]);
+    const [status, text] = await command(["cargo", "test", "--quiet", "--no-fail-fast", ...what]);
     code ||= status;
     output += text;
   }

@@ -90,7 +90,10 @@ fn containers_of_a_pod_see_each_other_when_asked() {
     let pid = String::from_utf8_lossy(&guest.received[&out])
         .trim()
         .to_owned();
-    let mut second = shell(&format!("/bin/busybox cat /proc/{pid}/comm"));
+    // It says its pid before it becomes the other program.
+    let mut second = shell(&format!(
+        "until /bin/busybox grep -x busybox /proc/{pid}/comm; do :; done"
+    ));
     second["linux"]["namespaces"][0] = shared;
     assert_eq!(guest.run("c2", &second).0, "busybox\n");
 }
@@ -224,15 +227,17 @@ fn connections_are_made_inside_the_guest() {
         assert!(Instant::now() < end, "nobody listens: {:?}", guest.received);
         let stream = guest.open("tcp/127.0.0.1/7777");
         guest.mux.send(stream, b"from outside");
-        guest.mux.fin(stream);
         let open = guest.until("an answer", |g| {
-            (g.ended.contains(&stream) || g.aborted.contains_key(&stream))
-                .then(|| g.ended.contains(&stream))
+            let answered = g.received.contains_key(&stream);
+            (answered || g.aborted.contains_key(&stream)).then_some(answered)
         });
         if open {
             break stream;
         }
     };
+    // Not before: nc ends with its input, whatever it has still to say.
+    guest.mux.fin(stream);
+    guest.until("its end", |g| g.ended.contains(&stream).then_some(()));
     assert_eq!(guest.received[&stream], b"hello\n");
     assert_eq!(guest.whole(out), "from outside");
 }
