@@ -112,13 +112,14 @@ describe("a shim that speaks another protocol", () => {
   ): Promise<{ dir: string; calls: string[]; close: () => Promise<void> }> {
     const dir = join(at.node.stateDir, "pods", `${facts.sandboxId ?? ""}-0`);
     const bundle = join(dir, "bundle");
+    const runtime = "containerd-shim-trine-vm-v2";
     await mkdir(bundle, { recursive: true });
     await writeFile(join(bundle, "config.json"), "{}");
     const calls: string[] = [];
     const server = new TtrpcServer({ onError: () => undefined });
     const known = toBinary(
       DescribeResponseSchema,
-      create(DescribeResponseSchema, { ...facts, bundle, podDir: dir }),
+      create(DescribeResponseSchema, { runtime, ...facts, bundle, podDir: dir }),
     );
     const answer = fromBinary(DescribeResponseSchema, Buffer.concat([known, extra]));
     server.register(Shim, {
