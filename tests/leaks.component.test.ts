@@ -18,6 +18,9 @@ async function freeze(pid: number): Promise<() => Promise<void>> {
   await mkdir(dir);
   await writeFile(`${dir}/cgroup.procs`, `${pid}`);
   await writeFile(`${dir}/freezer.state`, "FROZEN");
+  await pollUntil("it is frozen", { ms: 10_000 }, async () =>
+    (await readFile(`${dir}/freezer.state`, "utf8")).trim() === "FROZEN" ? true : undefined,
+  );
   return () => writeFile(`${dir}/freezer.state`, "THAWED");
 }
 
@@ -103,7 +106,8 @@ describe.each(["1.6", "2.4"] as const)("create and delete under containerd %s", 
         const pod = await at.machine(name);
         const { shim } = await at.view(pod);
         // A frozen process does not even take a SIGKILL.
-        const thaw = await freeze(await at.vmm(pod));
+        const vmm = await at.vmm(pod);
+        const thaw = await freeze(vmm);
         let gone: true | undefined;
         try {
           process.kill(shim.pid, "SIGKILL");
@@ -113,6 +117,7 @@ describe.each(["1.6", "2.4"] as const)("create and delete under containerd %s", 
             return status?.state === PodSandboxState.SANDBOX_NOTREADY ? true : undefined;
           });
           gone = await tryRemove(pod);
+          process.kill(vmm, 0); // it lives, and throws here when not
         } finally {
           await thaw();
         }

@@ -20,6 +20,7 @@ mod pod_pids;
 mod process;
 mod pump;
 mod reactor;
+mod relay;
 mod rpc;
 mod signals;
 mod stats;

@@ -39,15 +39,16 @@ pub fn delete(args: &Args) -> io::Result<()> {
 
 fn clear(args: &Args, bundle: &Path) -> io::Result<()> {
     let rootfs = bundle.join("rootfs");
-    if rootfs.exists() {
-        mount::unmount_all(&rootfs)?;
-    }
+    let unmounted = match rootfs.exists() {
+        true => mount::unmount_all(&rootfs),
+        false => Ok(()),
+    };
     // A bundle without a spec is half made; only a pod's own id can have a pod directory.
     let role = Spec::read(bundle).map_or(Role::Sandbox, |spec| spec.role);
     if !matches!(role, Role::ContainerOf(_)) && valid_id(&args.id) {
         clear_pod(&pod_of(args, bundle))?;
     }
-    Ok(())
+    unmounted
 }
 
 /// The address file knows the state directory; `delete` gets no options.

@@ -17,6 +17,7 @@ const CONNECT_MS = 5_000;
 const FIGURES_MS = 2_000;
 /** Exit code of flock(1) for a lock that is held. */
 const LOCKED = 75;
+const FIRST_LOOK_MS = 20;
 const RETRY_MS = { first: 500, longest: 30_000 };
 
 /** All pods of this node. Processes are the truth: the engine only finds them and acts on them. */
@@ -111,6 +112,7 @@ export class Engine {
       this.#pods.delete(key);
       pod.detach();
       log.info({ pod: pod.identity.name }, "the connection to a pod's shim has ended");
+      await sleep(FIRST_LOOK_MS); // a shim that drops every connection must not keep us busy
       await this.#adoptOrClean(dirname(address), { key, waitMs: RETRY_MS.first });
     });
   }

@@ -32,7 +32,7 @@ export class GuestSandbox {
     const settings = requireGuestPod(this.#pod);
     const undo = new Undo();
     try {
-      await joinNetwork(this.#pod);
+      await joinNetwork(this.#pod, "agent");
       undo.defer("take the guest apart", () => this.takeApart());
       document.guest ??= await prepareGuest(this.#pod, settings, undo);
       await this.#pod.save();

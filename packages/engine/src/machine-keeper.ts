@@ -51,7 +51,7 @@ export class MachineKeeper implements TaskKeeper {
   /** A wrong annotation fails the pod here, before anything runs. */
   async createSandbox(): Promise<void> {
     parseMachineAnnotations(this.#pod.sandbox.annotations);
-    await joinNetwork(this.#pod);
+    await joinNetwork(this.#pod, "address");
   }
 
   async create(task: CreateTask): Promise<void> {

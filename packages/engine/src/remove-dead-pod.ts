@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
-import { readFile, readdir, rm, rmdir } from "node:fs/promises";
-import { join } from "node:path";
+import { readFile, readdir, realpath, rm, rmdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { TrineError, errnoOf, sleep } from "@trine/base";
 
@@ -10,6 +10,7 @@ const CGROUPS_FILE = "cgroups";
 const KILL_MS = 2_000;
 const POLL_MS = 20;
 const MOST_GROUPS = 1_024;
+const UNMOUNT_MS = 5_000;
 
 /**
  * Ends and removes what a pod without a shim has left: processes and control groups, mounts, files, in
@@ -20,6 +21,7 @@ export async function removeDeadPod(podDir: string): Promise<void> {
   const groups = await cgroupsOf(podDir);
   await killAll(groups, podDir);
   for (const group of groups) await removeGroup(group);
+  if (groups.length > 1) for (const group of groups) await removeEmptyParents(group);
   await unmountBelow(podDir);
   await rm(podDir, { recursive: true, force: true });
 }
@@ -82,14 +84,51 @@ async function withGroupsBelow(group: string): Promise<string[]> {
   return found;
 }
 
-/** Nothing may be deleted through a mount: what is mounted there goes first. */
+/**
+ * Beside v1 hierarchies nobody but the shim uses the unified one, so nobody else takes away the parents
+ * that were made in it. The kernel refuses those that are in use.
+ */
+async function removeEmptyParents(group: string): Promise<void> {
+  for (let parent = dirname(group); await isUnified(parent); parent = dirname(parent)) {
+    try {
+      await rmdir(parent);
+    } catch {
+      return;
+    }
+  }
+}
+
+/** A group of the unified hierarchy; its root has no type. */
+async function isUnified(dir: string): Promise<boolean> {
+  return (await readFile(join(dir, "cgroup.type"), "utf8").catch(absent)) !== undefined;
+}
+
+/** Nothing may be deleted through a mount: what is mounted there goes first, or nothing goes. */
 async function unmountBelow(podDir: string): Promise<void> {
+  const dir = await realpath(podDir).catch(absent);
+  if (dir === undefined) return;
+  for (const target of (await mountsBelow(dir)).reverse()) {
+    await run("umount", ["-l", "-c", "-i", "--", target], { timeout: UNMOUNT_MS });
+  }
+  const [left] = await mountsBelow(dir);
+  if (left !== undefined) {
+    throw new TrineError("unavailable", `${left} is still mounted; its pod's files are kept`);
+  }
+}
+
+async function mountsBelow(dir: string): Promise<string[]> {
   const table = await readFile("/proc/self/mountinfo", "utf8");
-  const below = table
+  return table
     .split("\n")
-    .map((line) => line.split(" ")[4] ?? "")
-    .filter((target) => target.startsWith(`${podDir}/`));
-  for (const target of below.reverse()) await run("umount", ["-l", target]);
+    .map((line) => unescapeOctal(line.split(" ")[4] ?? ""))
+    .filter((target) => target.startsWith(`${dir}/`));
+}
+
+/** mountinfo writes space, tab, line end and backslash as octal numbers (proc(5)). */
+function unescapeOctal(text: string): string {
+  return text.replaceAll(/\\([0-7]{3})/g, (_, digits: string) =>
+    String.fromCharCode(parseInt(digits, 8)),
+  );
 }
 
 /** What is gone already needs no removal; a control group that is just going answers ENODEV. */

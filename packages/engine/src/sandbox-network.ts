@@ -4,8 +4,14 @@ import type { ShimLink } from "@trine/shim-client";
 import { TAP } from "./machine-input.ts";
 import type { PodContext } from "./pod-context.ts";
 
+/**
+ * Where a connection to the pod's localhost goes: to the guest's address, or through the agent to the
+ * guest's own localhost.
+ */
+export type ForwardTo = "address" | "agent";
+
 /** Moves the pod's addresses to a tap for its guest; nothing for a pod without a network. Repeatable. */
-export async function joinNetwork(pod: PodContext): Promise<void> {
+export async function joinNetwork(pod: PodContext, forwardTo: ForwardTo): Promise<void> {
   const { facts, shim, document } = pod;
   if (facts.netns === "") return;
   if (document.network === undefined) {
@@ -15,7 +21,7 @@ export async function joinNetwork(pod: PodContext): Promise<void> {
     document.network = network;
     await pod.save();
   }
-  await connectNetwork(shim, document.network);
+  await connectNetwork(shim, document.network, forwardTo);
 }
 
 /** Reads what CNI set up. Undefined when the pod has no interface of its own (no CNI, as with ctr). */
@@ -24,17 +30,29 @@ function discoverNetwork(shim: ShimLink): Promise<PodInterface | undefined> {
 }
 
 /** Joins the guest's tap to the pod's interface. Repeatable, also half done. */
-async function connectNetwork(shim: ShimLink, network: PodInterface): Promise<void> {
+async function connectNetwork(
+  shim: ShimLink,
+  network: PodInterface,
+  forwardTo: ForwardTo,
+): Promise<void> {
   await shim.openTap(TAP, network.mtu);
-  const address = network.addresses.find((a) => a.family === "ipv4")?.address;
-  const forwardPort =
-    address === undefined ? undefined : await shim.serveForward(address, LINK_LOCAL);
+  const forwardPort = await serveForward(shim, network, forwardTo);
   await connectTap((argv, stdin) => shim.run(argv, stdin), {
     interface: network,
     tap: TAP,
     linkLocal: LINK_LOCAL,
     ...(forwardPort === undefined ? {} : { forwardPort }),
   });
+}
+
+async function serveForward(
+  shim: ShimLink,
+  network: PodInterface,
+  forwardTo: ForwardTo,
+): Promise<number | undefined> {
+  if (forwardTo === "agent") return shim.serveForward({ throughGuest: true });
+  const target = network.addresses.find((a) => a.family === "ipv4")?.address;
+  return target === undefined ? undefined : shim.serveForward({ target, source: LINK_LOCAL });
 }
 
 /** Lets the guest have its address by DHCP too: images without cloud-init ask for it. */

@@ -113,12 +113,11 @@ export class ShimLink {
     await this.#shim.serveDhcp(request, { timeoutMs: CALL_TIMEOUT_MS });
   }
 
-  /** Starts (or finds) the localhost forwarder and answers its port. */
-  async serveForward(target: string, source: string): Promise<number> {
-    const answer = await this.#shim.serveForward(
-      { target, source },
-      { timeoutMs: CALL_TIMEOUT_MS },
-    );
+  /** Starts (or finds) the localhost forwarder and answers its port. `to`: an address, or the guest itself. */
+  async serveForward(
+    to: { readonly target: string; readonly source: string } | { readonly throughGuest: true },
+  ): Promise<number> {
+    const answer = await this.#shim.serveForward(to, { timeoutMs: CALL_TIMEOUT_MS });
     return answer.port;
   }
 

@@ -1,5 +1,6 @@
 import { readFile, readdir, rmdir } from "node:fs/promises";
 import { join } from "node:path";
+import { errnoOf, pollUntil } from "@trine/base";
 import { runCommand } from "./run-command.ts";
 
 const CGROUP_ROOT = "/sys/fs/cgroup";
@@ -33,13 +34,22 @@ export async function cgroupsOf(marker: string): Promise<string[]> {
   return found;
 }
 
-/** Removes these cgroups; they must be empty of processes. */
+/** Removes these cgroups; waits for processes in them that are just ending. */
 export async function removeCgroups(marker: string): Promise<void> {
   for (const path of (await cgroupsOf(marker)).reverse()) {
-    await rmdir(path).catch((cause: unknown) => {
-      if ((cause as NodeJS.ErrnoException).code !== "ENOENT") throw cause;
-    });
+    await pollUntil(`cgroup ${path} is empty`, { ms: 10_000 }, () => removeCgroup(path));
   }
+}
+
+/** Undefined while it is in use. */
+async function removeCgroup(path: string): Promise<true | undefined> {
+  try {
+    await rmdir(path);
+  } catch (cause) {
+    if (errnoOf(cause) === "EBUSY") return undefined;
+    if (errnoOf(cause) !== "ENOENT") throw cause;
+  }
+  return true;
 }
 
 /** Unix sockets with a path that contains `marker`. */

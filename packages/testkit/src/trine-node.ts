@@ -1,4 +1,6 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { ContainerState } from "@trine/proto/cri/api";
+import type { LinuxContainerSecurityContextSchema, MountSchema } from "@trine/proto/cri/api";
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdir, mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
 import { request } from "node:http";
@@ -33,6 +35,10 @@ export interface RunOptions extends TestPod {
   readonly memoryLimitBytes?: number;
   readonly tty?: boolean;
   readonly stdin?: boolean;
+  readonly workingDir?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly mounts?: readonly MessageInitShape<typeof MountSchema>[];
+  readonly securityContext?: MessageInitShape<typeof LinuxContainerSecurityContextSchema>;
 }
 
 export interface RunningPod {
@@ -165,8 +171,15 @@ export class TrineNode {
           logPath: "main.log",
           tty: options.tty ?? false,
           stdin: options.stdin ?? false,
+          workingDir: options.workingDir ?? "",
+          envs: Object.entries(options.env ?? {}).map(([key, value]) => ({
+            key,
+            value: Buffer.from(value),
+          })),
+          mounts: [...(options.mounts ?? [])],
           linux: {
             resources: { memoryLimitInBytes: BigInt(options.memoryLimitBytes ?? 0) },
+            securityContext: options.securityContext ?? {},
           },
         },
       });

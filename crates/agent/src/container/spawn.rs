@@ -9,7 +9,8 @@ use super::namespaces;
 use super::report;
 use super::seccomp::Filter;
 use super::spec::Process;
-use crate::sys::{during, open, owned, pipe, set_nonblocking};
+use crate::relay;
+use crate::sys::{during, open, owned, set_nonblocking};
 
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
@@ -94,13 +95,13 @@ pub fn spawn(order: &Order<'_>) -> io::Result<Child> {
         Some(_) => (None, None, None, None),
         None => {
             let (input, stdin) = if order.stdin {
-                let (reader, writer) = pipe()?;
-                (reader, Some(writer))
+                let (process, agent) = relay::input()?;
+                (process, Some(agent))
             } else {
                 (open("/dev/null", libc::O_RDONLY)?, None)
             };
-            let (stdout, output) = pipe()?;
-            let (stderr, errors) = pipe()?;
+            let (output, stdout) = relay::output()?;
+            let (errors, stderr) = relay::output()?;
             (
                 stdin,
                 Some(stdout),

@@ -8,11 +8,11 @@ use super::sys::{during, invalid};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Rounds of killing or removing, and the pause between two. A big process on a busy node takes a good
-/// part of a second to end; containerd gives `delete` five.
-const ROUNDS: u32 = 300;
+/// How long to go on killing, and removing, and the pause between two rounds. A big process on a busy node
+/// takes a good part of a second to end; containerd gives the whole of `delete` five.
+const LIMIT: Duration = Duration::from_millis(1200);
 const PAUSE: Duration = Duration::from_millis(5);
 /// Control groups that are looked at below one directory, and how deep.
 const MOST_GROUPS: usize = 1024;
@@ -52,15 +52,12 @@ pub fn oom_kills(dirs: &[PathBuf]) -> u64 {
 }
 
 /// Kills every process in these groups and below, but the caller. An error when some are left after
-/// a second and a half (they may hang in the kernel).
+/// a little over a second (they may hang in the kernel).
 pub fn kill_all(dirs: &[PathBuf]) -> io::Result<()> {
     let own = i32::try_from(std::process::id()).unwrap_or(0);
-    let mut left = Vec::new();
-    for round in 0..ROUNDS {
-        if round > 0 {
-            std::thread::sleep(PAUSE);
-        }
-        left = dirs
+    let end = Instant::now() + LIMIT;
+    loop {
+        let left = dirs
             .iter()
             .flat_map(|dir| with_groups_below(dir))
             .flat_map(|group| processes(&group))
@@ -83,23 +80,23 @@ pub fn kill_all(dirs: &[PathBuf]) -> io::Result<()> {
             // SAFETY: takes no pointers. A process that is gone is what we want.
             unsafe { libc::kill(*pid, libc::SIGKILL) };
         }
+        if Instant::now() >= end {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("processes {left:?} do not end"),
+            ));
+        }
+        std::thread::sleep(PAUSE);
     }
-    Err(io::Error::new(
-        io::ErrorKind::TimedOut,
-        format!("processes {left:?} do not end"),
-    ))
 }
 
 /// Removes these groups and those below. What is gone already is a success; groups whose processes
-/// are just ending are tried again for a second and a half.
+/// are just ending are tried again for a little over a second.
 pub fn remove(dirs: &[PathBuf]) -> io::Result<()> {
     let mut left: Vec<&PathBuf> = dirs.iter().collect();
-    let mut result = Ok(());
-    for round in 0..ROUNDS {
-        if round > 0 {
-            std::thread::sleep(PAUSE);
-        }
-        result = Ok(());
+    let end = Instant::now() + LIMIT;
+    let result = loop {
+        let mut result = Ok(());
         left.retain(|dir| match remove_tree(dir) {
             Ok(()) => false,
             Err(error) => {
@@ -108,10 +105,11 @@ pub fn remove(dirs: &[PathBuf]) -> io::Result<()> {
             }
         });
         let busy = |error: &io::Error| error.kind() == io::ErrorKind::ResourceBusy;
-        if !result.as_ref().is_err_and(busy) {
-            break;
+        if !result.as_ref().is_err_and(busy) || Instant::now() >= end {
+            break result;
         }
-    }
+        std::thread::sleep(PAUSE);
+    };
     if dirs.len() > 1 {
         dirs.iter().for_each(|dir| remove_empty_parents(dir));
     }
