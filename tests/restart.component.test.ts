@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 const BOOT_MS = 90_000;
 const READY = /TINY-GUEST READY ip=(\S+)/;
 const ROUNDS = process.env["TRINE_SOAK"] === undefined ? 3 : 30;
+const ROUNDS_MS = 120_000 + ROUNDS * 20_000;
 /** What containerd may lose of its own log when it is killed (decision 5). */
 const CONTAINERD_LOSS = 20 * 1024;
 
@@ -66,40 +67,44 @@ describe.each(["1.6", "2.4"] as const)("restarts under containerd %s", (version)
     return [...text.matchAll(/^line (\d+)/gm)].map((match) => Number(match[1]));
   }
 
-  test("the console loses nothing while trined and containerd die and return", async () => {
-    const pod = await machine("console");
-    await node.untilOutput(pod, READY, BOOT_MS);
-    const before = await view(pod);
-    const lines = ROUNDS * 60;
-    await type(
-      pod,
-      `i=0; while [ $i -lt ${lines} ]; do echo line $i; i=$((i+1)); sleep 0.1; done; echo all-said`,
-    );
-    for (let round = 0; round < ROUNDS; round += 1) {
-      const what = round % 3;
-      await sleep(random() * 1_500);
-      if (what !== 1) await node.killTrined();
-      if (what !== 0) await node.containerd.kill9();
-      await sleep(random() * 1_500);
-      if (what !== 0) await node.containerd.start();
-      if (what !== 1) await node.startTrined();
-    }
-    const consoleLog = (await view(pod))?.consoleLog ?? "";
-    const ours = await pollUntil(
-      "the guest has said all",
-      { ms: 120_000, everyMs: 200 },
-      async () => {
-        const text = (await readFile(consoleLog, "utf8")).replaceAll("\r", "");
-        return text.includes("\nall-said") ? text : undefined;
-      },
-    );
-    expect(numbers(ours)).toEqual(Array.from({ length: lines }, (_, i) => i));
+  test(
+    "the console loses nothing while trined and containerd die and return",
+    async () => {
+      const pod = await machine("console");
+      await node.untilOutput(pod, READY, BOOT_MS);
+      const before = await view(pod);
+      const lines = ROUNDS * 60;
+      await type(
+        pod,
+        `i=0; while [ $i -lt ${lines} ]; do echo line $i; i=$((i+1)); sleep 0.1; done; echo all-said`,
+      );
+      for (let round = 0; round < ROUNDS; round += 1) {
+        const what = round % 3;
+        await sleep(random() * 1_500);
+        if (what !== 1) await node.killTrined();
+        if (what !== 0) await node.containerd.kill9();
+        await sleep(random() * 1_500);
+        if (what !== 0) await node.containerd.start();
+        if (what !== 1) await node.startTrined();
+      }
+      const consoleLog = (await view(pod))?.consoleLog ?? "";
+      const ours = await pollUntil(
+        "the guest has said all",
+        { ms: 120_000, everyMs: 200 },
+        async () => {
+          const text = (await readFile(consoleLog, "utf8")).replaceAll("\r", "");
+          return text.includes("\nall-said") ? text : undefined;
+        },
+      );
+      expect(numbers(ours)).toEqual(Array.from({ length: lines }, (_, i) => i));
 
-    const theirs = await node.untilOutput(pod, "\nall-said");
-    expect(theirs.length).toBeGreaterThan(ours.length - CONTAINERD_LOSS * ROUNDS);
-    expect((await view(pod))?.pid).toBe(before?.pid);
-    await node.remove(pod);
-  });
+      const theirs = await node.untilOutput(pod, "\nall-said");
+      expect(theirs.length).toBeGreaterThan(ours.length - CONTAINERD_LOSS * ROUNDS);
+      expect((await view(pod))?.pid).toBe(before?.pid);
+      await node.remove(pod);
+    },
+    ROUNDS_MS,
+  );
 
   test("an exec that runs while trined dies keeps its output and status, once", async () => {
     const pod = await machine("exec");
@@ -140,19 +145,23 @@ describe.each(["1.6", "2.4"] as const)("restarts under containerd %s", (version)
     await node.remove(pod);
   });
 
-  test("a pod is made although trined dies in the middle of its creation", async () => {
-    for (let round = 0; round < ROUNDS; round += 1) {
-      const making = machine(`making-${round}`);
-      await sleep(random() * 600);
-      await node.killTrined();
-      await node.startTrined();
-      const pod = await making;
-      await node.untilOutput(pod, READY, BOOT_MS);
-      const vmms = await findProcesses(pod.podSandboxId);
-      expect(vmms.filter((found) => found.command.includes("qemu-system")).length).toBe(1);
-      await node.remove(pod);
-    }
-  });
+  test(
+    "a pod is made although trined dies in the middle of its creation",
+    async () => {
+      for (let round = 0; round < ROUNDS; round += 1) {
+        const making = machine(`making-${round}`);
+        await sleep(random() * 600);
+        await node.killTrined();
+        await node.startTrined();
+        const pod = await making;
+        await node.untilOutput(pod, READY, BOOT_MS);
+        const vmms = await findProcesses(pod.podSandboxId);
+        expect(vmms.filter((found) => found.command.includes("qemu-system")).length).toBe(1);
+        await node.remove(pod);
+      }
+    },
+    ROUNDS_MS,
+  );
 
   test("a killed VMM ends its container truthfully", async () => {
     const pod = await machine("vmm");
