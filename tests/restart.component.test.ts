@@ -90,7 +90,7 @@ describe.each(["1.6", "2.4"] as const)("restarts under containerd %s", (version)
       const consoleLog = (await view(pod))?.consoleLog ?? "";
       const ours = await pollUntil(
         "the guest has said all",
-        { ms: 120_000, everyMs: 200 },
+        { ms: ROUNDS_MS, everyMs: 200 },
         async () => {
           const text = (await readFile(consoleLog, "utf8")).replaceAll("\r", "");
           return text.includes("\nall-said") ? text : undefined;
