@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { pollUntil, withDeadline } from "@trine/base";
 import { NamespaceMode } from "@trine/proto/cri/api";
-import { DIST, TrineNode, busyboxImage, microvmGuest } from "@trine/testkit";
+import { TrineNode, busyboxImage, microvmConfig, microvmGuest } from "@trine/testkit";
 import type { RunOptions, RunningPod } from "@trine/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
@@ -25,13 +25,7 @@ beforeAll(async () => {
   image = busybox.name;
   node = await TrineNode.start({
     version: "2.4",
-    config: [
-      "microvms:",
-      `  guestDir: ${guest.dir}`,
-      `  fileServer: ${DIST}/bin/trine-p9`,
-      `  defaultMemoryBytes: ${256 * 1024 * 1024}`,
-      "  bootMs: 180000",
-    ].join("\n"),
+    config: microvmConfig(guest),
   });
   await node.containerd.importImage(busybox);
 }, 1_800_000);

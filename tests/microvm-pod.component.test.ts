@@ -1,8 +1,6 @@
 // A pod of level microvm on the real containerd, shim, trined, QEMU, guest kernel and agent.
 import { release } from "node:os";
-import { pollUntil } from "@trine/base";
-import { ContainerState } from "@trine/proto/cri/api";
-import { DIST, TrineNode, busyboxImage, microvmGuest } from "@trine/testkit";
+import { TrineNode, busyboxImage, microvmConfig, microvmGuest } from "@trine/testkit";
 import type { RunningPod } from "@trine/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
@@ -17,13 +15,7 @@ describe.each(VERSIONS)("a microvm pod of containerd %s", (version) => {
     busybox = image.name;
     node = await TrineNode.start({
       version,
-      config: [
-        "microvms:",
-        `  guestDir: ${guest.dir}`,
-        `  fileServer: ${DIST}/bin/trine-p9`,
-        `  defaultMemoryBytes: ${256 * 1024 * 1024}`,
-        "  bootMs: 180000",
-      ].join("\n"),
+      config: microvmConfig(guest),
     });
     await node.containerd.importImage(image);
   }, 1_800_000);
@@ -51,12 +43,7 @@ describe.each(VERSIONS)("a microvm pod of containerd %s", (version) => {
   test("its output, its exit code, and a kernel that is not the node's", async () => {
     const pod = await run("echo", "sh", "-c", "echo hello; uname -r; exit 7");
     const output = await node.untilOutput(pod, /hello\n\S+\n/);
-    const { containerId } = pod;
-    const status = await pollUntil("the container ends", { ms: 60_000 }, async () => {
-      const { status } = await runtime().containerStatus({ containerId });
-      return status?.state === ContainerState.CONTAINER_EXITED ? status : undefined;
-    });
-    expect(status.exitCode).toBe(7);
+    expect((await node.ended(pod)).exitCode).toBe(7);
     expect(output.split("\n")[1]).not.toBe(release());
     await node.remove(pod);
   }, 300_000);

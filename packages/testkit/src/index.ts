@@ -19,7 +19,7 @@ export { leakCheck } from "./leak-check.ts";
 export type { LeakCheck, LeakScope } from "./leak-check.ts";
 export { DIST, TrineNode, parseCriLog } from "./trine-node.ts";
 export type { RunOptions, RunningPod, TrineNodeOptions } from "./trine-node.ts";
-export { microvmGuest } from "./microvm-guest.ts";
+export { microvmConfig, microvmGuest } from "./microvm-guest.ts";
 export type { MicrovmGuest } from "./microvm-guest.ts";
 export { writeOciArchive } from "./oci-archive.ts";
 export type { OciImage } from "./oci-archive.ts";

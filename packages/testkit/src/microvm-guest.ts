@@ -40,3 +40,14 @@ export async function microvmGuest(options: { init?: string } = {}): Promise<Mic
   const { manifest, kernel, initrd } = await readGuestImage(dir);
   return { dir, kernel, initrd, cmdline: manifest.cmdline };
 }
+
+/** Lines of trined's configuration for pods of level microvm with this guest, as `make build` made the rest. */
+export function microvmConfig(guest: MicrovmGuest): string {
+  return [
+    "microvms:",
+    `  guestDir: ${guest.dir}`,
+    `  fileServer: ${DIST}/bin/trine-p9`,
+    `  defaultMemoryBytes: ${256 * 1024 * 1024}`,
+    "  bootMs: 180000",
+  ].join("\n");
+}
