@@ -9,10 +9,10 @@ import { TrineError, pollUntil } from "@trine/base";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Engine } from "./engine.ts";
-import { FakeShim } from "./fake-shim.ts";
+import { FakeShim } from "./testing/fake-shim.ts";
 import type { Pod } from "./pod.ts";
 import type { CreateTask, PodRef } from "./requests.ts";
-import { SpawningDriver } from "./spawning-driver.ts";
+import { SpawningDriver } from "./testing/spawning-driver.ts";
 import { UidPool } from "./uid-pool.ts";
 
 const MIB = 1024 * 1024;

@@ -1,6 +1,6 @@
 import { TrineError } from "@trine/base";
-import { GuestContainers } from "./guest-containers.ts";
-import { MachineKeeper } from "./machine-keeper.ts";
+import { GuestContainers } from "./guest/guest-containers.ts";
+import { MachineKeeper } from "./machine/machine-keeper.ts";
 import type { PodContext } from "./pod-context.ts";
 import type { TaskKeeper } from "./task-keeper.ts";
 

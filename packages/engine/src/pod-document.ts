@@ -1,7 +1,7 @@
 import { TrineError } from "@trine/base";
 import type { PodInterface } from "@trine/pod-network";
 import type { MachineSpec } from "@trine/vmm";
-import type { MachineState } from "./machine-state.ts";
+import type { MachineState } from "./machine/machine-state.ts";
 
 /**
  * What the daemon knows of a pod, kept by the pod's shim (PutState): it lives and dies with the pod.

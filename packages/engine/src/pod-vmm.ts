@@ -5,9 +5,9 @@ import { VMM_KEY } from "@trine/vmm";
 import type { Machine } from "@trine/vmm";
 import { hostFigures } from "./machine-figures.ts";
 import type { MachineFigures } from "./machine-figures.ts";
-import { TAP } from "./machine-input.ts";
 import type { PodContext } from "./pod-context.ts";
 import type { VmmRecord } from "./pod-document.ts";
+import { TAP } from "./sandbox-network.ts";
 
 const RECOVER_MS = 20_000;
 const MONITOR_RETRY_MS = 1_000;

@@ -1,6 +1,6 @@
 import { TrineError } from "@trine/base";
-import { list, record, text } from "./json-shape.ts";
-import type { JsonObject } from "./json-shape.ts";
+import { list, record, text } from "../json-shape.ts";
+import type { JsonObject } from "../json-shape.ts";
 
 /** Devices that mean the same in every kernel (Documentation/admin-guide/devices.txt), type:major:minor. */
 const EVERYWHERE = new Set([

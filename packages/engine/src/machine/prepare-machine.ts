@@ -1,13 +1,13 @@
 import type { MachineSettings } from "@trine/annotations";
 import type { Undo } from "@trine/base";
-import type { Bundle } from "./bundle.ts";
+import type { Bundle } from "../bundle.ts";
 import { createMachine } from "./create-machine.ts";
-import type { PodContext } from "./pod-context.ts";
-import type { MachineRecord } from "./pod-document.ts";
-import { removeMachineFiles } from "./pod-files.ts";
-import { containerNameOf } from "./pod-identity.ts";
-import type { CreateTask } from "./requests.ts";
-import { serveDhcp } from "./sandbox-network.ts";
+import type { PodContext } from "../pod-context.ts";
+import type { MachineRecord } from "../pod-document.ts";
+import { removeMachineFiles } from "../pod-files.ts";
+import { containerNameOf } from "../pod-identity.ts";
+import type { CreateTask } from "../requests.ts";
+import { serveDhcp } from "../sandbox-network.ts";
 import { hostnameOf, podDns } from "./seed.ts";
 
 /** Makes all ready that the machine of a container needs, and says what there is; `undo` takes it back. */

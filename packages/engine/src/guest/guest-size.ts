@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import type { MicrovmSettings } from "@trine/annotations";
-import type { Bundle } from "./bundle.ts";
-import { requireRoom } from "./guest-memory.ts";
+import type { Bundle } from "../bundle.ts";
+import { requireRoom } from "../guest-memory.ts";
 
 const MIB = 1024 * 1024;
 /** Less, and the guest's kernel with its agent does not come up. */

@@ -4,11 +4,11 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { TrineError, errnoOf } from "@trine/base";
 import type { MountRequestSchema } from "@trine/proto/shim";
 import type { ShimLink } from "@trine/shim-client";
-import type { Bundle } from "./bundle.ts";
+import type { Bundle } from "../bundle.ts";
 import type { SharedMount } from "./guest-spec.ts";
-import { record, text } from "./json-shape.ts";
-import type { ShareMount } from "./pod-document.ts";
-import type { CreateTask } from "./requests.ts";
+import { record, text } from "../json-shape.ts";
+import type { ShareMount } from "../pod-document.ts";
+import type { CreateTask } from "../requests.ts";
 
 type MountInit = MessageInitShape<typeof MountRequestSchema>;
 

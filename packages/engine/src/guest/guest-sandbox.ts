@@ -5,13 +5,13 @@ import { Status } from "@trine/proto/task";
 import { VMM_KEY } from "@trine/vmm";
 import { removeContainer } from "./create-container.ts";
 import { FILE_SERVER_KEY, removeShare } from "./file-server.ts";
-import { become, undoAll } from "./change-state.ts";
-import type { PodContext } from "./pod-context.ts";
-import type { GuestRecord } from "./pod-document.ts";
-import { removeMachineFiles } from "./pod-files.ts";
+import { become, undoAll } from "../change-state.ts";
+import type { PodContext } from "../pod-context.ts";
+import type { GuestRecord } from "../pod-document.ts";
+import { removeMachineFiles } from "../pod-files.ts";
 import type { PodGuest } from "./pod-guest.ts";
 import { prepareGuest, requireGuestPod } from "./prepare-guest.ts";
-import { joinNetwork } from "./sandbox-network.ts";
+import { joinNetwork } from "../sandbox-network.ts";
 
 const KILLED = 137;
 

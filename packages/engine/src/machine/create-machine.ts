@@ -6,12 +6,12 @@ import type { Undo } from "@trine/base";
 import { buildIso9660, createOverlay, findMachineDisk, inspectImage } from "@trine/disk-images";
 import type { ShimLink } from "@trine/shim-client";
 import type { DiskSpec, MachineSpec } from "@trine/vmm";
-import type { EngineConfig } from "./deps.ts";
-import { guestMemory } from "./guest-memory.ts";
-import { TAP } from "./machine-input.ts";
+import type { EngineConfig } from "../deps.ts";
+import { guestMemory } from "../guest-memory.ts";
+import { TAP } from "../sandbox-network.ts";
 import type { MachineInput } from "./machine-input.ts";
-import { makeMachineDirs } from "./pod-files.ts";
-import { uuidOf } from "./pod-identity.ts";
+import { makeMachineDirs } from "../pod-files.ts";
+import { uuidOf } from "../pod-identity.ts";
 import { seedFiles } from "./seed.ts";
 
 /** Engine's own directory in the container's writable layer: counted, limited and deleted with it. */

@@ -1,7 +1,7 @@
 import { TrineError } from "@trine/base";
 import { guestDevices } from "./guest-devices.ts";
-import { list, record, text } from "./json-shape.ts";
-import type { JsonObject } from "./json-shape.ts";
+import { list, record, text } from "../json-shape.ts";
+import type { JsonObject } from "../json-shape.ts";
 
 /** Where the guest has the pod's share, and below it a directory for each container. */
 export const GUEST_SHARE = "/run/trine/share";

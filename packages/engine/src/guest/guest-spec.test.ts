@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { guestSpec } from "./guest-spec.ts";
 import type { GuestSpec } from "./guest-spec.ts";
-import type { JsonObject } from "./json-shape.ts";
+import type { JsonObject } from "../json-shape.ts";
 
 const SANDBOX = "5a4d";
 const ALL_DEVICES = [{ allow: true, access: "rwm" }];

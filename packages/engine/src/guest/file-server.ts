@@ -1,6 +1,6 @@
 import { mkdir, rm, rmdir } from "node:fs/promises";
 import { errnoOf } from "@trine/base";
-import type { PodContext } from "./pod-context.ts";
+import type { PodContext } from "../pod-context.ts";
 
 /** Key of the pod's file server at its shim. */
 export const FILE_SERVER_KEY = "p9";

@@ -6,12 +6,12 @@ import { FakeAgent } from "@trine/guest-link/testing";
 import { Status } from "@trine/proto/task";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { Engine } from "./engine.ts";
-import { FakeShim } from "./fake-shim.ts";
-import type { Pod } from "./pod.ts";
-import type { CreateTask, PodRef } from "./requests.ts";
-import { SpawningDriver } from "./spawning-driver.ts";
-import { UidPool } from "./uid-pool.ts";
+import { Engine } from "../engine.ts";
+import { FakeShim } from "../testing/fake-shim.ts";
+import type { Pod } from "../pod.ts";
+import type { CreateTask, PodRef } from "../requests.ts";
+import { SpawningDriver } from "../testing/spawning-driver.ts";
+import { UidPool } from "../uid-pool.ts";
 
 const MIB = 1024 * 1024;
 const SANDBOX = "sandbox1";

@@ -1,12 +1,9 @@
 import type { MachineSettings } from "@trine/annotations";
 import type { PodInterface } from "@trine/pod-network";
-import type { Bundle } from "./bundle.ts";
-import type { PodFiles } from "./pod-files.ts";
-import type { PodIdentity } from "./pod-identity.ts";
-import type { CreateTask } from "./requests.ts";
-
-/** The machine's tap in the pod's network namespace. */
-export const TAP = "tap0";
+import type { Bundle } from "../bundle.ts";
+import type { PodFiles } from "../pod-files.ts";
+import type { PodIdentity } from "../pod-identity.ts";
+import type { CreateTask } from "../requests.ts";
 
 /** Everything a machine is made from. */
 export interface MachineInput {

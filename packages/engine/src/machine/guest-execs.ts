@@ -6,8 +6,8 @@ import { Status } from "@trine/proto/task";
 import type { ShimLink } from "@trine/shim-client";
 import { GUEST_AGENT_CHANNEL } from "@trine/vmm";
 import type { ProcessHost } from "@trine/vmm";
-import type { ExecRecord } from "./pod-document.ts";
-import type { AddExec, ProcessRef } from "./requests.ts";
+import type { ExecRecord } from "../pod-document.ts";
+import type { AddExec, ProcessRef } from "../requests.ts";
 
 const SIGKILL = 9;
 const KILLED = 128 + SIGKILL;

@@ -3,9 +3,9 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { guestNetwork } from "@trine/pod-network";
 import type { ReviveRequestSchema } from "@trine/proto/agent";
-import { record, strings } from "./json-shape.ts";
-import type { PodContext } from "./pod-context.ts";
-import { uuidOf } from "./pod-identity.ts";
+import { record, strings } from "../json-shape.ts";
+import type { PodContext } from "../pod-context.ts";
+import { uuidOf } from "../pod-identity.ts";
 
 const ENTROPY_BYTES = 64;
 

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import type { Bundle } from "./bundle.ts";
+import type { Bundle } from "../bundle.ts";
 import { guestSize } from "./guest-size.ts";
 
 const MIB = 1024 * 1024;

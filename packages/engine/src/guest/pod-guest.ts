@@ -1,10 +1,10 @@
 import { open } from "node:fs/promises";
 import { TrineError, kindOf, messageOf, pollUntil } from "@trine/base";
 import { AgentClient, printable } from "@trine/guest-link";
-import type { PodContext } from "./pod-context.ts";
-import type { GuestRecord } from "./pod-document.ts";
+import type { PodContext } from "../pod-context.ts";
+import type { GuestRecord } from "../pod-document.ts";
 import { GUEST_SHARE, GUEST_SHM } from "./guest-spec.ts";
-import { PodVmm } from "./pod-vmm.ts";
+import { PodVmm } from "../pod-vmm.ts";
 import { reviveRequest } from "./revive-request.ts";
 
 const SIGKILL = 9;

@@ -6,15 +6,15 @@ import { VMM_KEY } from "@trine/vmm";
 import { createContainer, removeContainer } from "./create-container.ts";
 import { FILE_SERVER_KEY } from "./file-server.ts";
 import { GuestSandbox } from "./guest-sandbox.ts";
-import type { MachineFigures } from "./machine-figures.ts";
-import { become, undoAll } from "./change-state.ts";
-import type { PodContext } from "./pod-context.ts";
-import type { ContainerRecord } from "./pod-document.ts";
+import type { MachineFigures } from "../machine-figures.ts";
+import { become, undoAll } from "../change-state.ts";
+import type { PodContext } from "../pod-context.ts";
+import type { ContainerRecord } from "../pod-document.ts";
 import { PodGuest } from "./pod-guest.ts";
-import type { AddExec, CreateTask, ProcessRef, ResizeProcess } from "./requests.ts";
-import { containerStats, noStats } from "./stats.ts";
-import type { PodStats } from "./stats.ts";
-import type { TaskKeeper } from "./task-keeper.ts";
+import type { AddExec, CreateTask, ProcessRef, ResizeProcess } from "../requests.ts";
+import { containerStats, noStats } from "../stats.ts";
+import type { PodStats } from "../stats.ts";
+import type { TaskKeeper } from "../task-keeper.ts";
 
 const SIGKILL = 9;
 /** Names of the share's directories, and the agent's own rule for containers. */

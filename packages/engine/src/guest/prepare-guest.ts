@@ -2,15 +2,15 @@ import { parseMicrovmAnnotations } from "@trine/annotations";
 import type { MicrovmSettings } from "@trine/annotations";
 import type { Undo } from "@trine/base";
 import type { MachineSpec } from "@trine/vmm";
-import type { GuestImage } from "./deps.ts";
+import type { GuestImage } from "../deps.ts";
 import { startFileServer } from "./file-server.ts";
 import { guestSize } from "./guest-size.ts";
-import { refuseHostNamespaces } from "./host-namespaces.ts";
-import { TAP } from "./machine-input.ts";
-import type { PodContext } from "./pod-context.ts";
-import type { GuestRecord } from "./pod-document.ts";
-import { makeMachineDirs } from "./pod-files.ts";
-import { uuidOf } from "./pod-identity.ts";
+import { refuseHostNamespaces } from "../host-namespaces.ts";
+import type { PodContext } from "../pod-context.ts";
+import type { GuestRecord } from "../pod-document.ts";
+import { makeMachineDirs } from "../pod-files.ts";
+import { uuidOf } from "../pod-identity.ts";
+import { TAP } from "../sandbox-network.ts";
 
 /** The guest's last words on the machine's console: a kernel that panics with loglevel=0 says nothing. */
 const CONSOLE = "8250.nr_uarts=1 console=ttyS0 loglevel=1";

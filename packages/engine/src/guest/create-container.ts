@@ -1,13 +1,13 @@
 import { join } from "node:path";
 import type { Undo } from "@trine/base";
 import type { AgentClient } from "@trine/guest-link";
-import { readBundle } from "./bundle.ts";
+import { readBundle } from "../bundle.ts";
 import { mountShare, planShare, unmountShare } from "./container-share.ts";
 import { guestSpec } from "./guest-spec.ts";
-import type { PodContext } from "./pod-context.ts";
-import type { ContainerRecord, GuestRecord } from "./pod-document.ts";
-import { containerNameOf } from "./pod-identity.ts";
-import type { CreateTask } from "./requests.ts";
+import type { PodContext } from "../pod-context.ts";
+import type { ContainerRecord, GuestRecord } from "../pod-document.ts";
+import { containerNameOf } from "../pod-identity.ts";
+import type { CreateTask } from "../requests.ts";
 
 /**
  * Makes a container in the pod's guest: its root and volumes below the share, then the container itself, and
