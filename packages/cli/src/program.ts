@@ -1,11 +1,11 @@
 import { Command, CommanderError } from "commander";
 import { kindOf, messageOf } from "@trine/base";
-import type { Act } from "./act.ts";
-import { createCommands } from "./commands-create.ts";
-import { guestCommands } from "./commands-guest.ts";
-import { lookCommands } from "./commands-look.ts";
-import { talkCommands } from "./commands-talk.ts";
-import { absolute, containerdNamespace, examples, listOutput } from "./flag-values.ts";
+import type { Act } from "./commands/act.ts";
+import { createCommands } from "./commands/create.ts";
+import { guestCommands } from "./commands/guest.ts";
+import { lookCommands } from "./commands/look.ts";
+import { talkCommands } from "./commands/talk.ts";
+import { absolute, containerdNamespace, examples, listOutput } from "./commands/flag-values.ts";
 import { EXIT_CODES } from "./io.ts";
 import type { Io } from "./io.ts";
 import { VERSION } from "./version.ts";
@@ -88,7 +88,7 @@ function nodeCommands(trine: Command, io: Io, act: Act): void {
     )
     .action(
       act(async (flags: { output: "table" | "json"; containerd: string; qemu: string }) => {
-        const { doctor } = await import("./doctor.ts");
+        const { doctor } = await import("./node/doctor.ts");
         return doctor(io, flags);
       }),
     );

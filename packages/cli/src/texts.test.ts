@@ -2,14 +2,14 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { parsePlace } from "./copy-files.ts";
-import { parseLogLine, readLog } from "./cri-log.ts";
-import { formatAge, parseDuration } from "./duration.ts";
-import { parseEventLine } from "./events.ts";
-import { compileJsonpath } from "./jsonpath.ts";
-import { parseResolver } from "./node-facts.ts";
-import { parsePortPair } from "./port-forward.ts";
-import { parseSelector } from "./selector.ts";
+import { parsePlace } from "./talk/copy-files.ts";
+import { parseLogLine, readLog } from "./show/cri-log.ts";
+import { formatAge, parseDuration } from "./commands/duration.ts";
+import { parseEventLine } from "./show/events.ts";
+import { compileJsonpath } from "./output/jsonpath.ts";
+import { parseResolver } from "./pods/node-facts.ts";
+import { parsePortPair } from "./talk/port-forward.ts";
+import { parseSelector } from "./pods/selector.ts";
 
 test.each([
   ["a=b", true],

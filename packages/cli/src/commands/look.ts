@@ -1,0 +1,122 @@
+import type { Command } from "commander";
+import {
+  POD,
+  count,
+  duration,
+  examples,
+  listOutput,
+  namespaceOption,
+  selectorOption,
+} from "./flag-values.ts";
+import type { Act } from "./act.ts";
+import type { Io } from "../io.ts";
+import type { LogsFlags } from "../show/logs.ts";
+import { outputOption } from "../output/output.ts";
+import type { Output } from "../output/output.ts";
+import type { PsFlags } from "../show/ps.ts";
+
+const JSON_OUTPUT: Output = { form: "json" };
+
+/** Verbs that show. */
+export function lookCommands(trine: Command, io: Io, act: Act): void {
+  psCommand(trine, io, act);
+  logsCommand(trine, io, act);
+  trine
+    .command("inspect")
+    .description("print all that the node knows of pods")
+    .argument("<pod...>", POD)
+    .addOption(outputOption("json", "yaml").default(JSON_OUTPUT, "json"))
+    .addHelpText("after", examples("trine inspect web", "trine inspect default/web | jq .machine"))
+    .action(
+      act(async (names: string[], flags: { output: Output }) => {
+        const { inspectPods } = await import("../show/inspect.ts");
+        await inspectPods(io, names, flags);
+      }),
+    );
+  trine
+    .command("top")
+    .description("what containers use now: processor, memory, writable layer")
+    .argument("[pod...]", POD)
+    .addOption(selectorOption())
+    .addOption(namespaceOption())
+    .addOption(outputOption("table", "json", "yaml"))
+    .addHelpText("after", examples("trine top", "trine top -l app=web -o json"))
+    .action(
+      act(async (names: string[], flags: { selector?: string; output: Output }) => {
+        const { showUsage } = await import("../show/top.ts");
+        await showUsage(io, names, flags);
+      }),
+    );
+  reasonCommands(trine, io, act);
+}
+
+function psCommand(trine: Command, io: Io, act: Act): void {
+  trine
+    .command("ps")
+    .description("list the pods on this node")
+    .addOption(outputOption())
+    .addOption(selectorOption())
+    .addOption(namespaceOption())
+    .option("-q, --quiet", "names only", false)
+    .option("--no-headers", "without the line of titles")
+    .addHelpText(
+      "after",
+      examples("trine ps -l app=web", "trine ps -o json | jq '.items[].metadata.name'"),
+    )
+    .action(
+      act(async (flags: PsFlags) => {
+        const { listPods } = await import("../show/ps.ts");
+        await listPods(io, flags);
+      }),
+    );
+}
+
+function logsCommand(trine: Command, io: Io, act: Act): void {
+  trine
+    .command("logs")
+    .description("print what containers wrote; of a machine: its console")
+    .argument("[pod...]", POD)
+    .option("-f, --follow", "go on until they end, or ^C", false)
+    .option("-c, --container <name>", "this one; default: the first that runs")
+    .option("--all-containers", "all of them", false)
+    .addOption(selectorOption())
+    .option("--tail <lines>", "only the last ones", count)
+    .option("--since <time>", "only what is not older", duration)
+    .option("--timestamps", "with the time of each line", false)
+    .option("-p, --previous", "of the container before the restart", false)
+    .option("--prefix", "with the container's name before each line", false)
+    .addHelpText("after", examples("trine logs -f web", "trine logs -l app=web --tail 20"))
+    .action(
+      act(async (names: string[], flags: LogsFlags) => {
+        const { printLogs } = await import("../show/logs.ts");
+        await printLogs(io, names, flags);
+      }),
+    );
+}
+
+function reasonCommands(trine: Command, io: Io, act: Act): void {
+  trine
+    .command("events")
+    .description("what happens to pods, from now until ^C")
+    .addOption(listOutput())
+    .option("--timeout <time>", "no longer than this", duration)
+    .addHelpText("after", examples("trine events", "trine events -o json --timeout 1m"))
+    .action(
+      act(async (flags: { output: "table" | "json"; timeout?: number }) => {
+        const { followEvents } = await import("../show/events.ts");
+        await followEvents(io, flags);
+      }),
+    );
+  trine
+    .command("why")
+    .description("why a pod does not run, and what to do; exit code 1 when it does not")
+    .argument("<pod>", POD)
+    .addOption(listOutput())
+    .addHelpText("after", examples("trine why web", "trine why default/web -o json"))
+    .action(
+      act(async (pod: string, flags: { output: "table" | "json" }) => {
+        const { explainPod } = await import("../show/why.ts");
+        return explainPod(io, pod, flags.output);
+      }),
+    );
+}

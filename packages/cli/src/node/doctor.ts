@@ -1,0 +1,52 @@
+import { kindOf, messageOf, TrineError } from "@trine/base";
+import { CONTAINERD_CHECKS } from "./check-containerd.ts";
+import { DAEMON_CHECKS } from "./check-daemon.ts";
+import { HOST_CHECKS } from "./check-host.ts";
+import type { Check, Finding, Place } from "./finding.ts";
+import type { Io } from "../io.ts";
+import { printable } from "../output/table.ts";
+
+const MARK: Record<Finding["status"], string> = { ok: "ok  ", warn: "warn", fail: "FAIL" };
+/** A check that hangs is a failed one; the slowest boots two guests. */
+const CHECK_MS = 90_000;
+
+export interface DoctorFlags {
+  readonly output: "table" | "json";
+  readonly containerd: string;
+  readonly qemu: string;
+}
+
+/** `trine doctor`: in the order in which a person would look; answers 1 when a check failed. */
+export async function doctor(io: Io, flags: DoctorFlags): Promise<number> {
+  const place: Place = {
+    stateDir: io.stateDir,
+    containerd: flags.containerd,
+    qemu: flags.qemu,
+  };
+  const items: Finding[] = [];
+  for (const check of [...HOST_CHECKS, ...CONTAINERD_CHECKS, ...DAEMON_CHECKS]) {
+    const finding = await guarded(check, place, io.signal);
+    items.push(finding);
+    if (flags.output === "table") io.stdout.write(toLines(finding));
+  }
+  if (flags.output === "json") io.stdout.write(`${JSON.stringify({ items }, null, 2)}\n`);
+  return items.some(({ status }) => status === "fail") ? 1 : 0;
+}
+
+/** Rejects only when the user interrupts. */
+async function guarded(check: Check, place: Place, outer: AbortSignal): Promise<Finding> {
+  const signal = AbortSignal.any([outer, AbortSignal.timeout(CHECK_MS)]);
+  try {
+    return { name: check.name, ...(await check.run(place, signal)) };
+  } catch (cause) {
+    if (outer.aborted) throw new TrineError("canceled", "interrupted", { cause });
+    const detail =
+      kindOf(cause) === "timeout" ? `no result: ${messageOf(cause)}` : messageOf(cause);
+    return { name: check.name, status: "fail", detail, fix: "see docs/reference/cli.md, doctor" };
+  }
+}
+
+function toLines(finding: Finding): string {
+  const fix = finding.fix === undefined ? "" : `\n       fix: ${printable(finding.fix)}`;
+  return `${MARK[finding.status]} ${finding.name}: ${printable(finding.detail)}${fix}\n`;
+}

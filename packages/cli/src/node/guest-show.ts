@@ -1,0 +1,34 @@
+import { readGuestImage } from "@trine/guest-image";
+import type { GuestFile, GuestImage } from "@trine/guest-image";
+import type { Io } from "../io.ts";
+import { table } from "../output/table.ts";
+
+/** `trine guest show`: what a guest image is; its files are compared with their digests. */
+export async function guestShow(
+  io: Io,
+  dir: string,
+  flags: { output: "table" | "json" },
+): Promise<void> {
+  const image = await readGuestImage(dir, { verify: true, signal: io.signal });
+  if (flags.output === "json") {
+    io.stdout.write(`${JSON.stringify({ dir: image.dir, ...image.manifest }, undefined, 2)}\n`);
+  } else {
+    io.stdout.write(table(["FIELD", "VALUE"], rowsOf(image)));
+  }
+}
+
+function rowsOf({ dir, manifest }: GuestImage): string[][] {
+  const file = ({ name, bytes, sha256 }: GuestFile): string =>
+    `${name} ${bytes} bytes sha256:${sha256}`;
+  return [
+    ["directory", dir],
+    ["release", manifest.kernel.release],
+    ["source", manifest.kernel.source],
+    ["kernel", file(manifest.kernel.file)],
+    ["initrd", file(manifest.initrd)],
+    ["agent", `${manifest.agent.version} sha256:${manifest.agent.sha256}`],
+    ["features", manifest.features.join(" ")],
+    ["modules", manifest.modules.join(" ") || "none"],
+    ["cmdline", manifest.cmdline],
+  ];
+}

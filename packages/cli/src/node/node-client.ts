@@ -1,0 +1,116 @@
+import type { IncomingMessage } from "node:http";
+import { join } from "node:path";
+import { TrineError, kindOf, messageOf } from "@trine/base";
+import type { ErrorKind } from "@trine/base";
+import type { PodSummary } from "@trine/engine";
+import type { Io } from "../io.ts";
+
+// An import statement would read every export of node:http, one of which loads all of undici: 80 ms.
+const { request } = process.getBuiltinModule("node:http");
+
+const MAX_BODY_BYTES = 16 * 1024 * 1024;
+const TIMEOUT_MS = 10_000;
+
+interface Reply {
+  readonly status: number;
+  readonly body: string;
+}
+
+/**
+ * The node daemon's API on its unix socket. Kind `unavailable` when nobody answers there, `timeout` when
+ * the answer is not whole in time, `forbidden` without the right to connect.
+ */
+export class NodeClient {
+  readonly #socketPath: string;
+  readonly #signal: AbortSignal;
+  readonly #timeoutMs: number;
+
+  constructor(io: Pick<Io, "stateDir" | "signal">, timeoutMs = TIMEOUT_MS) {
+    this.#socketPath = join(io.stateDir, "api.sock");
+    this.#signal = io.signal;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  async pods(): Promise<readonly PodSummary[]> {
+    const { status, body } = await this.#get("/v1/pods");
+    if (status !== 200) {
+      throw new TrineError("internal", `the node daemon: ${body.trim() || `HTTP ${status}`}`);
+    }
+    try {
+      return (JSON.parse(body) as { items: PodSummary[] }).items;
+    } catch (cause) {
+      throw new TrineError(
+        "internal",
+        `the node daemon's answer is no JSON (${messageOf(cause)}): is ${this.#socketPath} trined's?`,
+      );
+    }
+  }
+
+  /** The pod named NAME, NAMESPACE/NAME, or by a unique prefix of its sandbox or container id. */
+  async pod(name: string): Promise<PodSummary> {
+    if (name === "") throw new TrineError("invalid", "a pod's name is empty");
+    const pods = await this.pods();
+    const exact = pods.filter((p) => p.name === name || `${p.podNamespace}/${p.name}` === name);
+    const found = exact.length > 0 ? exact : pods.filter((pod) => hasId(pod, name));
+    const [pod, second] = found;
+    if (pod === undefined) {
+      throw new TrineError("notFound", `no pod ${name} on this node; \`trine ps\` lists them`);
+    }
+    if (second !== undefined) {
+      const names = found.map((p) => `${p.podNamespace}/${p.name} (${p.sandboxId.slice(0, 12)})`);
+      throw new TrineError("conflict", `${name} is not one pod but ${names.join(", ")}`);
+    }
+    return pod;
+  }
+
+  /** Whether `/readyz` says yes, and its text. */
+  async ready(): Promise<{ ok: boolean; text: string }> {
+    const { status, body } = await this.#get("/readyz");
+    return { ok: status === 200, text: body.trim() };
+  }
+
+  #get(path: string): Promise<Reply> {
+    const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(this.#timeoutMs)]);
+    return new Promise((resolve, reject) => {
+      const fail = (cause: Error): void => {
+        reject(this.#explain(signal.aborted ? signal.reason : cause));
+      };
+      const sent = request({ socketPath: this.#socketPath, path, signal }, (answer) => {
+        readBody(answer).then(resolve, fail);
+      });
+      sent.on("error", fail);
+      sent.end();
+    });
+  }
+
+  #explain(cause: unknown): TrineError {
+    const aborted = kindOf(cause);
+    if (aborted === "canceled") return new TrineError("canceled", "interrupted", { cause });
+    const kind = aborted === "timeout" ? "timeout" : kindOfConnect(cause);
+    const advice =
+      kind === "forbidden" ? "run as root" : "is trined running? `trine doctor` tells more";
+    const why = kind === "timeout" ? `${this.#timeoutMs} ms` : messageOf(cause);
+    const what = `the node daemon does not answer at ${this.#socketPath} (${why}): ${advice}`;
+    return new TrineError(kind, what, { cause });
+  }
+}
+
+function hasId(pod: PodSummary, prefix: string): boolean {
+  return pod.sandboxId.startsWith(prefix) || pod.machine?.containerId?.startsWith(prefix) === true;
+}
+
+function kindOfConnect(cause: unknown): ErrorKind {
+  const { code } = cause as NodeJS.ErrnoException;
+  return code === "EACCES" || code === "EPERM" ? "forbidden" : "unavailable";
+}
+
+async function readBody(answer: IncomingMessage): Promise<Reply> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of answer as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > MAX_BODY_BYTES) throw new Error(`the answer has more than ${MAX_BODY_BYTES} bytes`);
+    chunks.push(chunk);
+  }
+  return { status: answer.statusCode ?? 0, body: Buffer.concat(chunks).toString("utf8") };
+}

@@ -1,0 +1,191 @@
+import { readFile, stat } from "node:fs/promises";
+import { isDeepStrictEqual } from "node:util";
+import { buffer } from "node:stream/consumers";
+import { TrineError, errnoOf, kindOf, messageOf } from "@trine/base";
+import { HANDLER_VM } from "@trine/annotations";
+import { parseManifest } from "@trine/pod-spec";
+import type { Claims, Manifest, Pod, Sources } from "@trine/pod-spec";
+import type { CriClient } from "@trine/containerd-client";
+import { startInBackground } from "./background.ts";
+import { withCri } from "../connect.ts";
+import { EXIT_CODES } from "../io.ts";
+import type { Io } from "../io.ts";
+import { launchPod } from "./launch-pod.ts";
+import { readNodeFacts } from "./node-facts.ts";
+import { PodRecords, nameOf, recordSources } from "./pod-records.ts";
+import type { PodRecord } from "./pod-records.ts";
+import { listPodViews } from "./pod-view.ts";
+import { removeCompletely } from "./remove-pod.ts";
+import { Progress } from "../output/progress.ts";
+import type { ProgressForm } from "../output/progress.ts";
+import { printable } from "../output/table.ts";
+
+const MAX_FILE_BYTES = 8 * 1024 * 1024;
+
+export interface CreateFlags {
+  readonly pvc: Claims;
+  readonly cgroupParent: string;
+  readonly timeout?: number;
+  readonly wait: boolean;
+  readonly progress: ProgressForm;
+}
+
+/** `trine apply -f FILE`: starts what is not there yet; each pod has its own line. */
+export async function applyFiles(
+  io: Io,
+  flags: CreateFlags & { readonly filename: readonly string[]; readonly dryRun: boolean },
+): Promise<number> {
+  const manifests: Manifest[] = [];
+  // All of it is checked before any of it is started.
+  for (const file of flags.filename) manifests.push(parseManifest(await textOf(io, file), file));
+  const given = manifests.flatMap(({ pods, sources }) => pods.map((pod) => ({ pod, sources })));
+  for (const { pod } of given) checkLevel(pod);
+  if (flags.dryRun) {
+    for (const { pod } of given) io.stdout.write(`${nameOf(pod)} would be started\n`);
+    return 0;
+  }
+  let code = 0;
+  await withCri(io, async (cri) => {
+    for (const { pod, sources } of given) {
+      try {
+        const done = await applyOne(io, cri, { pod, sources, flags });
+        io.stdout.write(
+          `${nameOf(pod)} ${done === "started" && !flags.wait ? "starting" : done}\n`,
+        );
+        if (done === "started") noteRestarts(io, pod);
+      } catch (cause) {
+        if (io.signal.aborted || kindOf(cause) === "unavailable") throw cause;
+        io.stderr.write(`trine: ${printable(messageOf(cause))}\n`);
+        code ||= EXIT_CODES[kindOf(cause)];
+      }
+    }
+  });
+  return code;
+}
+
+interface Wanted {
+  readonly pod: Pod;
+  readonly sources: Sources;
+  readonly flags: CreateFlags;
+}
+
+async function applyOne(io: Io, cri: CriClient, wanted: Wanted): Promise<"started" | "unchanged"> {
+  const { pod, sources, flags } = wanted;
+  const records = new PodRecords(io);
+  const before = (await records.list()).find((record) => nameOf(record.pod) === nameOf(pod));
+  if (before !== undefined) {
+    const next = { pod, ...recordSources(pod, sources), claims: flags.pvc };
+    const { configMaps, secrets, claims } = before;
+    if (same(next, { pod: before.pod, configMaps, secrets, claims })) return "unchanged";
+    const advice = `\`trine rm ${nameOf(pod)}\` first: a pod cannot change while it exists`;
+    throw new TrineError(
+      "conflict",
+      `pod ${nameOf(pod)} exists and is not as the file says: ${advice}`,
+    );
+  }
+  await createPod(io, cri, wanted);
+  return "started";
+}
+
+/** Makes and starts a pod; a failure or ^C leaves nothing of it. */
+export async function createPod(io: Io, cri: CriClient, wanted: Wanted): Promise<PodRecord> {
+  const { pod, sources, flags } = wanted;
+  checkLevel(pod);
+  await requireFree(cri, pod, io.signal);
+  const records = new PodRecords(io);
+  const record = await records.create({
+    pod,
+    ...recordSources(pod, sources),
+    claims: flags.pvc,
+    cgroupParent: flags.cgroupParent,
+  });
+  await launchWatched(io, cri, record, flags, "remove");
+  return record;
+}
+
+/** Runs the start of a pod under the user's eyes: progress, ^C, --timeout, --wait=false. */
+export async function launchWatched(
+  io: Io,
+  cri: CriClient,
+  record: PodRecord,
+  flags: Pick<CreateFlags, "timeout" | "wait" | "progress">,
+  onFailure: "remove" | "keep",
+): Promise<void> {
+  const name = nameOf(record.pod);
+  if (!flags.wait) {
+    await startInBackground(name);
+    return;
+  }
+  const records = new PodRecords(io);
+  const progress = new Progress(io, flags.progress);
+  const limit = flags.timeout === undefined ? undefined : AbortSignal.timeout(flags.timeout);
+  const signal = limit === undefined ? io.signal : AbortSignal.any([io.signal, limit]);
+  try {
+    const node = await readNodeFacts();
+    const step = (text: string): void => {
+      progress.step(name, text);
+    };
+    const present = (await listPodViews(cri, io.signal)).find(({ uid }) => uid === record.uid);
+    const failure = await launchPod({ cri, records, node, signal, step }, record, present);
+    if (failure === undefined) return;
+    const { container, exitCode, reason } = failure;
+    const what = `pod ${name}: init container ${container} failed (${reason}, exit code ${exitCode})`;
+    // What is there of it is what its owner wants to look at.
+    throw new TrineError("wrongState", `${what}: \`trine logs ${name} -c ${container}\``);
+  } catch (cause) {
+    if (limit?.aborted === true && !io.signal.aborted) {
+      const what = `pod ${name} is not running yet (${progress.last})`;
+      throw new TrineError("timeout", `${what}: \`trine start ${name}\` goes on with it`, {
+        cause,
+      });
+    }
+    const failedInit = kindOf(cause) === "wrongState";
+    if (onFailure === "remove" && !failedInit) await removeCompletely(cri, records, record);
+    throw cause;
+  } finally {
+    progress.end();
+  }
+}
+
+/** Nobody restarts what ends: a person is told so, once, where it was asked for. */
+function noteRestarts(io: Io, { metadata, spec }: Pod): void {
+  if (spec.restartPolicy === "Never") return;
+  const what = `restartPolicy ${spec.restartPolicy} needs kubelet: what ends stays ended`;
+  io.stderr.write(`${metadata.name}: ${what} until \`trine start ${metadata.name}\`\n`);
+}
+
+/** What a level cannot do is refused before anything is made. */
+function checkLevel({ metadata, spec }: Pod): void {
+  if (spec.runtimeClassName !== HANDLER_VM) return;
+  const mounting = spec.containers.find(({ volumeMounts }) => volumeMounts.length > 0);
+  if (mounting === undefined) return;
+  const what = `pod ${metadata.name}: spec.containers[${spec.containers.indexOf(mounting)}].volumeMounts`;
+  throw new TrineError("unimplemented", `${what}: volumes do not reach a whole machine`);
+}
+
+async function requireFree(cri: CriClient, pod: Pod, signal: AbortSignal): Promise<void> {
+  const views = await listPodViews(cri, signal);
+  const taken = views.some((view) => `${view.namespace}/${view.name}` === nameOf(pod));
+  if (!taken) return;
+  const what = `pod ${nameOf(pod)} exists: \`trine rm ${nameOf(pod)}\` removes it`;
+  throw new TrineError("alreadyExists", what);
+}
+
+/** Both as JSON keep them: undefined and absent are one. */
+function same(a: unknown, b: unknown): boolean {
+  return isDeepStrictEqual(JSON.parse(JSON.stringify(a)), JSON.parse(JSON.stringify(b)));
+}
+
+async function textOf(io: Io, file: string): Promise<string> {
+  if (file === "-") return (await buffer(io.stdin)).toString("utf8");
+  try {
+    const { size } = await stat(file);
+    if (size > MAX_FILE_BYTES) {
+      throw new TrineError("invalid", `${file}: more than ${MAX_FILE_BYTES} bytes`);
+    }
+    return await readFile(file, "utf8");
+  } catch (cause) {
+    if (errnoOf(cause) !== "ENOENT") throw cause;
+    throw new TrineError("notFound", `${file} does not exist`, { cause });
+  }
+}

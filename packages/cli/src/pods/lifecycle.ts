@@ -1,0 +1,184 @@
+import { TrineError, errnoOf, messageOf } from "@trine/base";
+import type { CriClient } from "@trine/containerd-client";
+import { withCri } from "../connect.ts";
+import { launchWatched } from "./create-pods.ts";
+import type { CreateFlags } from "./create-pods.ts";
+import type { Io } from "../io.ts";
+import { removeSandboxes } from "./launch-pod.ts";
+import { PodRecords, nameOf } from "./pod-records.ts";
+import type { PodRecord } from "./pod-records.ts";
+import { listPodViews } from "./pod-view.ts";
+import type { ContainerView, PodView } from "./pod-view.ts";
+import { runCtr } from "../run-ctr.ts";
+import { forEachPod, pickPod, requireTargets } from "./select-pods.ts";
+import { parseSelector } from "./selector.ts";
+
+const DEFAULT_GRACE_S = 30;
+/** The call lasts as long as the grace period and the kill after it. */
+const AFTER_GRACE_MS = 60_000;
+
+export interface TargetFlags {
+  readonly selector?: string;
+}
+
+export interface StopFlags extends TargetFlags {
+  readonly grace?: number;
+}
+
+export type StartFlags = TargetFlags & Pick<CreateFlags, "timeout" | "wait" | "progress">;
+
+/** A pod as this node has it: in the runtime, in the records, or both. */
+interface Target {
+  readonly view?: PodView;
+  readonly record?: PodRecord;
+}
+
+type Act = (cri: CriClient, target: Target) => Promise<string>;
+
+export function startPods(io: Io, names: readonly string[], flags: StartFlags): Promise<number> {
+  return onEach(io, names, flags, (cri, target) => start(io, cri, target, flags));
+}
+
+export function stopPods(io: Io, names: readonly string[], flags: StopFlags): Promise<number> {
+  return onEach(io, names, flags, async (cri, { view, record }) => {
+    if (view === undefined) return "was stopped";
+    await stop(cri, view, graceOf(flags, record));
+    return "stopped";
+  });
+}
+
+export function restartPods(
+  io: Io,
+  names: readonly string[],
+  flags: StartFlags & StopFlags,
+): Promise<number> {
+  return onEach(io, names, flags, async (cri, { view, record }) => {
+    requireRecord(record);
+    if (view !== undefined) await stop(cri, view, graceOf(flags, record));
+    const stopped = view === undefined ? {} : { view: { ...view, ready: false } };
+    await start(io, cri, { ...stopped, record }, flags);
+    return flags.wait ? "restarted" : "restarting";
+  });
+}
+
+export function removePods(io: Io, names: readonly string[], flags: StopFlags): Promise<number> {
+  return onEach(io, names, flags, async (cri, { view, record }) => {
+    if (view !== undefined) {
+      await stop(cri, view, graceOf(flags, record));
+      await removeSandboxes(cri, view);
+    }
+    if (record !== undefined) await new PodRecords(io).remove(record);
+    return "removed";
+  });
+}
+
+/** containerd's own pause: processes are frozen, a machine's processors stand still. */
+export function pausePods(
+  io: Io,
+  names: readonly string[],
+  flags: TargetFlags,
+  verb: "pause" | "resume",
+): Promise<number> {
+  return onEach(io, names, flags, async (_, { view }) => {
+    const running = (view?.containers ?? []).filter(({ state }) => state === "running");
+    if (running.length === 0) throw new TrineError("wrongState", "nothing in it runs");
+    for (const { id } of running) await runCtr(io, ["tasks", verb, id]);
+    return verb === "pause" ? "paused" : "resumed";
+  });
+}
+
+async function start(io: Io, cri: CriClient, target: Target, flags: StartFlags): Promise<string> {
+  const { record } = target;
+  requireRecord(record);
+  const { view } = target;
+  const wanted = record.pod.spec.containers.map(({ name }) => name);
+  const runs = (name: string): boolean =>
+    view?.containers.some((each) => each.name === name && each.state === "running") === true;
+  if (view?.ready === true && wanted.every(runs)) return "was running";
+  await launchWatched(io, cri, record, flags, "keep");
+  return flags.wait ? "started" : "starting";
+}
+
+function requireRecord(record: PodRecord | undefined): asserts record is PodRecord {
+  if (record !== undefined) return;
+  throw new TrineError("wrongState", "not made by trine: who made it starts it");
+}
+
+function graceOf(flags: StopFlags, record: PodRecord | undefined): number {
+  if (flags.grace !== undefined) return Math.ceil(flags.grace / 1000);
+  return record?.pod.spec.terminationGracePeriodSeconds ?? DEFAULT_GRACE_S;
+}
+
+/** Containers first and all at once, each with its grace; then the sandbox and its network. */
+async function stop(cri: CriClient, view: PodView, graceS: number): Promise<void> {
+  const running = view.containers.filter(({ state }) => state === "running");
+  const timeoutMs = graceS * 1000 + AFTER_GRACE_MS;
+  const stopOne = ({ id }: ContainerView): Promise<unknown> =>
+    cri.runtime.stopContainer({ containerId: id, timeout: BigInt(graceS) }, { timeoutMs });
+  const results = await Promise.allSettled(running.map(stopOne));
+  const failed = results.find((result) => result.status === "rejected");
+  if (failed !== undefined) throw failed.reason;
+  await cri.runtime.stopPodSandbox({ podSandboxId: view.sandboxId }, { timeoutMs });
+}
+
+function onEach(
+  io: Io,
+  names: readonly string[],
+  { selector }: TargetFlags,
+  act: Act,
+): Promise<number> {
+  requireTargets(names, selector);
+  return withCri(io, async (cri) => {
+    const records = await new PodRecords(io).list();
+    const views = await listPodViews(cri, io.signal);
+    const targets = selector === undefined ? names : selectNames(views, records, selector);
+    return forEachPod(io, [...new Set(targets)], async (name) => {
+      const target = targetOf(views, records, name);
+      const full =
+        target.record === undefined ? nameOfView(target.view) : nameOf(target.record.pod);
+      try {
+        return `${full} ${await act(cri, target)}`;
+      } catch (cause) {
+        if (messageOf(cause).includes(full) || errnoOf(cause) !== undefined) throw cause;
+        throw TrineError.during(`pod ${full}`, cause);
+      }
+    });
+  });
+}
+
+function selectNames(
+  views: readonly PodView[],
+  records: readonly PodRecord[],
+  selector: string,
+): string[] {
+  const matches = parseSelector(selector);
+  const names = [
+    ...views.filter(({ labels }) => matches(labels)).map(nameOfView),
+    ...records.filter(({ pod }) => matches(pod.metadata.labels)).map(({ pod }) => nameOf(pod)),
+  ];
+  if (names.length > 0) return names;
+  throw new TrineError("notFound", `no pod has ${selector}; \`trine ps\` lists them`);
+}
+
+/** The newest state of both: an earlier item of the same call may have changed nothing here. */
+function targetOf(views: readonly PodView[], records: readonly PodRecord[], name: string): Target {
+  const record = findRecord(records, name);
+  if (record === undefined) {
+    const view = pickPod(views, name);
+    const own = records.find(({ uid }) => uid === view.uid);
+    return { view, ...(own === undefined ? {} : { record: own }) };
+  }
+  const view = views.find(({ uid }) => uid === record.uid);
+  return { record, ...(view === undefined ? {} : { view }) };
+}
+
+function findRecord(records: readonly PodRecord[], name: string): PodRecord | undefined {
+  const found = records.filter(({ pod }) => pod.metadata.name === name || nameOf(pod) === name);
+  if (found.length < 2) return found[0];
+  const names = found.map(({ pod }) => nameOf(pod)).join(", ");
+  throw new TrineError("conflict", `${name} is not one pod but ${names}`);
+}
+
+function nameOfView(view: PodView | undefined): string {
+  return `${view?.namespace ?? ""}/${view?.name ?? ""}`;
+}

@@ -1,0 +1,158 @@
+import { randomUUID } from "node:crypto";
+import { mkdir, open, readFile, readdir, rename, rm, unlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { TrineError, errnoOf, messageOf } from "@trine/base";
+import { unmountBelow } from "@trine/pod-spec";
+import type { Claims, Pod, Sources, VolumeHome } from "@trine/pod-spec";
+import type { Io } from "../io.ts";
+
+const VERSION = 1;
+const MAX_BYTES = 64 * 1024 * 1024;
+
+/** What is kept of a pod started by hand, so that it can be started again. */
+export interface PodRecord {
+  readonly version: typeof VERSION;
+  readonly uid: string;
+  readonly pod: Pod;
+  /** Of the pod's namespace, values in base64. */
+  readonly configMaps: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  readonly secrets: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  readonly claims: Claims;
+  readonly cgroupParent: string;
+  /** Sandboxes made so far. */
+  readonly attempts: number;
+}
+
+/** Records under `<dataDir>/pods/UID/`; a name is taken by the file `<dataDir>/names/NAMESPACE_NAME`. */
+export class PodRecords {
+  readonly #dir: string;
+  readonly #stateDir: string;
+
+  constructor({ dataDir, stateDir }: Pick<Io, "dataDir" | "stateDir">) {
+    this.#dir = dataDir;
+    this.#stateDir = stateDir;
+  }
+
+  /** Takes the pod's name; kind `alreadyExists` when another has it. */
+  async create(given: Omit<PodRecord, "version" | "uid" | "attempts">): Promise<PodRecord> {
+    const record: PodRecord = { ...given, version: VERSION, uid: randomUUID(), attempts: 0 };
+    await mkdir(join(this.#dir, "names"), { recursive: true, mode: 0o700 });
+    await mkdir(join(this.#dir, "pods"), { recursive: true, mode: 0o700 });
+    const name = this.#namePath(record.pod);
+    try {
+      await writeFile(name, record.uid, { flag: "wx", mode: 0o600 });
+    } catch (cause) {
+      if (errnoOf(cause) !== "EEXIST") throw cause;
+      const what = `pod ${nameOf(record.pod)} exists`;
+      throw new TrineError("alreadyExists", `${what}: \`trine rm\` removes it`, { cause });
+    }
+    await mkdir(this.logs(record.uid), { recursive: true, mode: 0o700 });
+    await this.save(record);
+    return record;
+  }
+
+  async save(record: PodRecord): Promise<void> {
+    const path = join(this.#home(record.uid), "pod.json");
+    const fresh = `${path}.${process.pid}.new`;
+    const file = await open(fresh, "w", 0o600);
+    try {
+      await file.writeFile(JSON.stringify(record));
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(fresh, path);
+  }
+
+  /** By uid; undefined for a pod that others made. */
+  async find(uid: string): Promise<PodRecord | undefined> {
+    if (!/^[\w-]{1,64}$/.test(uid)) return undefined;
+    const path = join(this.#home(uid), "pod.json");
+    try {
+      const text = await readFile(path, "utf8");
+      if (text.length > MAX_BYTES) throw new Error("too long");
+      const record = JSON.parse(text) as Omit<PodRecord, "version"> & { version: unknown };
+      if (record.version === VERSION) return { ...record, version: VERSION };
+    } catch (cause) {
+      if (errnoOf(cause) === "ENOENT") return undefined;
+      throw new TrineError("internal", `${path}: ${messageOf(cause)}`, { cause });
+    }
+    throw new TrineError("internal", `${path}: written by another release`);
+  }
+
+  async list(): Promise<PodRecord[]> {
+    const uids = await readdir(join(this.#dir, "pods")).catch((cause: unknown) => {
+      if (errnoOf(cause) === "ENOENT") return [];
+      throw cause;
+    });
+    const records = await Promise.all(uids.map((uid) => this.find(uid)));
+    return records.filter((record) => record !== undefined);
+  }
+
+  /** Takes the volumes, the logs and at last the name away; repeatable. */
+  async remove(record: Pick<PodRecord, "uid" | "pod">): Promise<void> {
+    const { memory } = this.volumes(record.uid);
+    await unmountBelow(memory);
+    await rm(memory, { recursive: true, force: true });
+    await rm(this.#home(record.uid), { recursive: true, force: true });
+    const name = this.#namePath(record.pod);
+    if ((await readFile(name, "utf8").catch(() => "")) === record.uid) await unlink(name);
+  }
+
+  logs(uid: string): string {
+    return join(this.#home(uid), "logs");
+  }
+
+  volumes(uid: string): VolumeHome {
+    return {
+      disk: join(this.#home(uid), "volumes"),
+      memory: join(this.#stateDir, "volumes", uid),
+    };
+  }
+
+  hostsPath(uid: string): string {
+    return join(this.#home(uid), "hosts");
+  }
+
+  #home(uid: string): string {
+    return join(this.#dir, "pods", uid);
+  }
+
+  #namePath({ metadata }: Pod): string {
+    return join(this.#dir, "names", `${metadata.namespace}_${metadata.name}`);
+  }
+}
+
+export function nameOf({ metadata }: Pick<Pod, "metadata">): string {
+  return `${metadata.namespace}/${metadata.name}`;
+}
+
+/** The sources of a pod's namespace, as JSON. */
+export function recordSources(
+  pod: Pod,
+  sources: Sources,
+): Pick<PodRecord, "configMaps" | "secrets"> {
+  const prefix = `${pod.metadata.namespace}/`;
+  const toJson = (map: Sources["secrets"]): PodRecord["secrets"] =>
+    Object.fromEntries(
+      [...map]
+        .filter(([key]) => key.startsWith(prefix))
+        .map(([key, data]) => [
+          key,
+          Object.fromEntries([...data].map(([name, value]) => [name, value.toString("base64")])),
+        ]),
+    );
+  return { configMaps: toJson(sources.configMaps), secrets: toJson(sources.secrets) };
+}
+
+/** The way back. */
+export function sourcesOf(record: Pick<PodRecord, "configMaps" | "secrets">): Sources {
+  const toMap = (all: PodRecord["secrets"]): Sources["secrets"] =>
+    new Map(
+      Object.entries(all).map(([key, data]) => [
+        key,
+        new Map(Object.entries(data).map(([name, value]) => [name, Buffer.from(value, "base64")])),
+      ]),
+    );
+  return { configMaps: toMap(record.configMaps), secrets: toMap(record.secrets) };
+}

@@ -1,0 +1,132 @@
+import { kindOf } from "@trine/base";
+import type { PodSummary } from "@trine/engine";
+import { withCri } from "../connect.ts";
+import { formatAge } from "../commands/duration.ts";
+import type { Io } from "../io.ts";
+import { NodeClient } from "../node/node-client.ts";
+import { machineReadable } from "../output/output.ts";
+import type { Output } from "../output/output.ts";
+import { PodRecords } from "../pods/pod-records.ts";
+import type { PodRecord } from "../pods/pod-records.ts";
+import { readinessOf } from "../pods/pod-status.ts";
+import { toPodObject } from "../pods/pod-object.ts";
+import { levelOf } from "../pods/pod-view.ts";
+import type { PodView } from "../pods/pod-view.ts";
+import { selectPods } from "../pods/select-pods.ts";
+import { parseSelector } from "../pods/selector.ts";
+import { table } from "../output/table.ts";
+
+const MIB = 1024 * 1024;
+const HEADER = ["NAMESPACE", "POD", "LEVEL", "READY", "STATUS", "RESTARTS", "AGE", "ADDRESS"];
+const WIDE = ["IMAGES", "CPUS", "MEMORY", "PID", "SANDBOX"];
+
+export interface PsFlags {
+  readonly output: Output;
+  readonly selector?: string;
+  readonly namespace?: string;
+  readonly quiet: boolean;
+  readonly headers: boolean;
+}
+
+/** `trine ps` */
+export async function listPods(io: Io, flags: PsFlags): Promise<void> {
+  const views = await withCri(io, async (cri) => {
+    const [running, records] = await Promise.all([
+      selectPods(cri, flags, io.signal),
+      new PodRecords(io).list(),
+    ]);
+    return [...running, ...withoutSandbox(running, records, flags)];
+  });
+  const list = { apiVersion: "v1", kind: "List", items: views.map(toPodObject) };
+  const text = await machineReadable(flags.output, list);
+  if (text !== undefined) {
+    io.stdout.write(text);
+  } else if (flags.output.form === "name" || flags.quiet) {
+    for (const { namespace, name } of views) io.stdout.write(`${namespace}/${name}\n`);
+  } else {
+    io.stdout.write(await asTable(io, views, flags));
+  }
+}
+
+/** A pod whose sandbox is gone, as after a reboot that lost containerd's state, is still the user's. */
+function withoutSandbox(
+  views: readonly PodView[],
+  records: readonly PodRecord[],
+  { selector, namespace }: PsFlags,
+): PodView[] {
+  const present = new Set(views.map(({ uid }) => uid));
+  const matches = selector === undefined ? () => true : parseSelector(selector);
+  return records
+    .filter(({ uid, pod }) => {
+      const { labels, namespace: own } = pod.metadata;
+      if (present.has(uid) || !matches(labels)) return false;
+      return namespace === undefined || namespace === own;
+    })
+    .map(({ uid, pod }) => ({
+      ...pod.metadata,
+      uid,
+      handler: pod.spec.runtimeClassName,
+      level: levelOf(pod.spec.runtimeClassName),
+      sandboxId: "",
+      ready: false,
+      attempt: 0,
+      createdAt: 0,
+      ips: [],
+      containers: [],
+      olderSandboxes: [],
+    }));
+}
+
+async function asTable(io: Io, views: readonly PodView[], flags: PsFlags): Promise<string> {
+  const wide = flags.output.form === "wide";
+  const machines = wide ? await machinesOf(io, views) : new Map<string, PodSummary>();
+  const rows = views.map((view) => [
+    ...toRow(view),
+    ...(wide ? wideCells(view, machines.get(view.sandboxId)) : []),
+  ]);
+  const text = table([...HEADER, ...(wide ? WIDE : [])], rows);
+  return flags.headers ? text : text.slice(text.indexOf("\n") + 1);
+}
+
+function toRow(view: PodView): string[] {
+  const { status, running } = readinessOf(view);
+  const restarts = view.containers.reduce((sum, { attempt }) => sum + attempt, 0);
+  return [
+    view.namespace,
+    view.name,
+    view.level,
+    `${running}/${view.containers.length}`,
+    status,
+    String(restarts),
+    view.createdAt === 0 ? "-" : formatAge(Date.now() - view.createdAt),
+    view.ips[0] ?? "-",
+  ];
+}
+
+function wideCells(view: PodView, pod: PodSummary | undefined): string[] {
+  const machine = pod?.machine;
+  return [
+    [...new Set(view.containers.map(({ image }) => image))].join(",") || "-",
+    machine === undefined ? "-" : String(machine.cpus),
+    machine === undefined ? "-" : `${Math.floor(machine.memoryBytes / MIB)}Mi`,
+    machine?.pid === undefined ? "-" : String(machine.pid),
+    view.sandboxId.slice(0, 12) || "-",
+  ];
+}
+
+/** What the node daemon knows of machines; a node of containers alone may be without one. */
+async function machinesOf(
+  io: Io,
+  views: readonly PodView[],
+): Promise<ReadonlyMap<string, PodSummary>> {
+  try {
+    const pods = await new NodeClient(io).pods();
+    return new Map(pods.map((pod) => [pod.sandboxId, pod]));
+  } catch (cause) {
+    if (kindOf(cause) !== "unavailable") throw cause;
+    if (views.some(({ level }) => level !== "container")) {
+      io.stderr.write("trine: the node daemon does not answer: nothing is known of machines\n");
+    }
+    return new Map();
+  }
+}
