@@ -1,17 +1,10 @@
 //! Thin wrappers of system calls that the other modules share.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-/// The error of the last system call when it answered -1.
-pub fn check(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
-}
+pub use trine_linux::{c_string, check, check_long, during, invalid, owned, owned_long};
 
 /// Closes the descriptors from `first` to `last`. The C library of static programs has no such function.
 ///
@@ -20,36 +13,6 @@ pub fn check(result: libc::c_int) -> io::Result<libc::c_int> {
 pub unsafe fn close_range(first: libc::c_uint, last: libc::c_uint) {
     // SAFETY: takes no pointers; of the descriptors the caller vouches.
     unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-}
-
-/// The same for `syscall`, whose answers here all fit an int.
-pub fn check_long(result: libc::c_long) -> io::Result<libc::c_int> {
-    check(libc::c_int::try_from(result).unwrap_or(-1))
-}
-
-/// Puts the step and its object before the system's words and keeps the kind.
-pub fn during(what: impl std::fmt::Display) -> impl FnOnce(io::Error) -> io::Error {
-    move |error| io::Error::new(error.kind(), format!("{what}: {error}"))
-}
-
-pub fn invalid(what: impl std::fmt::Display) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, what.to_string())
-}
-
-/// A C string; text with a NUL inside is invalid input.
-pub fn c_string(text: impl Into<Vec<u8>>) -> io::Result<CString> {
-    CString::new(text).map_err(|_| invalid("a NUL byte inside a name or a path"))
-}
-
-/// Takes over a descriptor that a system call has just made.
-pub fn owned(result: libc::c_int) -> io::Result<OwnedFd> {
-    let fd = check(result)?;
-    // SAFETY: the caller passes the result of a call that made a new descriptor, which nothing else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-pub fn owned_long(result: libc::c_long) -> io::Result<OwnedFd> {
-    owned(libc::c_int::try_from(result).unwrap_or(-1))
 }
 
 /// (read end, write end), both close-on-exec.

@@ -1,5 +1,6 @@
 //! What goes over the shim's sockets: ttrpc frames and the messages in them, and the streams of the guest link.
 
+pub mod answer;
 pub mod frame;
 pub mod mux;
 

@@ -1,43 +1,14 @@
 //! What the modules beside this one share: error words, descriptors, epoll and a timer.
 
-use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
-/// The error of the last system call when it answered -1.
-pub fn check(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
-}
-
-/// Puts the step and its object before the system's words and keeps the kind.
-pub fn during(what: impl std::fmt::Display) -> impl FnOnce(io::Error) -> io::Error {
-    move |error| io::Error::new(error.kind(), format!("{what}: {error}"))
-}
-
-pub fn invalid(what: impl std::fmt::Display) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, what.to_string())
-}
-
-/// A C string; text with a NUL inside is invalid input.
-pub fn c_string(text: impl Into<Vec<u8>>) -> io::Result<CString> {
-    CString::new(text).map_err(|_| invalid("a NUL byte inside a path or an argument"))
-}
-
-/// Takes over a descriptor that a system call has just made.
-pub fn owned(result: libc::c_int) -> io::Result<OwnedFd> {
-    let fd = check(result)?;
-    // SAFETY: the caller passes the result of a call that made a new descriptor, which nothing else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
+pub use trine_linux::{c_string, check, during, invalid, owned};
 
 /// Sets an option whose value is a plain C structure or an integer.
 pub fn set_option<T>(
