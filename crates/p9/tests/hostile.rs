@@ -10,23 +10,9 @@ mod harness;
 use std::fs;
 use std::io::{Read, Write};
 
+use trine_testing::Random;
+
 use harness::{Client, MSIZE, Server, body};
-
-/// A small generator, so that a failure comes again.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-}
 
 /// Whether the server has hung up.
 fn is_closed(client: &mut Client) -> bool {
@@ -233,16 +219,16 @@ fn noise_is_answered_or_ends_the_connection() {
             client.walk(0, fid, ["", "d", "f"][fid as usize % 3]).ok();
         }
         for round in 0..250u16 {
-            let kind = KINDS[random.below(KINDS.len() as u64) as usize];
+            let kind = KINDS[random.below(KINDS.len())];
             let mut noise = body();
             for _ in 0..random.below(8) {
                 noise = match random.below(7) {
-                    0 => noise.u8(random.next() as u8),
+                    0 => noise.u8(random.draw() as u8),
                     1 => noise.u16(random.below(20) as u16),
                     2 => noise.u32(random.below(8) as u32),
-                    3 => noise.u64(random.next()),
-                    4 => noise.u32(random.next() as u32),
-                    5 => noise.s(["d", "f", "..", "g", "../outside"][random.below(5) as usize]),
+                    3 => noise.u64(random.draw()),
+                    4 => noise.u32(random.draw() as u32),
+                    5 => noise.s(["d", "f", "..", "g", "../outside"][random.below(5)]),
                     _ => noise.u64(0),
                 };
             }

@@ -126,24 +126,7 @@ impl Decoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// xorshift64: the same sequence on every run, so a failure can be looked at again.
-    struct Random(u64);
-
-    impl Random {
-        fn next(&mut self) -> u64 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            self.0
-        }
-        fn below(&mut self, limit: usize) -> usize {
-            (self.next() % limit as u64) as usize
-        }
-        fn bytes(&mut self, count: usize) -> Vec<u8> {
-            (0..count).map(|_| self.next() as u8).collect()
-        }
-    }
+    use trine_testing::Random;
 
     fn frames_of(random: &mut Random, count: usize) -> (Vec<Frame>, Vec<u8>) {
         let mut frames = Vec::new();
@@ -151,8 +134,8 @@ mod tests {
         for _ in 0..count {
             let size = random.below(300);
             let frame = Frame {
-                stream: random.next() as u32,
-                kind: random.next() as u8,
+                stream: random.draw() as u32,
+                kind: random.draw() as u8,
                 flags: 0,
                 body: random.bytes(size),
             };

@@ -1,22 +1,5 @@
 use super::*;
-
-/// xorshift64: the same sequence on every run, so a failure can be looked at again.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-    fn bytes(&mut self, count: usize) -> Vec<u8> {
-        (0..count).map(|_| self.next() as u8).collect()
-    }
-}
+use trine_testing::Random;
 
 const NONCE: [u8; NONCE_BYTES] = [7; NONCE_BYTES];
 
@@ -517,7 +500,7 @@ fn every_byte_of_every_stream_arrives_in_order() {
             let from = number % 2;
             let id = ends[from].open("x").unwrap();
             for from_host in [true, false] {
-                let total = random.next() % [10, 5_000, 700_000][random.below(3)];
+                let total = random.draw() % [10, 5_000, 700_000][random.below(3)];
                 flows.push(Flow {
                     id,
                     from_host,
@@ -554,7 +537,7 @@ fn step(flow: &mut Flow, ends: &mut [Mux; 2], random: &mut Random) {
     } else {
         (guest, host)
     };
-    let count = (1 + random.next() % 40_000).min(flow.total - flow.sent);
+    let count = (1 + random.draw() % 40_000).min(flow.total - flow.sent);
     let bytes: Vec<u8> = (0..count)
         .map(|n| pattern(flow.id, flow.sent + n))
         .collect();

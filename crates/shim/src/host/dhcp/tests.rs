@@ -2,6 +2,7 @@ use super::*;
 use crate::host::net::{create_own, open_tap};
 use crate::host::testing::{Scratch, eventually, in_thread, ip, run};
 use options::find;
+use trine_testing::Random;
 
 const MAC: [u8; 6] = [0x0a, 0x58, 10, 88, 0, 7];
 
@@ -258,22 +259,6 @@ fn frames_of_others_and_unsound_ones_are_not_answered() {
     assert!(respond(&config, &padded).is_some());
 }
 
-/// Small, good enough, the same every time.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-}
-
 #[test]
 fn hostile_frames_never_break_it_and_answers_stay_in_bounds() {
     let config = config();
@@ -282,19 +267,19 @@ fn hostile_frames_never_break_it_and_answers_stay_in_bounds() {
     for round in 0..60_000 {
         let mut frame = if round % 3 == 0 {
             (0..random.below(700))
-                .map(|_| random.next() as u8)
+                .map(|_| random.draw() as u8)
                 .collect()
         } else {
             frame(
                 [1, 3, 8][round % 3],
-                [10, 88, 0, random.next() as u8 & 15],
-                &[57, 2, random.next() as u8, 0],
+                [10, 88, 0, random.draw() as u8 & 15],
+                &[57, 2, random.draw() as u8, 0],
             )
         };
         for _ in 0..random.below(4) {
             if !frame.is_empty() {
                 let at = random.below(frame.len());
-                frame[at] = random.next() as u8;
+                frame[at] = random.draw() as u8;
             }
         }
         if random.below(4) == 0 {
