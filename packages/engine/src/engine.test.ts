@@ -1,102 +1,51 @@
 import { execFile } from "node:child_process";
 import { rmSync, symlinkSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { createOverlay } from "@trine/disk-images";
 import { TrineError, pollUntil } from "@trine/base";
-import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { Engine } from "./engine.ts";
+import type { Engine } from "./engine.ts";
 import { FakeShim } from "./testing/fake-shim.ts";
 import type { Pod } from "./pod.ts";
-import type { CreateTask, PodRef } from "./requests.ts";
-import { SpawningDriver } from "./testing/spawning-driver.ts";
-import { UidPool } from "./uid-pool.ts";
+import type { CreateTask } from "./requests.ts";
+import { FIRST_UID, OnePod, SANDBOX, newUids } from "./testing/test-engine.ts";
 
 const MIB = 1024 * 1024;
-const SANDBOX = "sandbox1";
 const signal = AbortSignal.timeout(60_000);
 
-let dir: string;
-let shim: FakeShim;
-let driver: SpawningDriver;
-let uids: UidPool;
+let one: OnePod;
 let engine: Engine;
-let ref: PodRef;
 let task: CreateTask;
 
-function newEngine(): Engine {
-  return new Engine({
-    driver,
-    uids,
-    log: pino({ level: "silent" }),
-    now: () => new Date(),
-    guestImage: () => Promise.reject(new Error("no guest image")),
-    config: {
-      stateDir: join(dir, "state"),
-      rootDir: join(dir, "root"),
-      accelerator: "tcg",
-      machines: {
-        defaultMemoryBytes: 64 * MIB,
-        maxDiskBytes: 1024 * MIB,
-        consoleSpoolBytes: MIB,
-        uefi: undefined,
-        powerButtonEveryMs: 10,
-      },
-      microvms: {
-        fileServer: "/p9",
-        defaultMemoryBytes: 128 * MIB,
-        defaultCpus: 1,
-        bootMs: 1_000,
-      },
-    },
-  });
-}
-
 async function writeBundle(name: string, annotations: Record<string, string>): Promise<string> {
-  const bundle = join(dir, name);
-  await mkdir(join(bundle, "rootfs/disk"), { recursive: true });
+  const bundle = await one.bundle(name, configOf(annotations));
+  await mkdir(join(bundle, "rootfs/disk"));
   await createOverlay(join(bundle, "rootfs/disk/disk.qcow2"), { virtualSizeBytes: 8 * MIB });
-  await writeFile(
-    join(bundle, "config.json"),
-    JSON.stringify({
-      hostname: "pod1",
-      annotations: { "io.kubernetes.cri.sandbox-name": "pod1", ...annotations },
-      linux: {},
-    }),
-  );
   return bundle;
 }
 
-beforeEach(async () => {
-  dir = await mkdtemp(join(tmpdir(), "te-"));
-  const bundle = await writeBundle("sandbox", { "io.kubernetes.cri.container-type": "sandbox" });
-  const podDir = join(dir, "state/pods/p1");
-  shim = new FakeShim({ sandboxId: SANDBOX, bundle, podDir });
-  await shim.listen();
-  driver = new SpawningDriver();
-  uids = new UidPool({ base: 1_900_000_000, count: 2 });
-  engine = newEngine();
-  ref = { namespace: "k8s.io", sandboxId: SANDBOX, address: shim.address };
-  task = {
-    id: "c1",
-    bundle: await writeBundle("c1", {}),
-    rootfs: [],
-    terminal: false,
-    stdin: false,
+function configOf(annotations: Record<string, string>): object {
+  return {
+    hostname: "pod1",
+    annotations: { "io.kubernetes.cri.sandbox-name": "pod1", ...annotations },
+    linux: {},
   };
+}
+
+beforeEach(async () => {
+  one = await OnePod.make(configOf({ "io.kubernetes.cri.container-type": "sandbox" }));
+  one.bootMs = 1_000;
+  engine = one.engine();
+  const bundle = await writeBundle("c1", {});
+  task = { id: "c1", bundle, rootfs: [], terminal: false, stdin: false };
 });
 
-afterEach(async () => {
-  await engine.detach();
-  await shim.die();
-  await rm(dir, { recursive: true, force: true });
-});
+afterEach(() => one[Symbol.asyncDispose]());
 
 async function running(): Promise<Pod> {
-  const pod = await engine.pod(ref);
+  const pod = await engine.pod(one.ref);
   await pod.create(task);
   await pod.start({ id: "c1", execId: "" }, signal);
   return pod;
@@ -112,43 +61,44 @@ describe("a machine's life", () => {
   test("is made, started, stopped by the power button, and taken apart", async () => {
     const pod = await running();
     expect(stateOf(pod)).toBe("running");
-    expect([...shim.mounted]).toEqual([join(task.bundle, "rootfs")]);
+    expect([...one.shim.mounted]).toEqual([join(task.bundle, "rootfs")]);
 
-    driver.onPowerDown = () => {
-      shim.end("vmm", { exitStatus: 0, reason: "guest-shutdown" });
-      driver.onPowerDown = () => undefined;
+    one.driver.onPowerDown = () => {
+      one.shim.end("vmm", { exitStatus: 0, reason: "guest-shutdown" });
+      one.driver.onPowerDown = () => undefined;
     };
     await pod.kill({ id: "c1", execId: "" }, { signal: 15, all: false });
     await until(pod, "ended");
     await pod.delete({ id: "c1", execId: "" });
     expect(pod.summary().machine).toBeUndefined();
-    expect(shim.mounted.size).toBe(0);
-    expect(shim.children.size).toBe(0);
-    expect(await readdir(join(dir, "state/pods/p1"))).toEqual(["shim.sock"]);
-    expect(uids.take("another pod")).toBe(1_900_000_000);
+    expect(one.shim.mounted.size).toBe(0);
+    expect(one.shim.children.size).toBe(0);
+    expect(await readdir(one.podDir)).toEqual(["shim.sock"]);
+    expect(one.uids.take("another pod")).toBe(FIRST_UID);
   });
 
   test("the power button is pressed until the guest obeys", async () => {
     const pod = await running();
-    driver.onPowerDown = () => {
-      if (driver.powerDowns === 3) shim.end("vmm", { exitStatus: 0, reason: "guest-shutdown" });
+    one.driver.onPowerDown = () => {
+      if (one.driver.powerDowns === 3)
+        one.shim.end("vmm", { exitStatus: 0, reason: "guest-shutdown" });
     };
     await pod.kill({ id: "c1", execId: "" }, { signal: 15, all: false });
     await until(pod, "ended");
-    expect(driver.powerDowns).toBe(3);
+    expect(one.driver.powerDowns).toBe(3);
   });
 
   test("delete sees an end whose event has not come yet", async () => {
     const pod = await running();
-    const child = shim.children.get("vmm");
+    const child = one.shim.children.get("vmm");
     if (child !== undefined) Object.assign(child, { running: false, exitStatus: 137 });
     await pod.delete({ id: "c1", execId: "" });
     expect(pod.summary().machine).toBeUndefined();
   });
 
   test("a pod of no known level is refused before anything of it is made", async () => {
-    shim.runtime = "containerd-shim-other-v2";
-    await expect(engine.pod(ref)).rejects.toMatchObject({
+    one.shim.runtime = "containerd-shim-other-v2";
+    await expect(engine.pod(one.ref)).rejects.toMatchObject({
       kind: "unimplemented",
       message: expect.stringContaining("containerd-shim-trine-microvm-v2") as string,
     });
@@ -177,30 +127,30 @@ describe("a machine's life", () => {
 describe("a step that fails", () => {
   test("an end that could not be written down is applied again", async () => {
     await running();
-    shim.failOnce("putState");
-    shim.end("vmm", { exitStatus: 0 });
+    one.shim.failOnce("putState");
+    one.shim.end("vmm", { exitStatus: 0 });
     await pollUntil("the end is written down", { ms: 5_000, everyMs: 5 }, () =>
-      Buffer.from(shim.state).includes('"ended"') ? true : undefined,
+      Buffer.from(one.shim.state).includes('"ended"') ? true : undefined,
     );
   });
 
   test("a lost monitor is followed again", async () => {
-    driver.loseMonitor = true;
+    one.driver.loseMonitor = true;
     await running();
     await pollUntil("followed again", { ms: 5_000, everyMs: 20 }, () =>
-      driver.followed === 2 ? true : undefined,
+      one.driver.followed === 2 ? true : undefined,
     );
   });
 
   test("a start whose record failed holds one monitor when it is repeated", async () => {
-    const pod = await engine.pod(ref);
+    const pod = await engine.pod(one.ref);
     await pod.create(task);
-    shim.failOnce("putState");
+    one.shim.failOnce("putState");
     await expect(pod.start({ id: "c1", execId: "" }, signal)).rejects.toThrow(/injected/);
     expect(stateOf(pod)).toBe("created");
     await pod.start({ id: "c1", execId: "" }, signal);
     expect(stateOf(pod)).toBe("running");
-    expect(driver.attached).toBe(1);
+    expect(one.driver.attached).toBe(1);
   });
 
   test("an exec too large for the pod's document harms nothing else", async () => {
@@ -218,30 +168,30 @@ describe("a step that fails", () => {
     const what = { argv: ["true"], env: [], process: new Uint8Array() };
     const exec = { id: "c1", execId: "e1", ...io, ...what };
     await pod.addExec(exec);
-    shim.failOnce("setProcess", new TrineError("notFound", "no exec e1"));
-    shim.end("vmm", { exitStatus: 0 });
+    one.shim.failOnce("setProcess", new TrineError("notFound", "no exec e1"));
+    one.shim.end("vmm", { exitStatus: 0 });
     await until(pod, "ended");
     await pod.delete({ id: "c1", execId: "" });
-    expect(JSON.parse(Buffer.from(shim.state).toString())).toMatchObject({ execs: {} });
+    expect(JSON.parse(Buffer.from(one.shim.state).toString())).toMatchObject({ execs: {} });
   });
 
   test("a resolv.conf that is a pipe is refused, not waited for", async () => {
-    const pipe = join(dir, "resolv.conf");
+    const pipe = join(one.dir, "resolv.conf");
     await promisify(execFile)("mkfifo", [pipe]);
     const mounts = [{ destination: "/etc/resolv.conf", source: pipe }];
     await writeFile(join(task.bundle, "config.json"), JSON.stringify({ mounts }));
-    const pod = await engine.pod(ref);
+    const pod = await engine.pod(one.ref);
     await expect(pod.create(task)).rejects.toMatchObject({ kind: "invalid" });
   });
 
   test.each(["mount", "putState"] as const)(
     "%s: create leaves nothing behind and can be repeated",
     async (method) => {
-      const pod = await engine.pod(ref);
-      shim.failOnce(method);
+      const pod = await engine.pod(one.ref);
+      one.shim.failOnce(method);
       await expect(pod.create(task)).rejects.toThrow(/injected/);
-      expect(shim.mounted.size).toBe(0);
-      expect(await readdir(join(dir, "state/pods/p1"))).toEqual(["shim.sock"]);
+      expect(one.shim.mounted.size).toBe(0);
+      expect(await readdir(one.podDir)).toEqual(["shim.sock"]);
       expect(pod.summary().machine).toBeUndefined();
       await pod.create(task);
       expect(stateOf(pod)).toBe("created");
@@ -249,9 +199,9 @@ describe("a step that fails", () => {
   );
 
   test("a start that fails leaves the machine created, to be deleted or started again", async () => {
-    const pod = await engine.pod(ref);
+    const pod = await engine.pod(one.ref);
     await pod.create(task);
-    driver.failStart = new Error("no memory");
+    one.driver.failStart = new Error("no memory");
     await expect(pod.start({ id: "c1", execId: "" }, signal)).rejects.toThrow("no memory");
     expect(stateOf(pod)).toBe("created");
     await pod.start({ id: "c1", execId: "" }, signal);
@@ -262,13 +212,13 @@ describe("a step that fails", () => {
     "%s: delete can be repeated to its end",
     async (method) => {
       const pod = await running();
-      shim.end("vmm", { exitStatus: 0 });
+      one.shim.end("vmm", { exitStatus: 0 });
       await until(pod, "ended");
-      shim.failOnce(method);
+      one.shim.failOnce(method);
       await expect(pod.delete({ id: "c1", execId: "" })).rejects.toThrow(/injected/);
       await pod.delete({ id: "c1", execId: "" });
       expect(pod.summary().machine).toBeUndefined();
-      expect(shim.mounted.size + shim.children.size).toBe(0);
+      expect(one.shim.mounted.size + one.shim.children.size).toBe(0);
     },
   );
 });
@@ -276,46 +226,46 @@ describe("a step that fails", () => {
 describe("a daemon that returns", () => {
   const restart = async (): Promise<Pod> => {
     await engine.detach();
-    engine = newEngine();
+    engine = one.engine();
     expect(await engine.adoptAll()).toEqual({ adopted: 1, cleaned: 0 });
-    return engine.pod(ref);
+    return engine.pod(one.ref);
   };
 
   test("finds the running machine and its user id", async () => {
     await running();
-    uids = new UidPool({ base: 1_900_000_000, count: 2 });
+    one.uids = newUids();
     const pod = await restart();
     expect(stateOf(pod)).toBe("running");
-    expect(driver.recovered).toEqual([SANDBOX]);
-    expect(uids.take("another pod")).toBe(1_900_000_001);
+    expect(one.driver.recovered).toEqual([SANDBOX]);
+    expect(one.uids.take("another pod")).toBe(1_900_000_001);
   });
 
   test("a create that had been answered is not done again", async () => {
-    const first = await engine.pod(ref);
+    const first = await engine.pod(one.ref);
     await first.create(task);
     const pod = await restart();
-    const mounts = shim.calls.filter((call) => call === "mount").length;
+    const mounts = one.shim.calls.filter((call) => call === "mount").length;
     await pod.create(task);
-    expect(shim.calls.filter((call) => call === "mount").length).toBe(mounts);
+    expect(one.shim.calls.filter((call) => call === "mount").length).toBe(mounts);
   });
 
   test("a start that died between spawn and its record finds the process", async () => {
-    const first = await engine.pod(ref);
+    const first = await engine.pod(one.ref);
     await first.create(task);
     // The daemon dies right after the spawn: the document still says created.
-    const { state, revision } = shim;
+    const { state, revision } = one.shim;
     await first.start({ id: "c1", execId: "" }, signal);
-    Object.assign(shim, { state, revision });
+    Object.assign(one.shim, { state, revision });
     const pod = await restart();
     await pod.start({ id: "c1", execId: "" }, signal);
     expect(stateOf(pod)).toBe("running");
-    expect(shim.children.size).toBe(1);
+    expect(one.shim.children.size).toBe(1);
   });
 
   test("an end while it was away is known at once", async () => {
     await running();
     await engine.detach();
-    shim.end("vmm", { exitStatus: 3 });
+    one.shim.end("vmm", { exitStatus: 3 });
     const pod = await restart();
     expect(stateOf(pod)).toBe("ended");
     await pod.delete({ id: "c1", execId: "" });
@@ -324,20 +274,20 @@ describe("a daemon that returns", () => {
   test("takes apart what was deleted while it was away", async () => {
     await running();
     await engine.detach();
-    shim.end("vmm", { exitStatus: 0 });
-    shim.tasks.clear();
+    one.shim.end("vmm", { exitStatus: 0 });
+    one.shim.tasks.clear();
     const pod = await restart();
     expect(pod.summary().machine).toBeUndefined();
-    expect(shim.mounted.size + shim.children.size).toBe(0);
+    expect(one.shim.mounted.size + one.shim.children.size).toBe(0);
   });
 
   test("a stop that was under way goes on", async () => {
     const first = await running();
     await first.kill({ id: "c1", execId: "" }, { signal: 15, all: false });
-    const pressed = driver.powerDowns;
+    const pressed = one.driver.powerDowns;
     const pod = await restart();
     await pollUntil("pressed again", { ms: 5_000, everyMs: 5 }, () =>
-      driver.powerDowns > pressed ? true : undefined,
+      one.driver.powerDowns > pressed ? true : undefined,
     );
     expect(stateOf(pod)).toBe("stopping");
   });
@@ -345,48 +295,48 @@ describe("a daemon that returns", () => {
   test("a living pod that cannot be adopted keeps its files and is tried again", async () => {
     await running();
     await engine.detach();
-    driver.failRecover = new TrineError("unavailable", "the monitor went away");
-    engine = newEngine();
+    one.driver.failRecover = new TrineError("unavailable", "the monitor went away");
+    engine = one.engine();
     expect(await engine.adoptAll()).toEqual({ adopted: 1, cleaned: 0 });
-    expect(await readdir(join(dir, "state/pods/p1"))).toContain("machine");
+    expect(await readdir(one.podDir)).toContain("machine");
     await pollUntil("adopted", { ms: 10_000, everyMs: 20 }, async () =>
       (await engine.list()).length === 1 ? true : undefined,
     );
-    expect(driver.recovered).toEqual([SANDBOX]);
+    expect(one.driver.recovered).toEqual([SANDBOX]);
   });
 
   test("an adoption that fails lets go of the machine's monitor", async () => {
-    const { state } = shim;
+    const { state } = one.shim;
     await running();
     await engine.detach();
     // Written by a daemon that died between the spawn and its record: adoption writes it down.
-    const document = Buffer.from(shim.state).toString().replace('"running"', '"created"');
-    expect(state.length).toBeLessThan(shim.state.length);
-    shim.state = Buffer.from(document);
-    shim.failOnce("putState");
-    engine = newEngine();
-    await expect(engine.pod(ref)).rejects.toThrow(/injected/);
-    expect(driver.attached).toBe(0);
+    const document = Buffer.from(one.shim.state).toString().replace('"running"', '"created"');
+    expect(state.length).toBeLessThan(one.shim.state.length);
+    one.shim.state = Buffer.from(document);
+    one.shim.failOnce("putState");
+    engine = one.engine();
+    await expect(engine.pod(one.ref)).rejects.toThrow(/injected/);
+    expect(one.driver.attached).toBe(0);
   });
 
   test("a lost connection to a living shim does not end its pod", async () => {
     const pod = await running();
-    const spool = join(dir, "root/pods/p1");
-    expect(await readdir(join(dir, "root/pods"))).toEqual(["p1"]);
-    const second = new FakeShim({ ...shim.pod, podDir: join(dir, "state/second") });
-    Object.assign(second, { state: shim.state, revision: shim.revision });
-    for (const [key, child] of shim.children) second.children.set(key, child);
+    const spool = join(one.dir, "root/pods/p1");
+    expect(await readdir(join(one.dir, "root/pods"))).toEqual(["p1"]);
+    const second = new FakeShim({ ...one.shim.pod, podDir: join(one.dir, "state/second") });
+    Object.assign(second, { state: one.shim.state, revision: one.shim.revision });
+    for (const [key, child] of one.shim.children) second.children.set(key, child);
     await second.listen();
-    const dying = shim.die();
-    rmSync(shim.address, { force: true });
-    symlinkSync(second.address, shim.address);
+    const dying = one.shim.die();
+    rmSync(one.shim.address, { force: true });
+    symlinkSync(second.address, one.shim.address);
     await dying;
     await pollUntil("adopted again", { ms: 10_000, everyMs: 20 }, async () => {
-      const again = await engine.pod(ref).catch(() => undefined);
+      const again = await engine.pod(one.ref).catch(() => undefined);
       return again !== undefined && again !== pod ? true : undefined;
     });
     expect(await readdir(spool)).toEqual([]);
-    expect(uids.take("another pod")).toBe(1_900_000_001);
+    expect(one.uids.take("another pod")).toBe(1_900_000_001);
     await engine.detach();
     await second.die();
   });
@@ -394,14 +344,14 @@ describe("a daemon that returns", () => {
   test("cleans after a pod whose shim is dead, and after a reboot", async () => {
     await running();
     await engine.detach();
-    await shim.die();
+    await one.shim.die();
     // A killed process leaves its socket file behind.
-    await writeFile(shim.address, "");
-    await mkdir(join(dir, "root/pods/of-an-earlier-boot"), { recursive: true });
-    engine = newEngine();
+    await writeFile(one.shim.address, "");
+    await mkdir(join(one.dir, "root/pods/of-an-earlier-boot"), { recursive: true });
+    engine = one.engine();
     const { adopted } = await engine.adoptAll();
     expect(adopted).toBe(0);
-    expect(await readdir(join(dir, "state/pods"))).toEqual([]);
-    expect(await readdir(join(dir, "root/pods"))).toEqual([]);
+    expect(await readdir(join(one.dir, "state/pods"))).toEqual([]);
+    expect(await readdir(join(one.dir, "root/pods"))).toEqual([]);
   });
 });

@@ -1,70 +1,25 @@
-import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { TrineError, pollUntil } from "@trine/base";
 import { FakeAgent } from "@trine/guest-link/testing";
 import { Status } from "@trine/proto/task";
-import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { Engine } from "../engine.ts";
-import { FakeShim } from "../testing/fake-shim.ts";
+import type { Engine } from "../engine.ts";
 import type { Pod } from "../pod.ts";
-import type { CreateTask, PodRef } from "../requests.ts";
-import { SpawningDriver } from "../testing/spawning-driver.ts";
-import { UidPool } from "../uid-pool.ts";
+import type { CreateTask } from "../requests.ts";
+import { FIRST_UID, OnePod, SANDBOX, newUids } from "../testing/test-engine.ts";
 
 const MIB = 1024 * 1024;
-const SANDBOX = "sandbox1";
 const NAMESPACES = ["network", "pid", "ipc", "uts", "mount"];
 const signal = AbortSignal.timeout(60_000);
 const MAIN = { id: "c1", execId: "" };
 const EXEC = { id: "c1", execId: "e1" };
 
-let dir: string;
-let shim: FakeShim;
+let one: OnePod;
 let agent: FakeAgent;
-let driver: SpawningDriver;
-let uids: UidPool;
 let engine: Engine;
-let ref: PodRef;
 let sandbox: CreateTask;
 let task: CreateTask;
-let bootMs: number;
-
-function newEngine(): Engine {
-  return new Engine({
-    driver,
-    uids,
-    log: pino({ level: "silent" }),
-    now: () => new Date(),
-    guestImage: () => Promise.resolve({ kernel: "/k", initrd: "/i", commandLine: "quiet" }),
-    config: {
-      stateDir: join(dir, "state"),
-      rootDir: join(dir, "root"),
-      accelerator: "tcg",
-      machines: {
-        defaultMemoryBytes: 64 * MIB,
-        maxDiskBytes: 1024 * MIB,
-        consoleSpoolBytes: MIB,
-        uefi: undefined,
-        powerButtonEveryMs: 10,
-      },
-      microvms: {
-        fileServer: "/usr/local/bin/trine-p9",
-        defaultMemoryBytes: 128 * MIB,
-        defaultCpus: 1,
-        bootMs,
-      },
-    },
-  });
-}
-
-async function writeBundle(name: string, config: object): Promise<string> {
-  const bundle = join(dir, name);
-  await mkdir(join(bundle, "rootfs"), { recursive: true });
-  await writeFile(join(bundle, "config.json"), JSON.stringify(config));
-  return bundle;
-}
 
 function sandboxConfig(
   annotations: Record<string, string> = {},
@@ -82,21 +37,14 @@ function sandboxConfig(
 }
 
 beforeEach(async () => {
-  dir = await mkdtemp(join(tmpdir(), "tg-"));
-  bootMs = 10_000;
-  const podDir = join(dir, "state/pods/p1");
-  const bundle = await writeBundle("sandbox", sandboxConfig());
-  shim = new FakeShim({ sandboxId: SANDBOX, bundle, podDir });
-  shim.runtime = "containerd-shim-trine-microvm-v2";
-  shim.tasks.add(SANDBOX);
-  await shim.listen();
-  agent = new FakeAgent(join(podDir, "guest.sock"));
+  one = await OnePod.make(sandboxConfig());
+  one.guestImage = () => Promise.resolve({ kernel: "/k", initrd: "/i", commandLine: "quiet" });
+  one.shim.runtime = "containerd-shim-trine-microvm-v2";
+  one.shim.tasks.add(SANDBOX);
+  agent = new FakeAgent(join(one.podDir, "guest.sock"));
   await agent.listen();
-  driver = new SpawningDriver();
-  uids = new UidPool({ base: 1_900_000_000, count: 2 });
-  engine = newEngine();
-  ref = { namespace: "k8s.io", sandboxId: SANDBOX, address: shim.address };
-  const hosts = join(dir, "hosts");
+  engine = one.engine();
+  const hosts = join(one.dir, "hosts");
   await writeFile(hosts, "");
   const mounts = [{ destination: "/etc/hosts", type: "bind", source: hosts, options: ["rbind"] }];
   const config = {
@@ -106,19 +54,23 @@ beforeEach(async () => {
   };
   const io = { terminal: true, stdin: false };
   const rootfs = [{ type: "overlay", source: "overlay", target: "", options: [] }];
-  task = { id: "c1", bundle: await writeBundle("c1", config), rootfs, ...io };
-  sandbox = { id: SANDBOX, bundle, rootfs: [], terminal: false, stdin: false };
+  task = { id: "c1", bundle: await one.bundle("c1", config), rootfs, ...io };
+  sandbox = {
+    id: SANDBOX,
+    bundle: join(one.dir, "sandbox"),
+    rootfs: [],
+    terminal: false,
+    stdin: false,
+  };
 });
 
 afterEach(async () => {
-  await engine.detach();
-  await shim.die();
+  await one[Symbol.asyncDispose]();
   await agent.die();
-  await rm(dir, { recursive: true, force: true });
 });
 
 async function created(): Promise<Pod> {
-  const pod = await engine.pod(ref);
+  const pod = await engine.pod(one.ref);
   await pod.create(sandbox);
   await pod.create(task);
   return pod;
@@ -130,21 +82,21 @@ async function running(): Promise<Pod> {
   return pod;
 }
 
-const share = (): string => join(dir, "state/pods/p1/share");
+const share = (): string => join(one.dir, "state/pods/p1/share");
 const stateOf = (pod: Pod): string | undefined => pod.summary().containers?.[0]?.state;
 const nothingLeft = async (): Promise<void> => {
-  expect(shim.mounted).toEqual(new Set());
-  expect(shim.children).toEqual(new Map());
-  const files = await readdir(join(dir, "state/pods/p1"));
+  expect(one.shim.mounted).toEqual(new Set());
+  expect(one.shim.children).toEqual(new Map());
+  const files = await readdir(one.podDir);
   expect(files.filter((name) => !/^(shim|guest)\.sock/.test(name))).toEqual([]);
-  expect(uids.take("another pod")).toBe(1_900_000_000);
+  expect(one.uids.take("another pod")).toBe(FIRST_UID);
 };
 
 describe("a pod's life", () => {
   test("the guest is started with the sandbox and made the pod's own", async () => {
-    const pod = await engine.pod(ref);
+    const pod = await engine.pod(one.ref);
     await pod.create(sandbox);
-    expect([...shim.children.keys()]).toEqual(["p9", "vmm"]);
+    expect([...one.shim.children.keys()]).toEqual(["p9", "vmm"]);
     await pod.create(task);
     expect(agent.revived).toMatchObject({
       pod: "k8s.io/sandbox1",
@@ -164,19 +116,19 @@ describe("a pod's life", () => {
   test("a container's files are mounted for the guest, its specification is the guest's", async () => {
     await created();
     const place = join(share(), "c1");
-    expect([...shim.mounted]).toEqual([share(), join(place, "rootfs"), join(place, "m0")]);
+    expect([...one.shim.mounted]).toEqual([share(), join(place, "rootfs"), join(place, "m0")]);
     const { spec, terminal, stdin } = agent.containers.get("c1") ?? {};
     expect({ terminal, stdin }).toEqual({ terminal: true, stdin: false });
     expect(JSON.parse(Buffer.from(spec ?? []).toString())).toMatchObject({
       root: { path: "/run/trine/share/c1/rootfs" },
       mounts: [{ destination: "/etc/hosts", source: "/run/trine/share/c1/m0" }],
     });
-    expect(shim.attached).toMatchObject([{ id: "c1", guestContainer: "c1", terminal: true }]);
+    expect(one.shim.attached).toMatchObject([{ id: "c1", guestContainer: "c1", terminal: true }]);
   });
 
   test("is started, signalled, paused, measured, resized and changed in the guest", async () => {
     const pod = await running();
-    expect(shim.statuses.get("c1/")).toMatchObject({ status: Status.RUNNING });
+    expect(one.shim.statuses.get("c1/")).toMatchObject({ status: Status.RUNNING });
     await pod.kill(MAIN, { signal: 15, all: true });
     expect(agent.signals).toEqual([{ process: "c1/", signal: 15, all: true }]);
     await pod.pause("c1", signal);
@@ -191,7 +143,7 @@ describe("a pod's life", () => {
     expect(await pod.stats(SANDBOX, signal)).toMatchObject({ cpuNs: 0n, pids: 0n });
     await pod.update("c1", Buffer.from("{}"));
     expect(agent.updates).toMatchObject([{ container: "c1" }]);
-    shim.tell({ case: "resize", value: { id: "c1", width: 80, height: 24 } });
+    one.shim.tell({ case: "resize", value: { id: "c1", width: 80, height: 24 } });
     await pollUntil("resized", { ms: 5_000, everyMs: 5 }, () => agent.sizes[0]);
     expect(agent.sizes).toEqual([{ process: "c1/", width: 80, height: 24 }]);
   });
@@ -201,9 +153,9 @@ describe("a pod's life", () => {
     const process = Buffer.from(JSON.stringify({ args: ["true"], cwd: "/" }));
     const io = { terminal: false, stdin: true, argv: ["true"], env: [] };
     await pod.addExec({ ...EXEC, ...io, process });
-    expect(shim.attached[1]).toMatchObject({ id: "c1", execId: "e1", guestExec: "e1" });
+    expect(one.shim.attached[1]).toMatchObject({ id: "c1", execId: "e1", guestExec: "e1" });
     await pod.start(EXEC, signal);
-    expect(shim.statuses.get("c1/e1")).toMatchObject({ status: Status.RUNNING });
+    expect(one.shim.statuses.get("c1/e1")).toMatchObject({ status: Status.RUNNING });
     await pod.kill(EXEC, { signal: 9, all: false });
     await pod.delete(EXEC);
     expect([...agent.processes.keys()]).toEqual(["c1/"]);
@@ -211,23 +163,23 @@ describe("a pod's life", () => {
 
   test("ends, and nothing of it is left", async () => {
     const pod = await running();
-    shim.tell({ case: "processExited", value: { id: "c1", exitStatus: 3 } });
+    one.shim.tell({ case: "processExited", value: { id: "c1", exitStatus: 3 } });
     await pollUntil("ended", { ms: 5_000, everyMs: 5 }, () =>
       stateOf(pod) === "ended" ? true : undefined,
     );
     await pod.delete(MAIN);
     expect(agent.containers.size).toBe(0);
-    expect(shim.children.size).toBe(2);
+    expect(one.shim.children.size).toBe(2);
     await pod.delete({ id: SANDBOX, execId: "" });
     await nothingLeft();
   });
 
   test("without a sandbox of its own ends with its container", async () => {
-    const alone = await writeBundle("alone", { process: { args: ["sh"] }, linux: {} });
-    shim.pod.bundle = alone;
-    const pod = await engine.pod(ref);
+    const alone = await one.bundle("alone", { process: { args: ["sh"] }, linux: {} });
+    one.shim.pod.bundle = alone;
+    const pod = await engine.pod(one.ref);
     await pod.create({ ...task, id: SANDBOX, bundle: alone });
-    expect(shim.children.get("vmm")).toMatchObject({ running: true, taskId: "" });
+    expect(one.shim.children.get("vmm")).toMatchObject({ running: true, taskId: "" });
     await pod.delete({ id: SANDBOX, execId: "" });
     await nothingLeft();
   });
@@ -240,8 +192,8 @@ describe("what a guest cannot honour", () => {
     ["ipc", /hostIPC/],
   ])("a sandbox without a %s namespace is refused", async (missing, reason) => {
     const namespaces = NAMESPACES.filter((type) => type !== missing);
-    await writeBundle("sandbox", sandboxConfig({}, namespaces));
-    const pod = await engine.pod(ref);
+    await one.bundle("sandbox", sandboxConfig({}, namespaces));
+    const pod = await engine.pod(one.ref);
     await expect(pod.create(sandbox)).rejects.toMatchObject({
       kind: "invalid",
       message: expect.stringMatching(reason) as string,
@@ -250,15 +202,15 @@ describe("what a guest cannot honour", () => {
   });
 
   test("annotations of another level are refused", async () => {
-    await writeBundle("sandbox", sandboxConfig({ "trine.dev/firmware": "uefi" }));
-    const pod = await engine.pod(ref);
+    await one.bundle("sandbox", sandboxConfig({ "trine.dev/firmware": "uefi" }));
+    const pod = await engine.pod(one.ref);
     await expect(pod.create(sandbox)).rejects.toThrow(/level vm only/);
   });
 
   test("a volume that is a socket of the node is refused", async () => {
-    const mounts = [{ destination: "/s", type: "bind", source: shim.address, options: [] }];
-    await writeBundle("c1", { process: { args: ["sh"] }, mounts });
-    const pod = await engine.pod(ref);
+    const mounts = [{ destination: "/s", type: "bind", source: one.shim.address, options: [] }];
+    await one.bundle("c1", { process: { args: ["sh"] }, mounts });
+    const pod = await engine.pod(one.ref);
     await pod.create(sandbox);
     await expect(pod.create(task)).rejects.toThrow(/shim.sock is a socket/);
     await pod.delete({ id: SANDBOX, execId: "" });
@@ -270,19 +222,19 @@ describe("a step that fails", () => {
   test.each(["mount", "spawn", "putState"] as const)(
     "%s: the sandbox leaves nothing behind and can be made again",
     async (method) => {
-      const pod = await engine.pod(ref);
-      shim.failOnce(method);
+      const pod = await engine.pod(one.ref);
+      one.shim.failOnce(method);
       await expect(pod.create(sandbox)).rejects.toThrow(/injected/);
       await nothingLeft();
-      uids.release("another pod");
+      one.uids.release("another pod");
       await pod.create(sandbox);
-      expect(shim.children.size).toBe(2);
+      expect(one.shim.children.size).toBe(2);
     },
   );
 
   test("a VMM that does not start leaves nothing behind", async () => {
-    const pod = await engine.pod(ref);
-    driver.failStart = new Error("no memory");
+    const pod = await engine.pod(one.ref);
+    one.driver.failStart = new Error("no memory");
     await expect(pod.create(sandbox)).rejects.toThrow(/no memory/);
     await nothingLeft();
   });
@@ -290,11 +242,11 @@ describe("a step that fails", () => {
   test.each(["mount", "putState", "attachGuest"] as const)(
     "%s: a container's create leaves nothing behind and can be repeated",
     async (method) => {
-      const pod = await engine.pod(ref);
+      const pod = await engine.pod(one.ref);
       await pod.create(sandbox);
-      shim.failOnce(method);
+      one.shim.failOnce(method);
       await expect(pod.create(task)).rejects.toThrow(/injected/);
-      expect([...shim.mounted]).toEqual([share()]);
+      expect([...one.shim.mounted]).toEqual([share()]);
       expect(await readdir(share())).toEqual([]);
       expect(agent.containers.size).toBe(0);
       expect(pod.summary().containers).toEqual([]);
@@ -304,7 +256,7 @@ describe("a step that fails", () => {
   );
 
   test("a container that the agent refuses leaves nothing behind and can be repeated", async () => {
-    const pod = await engine.pod(ref);
+    const pod = await engine.pod(one.ref);
     await pod.create(sandbox);
     agent.failOnce("createContainer", new TrineError("invalid", "injected"));
     await expect(pod.create(task)).rejects.toThrow(/injected/);
@@ -327,7 +279,7 @@ describe("a step that fails", () => {
 
   test.each(["unmount", "putState"] as const)("%s: delete can be repeated", async (method) => {
     const pod = await running();
-    shim.failOnce(method);
+    one.shim.failOnce(method);
     await expect(pod.delete(MAIN)).rejects.toThrow(/injected/);
     await pod.delete(MAIN);
     expect(pod.summary().containers).toEqual([]);
@@ -338,7 +290,7 @@ describe("a step that fails", () => {
     "%s: the sandbox's delete can be repeated to its end",
     async (method) => {
       const pod = await running();
-      shim.failOnce(method);
+      one.shim.failOnce(method);
       await expect(pod.delete({ id: SANDBOX, execId: "" })).rejects.toThrow(/injected/);
       await pod.delete({ id: SANDBOX, execId: "" });
       await nothingLeft();
@@ -349,11 +301,14 @@ describe("a step that fails", () => {
 describe("a guest that fails", () => {
   test("its agent never answers: the create says so and the VMM is ended", async () => {
     await agent.die();
-    bootMs = 200;
-    engine = newEngine();
-    const pod = await engine.pod(ref);
+    one.bootMs = 200;
+    engine = one.engine();
+    const pod = await engine.pod(one.ref);
     await pod.create(sandbox);
-    await writeFile(join(dir, "root/pods/p1/console.log"), "Kernel panic\u001b[0m - not syncing\n");
+    await writeFile(
+      join(one.dir, "root/pods/p1/console.log"),
+      "Kernel panic\u001b[0m - not syncing\n",
+    );
     await expect(pod.create(task)).rejects.toMatchObject({
       kind: "timeout",
       message: expect.stringMatching(
@@ -361,21 +316,21 @@ describe("a guest that fails", () => {
       ) as string,
     });
     await pollUntil("the pod has ended", { ms: 5_000, everyMs: 5 }, () =>
-      shim.statuses.get(`${SANDBOX}/`)?.status === Status.STOPPED ? true : undefined,
+      one.shim.statuses.get(`${SANDBOX}/`)?.status === Status.STOPPED ? true : undefined,
     );
-    expect(shim.children.get("vmm")?.running).toBe(false);
+    expect(one.shim.children.get("vmm")?.running).toBe(false);
     await pod.delete({ id: SANDBOX, execId: "" });
     await nothingLeft();
   });
 
   test("it ends under its pod: every task ends with 137, calls are refused", async () => {
     const pod = await running();
-    shim.end("vmm", { exitStatus: 1, reason: "guest-panicked" });
+    one.shim.end("vmm", { exitStatus: 1, reason: "guest-panicked" });
     await pollUntil("the guest has ended", { ms: 5_000, everyMs: 5 }, () =>
       pod.summary().machine?.state === "ended" ? true : undefined,
     );
     const stopped = { status: Status.STOPPED, exitStatus: 137 };
-    expect([shim.statuses.get("c1/"), shim.statuses.get(`${SANDBOX}/`)]).toEqual([
+    expect([one.shim.statuses.get("c1/"), one.shim.statuses.get(`${SANDBOX}/`)]).toEqual([
       stopped,
       stopped,
     ]);
@@ -389,9 +344,9 @@ describe("a guest that fails", () => {
 
   test("its file server ends: so does the guest", async () => {
     await running();
-    shim.end("p9", { exitStatus: 1 });
+    one.shim.end("p9", { exitStatus: 1 });
     await pollUntil("the VMM has ended", { ms: 5_000, everyMs: 5 }, () =>
-      shim.children.get("vmm")?.running === false ? true : undefined,
+      one.shim.children.get("vmm")?.running === false ? true : undefined,
     );
   });
 
@@ -407,48 +362,48 @@ describe("a guest that fails", () => {
     const pod = await running();
     agent.failOnce("signal", new TrineError("timeout", "no answer"));
     await pod.kill(MAIN, { signal: 9, all: true });
-    expect(shim.children.get("vmm")?.running).toBe(false);
+    expect(one.shim.children.get("vmm")?.running).toBe(false);
   });
 });
 
 describe("a daemon that returns", () => {
   const restart = async (): Promise<Pod> => {
     await engine.detach();
-    engine = newEngine();
+    engine = one.engine();
     expect(await engine.adoptAll()).toEqual({ adopted: 1, cleaned: 0 });
-    return engine.pod(ref);
+    return engine.pod(one.ref);
   };
 
   test.each([
-    ["sandbox", async (): Promise<unknown> => (await engine.pod(ref)).create(sandbox)],
+    ["sandbox", async (): Promise<unknown> => (await engine.pod(one.ref)).create(sandbox)],
     ["created", created],
     ["running", running],
   ])("finds a pod that is %s, and goes on", async (_, make) => {
     await make();
-    uids = new UidPool({ base: 1_900_000_000, count: 2 });
+    one.uids = newUids();
     const pod = await restart();
-    expect(driver.recovered).toEqual([SANDBOX]);
-    expect(uids.take("another pod")).toBe(1_900_000_001);
+    expect(one.driver.recovered).toEqual([SANDBOX]);
+    expect(one.uids.take("another pod")).toBe(1_900_000_001);
     await pod.create(sandbox);
     await pod.create(task);
     await pod.start(MAIN, signal);
     expect(stateOf(pod)).toBe("running");
-    expect(shim.children.size).toBe(2);
+    expect(one.shim.children.size).toBe(2);
     expect(agent.containers.size).toBe(1);
     expect(agent.revived?.pod).toBe("k8s.io/sandbox1");
   });
 
   test.each(["preparing", "booting"])("finishes a sandbox that was %s", async (state) => {
-    const first = await engine.pod(ref);
+    const first = await engine.pod(one.ref);
     await first.create(sandbox);
     await engine.detach();
-    const document = Buffer.from(shim.state).toString();
-    shim.state = Buffer.from(document.replace('"booting"', JSON.stringify(state)));
+    const document = Buffer.from(one.shim.state).toString();
+    one.shim.state = Buffer.from(document.replace('"booting"', JSON.stringify(state)));
     const pod = await restart();
     await pod.create(sandbox);
     await pod.create(task);
     expect(stateOf(pod)).toBe("created");
-    expect(shim.children.size).toBe(2);
+    expect(one.shim.children.size).toBe(2);
   });
 
   test.each(["createContainer", "attachGuest"])(
@@ -456,8 +411,8 @@ describe("a daemon that returns", () => {
     async () => {
       await created();
       await engine.detach();
-      const document = Buffer.from(shim.state).toString();
-      shim.state = Buffer.from(document.replace('"created"', '"creating"'));
+      const document = Buffer.from(one.shim.state).toString();
+      one.shim.state = Buffer.from(document.replace('"created"', '"creating"'));
       const pod = await restart();
       await pod.create(task);
       expect(stateOf(pod)).toBe("created");
@@ -470,21 +425,21 @@ describe("a daemon that returns", () => {
   test("an end of the guest while it was away is known at once", async () => {
     await running();
     await engine.detach();
-    shim.end("vmm", { exitStatus: 3 });
+    one.shim.end("vmm", { exitStatus: 3 });
     const pod = await restart();
     expect(pod.summary().machine?.state).toBe("ended");
-    expect(shim.statuses.get("c1/")).toMatchObject({ exitStatus: 137 });
+    expect(one.shim.statuses.get("c1/")).toMatchObject({ exitStatus: 137 });
   });
 
   test("takes apart what was deleted while it was away", async () => {
     await running();
     await engine.detach();
-    shim.tasks.delete("c1");
+    one.shim.tasks.delete("c1");
     const pod = await restart();
     expect(pod.summary().containers).toEqual([]);
     expect(agent.containers.size).toBe(0);
     await engine.detach();
-    shim.tasks.clear();
+    one.shim.tasks.clear();
     await restart();
     await nothingLeft();
   });
