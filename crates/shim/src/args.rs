@@ -12,10 +12,12 @@ pub struct Args {
     pub bundle: String,
     pub info: bool,
     pub version: bool,
-    /// start, delete or serve; empty with -info and -v.
+    /// start, make, delete or serve; empty with -info and -v.
     pub action: String,
-    /// Only for serve: the state directory.
+    /// Only for make and serve: the state directory.
     pub state: String,
+    /// Only for make, and for serve of what it makes: the shim's own directory.
+    pub dir: String,
 }
 
 /// Flags that stand alone; every other one has a value.
@@ -56,6 +58,7 @@ impl Args {
             "id" => self.id = value,
             "bundle" => self.bundle = value,
             "state" => self.state = value,
+            "dir" => self.dir = value,
             "info" => self.info = value != "false",
             "v" => self.version = value != "false",
             _ => {}

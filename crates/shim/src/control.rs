@@ -2,6 +2,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +27,7 @@ pub struct Keeper {
     pub taps: BTreeMap<String, OwnedFd>,
     pub net: NetServers,
     pub mounted: BTreeSet<PathBuf>,
+    pub memories: BTreeMap<String, File>,
 }
 
 fn done() -> Answer {
@@ -50,6 +52,8 @@ impl Shim {
             }),
             "SetProcess" => self.set_process(payload),
             "AttachGuest" => self.attach_guest(payload),
+            "SealMemory" => self.seal_memory(payload),
+            "End" => self.end(),
             "Run" => match decode(payload) {
                 Ok(request) => return self.run_program(call, request),
                 Err(failure) => Err(failure),
@@ -164,6 +168,18 @@ impl Shim {
             let tap = net::open_tap(entry.key(), request.mtu)?;
             entry.insert(tap);
         }
+        done()
+    }
+
+    /// A pod ends as containerd wants it.
+    fn end(&mut self) -> Answer {
+        if !self.identity.podless {
+            return Err(failure(
+                Code::FailedPrecondition,
+                "this shim is a pod's: it ends with its pod",
+            ));
+        }
+        self.shutdown_asked();
         done()
     }
 

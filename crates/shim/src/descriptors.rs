@@ -1,4 +1,4 @@
-//! Descriptors a child is born with: files, taps, listening sockets, and channels whose other end stays here.
+//! Descriptors a child is born with: files, taps, memories, listening sockets, and channels whose other end stays here.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -16,6 +16,7 @@ use crate::child_log::set_blocking;
 use crate::console::Console;
 use crate::guest::{Guest, Served};
 use crate::host::sys::{self, listen_at};
+use crate::memory;
 use crate::monitor::Monitor;
 use crate::reactor::Token;
 use crate::shim::Shim;
@@ -49,6 +50,8 @@ impl Shim {
             }
             Some(Source::Channel(channel)) => self.open_channel(key, channel),
             Some(Source::Listen(listen)) => self.open_listener(key, listen),
+            Some(Source::Memory(memory)) => self.open_memory(memory.clone()),
+            Some(Source::Sealed(memory)) => memory::open_sealed(memory),
             None => Err(invalid(format!(
                 "descriptor {} has no source",
                 descriptor.number

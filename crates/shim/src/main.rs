@@ -20,6 +20,7 @@ mod info;
 mod json;
 mod link;
 mod log;
+mod memory;
 mod monitor;
 mod netserve;
 mod notes;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         "start" => start::start(&args),
+        "make" => start::make(&args),
         "delete" => delete::delete(&args),
         "serve" => serve::serve(&args),
         other => Err(std::io::Error::other(format!("unknown action {other:?}"))),

@@ -31,7 +31,10 @@ pub fn serve(args: &Args) -> io::Result<()> {
         close_on_exec(fd)?;
     }
     let mut ready = fs::File::from(ready);
-    let pod = pod_dir(Path::new(&args.state), &args.namespace, &args.id);
+    let pod = match args.dir.as_str() {
+        "" => pod_dir(Path::new(&args.state), &args.namespace, &args.id),
+        dir => PathBuf::from(dir),
+    };
     let mut log = Log::open(&pod.join("shim.log"));
     let parts = match take_place(args, &pod, UnixListener::from(listener)) {
         Ok(parts) => parts,
@@ -55,7 +58,11 @@ pub fn serve(args: &Args) -> io::Result<()> {
 }
 
 fn take_place(args: &Args, pod: &Path, listener: UnixListener) -> io::Result<Parts> {
-    let spec = Spec::read(Path::new(&args.bundle))?;
+    let podless = !args.dir.is_empty();
+    let spec = match podless {
+        true => Spec::default(),
+        false => Spec::read(Path::new(&args.bundle))?,
+    };
     if spec.netns.is_empty() {
         net::create_own()?;
     } else {
@@ -92,6 +99,7 @@ fn take_place(args: &Args, pod: &Path, listener: UnixListener) -> io::Result<Par
             cgroups,
             has_sandbox_task: spec.role == Role::Sandbox,
             pid: std::process::id(),
+            podless,
         },
     })
 }

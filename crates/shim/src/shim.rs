@@ -47,6 +47,8 @@ pub struct Identity {
     /// The pod has a sandbox task of its own, as Kubernetes' pods have.
     pub has_sandbox_task: bool,
     pub pid: u32,
+    /// Made for trined, which ends it; no containerd knows of it.
+    pub podless: bool,
 }
 
 pub struct Shim {
@@ -226,7 +228,7 @@ impl Shim {
     }
 
     fn is_over(&mut self, now: Instant) -> bool {
-        if !self.processes.is_empty() || self.containerd_connected() {
+        if self.identity.podless || !self.processes.is_empty() || self.containerd_connected() {
             self.alone_since = None;
         } else {
             let since = *self.alone_since.get_or_insert(now);

@@ -60,6 +60,26 @@ pub fn start(args: &Args) -> io::Result<()> {
     io::stdout().write_all(line.as_bytes())
 }
 
+/// `make`: a shim without a pod in the directory `-dir`, for trined, which ends it (End). Prints its address;
+/// one that is there already is found.
+pub fn make(args: &Args) -> io::Result<()> {
+    let (state, dir) = (Path::new(&args.state), Path::new(&args.dir));
+    if !valid_id(&args.id)
+        || args.namespace.is_empty()
+        || !state.is_absolute()
+        || !dir.is_absolute()
+    {
+        return Err(invalid(
+            "make needs -namespace, a plain -id, -state and -dir",
+        ));
+    }
+    if try_lock(dir)?.is_some() {
+        make_shim(args, state, dir, Path::new(""))?;
+    }
+    let address = format!("unix://{}", socket_path(dir).display());
+    io::stdout().write_all(address.as_bytes())
+}
+
 fn invalid(message: impl Into<String>) -> io::Error {
     io::Error::new(ErrorKind::InvalidInput, message.into())
 }
@@ -186,6 +206,10 @@ fn launch(mut lock: File, args: &Args, state: &Path, pod: &Path, bundle: &Path) 
             "-bundle".as_ref(),
             bundle.as_os_str(),
         ])
+        .args(match args.dir.as_str() {
+            "" => Vec::new(),
+            dir => vec!["-dir", dir],
+        })
         .arg("serve")
         .current_dir("/")
         .stdin(Stdio::null())

@@ -938,6 +938,18 @@ export declare type Descriptor = Message<"trine.shim.v1.Descriptor"> & {
      */
     value: Listen;
     case: "listen";
+  } | {
+    /**
+     * @generated from field: trine.shim.v1.Memory memory = 6;
+     */
+    value: Memory;
+    case: "memory";
+  } | {
+    /**
+     * @generated from field: trine.shim.v1.SealedMemory sealed = 7;
+     */
+    value: SealedMemory;
+    case: "sealed";
   } | { case: undefined; value?: undefined };
 };
 
@@ -946,6 +958,62 @@ export declare type Descriptor = Message<"trine.shim.v1.Descriptor"> & {
  * Use `create(DescriptorSchema)` to create a new message.
  */
 export declare const DescriptorSchema: GenMessage<Descriptor>;
+
+/**
+ * A memory that this shim makes, and holds for its life: a file without a name.
+ *
+ * @generated from message trine.shim.v1.Memory
+ */
+export declare type Memory = Message<"trine.shim.v1.Memory"> & {
+  /**
+   * unique in the shim; again with the same size: the same memory
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: uint64 bytes = 2;
+   */
+  bytes: bigint;
+};
+
+/**
+ * Describes the message trine.shim.v1.Memory.
+ * Use `create(MemorySchema)` to create a new message.
+ */
+export declare const MemorySchema: GenMessage<Memory>;
+
+/**
+ * A sealed memory of another shim, where that one's SealMemory said. Another file there, or one that could be
+ * changed, is failed_precondition.
+ *
+ * @generated from message trine.shim.v1.SealedMemory
+ */
+export declare type SealedMemory = Message<"trine.shim.v1.SealedMemory"> & {
+  /**
+   * /proc/PID/fd/NUMBER
+   *
+   * @generated from field: string path = 1;
+   */
+  path: string;
+
+  /**
+   * @generated from field: uint64 inode = 2;
+   */
+  inode: bigint;
+
+  /**
+   * @generated from field: uint64 bytes = 3;
+   */
+  bytes: bigint;
+};
+
+/**
+ * Describes the message trine.shim.v1.SealedMemory.
+ * Use `create(SealedMemorySchema)` to create a new message.
+ */
+export declare const SealedMemorySchema: GenMessage<SealedMemory>;
 
 /**
  * @generated from message trine.shim.v1.OpenFile
@@ -1475,6 +1543,104 @@ export declare type WriteStdioResponse = Message<"trine.shim.v1.WriteStdioRespon
 export declare const WriteStdioResponseSchema: GenMessage<WriteStdioResponse>;
 
 /**
+ * @generated from message trine.shim.v1.SealMemoryRequest
+ */
+export declare type SealMemoryRequest = Message<"trine.shim.v1.SealMemoryRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message trine.shim.v1.SealMemoryRequest.
+ * Use `create(SealMemoryRequestSchema)` to create a new message.
+ */
+export declare const SealMemoryRequestSchema: GenMessage<SealMemoryRequest>;
+
+/**
+ * @generated from message trine.shim.v1.SealMemoryResponse
+ */
+export declare type SealMemoryResponse = Message<"trine.shim.v1.SealMemoryResponse"> & {
+  /**
+   * @generated from field: string path = 1;
+   */
+  path: string;
+
+  /**
+   * @generated from field: uint64 inode = 2;
+   */
+  inode: bigint;
+
+  /**
+   * @generated from field: uint64 bytes = 3;
+   */
+  bytes: bigint;
+};
+
+/**
+ * Describes the message trine.shim.v1.SealMemoryResponse.
+ * Use `create(SealMemoryResponseSchema)` to create a new message.
+ */
+export declare const SealMemoryResponseSchema: GenMessage<SealMemoryResponse>;
+
+/**
+ * @generated from message trine.shim.v1.ClaimRequest
+ */
+export declare type ClaimRequest = Message<"trine.shim.v1.ClaimRequest"> & {
+  /**
+   * of who asks: 1
+   *
+   * @generated from field: uint32 protocol = 1;
+   */
+  protocol: number;
+
+  /**
+   * @generated from field: string namespace = 2;
+   */
+  namespace: string;
+
+  /**
+   * @generated from field: string sandbox_id = 3;
+   */
+  sandboxId: string;
+
+  /**
+   * file name the shim would have been started as
+   *
+   * @generated from field: string runtime = 4;
+   */
+  runtime: string;
+
+  /**
+   * of the sandbox; its config.json says the rest
+   *
+   * @generated from field: string bundle = 5;
+   */
+  bundle: string;
+
+  /**
+   * containerd's socket for events; empty = nobody wants them
+   *
+   * @generated from field: string publish_address = 6;
+   */
+  publishAddress: string;
+
+  /**
+   * Links of /proc/self/ns as who asks has them (mnt:[N], pid:[N]): the shim's own must be the same.
+   *
+   * @generated from field: repeated string same_namespaces = 7;
+   */
+  sameNamespaces: string[];
+};
+
+/**
+ * Describes the message trine.shim.v1.ClaimRequest.
+ * Use `create(ClaimRequestSchema)` to create a new message.
+ */
+export declare const ClaimRequestSchema: GenMessage<ClaimRequest>;
+
+/**
  * @generated from service trine.shim.v1.Shim
  */
 export declare const Shim: GenService<{
@@ -1651,6 +1817,40 @@ export declare const Shim: GenService<{
     methodKind: "unary";
     input: typeof WriteStdioRequestSchema;
     output: typeof WriteStdioResponseSchema;
+  },
+  /**
+   * Makes a memory of this shim unchangeable for whoever has a descriptor of it, and says where other shims
+   * find it. failed_precondition while a process maps it for writing.
+   *
+   * @generated from rpc trine.shim.v1.Shim.SealMemory
+   */
+  sealMemory: {
+    methodKind: "unary";
+    input: typeof SealMemoryRequestSchema;
+    output: typeof SealMemoryResponseSchema;
+  },
+  /**
+   * Ends a shim that was made without a pod, with its children and its directory. A pod's: failed_precondition.
+   *
+   * @generated from rpc trine.shim.v1.Shim.End
+   */
+  end: {
+    methodKind: "unary";
+    input: typeof EmptySchema;
+    output: typeof EmptySchema;
+  },
+  /**
+   * A shim made without a pod becomes a pod's, with all it has; its directory has been renamed to the pod's
+   * before. Asked by `start`, not by trined. failed_precondition: it is a pod's already, a child of it has
+   * ended, or it lives in other namespaces; whoever asks ends it then and goes on without. Again with the
+   * same names: a success.
+   *
+   * @generated from rpc trine.shim.v1.Shim.Claim
+   */
+  claim: {
+    methodKind: "unary";
+    input: typeof ClaimRequestSchema;
+    output: typeof EmptySchema;
   },
 }>;
 
