@@ -219,6 +219,28 @@ fn read_all(guest: &mut Guest, fifo: &mut File) -> Vec<u8> {
     all
 }
 
+/// A running task whose process in the guest is `c`, containerd's end of it, and its stdout.
+struct Attached {
+    out: File,
+    containerd: Client,
+    wait: u32,
+    _relay: Client,
+}
+
+fn attached(m: &mut Machine, terminal: bool) -> Attached {
+    let paths = stdio(&m.pod);
+    let out = fifo_reader(&paths[1]);
+    let (mut containerd, relay) = m.pod.running_task("ctr1", &paths, terminal);
+    let request = attach("ctr1", "", terminal);
+    m.trined.shim::<()>("AttachGuest", &request);
+    Attached {
+        out,
+        wait: containerd.send_wait("ctr1"),
+        containerd,
+        _relay: relay,
+    }
+}
+
 fn kill_machine(machine: &mut Machine) {
     let signal = shim::SignalRequest {
         key: KEY.into(),
@@ -299,35 +321,27 @@ fn stdio_and_end_of_a_process_go_over_the_link_also_without_trined() {
 #[test]
 fn a_reader_that_stands_still_holds_up_neither_the_end_nor_others() {
     let mut m = machine("still");
-    let paths = stdio(&m.pod);
-    let mut out = fifo_reader(&paths[1]);
-    let (mut containerd, _relay) = m.pod.running_task("ctr1", &paths, false);
-    m.trined
-        .shim::<()>("AttachGuest", &attach("ctr1", "", false));
-    let wait = containerd.send_wait("ctr1");
+    let mut web = attached(&mut m, false);
     // More than the FIFO holds, less than it and the windows do.
     m.guest.say("stdout/c/", &[b'x'; 200_000]);
     m.guest.fin("stdout/c/");
     m.guest.exit("c/", 0, false);
-    containerd.answer::<task::WaitResponse>(wait).unwrap();
-    assert_eq!(read_all(&mut m.guest, &mut out).len(), 200_000);
+    web.containerd
+        .answer::<task::WaitResponse>(web.wait)
+        .unwrap();
+    assert_eq!(read_all(&mut m.guest, &mut web.out).len(), 200_000);
 }
 
 #[test]
 fn a_child_that_keeps_stdout_open_does_not_hold_up_the_end() {
     let mut m = machine("grandchild");
-    let paths = stdio(&m.pod);
-    let mut out = fifo_reader(&paths[1]);
-    let (mut containerd, _relay) = m.pod.running_task("ctr1", &paths, false);
-    m.trined
-        .shim::<()>("AttachGuest", &attach("ctr1", "", false));
-    let wait = containerd.send_wait("ctr1");
+    let mut web = attached(&mut m, false);
     m.guest.say("stdout/c/", b"last");
     m.guest.exit("c/", 3, false);
-    let waited: task::WaitResponse = containerd.answer(wait).unwrap();
+    let waited: task::WaitResponse = web.containerd.answer(web.wait).unwrap();
     assert_eq!(waited.exit_status, 3);
     // The FIFO is given up once nothing has come for a while, and the guest is told.
-    assert_eq!(read_all(&mut m.guest, &mut out), b"last");
+    assert_eq!(read_all(&mut m.guest, &mut web.out), b"last");
     let id = m.guest.opened("stdout/c/");
     m.guest.until("the abort", |g| g.aborted.remove(&id));
 }
@@ -335,13 +349,9 @@ fn a_child_that_keeps_stdout_open_does_not_hold_up_the_end() {
 #[test]
 fn a_terminal_has_one_output_and_its_size_is_passed_on() {
     let mut m = machine("tty");
-    let paths = stdio(&m.pod);
-    let mut out = fifo_reader(&paths[1]);
-    let (mut containerd, _relay) = m.pod.running_task("ctr1", &paths, true);
-    m.trined
-        .shim::<()>("AttachGuest", &attach("ctr1", "", true));
+    let mut web = attached(&mut m, true);
     m.guest.say("stdout/c/", b"$ ");
-    read_until(&mut out, "$ ");
+    read_until(&mut web.out, "$ ");
     m.guest.opened("stdin/c/");
     assert!(!m.guest.names.contains_key("stderr/c/"));
     let resize = task::ResizePtyRequest {
@@ -350,7 +360,7 @@ fn a_terminal_has_one_output_and_its_size_is_passed_on() {
         width: 80,
         height: 25,
     };
-    containerd.task::<()>("ResizePty", &resize);
+    web.containerd.task::<()>("ResizePty", &resize);
     let request = shim::EventsRequest {
         after: 0,
         wait_ms: 5000,
@@ -363,21 +373,16 @@ fn a_terminal_has_one_output_and_its_size_is_passed_on() {
 #[test]
 fn with_its_machine_every_process_ends() {
     let mut m = machine("lost");
-    let paths = stdio(&m.pod);
-    let mut out = fifo_reader(&paths[1]);
-    let (mut containerd, _relay) = m.pod.running_task("ctr1", &paths, false);
-    m.trined
-        .shim::<()>("AttachGuest", &attach("ctr1", "", false));
-    let wait = containerd.send_wait("ctr1");
+    let mut web = attached(&mut m, false);
     m.guest.say("stdout/c/", b"almost");
     kill_machine(&mut m);
-    let waited: task::WaitResponse = containerd.answer(wait).unwrap();
+    let waited: task::WaitResponse = web.containerd.answer(web.wait).unwrap();
     assert_eq!(waited.exit_status, 137);
     // What has come is still read, even after trined has forgotten the machine.
     let reap = shim::ReapRequest { key: KEY.into() };
     m.trined.shim::<()>("Reap", &reap);
     assert!(!door(&m.pod).exists());
-    assert_eq!(read_all(&mut m.guest, &mut out), b"almost");
+    assert_eq!(read_all(&mut m.guest, &mut web.out), b"almost");
     assert!(
         m.trined
             .call::<()>(SHIM, "AttachGuest", &attach("ctr1", "", false))
