@@ -1,7 +1,7 @@
 import { watch } from "node:fs";
 import { readFile, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { pollUntil, withDeadline } from "@trine/base";
+import { pollUntil, withDeadline, errnoOf } from "@trine/base";
 
 const TICKS_PER_SECOND = 100; // sysconf(_SC_CLK_TCK) on Linux
 
@@ -48,7 +48,7 @@ export async function namesIn(dir: string): Promise<string[]> {
   try {
     return await readdir(dir);
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === "ENOENT") return [];
+    if (errnoOf(cause) === "ENOENT") return [];
     throw cause;
   }
 }

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { chmod, mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { TrineError, pollUntil } from "@trine/base";
+import { TrineError, pollUntil, errnoOf } from "@trine/base";
 
 /** Where built things are kept between runs: `TRINE_CACHE`, else `~/.cache/trine`. */
 export function cacheDir(): string {
@@ -56,7 +56,7 @@ async function lock(path: string): Promise<() => Promise<void>> {
       await writeFile(path, String(process.pid), { flag: "wx" });
       return true;
     } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code !== "EEXIST") throw cause;
+      if (errnoOf(cause) !== "EEXIST") throw cause;
     }
     const owner = Number(await readFile(path, "utf8").catch(() => ""));
     if (owner > 0 && !(await exists(`/proc/${owner}`))) await rm(path, { force: true });

@@ -1,5 +1,5 @@
 import { readFile, readdir } from "node:fs/promises";
-import { pollUntil } from "@trine/base";
+import { pollUntil, errnoOf } from "@trine/base";
 
 export interface FoundProcess {
   pid: number;
@@ -40,6 +40,6 @@ export function signal(pid: number, name: NodeJS.Signals): void {
   try {
     process.kill(pid, name);
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== "ESRCH") throw cause;
+    if (errnoOf(cause) !== "ESRCH") throw cause;
   }
 }

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import * as v from "valibot";
 import { parse } from "yaml";
-import { TrineError, messageOf } from "@trine/base";
+import { TrineError, messageOf, errnoOf } from "@trine/base";
 
 export const CONFIG_VERSION = "config.trine.dev/v1alpha1";
 export const DEFAULT_CONFIG_PATH = "/etc/trine/config.yaml";
@@ -185,7 +185,7 @@ export async function loadConfig(file: string | undefined): Promise<Config> {
   try {
     text = await readFile(name, "utf8");
   } catch (cause) {
-    const absent = (cause as NodeJS.ErrnoException).code === "ENOENT";
+    const absent = errnoOf(cause) === "ENOENT";
     if (absent && file === undefined) return defaultConfig();
     throw new TrineError(absent ? "notFound" : "unavailable", `config: ${messageOf(cause)}`);
   }

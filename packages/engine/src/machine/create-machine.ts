@@ -1,7 +1,7 @@
 import { constants, copyFile, lstat, mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { MachineSettings } from "@trine/annotations";
-import { TrineError } from "@trine/base";
+import { TrineError, errnoOf } from "@trine/base";
 import type { Undo } from "@trine/base";
 import { buildIso9660, createOverlay, findMachineDisk, inspectImage } from "@trine/disk-images";
 import type { ShimLink } from "@trine/shim-client";
@@ -67,7 +67,7 @@ export async function createMachine(
 async function layerDir(rootfs: string): Promise<string> {
   const dir = join(rootfs, LAYER_DIR);
   await mkdir(dir, { mode: 0o700 }).catch((cause: unknown) => {
-    if ((cause as NodeJS.ErrnoException).code !== "EEXIST") throw cause;
+    if (errnoOf(cause) !== "EEXIST") throw cause;
   });
   if (!(await lstat(dir)).isDirectory()) {
     throw new TrineError("invalid", `the machine image holds a file /${LAYER_DIR}: remove it`);
