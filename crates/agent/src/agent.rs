@@ -18,6 +18,7 @@ use crate::mounts::Mounts;
 use crate::process::Process;
 use crate::pump::Pump;
 use crate::reactor::{READ, Reactor, Token, Watched};
+use crate::release::Release;
 use crate::rpc::Rpc;
 use crate::sys::{during, open};
 use crate::{signals, stdio};
@@ -46,11 +47,14 @@ pub struct Agent {
     pub pod_pids: Option<OwnedFd>,
     /// The pod, since Revive.
     pub pod: Option<String>,
+    /// That is no pod's name yet: another may take its place.
+    pub provisional: bool,
     pub containers: BTreeMap<String, Container>,
     pub processes: BTreeMap<u32, Process>,
     pub roles: BTreeMap<u32, Role>,
     pub rpcs: BTreeMap<u32, Rpc>,
     pub helpers: BTreeMap<u32, Helper>,
+    pub releases: BTreeMap<u32, Release>,
     pub pumps: BTreeMap<u32, Pump>,
     pub mounts: Mounts,
     pub events: Events,
@@ -73,11 +77,13 @@ impl Agent {
             own_pids: open("/proc/self/ns/pid", libc::O_RDONLY)?,
             pod_pids: None,
             pod: None,
+            provisional: false,
             containers: BTreeMap::new(),
             processes: BTreeMap::new(),
             roles: BTreeMap::new(),
             rpcs: BTreeMap::new(),
             helpers: BTreeMap::new(),
+            releases: BTreeMap::new(),
             pumps: BTreeMap::new(),
             mounts: Mounts::default(),
             events: Events::default(),
@@ -142,6 +148,7 @@ impl Agent {
             Token::Report(n) => self.read_report(n),
             Token::Pump(n) => self.pump(n),
             Token::Helper(n) => self.helper_reported(n),
+            Token::Release(n) => self.release_reported(n),
             Token::MemoryEvents(n) => self.memory_event(n),
             Token::FreezerEvents(n) => self.group_changed(n),
         }
@@ -211,6 +218,7 @@ impl Agent {
                 container.freezing.retain(|c| *c != call);
                 container.removing.retain(|c| *c != call);
             }
+            self.forget_release_call(call);
             let text = format!("not done within {} s", PATIENCE.as_secs());
             self.answer(call, Err(failure(Code::DeadlineExceeded, text)));
         }

@@ -4,7 +4,8 @@ use trine_wire::Message;
 use trine_wire::agent::{Exit, StartProcessResponse};
 
 use crate::agent::Agent;
-use crate::answer::{Call, Code, Failure, failure};
+use crate::answer::{Answer, Call, Code, Failure, failure};
+use crate::container::Container;
 use crate::container::namespaces::Pinned;
 use crate::container::report::{self, Message as Report};
 use crate::helper::let_go;
@@ -115,7 +116,7 @@ impl Agent {
 
     /// SIGCHLD has told of this one.
     pub fn child_ended(&mut self, pid: i32, status: u32) {
-        if self.helper_ended(pid) {
+        if self.helper_ended(pid) || self.release_ended(pid) {
             return;
         }
         let found = self
@@ -189,9 +190,6 @@ impl Agent {
         let Some(mut container) = self.containers.remove(id) else {
             return;
         };
-        if let Some(pinned) = container.pinned.take() {
-            let_go(pinned);
-        }
         let numbers: Vec<u32> = self
             .processes
             .iter()
@@ -201,10 +199,25 @@ impl Agent {
         for number in numbers {
             self.forget_process(number);
         }
-        self.tell_all(container.removing);
-        self.tell_all(container.freezing);
-        if let Some((call, wrong)) = container.abandoned {
-            self.answer(call, Err(wrong));
+        self.tell_all(std::mem::take(&mut container.freezing));
+        self.let_container_go(id, container);
+    }
+
+    /// Lets go of a container that is over, and tells who waits for that.
+    fn let_container_go(&mut self, id: &str, mut container: Container) {
+        let disks = self.own_disks(&container);
+        let pinned = container.pinned.take();
+        let removed = container.removing.into_iter().map(|c| (c, Ok(Vec::new())));
+        let abandoned = container.abandoned.map(|(call, wrong)| (call, Err(wrong)));
+        let calls: Vec<(Call, Answer)> = removed.chain(abandoned).collect();
+        if !disks.is_empty() {
+            return self.release(id, pinned, disks, calls);
+        }
+        if let Some(pinned) = pinned {
+            let_go(pinned);
+        }
+        for (call, answer) in calls {
+            self.answer(call, answer);
         }
     }
 

@@ -1,7 +1,6 @@
 //! File systems the host has the agent mount below /run/trine: shares, disks, overlays, tmpfs.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -12,6 +11,7 @@ use trine_wire::agent::{Disk, MountRequest, Overlay, Source, Tmpfs};
 
 use crate::container::mount_api::{NewFs, attach};
 use crate::container::paths::{SHARED, ensure_dir, open_source};
+use crate::disks;
 use crate::sys::{c_string, check, during, invalid, open};
 
 /// Bytes of a 9p message: larger ones mean fewer round trips for large files.
@@ -163,34 +163,9 @@ fn from_disk(disk: &Disk, read_only: bool) -> io::Result<OwnedFd> {
             disk.fstype
         )));
     }
-    let device = find_disk(&disk.serial)?;
-    let new = NewFs::open(&disk.fstype)?;
-    new.set("source", Some(&device))?;
-    if read_only {
-        new.set("ro", None)?;
-    }
-    for option in &disk.options {
-        match option.split_once('=') {
-            Some((key, value)) => new.set(key, Some(value))?,
-            None => new.set(option, None)?,
-        }
-    }
-    new.mount(attributes(read_only))
-}
-
-/// The device whose serial number the host has chosen.
-fn find_disk(serial: &str) -> io::Result<String> {
-    for entry in fs::read_dir("/sys/block")? {
-        let entry = entry?;
-        let found = fs::read_to_string(entry.path().join("serial")).unwrap_or_default();
-        if !serial.is_empty() && found.trim_end() == serial {
-            return Ok(format!("/dev/{}", entry.file_name().to_string_lossy()));
-        }
-    }
-    Err(io::Error::new(
-        io::ErrorKind::NotFound,
-        format!("no disk has the serial number {serial:?}"),
-    ))
+    let options = disk.options.iter().map(String::as_str);
+    let options = read_only.then_some("ro").into_iter().chain(options);
+    disks::file_system(&disk.serial, &disk.fstype, options, attributes(read_only))
 }
 
 fn over(overlay: &Overlay, read_only: bool) -> io::Result<OwnedFd> {

@@ -23,8 +23,9 @@ pub enum Token {
     Report(u32),
     /// The other end of a stream that is a socket here.
     Pump(u32),
-    /// A helper child's report.
+    /// The report of a helper, and of a child that waits for disks.
     Helper(u32),
+    Release(u32),
     MemoryEvents(u32),
     FreezerEvents(u32),
 }
@@ -42,6 +43,7 @@ impl Pack for Token {
             Token::Helper(n) => (8, n),
             Token::MemoryEvents(n) => (9, n),
             Token::FreezerEvents(n) => (10, n),
+            Token::Release(n) => (11, n),
         };
         kind << 32 | u64::from(number)
     }
@@ -59,6 +61,7 @@ impl Pack for Token {
             8 => Token::Helper(number),
             9 => Token::MemoryEvents(number),
             10 => Token::FreezerEvents(number),
+            11 => Token::Release(number),
             _ => return None,
         })
     }
@@ -127,6 +130,7 @@ mod tests {
             Token::Helper(5),
             Token::MemoryEvents(6),
             Token::FreezerEvents(7),
+            Token::Release(8),
         ] {
             assert_eq!(Token::unpack(token.pack()), Some(token));
         }

@@ -151,6 +151,7 @@ fn a_terminal_has_a_size_and_a_name() {
         stdin: true,
         width: 80,
         height: 24,
+        ..Default::default()
     };
     guest
         .call::<()>("CreateContainer", &request)

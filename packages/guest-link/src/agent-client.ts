@@ -112,13 +112,16 @@ export class AgentClient {
     await unlessGone(this.#call((agent, options) => agent.removeProcess({ ...process }, options)));
   }
 
-  /** One that is not there is a success. */
-  async removeContainer(container: string): Promise<void> {
-    await unlessGone(
-      this.#call((agent, options) => agent.removeContainer({ container }, options), {
-        timeoutMs: REMOVE_MS,
-      }),
-    );
+  /**
+   * One that is not there is a success. Answers which of its disks something in the guest still holds: the
+   * agent's answer is believed only for disks the caller has.
+   */
+  async removeContainer(container: string): Promise<readonly string[]> {
+    const removing = this.#call((agent, options) => agent.removeContainer({ container }, options), {
+      timeoutMs: REMOVE_MS,
+    });
+    const removed = await unlessGone(removing);
+    return removed?.busy ?? [];
   }
 
   async pause(container: string): Promise<void> {
@@ -223,10 +226,11 @@ function checkedDescription(answer: DescribeResponse): DescribeResponse {
   return answer;
 }
 
-async function unlessGone(call: Promise<unknown>): Promise<void> {
+async function unlessGone<T>(call: Promise<T>): Promise<T | undefined> {
   try {
-    await call;
+    return await call;
   } catch (cause) {
     if (kindOf(cause) !== "notFound") throw cause;
+    return undefined;
   }
 }

@@ -6,6 +6,7 @@ use super::{check_id, size};
 use crate::agent::{Agent, PATIENCE};
 use crate::answer::{Call, Code, Handled, Outcome, decode, done, failure};
 use crate::container::Container;
+use crate::container::disk_root::DiskRoot;
 use crate::container::init::Place;
 use crate::container::spawn::{Order, spawn};
 use crate::container::spec::Spec;
@@ -35,7 +36,11 @@ pub fn create(agent: &mut Agent, call: Call, payload: &[u8]) -> Handled {
             format!("{MAX_CONTAINERS} containers are in this guest already"),
         ));
     }
-    let spec = Spec::parse(&request.spec)?;
+    let root = request.root.clone().map(|root| DiskRoot {
+        lower: root.lower,
+        upper: root.upper,
+    });
+    let spec = Spec::parse(&request.spec)?.with_disks(root, &request.devices)?;
     let number = agent.number();
     let mut container = Container::make(&agent.groups, number, id, spec)?;
     watch(agent, &mut container, number);
@@ -101,6 +106,10 @@ pub fn remove(agent: &mut Agent, call: Call, payload: &[u8]) -> Handled {
     let request: RemoveContainerRequest = decode(payload)?;
     let id = request.container;
     let Some(container) = agent.containers.get_mut(&id) else {
+        if agent.joins_release(&id, call) {
+            agent.wait_at_most(call, PATIENCE);
+            return Ok(Outcome::Later);
+        }
         return done();
     };
     container.group.kill()?;

@@ -6,6 +6,7 @@ pub mod console;
 pub mod device_rules;
 pub mod devices;
 pub mod directories;
+pub mod disk_root;
 pub mod init;
 pub mod limits;
 pub mod mount_api;
@@ -37,6 +38,8 @@ pub struct Container {
     /// Never used twice; the number in tokens.
     pub number: u32,
     pub spec: Spec,
+    /// Serial numbers of the disks it uses.
+    pub disks: Vec<String>,
     pub wanted: Wanted,
     pub group: Group,
     pub filter: Option<Filter>,
@@ -67,6 +70,7 @@ impl Container {
         }
         Ok(Container {
             number,
+            disks: spec.disks(),
             spec,
             wanted,
             oom_kills: group.oom_kills(),

@@ -4,11 +4,11 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use super::devices;
 use super::mount_api::{NewFs, attach, change, copy_tree};
 use super::options::{Options, propagation};
 use super::paths::{ensure_dir, ensure_file, open_source};
 use super::spec::{Mount, Spec};
+use super::{devices, disk_root};
 use crate::sys::{check, check_long, during, open_in_root};
 
 /// The root, mounted and filled, the current directory of nobody yet.
@@ -22,7 +22,11 @@ impl Rootfs {
     /// Everything up to the point where the old root is still there.
     pub fn build(spec: &Spec) -> io::Result<Rootfs> {
         detach_from_parent()?;
-        let at = open_source(&spec.root.path).map_err(during("open the root file system"))?;
+        let path = match &spec.disk_root {
+            Some(disks) => disk_root::mount(disks)?,
+            None => spec.root.path.as_str(),
+        };
+        let at = open_source(path).map_err(during("open the root file system"))?;
         let root = copy_tree(at.as_fd(), true).map_err(during("copy the root's mounts"))?;
         attach(&root, at.as_fd()).map_err(during("attach the root"))?;
         let mut rootfs = Rootfs {

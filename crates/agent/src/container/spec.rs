@@ -5,16 +5,20 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::disk_root::DiskRoot;
 use crate::sys::invalid;
 
 const MAX_SPEC_BYTES: usize = 2 << 20;
-const MAX_LIST: usize = 4096;
+pub const MAX_LIST: usize = 4096;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Spec {
     pub process: Option<Process>,
     pub root: Root,
+    /// Instead of the root's path. Not OCI's: the request says it.
+    #[serde(skip)]
+    pub disk_root: Option<DiskRoot>,
     pub hostname: String,
     pub domainname: String,
     pub mounts: Vec<Mount>,
@@ -110,6 +114,9 @@ pub struct Device {
     pub file_mode: Option<u32>,
     pub uid: Option<u32>,
     pub gid: Option<u32>,
+    /// Serial number of the disk it is. Not OCI's: the request says it.
+    #[serde(skip)]
+    pub disk: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -40,7 +40,9 @@ export async function createContainer(
   await mountShare(shim, planned);
 
   const agent = await to.agent();
-  undo.defer("remove the container from the guest", () => agent.removeContainer(task.id));
+  undo.defer("remove the container from the guest", async () => {
+    await agent.removeContainer(task.id);
+  });
   await agent.createContainer({
     container: task.id,
     spec: new TextEncoder().encode(JSON.stringify(spec)),

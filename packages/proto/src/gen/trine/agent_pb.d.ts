@@ -193,6 +193,13 @@ export declare type ReviveRequest = Message<"trine.agent.v1.ReviveRequest"> & {
    * @generated from field: map<string, string> sysctls = 8;
    */
   sysctls: { [key: string]: string };
+
+  /**
+   * Of no pod yet: another Revive may follow with another name, while there is no container.
+   *
+   * @generated from field: bool provisional = 9;
+   */
+  provisional: boolean;
 };
 
 /**
@@ -545,6 +552,20 @@ export declare type CreateContainerRequest = Message<"trine.agent.v1.CreateConta
    * @generated from field: uint32 height = 6;
    */
   height: number;
+
+  /**
+   * instead of the specification's root.path
+   *
+   * @generated from field: trine.agent.v1.DiskRoot root = 7;
+   */
+  root?: DiskRoot | undefined;
+
+  /**
+   * besides those of the specification
+   *
+   * @generated from field: repeated trine.agent.v1.BlockDevice devices = 8;
+   */
+  devices: BlockDevice[];
 };
 
 /**
@@ -552,6 +573,75 @@ export declare type CreateContainerRequest = Message<"trine.agent.v1.CreateConta
  * Use `create(CreateContainerRequestSchema)` to create a new message.
  */
 export declare const CreateContainerRequestSchema: GenMessage<CreateContainerRequest>;
+
+/**
+ * A root file system made of two disks, for this container alone: mounted in its own mount namespace.
+ *
+ * @generated from message trine.agent.v1.DiskRoot
+ */
+export declare type DiskRoot = Message<"trine.agent.v1.DiskRoot"> & {
+  /**
+   * serial number of a disk with the image, erofs; may be other containers' too
+   *
+   * @generated from field: string lower = 1;
+   */
+  lower: string;
+
+  /**
+   * serial number of a disk with an ext4 file system; takes what the container writes
+   *
+   * @generated from field: string upper = 2;
+   */
+  upper: string;
+};
+
+/**
+ * Describes the message trine.agent.v1.DiskRoot.
+ * Use `create(DiskRootSchema)` to create a new message.
+ */
+export declare const DiskRootSchema: GenMessage<DiskRoot>;
+
+/**
+ * A disk as a device node in the container.
+ *
+ * @generated from message trine.agent.v1.BlockDevice
+ */
+export declare type BlockDevice = Message<"trine.agent.v1.BlockDevice"> & {
+  /**
+   * @generated from field: string serial = 1;
+   */
+  serial: string;
+
+  /**
+   * absolute, in the container
+   *
+   * @generated from field: string path = 2;
+   */
+  path: string;
+
+  /**
+   * permission bits
+   *
+   * @generated from field: uint32 mode = 3;
+   */
+  mode: number;
+
+  /**
+   * @generated from field: uint32 uid = 4;
+   */
+  uid: number;
+
+  /**
+   * @generated from field: uint32 gid = 5;
+   */
+  gid: number;
+};
+
+/**
+ * Describes the message trine.agent.v1.BlockDevice.
+ * Use `create(BlockDeviceSchema)` to create a new message.
+ */
+export declare const BlockDeviceSchema: GenMessage<BlockDevice>;
 
 /**
  * @generated from message trine.agent.v1.CreateProcessRequest
@@ -717,6 +807,25 @@ export declare type RemoveContainerRequest = Message<"trine.agent.v1.RemoveConta
  * Use `create(RemoveContainerRequestSchema)` to create a new message.
  */
 export declare const RemoveContainerRequestSchema: GenMessage<RemoveContainerRequest>;
+
+/**
+ * @generated from message trine.agent.v1.RemoveContainerResponse
+ */
+export declare type RemoveContainerResponse = Message<"trine.agent.v1.RemoveContainerResponse"> & {
+  /**
+   * Serial numbers of the container's own disks that something in the guest still holds: what is in their
+   * place must not change. Disks that other containers use as well are not looked at.
+   *
+   * @generated from field: repeated string busy = 1;
+   */
+  busy: string[];
+};
+
+/**
+ * Describes the message trine.agent.v1.RemoveContainerResponse.
+ * Use `create(RemoveContainerResponseSchema)` to create a new message.
+ */
+export declare const RemoveContainerResponseSchema: GenMessage<RemoveContainerResponse>;
 
 /**
  * @generated from message trine.agent.v1.ContainerRequest
@@ -1104,7 +1213,7 @@ export declare const Agent: GenService<{
   removeContainer: {
     methodKind: "unary";
     input: typeof RemoveContainerRequestSchema;
-    output: typeof EmptySchema;
+    output: typeof RemoveContainerResponseSchema;
   },
   /**
    * @generated from rpc trine.agent.v1.Agent.Pause
