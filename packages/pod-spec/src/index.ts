@@ -10,8 +10,8 @@ export { defaultPullPolicy, planVolume } from "./volume-plan.ts";
 export type { Claims, PullPolicy } from "./volume-plan.ts";
 export { materialiseVolume } from "./materialise-volume.ts";
 export type { VolumeHome } from "./materialise-volume.ts";
-export { unmountBelow } from "./tmpfs.ts";
-export { resolveSubPath } from "./sub-path.ts";
+export { unmountBelow } from "./mounts.ts";
+export { bindSubPath, resolveOwnSubPath } from "./sub-path.ts";
 export {
   LABEL_CONTAINER,
   LABEL_NAME,

@@ -3,7 +3,7 @@ import { chmod, lchown, lstat, mkdir, open, opendir, realpath, stat } from "node
 import { dirname, join } from "node:path";
 import { TrineError, errnoOf, messageOf } from "@trine/base";
 import { writeAtomically } from "./atomic-files.ts";
-import { mountTmpfs } from "./tmpfs.ts";
+import { mountTmpfs } from "./mounts.ts";
 import type { VolumePlan } from "./volume-plan.ts";
 import type { HostPathType } from "./volume-schema.ts";
 

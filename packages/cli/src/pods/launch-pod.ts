@@ -3,7 +3,14 @@ import { ContainerState } from "@trine/proto/cri/api";
 import { TrineError, Undo, abortError, kindOf, pollUntil } from "@trine/base";
 import type { CriClient } from "@trine/containerd-client";
 import { containerConfig, hostsFile, sandboxConfig } from "@trine/pod-spec";
-import type { Container, ImageFacts, NodeFacts, SandboxConfig, Scope } from "@trine/pod-spec";
+import type {
+  Container,
+  ImageFacts,
+  NodeFacts,
+  SandboxConfig,
+  Scope,
+  VolumeHome,
+} from "@trine/pod-spec";
 import { ensureImages } from "./ensure-images.ts";
 import { nameOf, sourcesOf } from "./pod-records.ts";
 import type { PodRecord, PodRecords } from "./pod-records.ts";
@@ -32,6 +39,7 @@ interface Made {
   readonly scope: Scope;
   readonly images: ReadonlyMap<string, ImageFacts>;
   readonly volumes: Volumes;
+  readonly home: VolumeHome;
   readonly hostsPath: string;
 }
 
@@ -64,9 +72,10 @@ export async function launchPod(
     const hostsPath = launch.records.hostsPath(record.uid);
     await writeFile(hostsPath, hostsFile(pod, ips), { mode: 0o644 });
     launch.step("preparing volumes");
-    const volumes = await makeVolumes(record, scope, launch.records.volumes(record.uid));
+    const home = launch.records.volumes(record.uid);
+    const volumes = await makeVolumes(record, scope, home);
     stopIfAborted(launch);
-    const made: Made = { sandboxId, config, scope, images, volumes, hostsPath };
+    const made: Made = { sandboxId, config, scope, images, volumes, home, hostsPath };
     const failure = await startContainers(launch, made, kept?.containers ?? []);
     stopIfAborted(launch);
     return failure;
@@ -155,7 +164,7 @@ async function ensureRunning(
   if (before?.state === "running") return before.id;
   const { runtime } = launch.cri;
   launch.step(`creating container ${container.name}`);
-  const mounts = await readyMounts(container, made.scope, made.volumes);
+  const mounts = await readyMounts(container, made.scope, made.volumes, made.home);
   const image = made.images.get(container.image);
   if (image === undefined) throw new TrineError("internal", `no image for ${container.name}`);
   const config = containerConfig(container, made.scope, {

@@ -1,10 +1,12 @@
+import { join } from "node:path";
 import { TrineError } from "@trine/base";
 import {
+  bindSubPath,
   environmentOf,
   expand,
   materialiseVolume,
   planVolume,
-  resolveSubPath,
+  resolveOwnSubPath,
 } from "@trine/pod-spec";
 import type { Container, ReadyMount, Scope, VolumeHome } from "@trine/pod-spec";
 import type { PodRecord } from "./pod-records.ts";
@@ -42,30 +44,40 @@ export async function makeVolumes(
   return volumes;
 }
 
-/** The mounts of one container, each with its path on the node. */
+/**
+ * The mounts of one container, each with its path on the node. Parts of volumes that pods write to are
+ * mounted below `home` first: what the runtime is given cannot be changed by a pod any more.
+ */
 export async function readyMounts(
   container: Container,
   scope: Scope,
   volumes: Volumes,
+  home: VolumeHome,
 ): Promise<ReadyMount[]> {
   const variables = environmentOf(container, scope);
   const mounts: ReadyMount[] = [];
-  for (const mount of container.volumeMounts) {
+  for (const [index, mount] of container.volumeMounts.entries()) {
     const volume = volumes.get(mount.name);
     if (volume === undefined) throw new TrineError("invalid", `no volume ${mount.name}`);
     const subPath =
       mount.subPathExpr === undefined
         ? mount.subPath
         : inner(expand(mount.subPathExpr, (name) => variables.get(name)));
-    const hostPath =
-      subPath === undefined || volume.image !== undefined
-        ? volume.path
-        : await resolveSubPath(volume.path, subPath, volume.ours);
+    // No volume's name has a dot.
+    const target = join(home.memory, ".parts", container.name, String(index));
+    const hostPath = await pathOf(volume, subPath, target);
     const { readOnly, image } = volume;
     const named = subPath === undefined ? mount : { ...mount, subPath };
     mounts.push({ mount: named, hostPath, readOnly, ...(image === undefined ? {} : { image }) });
   }
   return mounts;
+}
+
+async function pathOf(volume: Ready, subPath: string | undefined, target: string): Promise<string> {
+  if (subPath === undefined || volume.image !== undefined) return volume.path;
+  if (volume.ours) return resolveOwnSubPath(volume.path, subPath);
+  await bindSubPath(volume.path, subPath, target);
+  return target;
 }
 
 function inner(path: string): string {

@@ -1,5 +1,6 @@
 import { randomInt } from "node:crypto";
 import { resolve } from "node:path";
+import { Readable } from "node:stream";
 import { HANDLER_MICROVM, HANDLER_VM } from "@trine/annotations";
 import { TrineError, kindOf, messageOf } from "@trine/base";
 import type { CriClient, RemoteCommand } from "@trine/containerd-client";
@@ -12,6 +13,7 @@ import { readLog } from "../show/cri-log.ts";
 import { requireTerminal, runFailure } from "../talk/exec.ts";
 import type { Io } from "../io.ts";
 import { joinTerminal } from "../talk/join-terminal.ts";
+import { withPast } from "../talk/with-past.ts";
 import { hasEnded } from "../show/logs.ts";
 import { PodRecords, nameOf } from "./pod-records.ts";
 import type { PodRecord } from "./pod-records.ts";
@@ -126,8 +128,9 @@ async function watch(
   const { id, logPath } = pickContainer(view, undefined);
   const input = stdin || tty ? await attachInput(cri, id, { stdin, tty }) : undefined;
   if (input !== undefined && tty) {
-    io.stderr.write("If there is no prompt, press enter.\r\n");
-    await joinTerminal(io, input, { tty });
+    const { stdout = Readable.from([]) } = input;
+    const whole = Readable.from(withPast({ cri, id, logPath, signal: io.signal }, stdout));
+    await joinTerminal(io, { ...input, stdout: whole }, { tty });
   } else {
     if (input?.stdin !== undefined) io.stdin.pipe(input.stdin);
     const ended = (): Promise<boolean> => hasEnded(cri, id);

@@ -11,6 +11,12 @@ export async function mountTmpfs(path: string, sizeBytes: bigint | undefined): P
   await run("mount", ["-t", "tmpfs", "-o", `${options},nosuid,nodev`, "tmpfs", path]);
 }
 
+/** Mounts what a descriptor of this process names; the path by which it was opened does not matter any more. */
+export async function bindDescriptor(descriptor: number, target: string): Promise<void> {
+  // -c: mount would ask for the descriptor's path, and mount what lies there by then.
+  await run("mount", ["-c", "--bind", `/proc/${process.pid}/fd/${descriptor}`, target]);
+}
+
 /** Takes away every mount at or below a directory; repeatable. */
 export async function unmountBelow(dir: string): Promise<void> {
   for (const path of (await mountsBelow(dir)).reverse()) await run("umount", [path]);
