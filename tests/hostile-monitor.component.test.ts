@@ -55,6 +55,10 @@ class ScriptedHost implements ProcessHost {
     return { pid: 1, already: false };
   }
 
+  sealMemory(): Promise<never> {
+    return Promise.reject(new TrineError("notFound", "a script has no memory"));
+  }
+
   signal(_key: string, signal: number): Promise<void> {
     this.signals.push(signal);
     this.close();

@@ -164,6 +164,17 @@ export class ShimLink {
     await this.#shim.setProcess(request, { timeoutMs: CALL_TIMEOUT_MS });
   }
 
+  /** Makes a memory of this shim unchangeable, and says where other shims find it. */
+  async sealMemory(name: string): Promise<{ path: string; inode: string }> {
+    const { path, inode } = await this.#shim.sealMemory({ name }, { timeoutMs: CALL_TIMEOUT_MS });
+    return { path, inode: String(inode) };
+  }
+
+  /** Ends a shim that has no pod, and all it holds. */
+  async end(): Promise<void> {
+    await this.#shim.end({}, { timeoutMs: CALL_TIMEOUT_MS });
+  }
+
   /** Joins the stdio and the end of a task or an exec to a process in the guest. */
   async attachGuest(request: MessageInitShape<typeof AttachGuestRequestSchema>): Promise<void> {
     await this.#shim.attachGuest(request, { timeoutMs: CALL_TIMEOUT_MS });

@@ -66,6 +66,10 @@ export class ShimProcessHost implements ProcessHost {
     return this.#shim.signal(key, signal);
   }
 
+  sealMemory(name: string): Promise<{ path: string; inode: string }> {
+    return this.#shim.sealMemory(name);
+  }
+
   /** The newest of what the VMM printed: why it ended, when it ended at once. */
   async logTail(): Promise<string> {
     try {
@@ -129,6 +133,15 @@ function toDescriptor(
           value: { path: descriptor.path, writable: descriptor.writable },
         },
       };
+    case "memory": {
+      const { name, bytes } = descriptor;
+      return { number, source: { case: "memory", value: { name, bytes: BigInt(bytes) } } };
+    }
+    case "sealed-memory": {
+      const { path, inode, bytes } = descriptor;
+      const value = { path, inode: BigInt(inode), bytes: BigInt(bytes) };
+      return { number, source: { case: "sealed", value } };
+    }
     case "tap":
       return { number, source: { case: "tap", value: descriptor.tap } };
     case "listen":

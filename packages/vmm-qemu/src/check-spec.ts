@@ -72,8 +72,8 @@ function checkGrowth(spec: MachineSpec, say: Say): void {
 /** Files and directories by name, and what excludes what. */
 function checkFiles(spec: MachineSpec, say: Say): void {
   const boot = bootOf(spec);
-  const { slots, memoryFile, origin } = spec;
-  say(memoryFile === undefined || origin === undefined, "a clone has no memory file of its own");
+  const { slots, isTemplate, origin } = spec;
+  say(isTemplate !== true || origin === undefined, "a clone does not become a template");
   if (slots !== undefined) {
     const whole = [slots.readOnly, slots.writable].every((n) => Number.isInteger(n) && n >= 0);
     say(whole, `slots: ${slots.readOnly} and ${slots.writable}`);
@@ -83,7 +83,7 @@ function checkFiles(spec: MachineSpec, say: Say): void {
   }
   const paths = [
     ...(boot.kind === "direct" ? [boot.kernel, boot.initrd] : []),
-    ...[slots?.dir, memoryFile, origin?.template.memoryPath, origin?.template.statePath],
+    ...[slots?.dir, origin?.template.memoryPath, origin?.template.statePath],
   ];
   for (const path of paths) {
     say(path === undefined || isAbsolute(path), `path ${path ?? ""} is not absolute`);

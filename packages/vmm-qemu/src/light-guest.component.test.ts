@@ -55,14 +55,13 @@ function bootedSpec(name: string, changes: Partial<MachineSpec> = {}): MachineSp
     nics: [nic(name)],
     memoryBytes: 160 * MIB,
     memoryMaxBytes: 288 * MIB,
-    memoryFile: join(dir, `${name}.memory`),
     ...changes,
   });
 }
 
 function cloneSpec(name: string, template: Template): MachineSpec {
   const spec = { ...bootedSpec(name), origin: { template } };
-  Reflect.deleteProperty(spec, "memoryFile");
+  Reflect.deleteProperty(spec, "isTemplate");
   return spec;
 }
 
@@ -160,12 +159,11 @@ function tapsOf(guest: Guest): Promise<string> {
 }
 
 test("two machines go on from one template at once, each with its own tap, slots and writes", async () => {
-  const source = await startGuest(bootedSpec("source"));
+  await using source = await startGuest(bootedSpec("source")); // keeps the template's memory
   await source.shell.ready(signal(BOOT_MS));
   const readyMs = Math.round(performance.now() - source.began);
   await source.shell.run("value=template; sleep 0", signal());
   const template = await source.machine.saveTemplate(join(dir, "light.state"), signal());
-  await source[Symbol.asyncDispose]();
   const memoryBefore = await hashOf(template.memoryPath);
 
   const specs = ["left", "right"].map((name) => cloneSpec(name, template));

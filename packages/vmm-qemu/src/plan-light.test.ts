@@ -7,13 +7,13 @@ import type { QemuEnvironment } from "./qemu-environment.ts";
 const environment: QemuEnvironment = { qemuPath: "/usr/bin/qemu-system-x86_64", binds: [] };
 const boot = { kind: "direct", kernel: "/g/vmlinux", initrd: "/g/initrd", cmdline: "quiet a=b,c" };
 const template: Template = {
-  ...{ key: "k", memoryPath: "/t/memory", memoryInode: "1" },
+  ...{ key: "k", memoryPath: "/proc/7/fd/9", memoryInode: "1" },
   ...{ statePath: "/t/state", stateSha256: "0" },
 };
 
 function plan(changes: Partial<MachineSpec> = {}): ReturnType<typeof planMachine> {
   const spec = lightSpec("/pod", { boot: { ...boot, kind: "direct" }, disks: [], ...changes });
-  if (changes.origin !== undefined) Reflect.deleteProperty(spec, "memoryFile");
+  if (changes.origin !== undefined) Reflect.deleteProperty(spec, "isTemplate");
   return planMachine(spec, environment);
 }
 
@@ -35,7 +35,7 @@ test("a light machine, word for word from its board on", () => {
     -m
     size=64M,maxmem=128M
     -object
-    memory-backend-file,id=memory0,size=67108864,mem-path=/files/memory,share=on
+    memory-backend-file,id=memory0,size=67108864,mem-path=/proc/self/fd/5,share=on
     -rtc
     base=utc,driftfix=slew
     -boot
@@ -51,13 +51,13 @@ test("a light machine, word for word from its board on", () => {
     -device
     pvpanic
     -chardev
-    socket,id=console,fd=5
+    socket,id=console,fd=6
     -device
     isa-serial,chardev=console
     -device
     virtio-serial-pci,id=ports,addr=0x1c,ioeventfd=off,disable-legacy=on
     -chardev
-    socket,id=guest-link,fd=6
+    socket,id=guest-link,fd=7
     -device
     virtserialport,id=guest-link0,bus=ports.0,nr=2,chardev=guest-link,name=trine.agent
     -no-reboot
@@ -93,11 +93,11 @@ test("a light machine, word for word from its board on", () => {
 test("a clone has the template's arguments but for the kernel, its own memory and where it starts", () => {
   const [source, clone] = [plan().argv, plan({ origin: { template } }).argv];
   expect(source.filter((arg) => !clone.includes(arg))).toEqual([
-    "memory-backend-file,id=memory0,size=67108864,mem-path=/files/memory,share=on",
+    "memory-backend-file,id=memory0,size=67108864,mem-path=/proc/self/fd/5,share=on",
     ...["-kernel", "/files/kernel", "-initrd", "/files/initrd", "-append", "quiet a=b,c"],
   ]);
   expect(clone.filter((arg) => !source.includes(arg))).toEqual([
-    "memory-backend-file,id=memory0,size=67108864,mem-path=/files/memory,share=off",
+    "memory-backend-file,id=memory0,size=67108864,mem-path=/proc/self/fd/5,share=off",
     ...["-incoming", "defer"],
   ]);
 });
@@ -105,16 +105,16 @@ test("a clone has the template's arguments but for the kernel, its own memory an
 test("its state is a descriptor, and what it opens by name is bound where the VMM looks", () => {
   const clone = plan({ origin: { template } });
   expect(clone.descriptors.at(-1)).toEqual({
-    ...{ number: 7, kind: "file", path: "/t/state", writable: false },
+    ...{ number: 8, kind: "file", path: "/t/state", writable: false },
   });
   expect(clone.jail.binds).toEqual([
-    { source: "/t/memory", target: "/files/memory", writable: true },
+    { source: "/proc/self/fd", target: "/proc/self/fd" },
     { source: "/pod/slots", target: "/pod/slots", writable: true, live: true },
   ]);
   expect(plan({ slots: { dir: "/s", readOnly: 1, writable: 0 } }).jail.binds).toEqual([
     { source: "/g/vmlinux", target: "/files/kernel" },
     { source: "/g/initrd", target: "/files/initrd" },
-    { source: "/pod/memory", target: "/files/memory", writable: true },
+    { source: "/proc/self/fd", target: "/proc/self/fd" },
     { source: "/s", target: "/s", writable: false, live: true },
   ]);
 });
@@ -122,7 +122,7 @@ test("its state is a descriptor, and what it opens by name is bound where the VM
 test("memory that is a file has no balloon, which could punch holes in a template", () => {
   expect(plan().argv.join(" ")).not.toContain("balloon");
   const spec = lightSpec("/pod");
-  Reflect.deleteProperty(spec, "memoryFile");
+  Reflect.deleteProperty(spec, "isTemplate");
   expect(planMachine(spec, environment).argv.join(" ")).toContain("virtio-balloon-pci");
 });
 
@@ -132,14 +132,14 @@ test("the guest link is a port of its own, whose streams the host makes", () => 
     "virtserialport,id=guest-link0,bus=ports.0,nr=2,chardev=guest-link,name=trine.agent",
   );
   expect(descriptors).toContainEqual({
-    ...{ number: 6, kind: "channel", name: "guest-link", use: "guest" },
+    ...{ number: 7, kind: "channel", name: "guest-link", use: "guest" },
   });
 });
 
 const refused: [string, Partial<MachineSpec>, string][] = [
   ["fewer CPUs at most than at first", { cpus: 3, maxCpus: 2 }, "maxCpus 2"],
   ["memory that shrinks", { memoryMaxBytes: 1024 * 1024 }, "memory growing by"],
-  ["a clone with a memory file", { origin: { template }, memoryFile: "/m" }, "a clone has no"],
+  ["a template of a clone", { origin: { template }, isTemplate: true }, "a clone does not"],
   ["half a slot", { slots: { dir: "/s", readOnly: 0.5, writable: 0 } }, "slots: 0.5"],
   ["17 slots", { slots: { dir: "/s", readOnly: 9, writable: 8 } }, "at most 16"],
   ["slots in a relative directory", { slots: { dir: "s", readOnly: 1, writable: 0 } }, "path s"],

@@ -76,7 +76,7 @@ export function machineArguments(
 ): string[] {
   return [
     ...["-name", option(`guest=${spec.id}`, { "debug-threads": true })],
-    ...boardArguments(spec),
+    ...boardArguments(spec, table),
     ...consoleArguments(spec, table),
     ...bootArguments(spec, environment.firmwareCode, table),
     ...diskArguments(spec, table),
@@ -92,7 +92,7 @@ export function machineArguments(
  * VMware port) are left out: less for a guest to attack and 10 ms less to start. Sleep states are off:
  * a guest that suspends would look hung.
  */
-function boardArguments(spec: MachineSpec): string[] {
+function boardArguments(spec: MachineSpec, table: DescriptorTable): string[] {
   return [
     ...["-uuid", spec.uuid],
     ...["-nodefaults", "-no-user-config", "-display", "none"],
@@ -110,7 +110,7 @@ function boardArguments(spec: MachineSpec): string[] {
     ...["-global", "ICH9-LPC.disable_s3=1", "-global", "ICH9-LPC.disable_s4=1"],
     ...["-accel", acceleratorOption(spec), "-cpu", spec.cpuModel ?? defaultCpu(spec)],
     ...["-smp", cpuOption(spec)],
-    ...memoryArguments(spec),
+    ...memoryArguments(spec, table),
     ...["-rtc", "base=utc,driftfix=slew", "-boot", "menu=off,strict=on"],
     ...["-object", "rng-builtin,id=rng0"],
     ...device("virtio-rng-pci", { rng: "rng0", addr: slot(RNG_SLOT), "disable-legacy": true }),
@@ -213,7 +213,8 @@ function nicArguments(spec: MachineSpec, table: DescriptorTable): string[] {
         id: `nic-${nic.name}`,
         addr: slot(NIC_SLOTS[index]),
         mac: nic.mac,
-        host_mtu: nic.mtu,
+        // Our agent sets it: the NIC of a clone is as its template's was.
+        ...(spec.guestLink === true ? {} : { host_mtu: nic.mtu }),
         // Machines boot from disks: no option ROM to load.
         romfile: "",
         "disable-legacy": true,

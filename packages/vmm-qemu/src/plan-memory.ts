@@ -1,5 +1,6 @@
 import { MEMORY_STEP } from "@trine/vmm";
-import type { JailBind, MachineSpec } from "@trine/vmm";
+import type { JailBind, MachineSpec, Template } from "@trine/vmm";
+import type { DescriptorTable } from "./descriptor-table.ts";
 import { option } from "./option.ts";
 import { BALLOON_SLOT, MEMORY_SLOT, slot } from "./pci-slots.ts";
 
@@ -7,18 +8,20 @@ const MIB = 1024 * 1024;
 export const BALLOON_ID = "balloon0";
 /** The device that memory grows by. */
 export const GROWING_ID = "memory1";
-const MEMORY_FILE = "/files/memory";
+/** Name of a template's memory at its host. */
+export const MEMORY_NAME = "memory";
+const OWN_DESCRIPTORS = "/proc/self/fd";
 
 /** The guest's memory is a file: a template's, shared with it while it is made, a clone's own copy of it then. */
-function memoryPath(spec: MachineSpec): string | undefined {
-  return spec.origin?.template.memoryPath ?? spec.memoryFile;
+function hasMemoryFile(spec: MachineSpec): boolean {
+  return spec.isTemplate === true || spec.origin !== undefined;
 }
 
 export function hasBalloon(spec: MachineSpec): boolean {
-  return memoryPath(spec) === undefined;
+  return !hasMemoryFile(spec);
 }
 
-export function memoryArguments(spec: MachineSpec): string[] {
+export function memoryArguments(spec: MachineSpec, table: DescriptorTable): string[] {
   const { memoryBytes, memoryMaxBytes } = spec;
   const size = `${memoryBytes / MIB}M`;
   return [
@@ -26,7 +29,7 @@ export function memoryArguments(spec: MachineSpec): string[] {
     memoryMaxBytes === undefined
       ? size
       : option(`size=${size}`, { maxmem: `${memoryMaxBytes / MIB}M` }),
-    ...fileMemoryArguments(spec),
+    ...fileMemoryArguments(spec, table),
   ];
 }
 
@@ -45,27 +48,37 @@ export function memoryDevices(spec: MachineSpec): string[] {
 
 /** Part of -machine. */
 export function memoryMachineOption(spec: MachineSpec): { "memory-backend"?: string } {
-  return memoryPath(spec) === undefined ? {} : { "memory-backend": "memory0" };
+  return hasMemoryFile(spec) ? { "memory-backend": "memory0" } : {};
+}
+
+/** A memory has no name: the VMM opens it through its own descriptors, which is all it sees of /proc. */
+export function memoryBinds(spec: MachineSpec): JailBind[] {
+  return hasMemoryFile(spec) ? [{ source: OWN_DESCRIPTORS, target: OWN_DESCRIPTORS }] : [];
 }
 
 /**
  * QEMU 7.2 opens the file for writing even where it only copies from it (`readonly` came to mean that in 8.2);
- * what it maps it maps as a private copy.
+ * what it maps it maps as a private copy. A clone's is sealed, so that nothing else can be done with it
+ * (docs/decisions/0007).
  */
-export function memoryBinds(spec: MachineSpec): JailBind[] {
-  const source = memoryPath(spec);
-  return source === undefined ? [] : [{ source, target: MEMORY_FILE, writable: true }];
-}
-
-function fileMemoryArguments(spec: MachineSpec): string[] {
-  if (memoryPath(spec) === undefined) return [];
+function fileMemoryArguments(spec: MachineSpec, table: DescriptorTable): string[] {
+  if (!hasMemoryFile(spec)) return [];
+  const { memoryBytes: bytes, origin } = spec;
+  const number =
+    origin === undefined
+      ? table.add({ kind: "memory", name: MEMORY_NAME, bytes })
+      : table.add({ kind: "sealed-memory", ...placeOf(origin.template), bytes });
   const file = {
     id: "memory0",
-    size: spec.memoryBytes,
-    "mem-path": MEMORY_FILE,
-    share: spec.origin === undefined,
+    size: bytes,
+    "mem-path": `${OWN_DESCRIPTORS}/${number}`,
+    share: origin === undefined,
   };
   return ["-object", option("memory-backend-file", file)];
+}
+
+function placeOf({ memoryPath, memoryInode }: Template): { path: string; inode: string } {
+  return { path: memoryPath, inode: memoryInode };
 }
 
 function balloonArguments(): string[] {

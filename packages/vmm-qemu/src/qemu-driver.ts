@@ -5,7 +5,6 @@ import { VMM_KEY, checkTemplate } from "@trine/vmm";
 import type { Machine, MachineDriver, MachineSpec, ProcessHost, ProcessPlan } from "@trine/vmm";
 import { goOn } from "./go-on.ts";
 import { pollGuestMemory } from "./machine-stats.ts";
-import { makeMemoryFile } from "./memory-file.ts";
 import { QMP_SOCKET, planMachine } from "./plan-machine.ts";
 import { stateDescriptor } from "./plan-origin.ts";
 import { findQemuEnvironment } from "./qemu-environment.ts";
@@ -70,11 +69,9 @@ export class QemuDriver implements MachineDriver {
   }
 
   async #prepare(spec: MachineSpec, signal: AbortSignal): Promise<void> {
-    const { memoryFile, memoryBytes, origin } = spec;
-    if (origin !== undefined) {
-      await checkTemplate(origin.template, await this.templateKey(spec, signal));
-    }
-    if (memoryFile !== undefined) await makeMemoryFile(memoryFile, memoryBytes);
+    const { origin } = spec;
+    if (origin === undefined) return;
+    await checkTemplate(origin.template, await this.templateKey(spec, signal));
   }
 
   /** Kind `notFound` when there is no process. */

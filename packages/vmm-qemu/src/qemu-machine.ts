@@ -1,4 +1,4 @@
-import { SerialQueue, TrineError, kindOf } from "@trine/base";
+import { SerialQueue, TrineError, kindOf, pollUntil } from "@trine/base";
 import type { QmpClient, QmpEvent } from "@trine/qmp";
 import { VMM_KEY, checkSlotImage, checkTarget, identifyTemplate } from "@trine/vmm";
 import type {
@@ -14,12 +14,14 @@ import type {
 } from "@trine/vmm";
 import { toMachineEvent, toMachineStatus } from "./machine-events.ts";
 import { readStats } from "./machine-stats.ts";
+import { MEMORY_NAME } from "./plan-memory.ts";
 import type { QmpLink } from "./qmp-link.ts";
 import { resizeCpus, resizeMemory } from "./resize.ts";
 import { emptySlot, fillSlot } from "./slot-images.ts";
 import { saveState } from "./template-state.ts";
 
 const SIGKILL = 9;
+const END_MS = 10_000;
 
 /** A QEMU process seen through its monitor. Each call finds the monitor again when it was lost. */
 export class QemuMachine implements Machine {
@@ -102,14 +104,15 @@ export class QemuMachine implements Machine {
   }
 
   async saveTemplate(statePath: string, signal: AbortSignal): Promise<Template> {
-    const { id, memoryFile: memoryPath } = this.#spec;
-    if (memoryPath === undefined) {
-      throw new TrineError("wrongState", `machine ${id} has no memory file to make a template of`);
+    const { id, isTemplate } = this.#spec;
+    if (isTemplate !== true) {
+      throw new TrineError("wrongState", `machine ${id} was not made for a template`);
     }
     const key = await this.#templateKey(this.#spec, signal);
     const { machineDir } = this.#host;
     await this.#command(signal, (client) => saveState(client, machineDir, statePath, signal));
-    const files = { memoryPath, statePath };
+    await this.kill(signal);
+    const files = { memoryPath: await sealedMemory(this.#host), statePath };
     return { key, ...files, ...(await identifyTemplate(files)) };
   }
 
@@ -164,6 +167,19 @@ export class QemuMachine implements Machine {
     if (answer !== undefined) return answer;
     throw new TrineError("wrongState", `machine ${this.#spec.id} is off`);
   }
+}
+
+/** Where the memory is found; it cannot be sealed before its VMM is quite gone. */
+async function sealedMemory(host: ProcessHost): Promise<string> {
+  const sealing = { ms: END_MS, everyMs: 10 };
+  return pollUntil("the memory is sealed", sealing, async () => {
+    try {
+      return (await host.sealMemory(MEMORY_NAME)).path;
+    } catch (cause) {
+      if (kindOf(cause) !== "wrongState") throw cause;
+      return undefined;
+    }
+  });
 }
 
 /** Ends the VMM at once; one that has ended is a success. */

@@ -44,7 +44,7 @@ function withoutIdentity(spec: MachineSpec): MachineSpec {
     nics: spec.nics.map((nic) => ({ ...nic, mac: NO_MAC, tap: "tap" })),
     ...(slots === undefined ? {} : { slots: { ...slots, dir: "/slots" } }),
     // Both sides have their memory in a file.
-    memoryFile: "/memory",
+    isTemplate: true,
   };
   Reflect.deleteProperty(same, "origin");
   return same;

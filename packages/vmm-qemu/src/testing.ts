@@ -7,6 +7,7 @@ import { TrineError, pollUntil } from "@trine/base";
 import { MACHINE_DIR } from "@trine/vmm";
 import type { ByteChannel, PlannedDescriptor, ProcessHost, ProcessPlan } from "@trine/vmm";
 import { ByteStream, StreamEnd } from "@trine/vmm/testing";
+import { KeptMemory } from "./kept-memory.ts";
 
 /** Opens a tap in the network namespace it is in, as descriptor N, and becomes what is left of its arguments. */
 const OPEN_TAP = `
@@ -26,6 +27,7 @@ root=$1 binds=$2; shift 2
 mount -t tmpfs none "$root"
 for bind in $binds; do
   from=\${bind%%:*} to=$root\${bind#*:}
+  case $from in /proc/self/*) from=/proc/$$/\${from#/proc/self/} ;; esac
   if [ -d "$from" ]; then mkdir -p "$to"; else mkdir -p "\${to%/*}"; : > "$to"; fi
   mount --rbind "$from" "$to"
 done
@@ -56,6 +58,7 @@ export class SpawnedProcessHost implements ProcessHost {
   /** Stops every new child before it runs. */
   stalled = false;
   readonly #jail: string | undefined;
+  readonly #memories = new Map<string, KeptMemory>();
 
   /** `jail`: an empty directory to make the children's root in. */
   constructor(machineDir: string, options: { jail?: string } = {}) {
@@ -95,6 +98,12 @@ export class SpawnedProcessHost implements ProcessHost {
       if (channel !== undefined) return channel;
     }
     throw new TrineError("notFound", `no channel ${name}`);
+  }
+
+  async sealMemory(name: string): Promise<{ path: string; inode: string }> {
+    const memory = this.#memories.get(name);
+    if (memory === undefined) throw new TrineError("notFound", `no memory ${name}`);
+    return memory.seal();
   }
 
   logTail(key: string): Promise<string> {
@@ -140,6 +149,7 @@ export class SpawnedProcessHost implements ProcessHost {
       if (child.running) child.process.kill("SIGKILL");
       await child.ended;
     }
+    for (const memory of this.#memories.values()) await memory.close();
   }
 
   #argv(plan: ProcessPlan): [string, ...string[]] {
@@ -186,9 +196,19 @@ export class SpawnedProcessHost implements ProcessHost {
         });
         return fd;
       }
+      case "memory":
+        return opened(await this.#memory(descriptor), undo);
+      case "sealed-memory":
+        return opened(descriptor.path, undo);
       case "listen":
         return listeningSocket(descriptor.path.replace(MACHINE_DIR, this.machineDir), undo);
     }
+  }
+
+  async #memory({ name, bytes }: { name: string; bytes: number }): Promise<string> {
+    const memory = this.#memories.get(name) ?? (await KeptMemory.make(bytes));
+    this.#memories.set(name, memory);
+    return memory.path;
   }
 
   #watch(plan: ProcessPlan, process: ChildProcess): Child {
@@ -241,6 +261,14 @@ export class SpawnedProcessHost implements ProcessHost {
     };
     return new StreamEnd(incoming, outgoing);
   }
+}
+
+function opened(path: string, undo: (() => void)[]): number {
+  const fd = openSync(path, constants.O_RDWR);
+  undo.push(() => {
+    closeSync(fd);
+  });
+  return fd;
 }
 
 /** What opens each tap and then becomes the next. */

@@ -16,14 +16,13 @@ async function makeTemplate(rig: MachineRig): Promise<Template> {
   const machine = await rig.driver().start(rig.lightSpec, rig.host, signal());
   await rig.guestReady();
   const template = await machine.saveTemplate(rig.statePath, signal());
-  await machine.kill(signal());
   await ended(rig);
   return template;
 }
 
 function cloneSpec(of: MachineRig, template: Template, id: string): MachineSpec {
   const spec: MachineSpec = { ...of.lightSpec, id, origin: { template } };
-  Reflect.deleteProperty(spec, "memoryFile");
+  Reflect.deleteProperty(spec, "isTemplate");
   return spec;
 }
 
@@ -65,11 +64,12 @@ function describeClones(makeRig: () => Promise<MachineRig>): void {
     await using rig = await makeRig();
     const machine = await rig.driver().start(rig.lightSpec, rig.host, signal());
     await machine.saveTemplate(rig.statePath, signal());
-    expect(await machine.status(signal())).toBe("paused");
+    expect(await machine.status(signal())).toBe("off");
     await expect(machine.resume(signal())).rejects.toMatchObject({ kind: "wrongState" });
+    await noneRunning(rig);
   });
 
-  test("a machine without a memory file makes no template", async () => {
+  test("a machine that was not made for it makes no template", async () => {
     await using rig = await makeRig();
     const machine = await rig.driver().start(rig.spec, rig.host, signal());
     await expect(machine.saveTemplate(rig.statePath, signal())).rejects.toMatchObject({

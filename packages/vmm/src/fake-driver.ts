@@ -27,7 +27,6 @@ export class FakeDriver implements MachineDriver {
   async start(spec: MachineSpec, host: ProcessHost, signal: AbortSignal): Promise<Machine> {
     signal.throwIfAborted();
     if (spec.origin !== undefined) await checkTemplate(spec.origin.template, fakeKey(spec));
-    if (spec.memoryFile !== undefined) await writeFile(spec.memoryFile, "");
     await host.spawn(fakePlan(spec));
     try {
       return await connect(spec, host, signal);
@@ -189,14 +188,12 @@ class FakeMachine implements Machine {
 
   async saveTemplate(statePath: string, signal: AbortSignal): Promise<Template> {
     signal.throwIfAborted();
-    const { memoryFile: memoryPath } = this.#spec;
-    if (memoryPath === undefined) {
-      throw new TrineError("wrongState", `machine ${this.#spec.id} has no memory file`);
+    if (this.#spec.isTemplate !== true) {
+      throw new TrineError("wrongState", `machine ${this.#spec.id} was not made for a template`);
     }
-    this.#vmm.set("paused");
-    this.#vmm.isFrozen = true;
     await writeFile(statePath, `state of ${this.#spec.id}`, { mode: 0o600 });
-    const files = { memoryPath, statePath };
+    await this.kill(signal);
+    const files = { memoryPath: (await this.#host.sealMemory("memory")).path, statePath };
     return { key: fakeKey(this.#spec), ...files, ...(await identifyTemplate(files)) };
   }
 
@@ -222,8 +219,6 @@ class FakeMachine implements Machine {
   #change(state: "running" | "paused"): void {
     if (this.#vmm.state === "off")
       throw new TrineError("wrongState", `machine ${this.#spec.id} is off`);
-    if (this.#vmm.isFrozen && state === "running")
-      throw new TrineError("wrongState", `machine ${this.#spec.id} is a template`);
     this.#vmm.set(state);
   }
 

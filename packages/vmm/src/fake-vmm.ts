@@ -18,8 +18,6 @@ export class FakeVmm implements MemoryProgram {
   state: MachineStatus = "running";
   /** Path of what is in a slot. */
   readonly slots = new Map<string, string>();
-  /** Saved as a template: it never runs again. */
-  isFrozen = false;
   /** Memory and CPUs asked for since it started. */
   memoryBytes: number | undefined;
   cpus: number | undefined;

@@ -59,8 +59,8 @@ export interface Machine {
   /** The same with CPUs, up to `maxCpus`. A new one is offline until the guest's agent takes it. */
   resizeCpus(count: number, signal: AbortSignal): Promise<void>;
   /**
-   * Freezes a machine that has a `memoryFile` and writes its state to `statePath` (mode 0600, replaced).
-   * The machine never runs again: kill it. Its memory file is the template's from now on.
+   * Freezes a machine of a spec with `isTemplate`, writes its state to `statePath` (mode 0600, replaced), ends
+   * the VMM and has its host seal the memory: nobody can change it from now on.
    */
   saveTemplate(statePath: string, signal: AbortSignal): Promise<Template>;
   /** Changes from now until `signal` aborts or the monitor is gone. */

@@ -30,11 +30,8 @@ export interface MachineSpec {
   readonly memoryMaxBytes?: number;
   /** What CPUs may grow to; undefined = they stay as they are. */
   readonly maxCpus?: number;
-  /**
-   * A file (on tmpfs) that is the guest's memory, made by `start`: such a machine can be saved as a
-   * template. The directory around it must be closed to other users: the VMM needs the file open to all.
-   */
-  readonly memoryFile?: string;
+  /** Its host makes the guest's memory and keeps it: such a machine can be saved as a template. */
+  readonly isTemplate?: boolean;
   /** The machine goes on from a template instead of booting. */
   readonly origin?: { readonly template: Template };
 }
@@ -96,8 +93,9 @@ export interface SlotImage {
 export interface Template {
   /** `templateKey` of the machine it was made of. */
   readonly key: string;
+  /** Where its host says that the sealed memory is found. */
   readonly memoryPath: string;
-  /** The memory file's inode number: another file at its path is another template. */
+  /** The memory's inode number: another file at its path is another template. */
   readonly memoryInode: string;
   readonly statePath: string;
   readonly stateSha256: string;

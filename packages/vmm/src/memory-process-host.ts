@@ -1,3 +1,4 @@
+import { stat } from "node:fs/promises";
 import { TrineError } from "@trine/base";
 import { ByteStream, StreamEnd } from "./byte-stream.ts";
 import type { ByteChannel, ProcessHost, ProcessPlan } from "./process-host.ts";
@@ -120,6 +121,12 @@ export class MemoryProcessHost implements ProcessHost {
       ends.find((end) => end !== undefined),
       `channel ${name}`,
     );
+  }
+
+  /** One file stands for them all: what is in a memory is nothing to a program here. */
+  async sealMemory(): Promise<{ path: string; inode: string }> {
+    const path = "/dev/null";
+    return { path, inode: String((await stat(path, { bigint: true })).ino) };
   }
 
   logTail(key: string): Promise<string> {

@@ -18,6 +18,12 @@ export interface ProcessHost {
   /** A `held` channel of a spawned child. */
   channel(name: string): ByteChannel;
 
+  /**
+   * Makes a memory of this host unchangeable for everybody and says where other hosts find it. Kind
+   * `wrongState` as long as a child maps it for writing. Repeatable.
+   */
+  sealMemory(name: string): Promise<{ readonly path: string; readonly inode: string }>;
+
   /** The newest output (stdout and stderr, at most 4 KiB) of a child; for error messages. */
   logTail?(key: string): Promise<string>;
 }
@@ -63,6 +69,21 @@ export type PlannedDescriptor =
       readonly kind: "channel";
       readonly name: string;
       readonly use: ChannelUse;
+    }
+  /** A memory that the host makes and keeps; the child opens it by its number, under /proc/self/fd. */
+  | {
+      readonly number: number;
+      readonly kind: "memory";
+      readonly name: string;
+      readonly bytes: number;
+    }
+  /** A memory that another host has sealed; the host makes sure that it is that one. */
+  | {
+      readonly number: number;
+      readonly kind: "sealed-memory";
+      readonly path: string;
+      readonly inode: string;
+      readonly bytes: number;
     }
   /** A listening unix socket; `path` is the VMM's, under MACHINE_DIR. */
   | { readonly number: number; readonly kind: "listen"; readonly path: string };

@@ -38,7 +38,7 @@ export function lightSpec(dir: string, changes: Partial<MachineSpec> = {}): Mach
     slots: { dir: join(dir, "slots"), readOnly: 2, writable: 1 },
     maxCpus: 2,
     memoryMaxBytes: 128 * MIB,
-    memoryFile: join(dir, "memory"),
+    isTemplate: true,
     ...changes,
   });
 }
