@@ -28,6 +28,9 @@ mod attach;
 use attach::Attach;
 pub use attach::AttachClient;
 
+/// No process has this number: the console goes to its spool alone.
+pub const NO_TASK: u32 = 0;
+
 pub struct Console {
     /// Number of the task whose stdio this is.
     pub task: u32,

@@ -26,6 +26,7 @@ pub struct Keeper {
     revision: u64,
     pub taps: BTreeMap<String, OwnedFd>,
     pub net: NetServers,
+    /// Relative to the pod's directory where they are below it.
     pub mounted: BTreeSet<PathBuf>,
     pub memories: BTreeMap<String, File>,
 }
@@ -54,6 +55,7 @@ impl Shim {
             "AttachGuest" => self.attach_guest(payload),
             "SealMemory" => self.seal_memory(payload),
             "End" => self.end(),
+            "Claim" => self.claim(payload),
             "Run" => match decode(payload) {
                 Ok(request) => return self.run_program(call, request),
                 Err(failure) => Err(failure),
@@ -116,7 +118,8 @@ impl Shim {
     fn mount(&mut self, payload: &[u8]) -> Answer {
         let request: shim::MountRequest = decode(payload)?;
         let target = absolute(&request.target)?;
-        if self.keeper.mounted.contains(&target) && mount::is_mounted(&target)? {
+        let held = self.identity.held(&target);
+        if self.keeper.mounted.contains(&held) && mount::is_mounted(&target)? {
             return done();
         }
         let pod = self.identity.pod_dir.canonicalize()?;
@@ -146,7 +149,7 @@ impl Shim {
             });
             mount::mount_layers(&target, &layers.collect::<Vec<_>>())?;
         }
-        self.keeper.mounted.insert(target);
+        self.keeper.mounted.insert(held);
         done()
     }
 
@@ -154,19 +157,23 @@ impl Shim {
         let request: shim::UnmountRequest = decode(payload)?;
         let target = absolute(&request.target)?;
         mount::unmount_all(&target)?;
-        self.keeper.mounted.remove(&target);
+        self.keeper.mounted.remove(&self.identity.held(&target));
         done()
     }
 
     fn open_tap(&mut self, payload: &[u8]) -> Answer {
         let request: shim::OpenTapRequest = decode(payload)?;
         let full = self.keeper.taps.len() >= MAX_TAPS;
-        if let Entry::Vacant(entry) = self.keeper.taps.entry(request.name) {
-            if full {
+        match self.keeper.taps.entry(request.name) {
+            Entry::Vacant(_) if full => {
                 return Err(failure(Code::ResourceExhausted, "too many taps"));
             }
-            let tap = net::open_tap(entry.key(), request.mtu)?;
-            entry.insert(tap);
+            Entry::Vacant(entry) => {
+                let tap = net::open_tap(entry.key(), request.mtu)?;
+                entry.insert(tap);
+            }
+            // It may have come here with its shim, and is down then.
+            Entry::Occupied(entry) => net::set_up_tap(entry.key(), request.mtu)?,
         }
         done()
     }

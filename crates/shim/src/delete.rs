@@ -79,6 +79,21 @@ fn clear_pod(pod: &Path) -> io::Result<()> {
     if lock.is_none() {
         kill_shim(pod);
     }
+    clear_dead(pod)
+}
+
+/// Ends a shim that is of no use to its pod, at once, and takes away what it leaves.
+pub fn end_pod(pod: &Path) -> io::Result<()> {
+    kill_shim(pod);
+    // One that was just leaving by itself removes its lock first; its directory then goes by its own hand.
+    let deadline = Instant::now() + SHIM_LIMIT / 2;
+    while pod.exists() && !lock_path(pod).exists() && Instant::now() < deadline {
+        std::thread::sleep(POLL);
+    }
+    clear_dead(pod)
+}
+
+fn clear_dead(pod: &Path) -> io::Result<()> {
     let cgroups = fs::read_to_string(pod.join(CGROUPS_FILE)).unwrap_or_default();
     let cgroups: Vec<PathBuf> = cgroups.lines().map(PathBuf::from).collect();
     // The directory goes last: as long as a group stays it says which, and trined goes on with it.
@@ -87,8 +102,11 @@ fn clear_pod(pod: &Path) -> io::Result<()> {
     mount::remove_tree(pod)
 }
 
-/// The lock is held, so the pid in it is the shim's and no other process's.
+/// While the lock is held the pid in it is the shim's and no other process's.
 fn kill_shim(pod: &Path) {
+    if !matches!(try_lock(pod), Ok(None)) {
+        return;
+    }
     let pid = fs::read_to_string(lock_path(pod))
         .ok()
         .and_then(|text| text.trim().parse::<i32>().ok());

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use trine_wire::shim;
 use trine_wire::shim::descriptor::Source;
@@ -13,7 +13,7 @@ use trine_wire::shim::descriptor::Source;
 use crate::answer::{Code, Failure, failure};
 use crate::channels::{Channel, Held, Kind};
 use crate::child_log::set_blocking;
-use crate::console::Console;
+use crate::console::{Console, NO_TASK};
 use crate::guest::{Guest, Served};
 use crate::host::sys::{self, listen_at};
 use crate::memory;
@@ -69,7 +69,7 @@ impl Shim {
                 "streams {word}/ are served already, or there are too many servers"
             )));
         }
-        let path = PathBuf::from(&listen.path);
+        let path = self.identity.held(Path::new(&listen.path));
         let listener = listen_at(&path, listen.mode)?;
         if !word.is_empty() {
             let key = key.to_owned();
@@ -80,7 +80,7 @@ impl Shim {
 
     /// What lies in something mounted for this pod may come from an image.
     fn open_file(&self, file: &shim::OpenFile) -> io::Result<OwnedFd> {
-        let path = Path::new(&file.path);
+        let path = &self.identity.held(Path::new(&file.path));
         let mounted = self.keeper.mounted.iter();
         let inside = mounted.filter_map(|root| Some((root, path.strip_prefix(root).ok()?)));
         let opened = match inside.max_by_key(|(root, _)| root.as_os_str().len()) {
@@ -112,14 +112,9 @@ impl Shim {
                 Kind::Console(Box::new(self.open_console(number, ours, channel)?))
             }
             shim::channel::Kind::Guest => {
-                let path = &channel.guest_path;
-                Kind::Guest(Box::new(Guest::open(
-                    number,
-                    key,
-                    ours,
-                    path,
-                    &self.reactor,
-                )?))
+                let path = self.identity.held(Path::new(&channel.guest_path));
+                let guest = Guest::open(number, key, ours, &path, &self.reactor)?;
+                Kind::Guest(Box::new(guest))
             }
         };
         let (name, key) = (channel.name.clone(), key.to_owned());
@@ -133,7 +128,10 @@ impl Shim {
         stream: UnixStream,
         channel: &shim::Channel,
     ) -> Result<Console, Failure> {
-        let task = self.find(&channel.task_id, "")?;
+        let task = match channel.task_id.as_str() {
+            "" => NO_TASK,
+            id => self.find(id, "")?,
+        };
         if channel.spool_path.is_empty() {
             return Err(invalid("a console needs a spool_path"));
         }
@@ -144,7 +142,8 @@ impl Shim {
         let mut console = Console::new(stream, Token::Channel(number), task, spool);
         if !channel.attach_path.is_empty() {
             let token = Token::AttachListener(number);
-            console.listen(Path::new(&channel.attach_path), token, &self.reactor)?;
+            let path = self.identity.held(Path::new(&channel.attach_path));
+            console.listen(&path, token, &self.reactor)?;
         }
         Ok(console)
     }

@@ -9,7 +9,7 @@ const MAX_DEPTH: u32 = 64;
 pub enum Value {
     Null,
     Bool(bool),
-    /// As written: no number matters to the shim.
+    /// As written: few numbers matter to the shim.
     Number(String),
     Text(String),
     List(Vec<Value>),
@@ -35,6 +35,14 @@ impl Value {
     pub fn text(&self) -> Option<&str> {
         match self {
             Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A whole number from 0 on.
+    pub fn number(&self) -> Option<u64> {
+        match self {
+            Value::Number(text) => text.parse().ok(),
             _ => None,
         }
     }

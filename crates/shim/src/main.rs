@@ -4,6 +4,7 @@
 
 mod answer;
 mod args;
+mod become_pod;
 mod channels;
 mod child;
 mod child_log;
@@ -13,6 +14,7 @@ mod console;
 mod control;
 mod delete;
 mod descriptors;
+mod fit;
 mod guest;
 mod host;
 mod inbox;
@@ -34,6 +36,7 @@ mod serve;
 mod server;
 mod shim;
 mod signals;
+mod spare;
 mod spool;
 mod start;
 mod stdio;

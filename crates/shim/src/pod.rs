@@ -1,5 +1,6 @@
 //! Which pod a bundle belongs to, and where its things are.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,9 @@ pub struct Spec {
     /// Empty = the spec names no network namespace.
     pub netns: String,
     pub cgroups_path: String,
+    pub annotations: BTreeMap<String, String>,
+    /// Of the container itself, in bytes.
+    pub memory_limit: Option<u64>,
 }
 
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -58,8 +62,22 @@ impl Spec {
                 .and_then(Value::text)
                 .unwrap_or_default()
                 .to_owned(),
+            annotations: annotations_of(spec),
+            memory_limit: member("resources")
+                .and_then(|resources| resources.get("memory")?.get("limit")?.number())
+                .filter(|limit| *limit > 0),
         })
     }
+}
+
+fn annotations_of(spec: &Value) -> BTreeMap<String, String> {
+    let Some(Value::Object(members)) = spec.get("annotations") else {
+        return BTreeMap::new();
+    };
+    let texts = members
+        .iter()
+        .filter_map(|(key, value)| Some((key.clone(), value.text()?.to_owned())));
+    texts.collect()
 }
 
 /// containerd's annotations, else CRI-O's. `None`: a container that does not say whose.
@@ -172,9 +190,15 @@ mod tests {
 
     #[test]
     fn network_namespace_and_cgroup_come_from_linux() {
-        let text = r#"{"linux":{"cgroupsPath":"/pods/x","namespaces":[{"type":"pid"},
-            {"type":"network","path":"/var/run/netns/cni-1"}]}}"#;
+        let text = r#"{"annotations":{"a":"b","c":1},"linux":{"cgroupsPath":"/pods/x",
+            "resources":{"memory":{"limit":1048576}},
+            "namespaces":[{"type":"pid"},{"type":"network","path":"/var/run/netns/cni-1"}]}}"#;
         let got = spec(text).expect("spec");
+        assert_eq!(got.memory_limit, Some(1 << 20));
+        assert_eq!(
+            got.annotations.into_iter().collect::<Vec<_>>(),
+            [("a".to_owned(), "b".to_owned())]
+        );
         assert_eq!(got.netns, "/var/run/netns/cni-1");
         assert_eq!(got.cgroups_path, "/pods/x");
     }

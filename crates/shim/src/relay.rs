@@ -75,24 +75,33 @@ pub struct Relay {
     away_since: Option<Instant>,
 }
 
+fn metadata(namespace: &str, sandbox: &str, socket: &Path) -> Vec<KeyValue> {
+    let pair = |key: &str, value: &str| KeyValue {
+        key: key.to_owned(),
+        value: value.to_owned(),
+    };
+    vec![
+        pair("trine-protocol", PROTOCOL),
+        pair("trine-namespace", namespace),
+        pair("trine-sandbox", sandbox),
+        pair("trine-address", &socket.to_string_lossy()),
+    ]
+}
+
 impl Relay {
     pub fn new(state: &Path, namespace: &str, sandbox: &str, socket: &Path) -> Relay {
-        let pair = |key: &str, value: &str| KeyValue {
-            key: key.to_owned(),
-            value: value.to_owned(),
-        };
         Relay {
             client: Client::new(state.join("trined.sock"), Token::Trined),
-            identity: vec![
-                pair("trine-protocol", PROTOCOL),
-                pair("trine-namespace", namespace),
-                pair("trine-sandbox", sandbox),
-                pair("trine-address", &socket.to_string_lossy()),
-            ],
+            identity: metadata(namespace, sandbox, socket),
             entries: BTreeMap::new(),
             last_id: 0,
             away_since: Some(Instant::now()),
         }
+    }
+
+    /// From now on calls are another pod's.
+    pub fn serve_pod(&mut self, namespace: &str, sandbox: &str, socket: &Path) {
+        self.identity = metadata(namespace, sandbox, socket);
     }
 
     pub fn connected(&self) -> bool {

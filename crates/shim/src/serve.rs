@@ -7,6 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use crate::args::Args;
+use crate::become_pod::enter_host_mounts;
 use crate::host::{cgroup, mount, net};
 use crate::log::Log;
 use crate::pod::{Role, Spec, pod_dir, socket_path};
@@ -52,6 +53,8 @@ pub fn serve(args: &Args) -> io::Result<()> {
             .line(&format!("serving pod {} in {}", args.id, pod.display()));
         shim.run();
     }
+    // A spare's directory may have been renamed since.
+    let pod = std::env::current_dir().unwrap_or(pod);
     leave(&mut shim, &pod);
     drop(lock);
     wanted
@@ -63,6 +66,10 @@ fn take_place(args: &Args, pod: &Path, listener: UnixListener) -> io::Result<Par
         true => Spec::default(),
         false => Spec::read(Path::new(&args.bundle))?,
     };
+    if podless {
+        enter_host_mounts()?;
+    }
+    std::env::set_current_dir(pod)?;
     if spec.netns.is_empty() {
         net::create_own()?;
     } else {
@@ -141,7 +148,7 @@ fn close_on_exec(fd: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-fn write_cgroups(pod: &Path, cgroups: &[PathBuf]) -> io::Result<()> {
+pub fn write_cgroups(pod: &Path, cgroups: &[PathBuf]) -> io::Result<()> {
     let lines: String = cgroups
         .iter()
         .map(|dir| format!("{}\n", dir.display()))
@@ -153,7 +160,7 @@ fn write_cgroups(pod: &Path, cgroups: &[PathBuf]) -> io::Result<()> {
 fn leave(shim: &mut Shim, pod: &Path) {
     shim.kill_children();
     for target in &shim.keeper.mounted {
-        let _ = mount::unmount_all(target);
+        let _ = mount::unmount_all(&pod.join(target));
     }
     let cgroups = &shim.identity.cgroups;
     for dir in cgroups {

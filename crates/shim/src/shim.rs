@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use trine_wire::ttrpc;
 
 use crate::answer::{Code, failure};
+use crate::become_pod::Unclaimed;
 use crate::channels::Channel;
 use crate::child::Child;
 use crate::child_log::ChildLog;
@@ -35,7 +36,7 @@ const EVENTS_LIMIT: Duration = Duration::from_millis(500);
 const DRAIN_STEP: Duration = Duration::from_millis(10);
 const SLOW_DRAIN_STEP: Duration = Duration::from_millis(200);
 
-/// Whose shim this is; fixed for its life.
+/// Whose shim this is. Its working directory is `pod_dir`, whatever that is called.
 pub struct Identity {
     pub namespace: String,
     pub sandbox_id: String,
@@ -49,6 +50,14 @@ pub struct Identity {
     pub pid: u32,
     /// Made for trined, which ends it; no containerd knows of it.
     pub podless: bool,
+}
+
+impl Identity {
+    /// A path as it is kept for later: relative to the pod's directory where it is below it, so that it holds
+    /// when that is renamed.
+    pub fn held(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.pod_dir).unwrap_or(path).to_owned()
+    }
 }
 
 pub struct Shim {
@@ -87,6 +96,7 @@ pub struct Shim {
     next_drain: Option<Instant>,
     /// When to listen again after descriptors had run out.
     pub accept_at: Option<Instant>,
+    unclaimed: Option<Unclaimed>,
 }
 
 pub struct Parts {
@@ -129,6 +139,7 @@ impl Shim {
             shutdown_seen: false,
             next_drain: None,
             accept_at: None,
+            unclaimed: None,
         }
     }
 
@@ -221,6 +232,10 @@ impl Shim {
         self.exit_at = None;
     }
 
+    pub fn is_ending(&self) -> bool {
+        self.exit_at.is_some()
+    }
+
     fn exit_when_empty(&mut self) {
         if !self.processes.values().any(|p| !p.deleted) {
             self.exit_at.get_or_insert(Instant::now() + SHUTDOWN_PAUSE);
@@ -228,6 +243,15 @@ impl Shim {
     }
 
     fn is_over(&mut self, now: Instant) -> bool {
+        if self.identity.podless {
+            let unclaimed = self.unclaimed.get_or_insert_with(|| Unclaimed::new(now));
+            if unclaimed.is_lost(now) {
+                self.log.line("taken for a pod and not told which: ending");
+                return true;
+            }
+        } else {
+            self.unclaimed = None;
+        }
         if self.identity.podless || !self.processes.is_empty() || self.containerd_connected() {
             self.alone_since = None;
         } else {
@@ -292,6 +316,7 @@ impl Shim {
             .chain(self.publisher.next_deadline())
             .chain(self.spool_deadline())
             .chain(self.join_deadline())
+            .chain(self.unclaimed.as_ref().map(|u| u.look_at))
             .chain(self.guest_deadline())
             .min()
     }

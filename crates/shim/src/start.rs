@@ -15,7 +15,9 @@ use trine_wire::{Any, Message};
 use crate::args::Args;
 use crate::host::mount;
 use crate::host::sys::listen_at;
+use crate::log::Log;
 use crate::pod::{Role, Spec, lock_path, pod_dir, socket_path, state_dir, valid_id};
+use crate::spare::{self, Claimed};
 
 const MAX_STDIN: u64 = 4 << 20;
 /// Descriptors of `serve`.
@@ -47,7 +49,7 @@ pub fn start(args: &Args) -> io::Result<()> {
             )));
         }
     } else {
-        make_shim(args, &state, &pod, &bundle)?;
+        make_pod(args, &state, &pod, &bundle)?;
     }
     write_atomically(&bundle.join("address"), address.as_bytes())?;
     let line = match asked.bootstrap {
@@ -154,6 +156,18 @@ pub fn try_lock(pod: &Path) -> io::Result<Option<Option<File>>> {
     }
 }
 
+/// The pod's shim: a spare where one fits, else one of its own.
+fn make_pod(args: &Args, state: &Path, pod: &Path, bundle: &Path) -> io::Result<()> {
+    let Claimed::No(why) = spare::claim(args, state, pod, bundle)? else {
+        return Ok(());
+    };
+    make_shim(args, state, pod, bundle)?;
+    if !why.is_empty() {
+        Log::open(&pod.join("shim.log")).line(&why);
+    }
+    Ok(())
+}
+
 /// A pod directory of its own with everything `serve` needs, then `serve` itself.
 fn make_shim(args: &Args, state: &Path, pod: &Path, bundle: &Path) -> io::Result<()> {
     let lock = claim(pod)?;
@@ -164,21 +178,26 @@ fn make_shim(args: &Args, state: &Path, pod: &Path, bundle: &Path) -> io::Result
     started
 }
 
-/// An empty pod directory and its lock. One start at a time does this: of two for the same pod the second
-/// finds the first one's lock, and takes nothing of it away.
-fn claim(pod: &Path) -> io::Result<File> {
+/// Others wait until this is dropped: the pod has no shim, and what a dead one left, which must not be taken
+/// for the next one's, is gone.
+pub fn take_turn(pod: &Path) -> io::Result<File> {
     let pods = pod.parent().ok_or(ErrorKind::InvalidInput)?;
     let mut builder = DirBuilder::new();
     builder.mode(0o700).recursive(true).create(pods)?;
     let turn = File::open(pods)?;
     turn.lock()?;
-    let stale = try_lock(pod)?;
-    if stale.is_none() {
+    if try_lock(pod)?.is_none() {
         return Err(invalid(format!("pod {} has a shim already", pod.display())));
     }
-    // What a dead shim left must not be taken for this one's.
     mount::remove_tree(pod)?;
-    builder.recursive(false).create(pod)?;
+    Ok(turn)
+}
+
+/// An empty pod directory and its lock. One start at a time does this: of two for the same pod the second
+/// finds the first one's lock, and takes nothing of it away.
+fn claim(pod: &Path) -> io::Result<File> {
+    let _turn = take_turn(pod)?;
+    DirBuilder::new().mode(0o700).create(pod)?;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true).mode(0o600);
     let lock = options.open(lock_path(pod))?;

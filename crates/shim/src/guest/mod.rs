@@ -60,12 +60,12 @@ impl Guest {
         number: u32,
         key: &str,
         stream: UnixStream,
-        path: &str,
+        path: &Path,
         reactor: &Reactor,
     ) -> Result<Guest, Failure> {
-        let door = match path {
-            "" => None,
-            path => Some(Door::open(Path::new(path), number, reactor)?),
+        let door = match path.as_os_str().is_empty() {
+            true => None,
+            false => Some(Door::open(path, number, reactor)?),
         };
         Ok(Guest {
             number,

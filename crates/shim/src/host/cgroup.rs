@@ -36,6 +36,15 @@ pub fn join(cgroups_path: &str) -> io::Result<Vec<PathBuf>> {
         .collect()
 }
 
+/// Moves another process, with all its threads, into these groups.
+pub fn add(dirs: &[PathBuf], pid: i32) -> io::Result<()> {
+    for dir in dirs {
+        fs::write(dir.join("cgroup.procs"), pid.to_string())
+            .map_err(during(format!("move process {pid} into {}", dir.display())))?;
+    }
+    Ok(())
+}
+
 /// How often the kernel has killed something in these groups for memory.
 pub fn oom_kills(dirs: &[PathBuf]) -> u64 {
     // v1 and v2 name the line alike; a hierarchy without the memory controller has neither file.

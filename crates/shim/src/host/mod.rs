@@ -10,6 +10,7 @@ pub mod dhcp;
 pub mod forward;
 pub mod mount;
 mod mountinfo;
+pub mod move_link;
 pub mod net;
 pub mod spawn;
 pub mod sys;

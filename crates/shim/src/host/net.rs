@@ -36,12 +36,17 @@ pub fn open_tap(name: &str, mtu: u32) -> io::Result<OwnedFd> {
     request.ifr_ifru.ifru_flags = kind as libc::c_short;
     ifreq_ioctl(tap.as_fd(), libc::TUNSETIFF as _, &mut request)
         .map_err(during(format!("make the tap {name}")))?;
+    set_up_tap(name, mtu)?;
+    Ok(tap)
+}
+
+/// The same of a tap that is there. Repeatable.
+pub fn set_up_tap(name: &str, mtu: u32) -> io::Result<()> {
     switch_ipv6_off(name)?;
     if mtu != 0 {
         set_mtu(name, mtu)?;
     }
-    set_up(name)?;
-    Ok(tap)
+    set_up(name)
 }
 
 fn switch_ipv6_off(name: &str) -> io::Result<()> {
