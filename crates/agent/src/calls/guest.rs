@@ -50,7 +50,13 @@ pub fn revive(agent: &mut Agent, payload: &[u8]) -> Handled {
             format!("a pod's name has 1 to {MAX_POD} bytes"),
         ));
     }
-    if let Some(pod) = agent.pod.as_ref().filter(|pod| **pod != request.pod) {
+    // A guest that was made ready for no pod in particular has run nothing of any.
+    let free = agent.provisional && agent.containers.is_empty();
+    if let Some(pod) = agent
+        .pod
+        .as_ref()
+        .filter(|pod| **pod != request.pod && !free)
+    {
         return Err(failure(
             Code::FailedPrecondition,
             format!("this guest belongs to pod {pod:?}"),
@@ -73,6 +79,7 @@ pub fn revive(agent: &mut Agent, payload: &[u8]) -> Handled {
         sysctl::set(name, value)?;
     }
     agent.pod = Some(request.pod);
+    agent.provisional = request.provisional;
     done()
 }
 
