@@ -1,7 +1,8 @@
 import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from "node:http2";
 import { connect as connectSocket } from "node:net";
 import { TrineError, messageOf } from "@trine/base";
-import { grpcError } from "./grpc-error.ts";
+import { decodeMessage, grpcError } from "./grpc-error.ts";
+import { GrpcStream } from "./grpc-stream.ts";
 
 // By name only: an import statement would run getters of each export.
 const { connect, constants } = process.getBuiltinModule("node:http2");
@@ -18,7 +19,11 @@ export interface UnaryCall {
   readonly request: Uint8Array;
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
+  /** Metadata beside gRPC's own. */
+  readonly headers?: GrpcHeaders;
 }
+
+export type GrpcHeaders = Readonly<Record<string, string>>;
 
 /**
  * Unary gRPC over HTTP/2 on a unix socket: connects at the first call, and anew when a connection is gone.
@@ -44,8 +49,21 @@ export class GrpcChannel {
       "content-type": "application/grpc",
       te: "trailers",
       "grpc-timeout": `${Math.max(1, Math.ceil(call.timeoutMs))}m`,
+      ...call.headers,
     });
     return exchange(stream, call, this.#maxBytes);
+  }
+
+  /** Starts a streaming call, which has no deadline of its own. */
+  open(path: string, name: string, headers: GrpcHeaders = {}): GrpcStream {
+    const stream = this.#connect().request({
+      ":method": "POST",
+      ":path": path,
+      "content-type": "application/grpc",
+      te: "trailers",
+      ...headers,
+    });
+    return new GrpcStream(stream, name, this.#maxBytes);
   }
 
   close(): void {
@@ -171,14 +189,5 @@ class Answer {
       return new TrineError("unavailable", `${this.#name}: the answer is not whole`);
     }
     return bytes.subarray(HEADER_BYTES);
-  }
-}
-
-/** Percent-encoded UTF-8. */
-function decodeMessage(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text; // as it came is better than nothing
   }
 }

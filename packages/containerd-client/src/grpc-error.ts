@@ -25,3 +25,12 @@ const KINDS: readonly ErrorKind[] = [
 export function grpcError(method: string, status: number, words: string): TrineError {
   return new TrineError(KINDS[status] ?? "internal", `${method}: ${words || `status ${status}`}`);
 }
+
+/** A `grpc-message`: percent-encoded UTF-8. */
+export function decodeMessage(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // as it came is better than nothing
+  }
+}

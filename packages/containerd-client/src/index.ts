@@ -5,5 +5,8 @@ export { openRemoteCommand } from "./remote-command.ts";
 export type { RemoteCommand, RemoteStreams } from "./remote-command.ts";
 export { openPortForward } from "./port-forward.ts";
 export type { PortForward } from "./port-forward.ts";
+export { createImageStore } from "./image-store.ts";
+export type { ImageStore } from "./image-store.ts";
+export type { BlobSource, WrittenBlob } from "./write-blob.ts";
 export { importImage } from "./import-image.ts";
 export type { ImportImageOptions } from "./import-image.ts";

@@ -8,7 +8,7 @@ import {
   fromBinary,
   toBinary,
 } from "@bufbuild/protobuf";
-import { type GrpcChannel } from "./grpc-channel.ts";
+import { type GrpcChannel, type GrpcHeaders } from "./grpc-channel.ts";
 
 export interface CallOptions {
   /** Milliseconds until the call fails with kind `timeout`; default 120000. */
@@ -32,13 +32,14 @@ export type UnaryClient<S extends DescService> = {
 export function createUnaryClient<S extends DescService>(
   channel: GrpcChannel,
   service: S,
+  headers: GrpcHeaders = {},
 ): UnaryClient<S> {
   const methods = service.methods
     .filter((method): method is DescMethodUnary => method.methodKind === "unary")
     .map((method) => [
       method.localName,
       (request: MessageInitShape<DescMessage>, options: CallOptions = {}) =>
-        call(channel, method, request, options),
+        call(channel, method, request, { ...options, headers }),
     ]);
   return Object.fromEntries(methods) as UnaryClient<S>;
 }
@@ -47,15 +48,16 @@ async function call(
   channel: GrpcChannel,
   method: DescMethodUnary,
   request: MessageInitShape<DescMessage>,
-  options: CallOptions,
+  options: CallOptions & { headers: GrpcHeaders },
 ): Promise<MessageShape<DescMessage>> {
-  const { signal, timeoutMs = 120_000 } = options;
+  const { signal, timeoutMs = 120_000, headers } = options;
   const answer = await channel.call({
     path: `/${method.parent.typeName}/${method.name}`,
     name: method.name,
     request: toBinary(method.input, create(method.input, request)),
     timeoutMs,
     signal,
+    headers,
   });
   return fromBinary(method.output, answer);
 }

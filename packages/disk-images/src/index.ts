@@ -7,3 +7,6 @@ export { buildIso9660 } from "./build-iso9660.ts";
 export type { IsoFile } from "./iso-tree.ts";
 export { writeImageLayout } from "./write-image-layout.ts";
 export type { ImageLayoutInput, ImageLayoutResult } from "./write-image-layout.ts";
+export { openRegularFile } from "./open-image.ts";
+export { probeDisk } from "./foreign/probe-disk.ts";
+export type { Compression, DiskProbe, ForeignDisk } from "./foreign/probe-disk.ts";

@@ -26,9 +26,10 @@ export async function inspectImage(
   source: string | FileHandle,
   limits: ImageLimits = {},
   signal?: AbortSignal,
+  what = "disk image",
 ): Promise<ImageInfo> {
   signal?.throwIfAborted();
-  if (typeof source !== "string") return inspectHandle(source, "disk image", limits, signal);
+  if (typeof source !== "string") return inspectHandle(source, what, limits, signal);
   const handle = await openRegularFile(source);
   try {
     return await inspectHandle(handle, `disk image ${quote(source)}`, limits, signal);
@@ -103,7 +104,11 @@ function adviceFor(foreign: string): string {
   return /gzip|xz|zstd|bzip2|lz4|zip/.test(foreign) ? " (unpack it first)" : "";
 }
 
-function checkVirtualSize(info: ImageInfo, limits: ImageLimits): void {
+/** Kind `invalid` for a disk larger than the limits allow, or far larger than its file can mean. */
+export function checkVirtualSize(
+  info: Pick<ImageInfo, "virtualSizeBytes" | "fileSizeBytes">,
+  limits: ImageLimits,
+): void {
   const max = limits.maxVirtualBytes ?? DEFAULT_MAX_VIRTUAL_BYTES;
   const { virtualSizeBytes, fileSizeBytes } = info;
   if (virtualSizeBytes > max) {

@@ -1,0 +1,96 @@
+import { quote } from "@trine/base";
+import { refuse } from "../qcow2-header.ts";
+import { readWithin } from "./byte-range.ts";
+import type { ByteRange } from "./byte-range.ts";
+import { readTar } from "./read-tar.ts";
+import type { TarMember } from "./read-tar.ts";
+
+// Facts from DMTF DSP0243 (OVF) 1.1 and 2.1.
+const MAX_OVF_BYTES = 1024 * 1024;
+const MAX_MANIFEST_BYTES = 64 * 1024;
+
+export interface OvaDisk {
+  readonly name: string;
+  readonly offset: number;
+  readonly sizeBytes: number;
+  /** What the archive's own manifest says of the disk. */
+  readonly digest?: { readonly algorithm: "sha1" | "sha256" | "sha512"; readonly hex: string };
+}
+
+/** The one disk of an OVA; kind `invalid` for appliances with none or several, and for lying archives. */
+export async function readOva(archive: ByteRange): Promise<OvaDisk> {
+  const members = await readTar(archive);
+  const names = members.map(({ name }) => name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) refuse(`holds ${quote(twice)} twice`);
+  const [ovf, ...more] = members.filter(({ name }) => /\.ovf$/i.test(name));
+  if (ovf === undefined) return refuse("is a tar archive without an .ovf: an OVA is wanted");
+  if (more.length > 0) refuse("holds several .ovf files: an OVA has one");
+  const href = diskOf(await textOf(archive, ovf, MAX_OVF_BYTES));
+  const disk = members.find(({ name }) => name === href);
+  if (disk === undefined) return refuse(`lacks the disk ${quote(href)} that its .ovf names`);
+  const manifest = members.find(({ name }) => /\.mf$/i.test(name));
+  const lines = manifest && (await textOf(archive, manifest, MAX_MANIFEST_BYTES));
+  const digest = lines === undefined ? undefined : digestOf(lines, href);
+  return { ...disk, ...(digest && { digest }) };
+}
+
+async function textOf(archive: ByteRange, member: TarMember, max: number): Promise<string> {
+  if (member.sizeBytes > max) refuse(`holds ${quote(member.name)} of ${member.sizeBytes} bytes`);
+  const bytes = await readWithin(archive, member.offset, member.sizeBytes, quote(member.name));
+  return bytes.toString("utf8");
+}
+
+/** Name of the file of the only disk. A full XML reader would do no more with these two elements. */
+function diskOf(xml: string): string {
+  if (/<!(?:DOCTYPE|ENTITY)/i.test(xml)) refuse("has an .ovf with a document type");
+  const text = xml.replaceAll(/<!--.*?-->/gs, "");
+  const disks = elements(text, "Disk");
+  if (disks.length !== 1) {
+    refuse(`is an appliance of ${disks.length} disks: a machine image has exactly one`);
+  }
+  const reference = disks[0]?.["fileRef"];
+  const files = elements(text, "File").filter(({ id }) => id === reference);
+  const file = files[0];
+  const href = file?.["href"];
+  if (reference === undefined || file === undefined || href === undefined || files.length > 1) {
+    return refuse("has an .ovf whose disk leads to no file");
+  }
+  if (file["compression"] !== undefined && file["compression"] !== "identity") {
+    refuse(`packs its disk with ${quote(file["compression"])}: repack it without`);
+  }
+  if (file["chunkSize"] !== undefined) refuse("splits its disk into chunks: repack it in one");
+  return href;
+}
+
+function elements(xml: string, name: string): Record<string, string>[] {
+  const tags = xml.matchAll(new RegExp(`<(?:[A-Za-z_][\\w.-]*:)?${name}(\\s[^<>]*)?>`, "g"));
+  return [...tags].map(([, attributes = ""]) => {
+    const pairs = attributes.matchAll(
+      /(?:[A-Za-z_][\w.-]*:)?([A-Za-z]+)\s*=\s*(?:"([^"]*)"|'([^']*)')/g,
+    );
+    return Object.fromEntries(
+      [...pairs].map(([, key = "", double, single]) => [key, unescape(double ?? single ?? "")]),
+    );
+  });
+}
+
+function unescape(text: string): string {
+  return text
+    .replaceAll("&lt;", "<")
+    .replaceAll("&gt;", ">")
+    .replaceAll("&quot;", '"')
+    .replaceAll("&apos;", "'")
+    .replaceAll("&amp;", "&");
+}
+
+/** `SHA256(name)= HEX` of a manifest. */
+function digestOf(manifest: string, file: string): OvaDisk["digest"] {
+  for (const line of manifest.split(/\r?\n/)) {
+    const match = /^(SHA1|SHA256|SHA512)\s*\((.*)\)\s*=\s*([0-9a-fA-F]{40,128})\s*$/.exec(line);
+    const [, algorithm = "", name, hex = ""] = match ?? [];
+    if (match === null || name !== file) continue;
+    return { algorithm: algorithm.toLowerCase() as "sha1", hex: hex.toLowerCase() };
+  }
+  return undefined;
+}
