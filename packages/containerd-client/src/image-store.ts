@@ -1,4 +1,5 @@
 import { fromBinary } from "@bufbuild/protobuf";
+import { Containers } from "@trine/proto/containers";
 import { Content, ReadContentResponseSchema } from "@trine/proto/content";
 import { Diff } from "@trine/proto/diff";
 import { Images } from "@trine/proto/images";
@@ -13,6 +14,7 @@ const MAX_MESSAGE_BYTES = 32 * 1024 * 1024;
 
 /** containerd's own services about images, in one namespace. */
 export interface ImageStore {
+  readonly containers: UnaryClient<typeof Containers>;
   readonly content: UnaryClient<typeof Content>;
   readonly images: UnaryClient<typeof Images>;
   readonly leases: UnaryClient<typeof Leases>;
@@ -35,6 +37,7 @@ export function createImageStore(socket: string, namespace: string): ImageStore 
 
 function storeOf(channel: GrpcChannel, headers: GrpcHeaders): ImageStore {
   return {
+    containers: createUnaryClient(channel, Containers, headers),
     content: createUnaryClient(channel, Content, headers),
     images: createUnaryClient(channel, Images, headers),
     leases: createUnaryClient(channel, Leases, headers),

@@ -132,6 +132,52 @@ export declare type ListResponse = Message<"containerd.services.leases.v1.ListRe
 export declare const ListResponseSchema: GenMessage<ListResponse>;
 
 /**
+ * @generated from message containerd.services.leases.v1.Resource
+ */
+export declare type Resource = Message<"containerd.services.leases.v1.Resource"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * e.g. snapshots/overlayfs
+   *
+   * @generated from field: string type = 2;
+   */
+  type: string;
+};
+
+/**
+ * Describes the message containerd.services.leases.v1.Resource.
+ * Use `create(ResourceSchema)` to create a new message.
+ */
+export declare const ResourceSchema: GenMessage<Resource>;
+
+/**
+ * @generated from message containerd.services.leases.v1.AddResourceRequest
+ */
+export declare type AddResourceRequest = Message<"containerd.services.leases.v1.AddResourceRequest"> & {
+  /**
+   * the lease
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: containerd.services.leases.v1.Resource resource = 2;
+   */
+  resource?: Resource | undefined;
+};
+
+/**
+ * Describes the message containerd.services.leases.v1.AddResourceRequest.
+ * Use `create(AddResourceRequestSchema)` to create a new message.
+ */
+export declare const AddResourceRequestSchema: GenMessage<AddResourceRequest>;
+
+/**
  * @generated from service containerd.services.leases.v1.Leases
  */
 export declare const Leases: GenService<{
@@ -158,6 +204,14 @@ export declare const Leases: GenService<{
     methodKind: "unary";
     input: typeof ListRequestSchema;
     output: typeof ListResponseSchema;
+  },
+  /**
+   * @generated from rpc containerd.services.leases.v1.Leases.AddResource
+   */
+  addResource: {
+    methodKind: "unary";
+    input: typeof AddResourceRequestSchema;
+    output: typeof EmptySchema;
   },
 }>;
 
