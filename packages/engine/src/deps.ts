@@ -38,11 +38,19 @@ export interface EngineConfig {
     readonly powerButtonEveryMs: number;
   };
   readonly microvms: {
+    /** Program of shims that are made without a pod: the one containerd starts for the others. */
+    readonly shim: string;
     /** Program of the pods' file servers, statically linked. */
     readonly fileServer: string;
     readonly defaultMemoryBytes: number;
     readonly defaultCpus: number;
     /** A guest whose agent has not answered by then has failed. */
     readonly bootMs: number;
+    readonly templates: {
+      /** How many are kept at most; 0 = none, and every pod boots. */
+      readonly most: number;
+      /** Guests' memory for which one is made when the daemon starts; empty = the default memory. */
+      readonly sizes: readonly number[];
+    };
   };
 }

@@ -1,22 +1,18 @@
-import { execFile } from "node:child_process";
-import { readdir, rm, stat } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { promisify } from "node:util";
 import { TrineError, errnoOf, messageOf, sleep } from "@trine/base";
 import type { DescribeResponse } from "@trine/proto/shim";
 import { ShimLink } from "@trine/shim-client";
 import type { EngineDeps } from "./deps.ts";
 import type { MachineFigures } from "./machine-figures.ts";
+import { openUnlessDead } from "./open-shim.ts";
 import { Pod } from "./pod.ts";
 import type { PodSummary } from "./pod-summary.ts";
 import { removeDeadPod } from "./remove-dead-pod.ts";
 import type { PodRef } from "./requests.ts";
 
-const run = promisify(execFile);
 const CONNECT_MS = 5_000;
 const FIGURES_MS = 2_000;
-/** Exit code of flock(1) for a lock that is held. */
-const LOCKED = 75;
 const FIRST_LOOK_MS = 20;
 const RETRY_MS = { first: 500, longest: 30_000 };
 
@@ -129,7 +125,7 @@ export class Engine {
     const address = join(podDir, "shim.sock");
     let key = turn.key;
     try {
-      const shim = await openUnlessDead(podDir, address);
+      const shim = await openUnlessDead(podDir);
       if (shim === undefined) {
         if (key !== undefined) uids.release(key);
         await removeDeadPod(podDir);
@@ -167,44 +163,6 @@ function requirePod(key: string, { namespace, sandboxId }: DescribeResponse): vo
   const found = `${namespace}/${sandboxId}`;
   if (found === key) return;
   throw new TrineError("invalid", `trine-address leads to the shim of pod ${found}, not of ${key}`);
-}
-
-/** Undefined when the pod is dead: nobody listens on its socket and nobody holds its lock. */
-async function openUnlessDead(podDir: string, address: string): Promise<ShimLink | undefined> {
-  try {
-    return await ShimLink.open(address, AbortSignal.timeout(CONNECT_MS));
-  } catch (cause) {
-    // A failure of another kind says nothing about the shim.
-    if (!["ECONNREFUSED", "ENOENT"].includes(errnoOf(cause) ?? "")) throw cause;
-    if (await isDead(podDir)) return undefined;
-    throw cause;
-  }
-}
-
-/**
- * A shim holds its directory's lock for its life, and makes both while it holds the lock of the directory
- * above. Node cannot ask for a lock: flock(1) takes it and lets go of it at once.
- */
-async function isDead(podDir: string): Promise<boolean> {
-  if (!(await isThere(podDir))) return true;
-  const probe = ["flock", "--nonblock", "--conflict-exit-code", `${LOCKED}`, join(podDir, "lock")];
-  try {
-    await run("flock", [dirname(podDir), ...probe, "true"], { timeout: CONNECT_MS });
-    return true;
-  } catch (cause) {
-    if ((cause as { code?: unknown }).code === LOCKED) return false;
-    throw cause;
-  }
-}
-
-async function isThere(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (cause) {
-    if (errnoOf(cause) === "ENOENT") return false;
-    throw cause;
-  }
 }
 
 /** Empty when there is no such directory. Any other failure must not pass for "no pods". */

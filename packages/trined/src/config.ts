@@ -110,7 +110,37 @@ const Machines = v.pipe(
   ),
 );
 
+const Templates = v.strictObject({
+  most: v.optional(
+    v.pipe(
+      count(0, "number"),
+      v.description(
+        "Templates kept at most: pods go on from one instead of booting. Each holds what its guest has touched of its memory, about 110 MiB; the longest unused goes first. 0: every pod boots.",
+      ),
+    ),
+    2,
+  ),
+  sizes: v.optional(
+    v.pipe(
+      v.array(bytes),
+      v.maxLength(16),
+      v.title("list of numbers of bytes"),
+      v.description(
+        "Guest memory for which a template is made when the daemon starts, the default memory where the list is empty. For other sizes one is made when the first such pod comes, which itself boots.",
+      ),
+    ),
+    [],
+  ),
+});
+
 const Microvms = v.strictObject({
+  shim: v.optional(
+    v.pipe(
+      path,
+      v.description("The shim's program, for those that hold a template and not a pod."),
+    ),
+    "/usr/local/bin/containerd-shim-trine-microvm-v2",
+  ),
   guestDir: v.optional(
     v.pipe(
       path,
@@ -145,6 +175,7 @@ const Microvms = v.strictObject({
     ),
     60_000,
   ),
+  templates: v.optional(Templates, {}),
 });
 
 /** One versioned file. Each field has its default and the reason beside it; unknown fields are refused. */

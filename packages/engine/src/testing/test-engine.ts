@@ -88,10 +88,12 @@ export class OnePod {
         powerButtonEveryMs: 10,
       },
       microvms: {
+        shim: "/usr/local/bin/containerd-shim-trine-microvm-v2",
         fileServer: "/usr/local/bin/trine-p9",
         defaultMemoryBytes: 128 * MIB,
         defaultCpus: 1,
         bootMs: this.bootMs,
+        templates: { most: 0, sizes: [] },
       },
     };
   }
