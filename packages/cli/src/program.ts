@@ -5,7 +5,9 @@ import { createCommands } from "./commands/create.ts";
 import { guestCommands } from "./commands/guest.ts";
 import { lookCommands } from "./commands/look.ts";
 import { talkCommands } from "./commands/talk.ts";
-import { absolute, containerdNamespace, examples, listOutput } from "./commands/flag-values.ts";
+import { absolute, containerdNamespace, examples, withOptions } from "./commands/flag-values.ts";
+import type { DoctorFlags } from "./node/doctor.ts";
+import { listOptions } from "./output/output.ts";
 import { EXIT_CODES } from "./io.ts";
 import type { Io } from "./io.ts";
 import { VERSION } from "./version.ts";
@@ -76,10 +78,8 @@ function nodeCommands(trine: Command, io: Io, act: Act): void {
         await importDisk(io, file, flags);
       }),
     );
-  trine
-    .command("doctor")
+  withOptions(trine.command("doctor"), listOptions())
     .description("check this node and say how to fix what is wrong; exit code 1 when a check fails")
-    .addOption(listOutput())
     .option("--containerd <socket>", "containerd's socket", absolute, io.containerd)
     .option("--qemu <path>", "QEMU's program", absolute, QEMU)
     .addHelpText(
@@ -87,7 +87,7 @@ function nodeCommands(trine: Command, io: Io, act: Act): void {
       examples("trine doctor", `trine doctor -o json | jq '.items[] | select(.status != "ok")'`),
     )
     .action(
-      act(async (flags: { output: "table" | "json"; containerd: string; qemu: string }) => {
+      act(async (flags: DoctorFlags) => {
         const { doctor } = await import("./node/doctor.ts");
         return doctor(io, flags);
       }),

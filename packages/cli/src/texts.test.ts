@@ -2,6 +2,9 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { csvLine } from "./output/print-list.ts";
+import { Notes } from "./pods/notes.ts";
+import { withoutOverlap } from "./talk/with-past.ts";
 import { parsePlace } from "./talk/copy-files.ts";
 import { parseLogLine, readLog } from "./show/cri-log.ts";
 import { formatAge, parseDuration } from "./commands/duration.ts";
@@ -87,6 +90,36 @@ test("log lines, whole and in parts; a log that is cut in the middle of a line",
     seen.push(String(text));
   expect(seen).toHaveLength(2);
   await rm(dir, { recursive: true });
+});
+
+test("what a log has of a terminal's past ends where the live output begins", () => {
+  const cut = (past: string, live: string): string =>
+    withoutOverlap(Buffer.from(past), Buffer.from(live)).toString();
+  expect(cut("a\nprompt> ", "")).toBe("a\nprompt> ");
+  expect(cut("a\nb\nc\n", "b\r\nc\r\nd")).toBe("a\n");
+  expect(cut("a\nb", "c")).toBe("a\nb");
+  expect(cut("", "x")).toBe("");
+});
+
+test("a line of CSV quotes what would end a cell or a line", () => {
+  expect(csvLine(["a", 'say "b"', "c,d", "e\nf", ""])).toBe('a,"say ""b""","c,d","e\nf",\n');
+});
+
+test("notes: failed starts of one's own, from the file of before too, and those that come", async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), "trine-notes-"));
+  const notes = new Notes({ dataDir });
+  const note = { type: "StartFailed", namespace: "default", pod: "web" } as const;
+  await notes.add({ ...note, message: "x".repeat(5_000) });
+  expect((await notes.since(0)).map(({ message }) => message.length)).toEqual([2_000]);
+  expect(await notes.since(Date.now() + 1_000)).toEqual([]);
+  await writeFile(join(dataDir, "events.log"), `${" ".repeat(1024 * 1024 + 1)}\n{cut`);
+  const over = new AbortController();
+  const coming = notes.follow(over.signal).next();
+  await new Promise((resolve) => setImmediate(resolve));
+  await notes.add({ ...note, message: "late" });
+  expect((await coming).value).toMatchObject({ pod: "web", message: "late" });
+  over.abort();
+  await rm(dataDir, { recursive: true });
 });
 
 test("places, ports, resolvers and events", () => {

@@ -16,6 +16,7 @@ import {
   selectorOption,
   startOptions,
   volume,
+  withOptions,
 } from "./flag-values.ts";
 import type { Act } from "./act.ts";
 import type { Io } from "../io.ts";
@@ -59,8 +60,7 @@ function runCommand(trine: Command, io: Io, act: Act): void {
     .option("--workdir <path>", "directory the process starts in", absolute)
     .addOption(new Option("--pull <policy>", "when to pull the image").choices([...PULL]))
     .addOption(cgroupOption());
-  for (const option of startOptions()) command.addOption(option);
-  command
+  withOptions(command, startOptions())
     .addHelpText(
       "after",
       examples(
@@ -96,8 +96,7 @@ function applyCommand(trine: Command, io: Io, act: Act): void {
     .option("--pvc <claim=/directory>", "where a claim lies; may be repeated", claim, {})
     .option("--dry-run", "check, and say what would be started", false)
     .addOption(cgroupOption());
-  for (const option of startOptions()) command.addOption(option);
-  command
+  withOptions(command, startOptions())
     .addHelpText(
       "after",
       examples("trine apply -f pod.yaml", "trine apply -f db.yaml --pvc data=/srv/db --timeout 5m"),
@@ -134,9 +133,7 @@ function startCommands(trine: Command, io: Io, act: Act): void {
         return restartPods(io, names, flags);
       }),
     );
-  for (const command of [start, restart]) {
-    for (const option of startOptions()) command.addOption(option);
-  }
+  for (const command of [start, restart]) withOptions(command, startOptions());
 }
 
 function stopCommands(trine: Command, io: Io, act: Act): void {

@@ -1,4 +1,5 @@
 import { InvalidArgumentError, Option } from "commander";
+import type { Command } from "commander";
 import { parseQuantity } from "@trine/annotations";
 import { parseDuration } from "./duration.ts";
 import type { PortFlag, VolumeFlag } from "../pods/run-pod.ts";
@@ -113,10 +114,9 @@ export function cgroupOption(): Option {
     .default("", "containerd's own");
 }
 
-export function listOutput(): Option {
-  return new Option("-o, --output <format>", "form of the output")
-    .choices(["table", "json"])
-    .default("table");
+export function withOptions(command: Command, options: readonly Option[]): Command {
+  for (const option of options) command.addOption(option);
+  return command;
 }
 
 export function examples(...lines: readonly string[]): string {

@@ -5,7 +5,9 @@ import type { Command } from "commander";
 import type { GuestBuildFlags } from "../node/guest-build.ts";
 import type { Io } from "../io.ts";
 import type { Act } from "./act.ts";
-import { absolute, examples, listOutput } from "./flag-values.ts";
+import { listOptions } from "../output/output.ts";
+import type { ListFlags } from "../output/print-list.ts";
+import { absolute, examples, withOptions } from "./flag-values.ts";
 
 const GUEST = "/var/lib/trine/guest";
 
@@ -13,14 +15,12 @@ const GUEST = "/var/lib/trine/guest";
 export function guestCommands(trine: Command, io: Io, act: Act): void {
   const guest = trine.command("guest").description("kernel and initramfs of microVMs");
   buildCommand(guest, io, act);
-  guest
-    .command("show")
+  withOptions(guest.command("show"), listOptions())
     .description("print what a guest image is, and check its files")
     .argument("[dir]", "the image", GUEST)
-    .addOption(listOutput())
     .addHelpText("after", examples("trine guest show", "trine guest show -o json | jq .features"))
     .action(
-      act(async (dir: string, flags: { output: "table" | "json" }) => {
+      act(async (dir: string, flags: ListFlags) => {
         const { guestShow } = await import("../node/guest-show.ts");
         await guestShow(io, dir, flags);
       }),

@@ -4,45 +4,43 @@ import {
   count,
   duration,
   examples,
-  listOutput,
   namespaceOption,
   selectorOption,
+  withOptions,
 } from "./flag-values.ts";
 import type { Act } from "./act.ts";
 import type { Io } from "../io.ts";
+import type { EventsFlags } from "../show/events.ts";
 import type { LogsFlags } from "../show/logs.ts";
-import { outputOption } from "../output/output.ts";
-import type { Output } from "../output/output.ts";
+import type { InspectFlags } from "../show/inspect.ts";
+import type { TopFlags } from "../show/top.ts";
+import type { WhyFlags } from "../show/why.ts";
+import { listOptions } from "../output/output.ts";
 import type { PsFlags } from "../show/ps.ts";
-
-const JSON_OUTPUT: Output = { form: "json" };
 
 /** Verbs that show. */
 export function lookCommands(trine: Command, io: Io, act: Act): void {
   psCommand(trine, io, act);
   logsCommand(trine, io, act);
-  trine
-    .command("inspect")
+  withOptions(trine.command("inspect"), listOptions("json"))
     .description("print all that the node knows of pods")
-    .argument("<pod...>", POD)
-    .addOption(outputOption("json", "yaml").default(JSON_OUTPUT, "json"))
+    .argument("[pod...]", POD)
+    .addOption(selectorOption())
     .addHelpText("after", examples("trine inspect web", "trine inspect default/web | jq .machine"))
     .action(
-      act(async (names: string[], flags: { output: Output }) => {
+      act(async (names: string[], flags: InspectFlags) => {
         const { inspectPods } = await import("../show/inspect.ts");
         await inspectPods(io, names, flags);
       }),
     );
-  trine
-    .command("top")
+  withOptions(trine.command("top"), listOptions())
     .description("what containers use now: processor, memory, writable layer")
     .argument("[pod...]", POD)
     .addOption(selectorOption())
     .addOption(namespaceOption())
-    .addOption(outputOption("table", "json", "yaml"))
     .addHelpText("after", examples("trine top", "trine top -l app=web -o json"))
     .action(
-      act(async (names: string[], flags: { selector?: string; output: Output }) => {
+      act(async (names: string[], flags: TopFlags) => {
         const { showUsage } = await import("../show/top.ts");
         await showUsage(io, names, flags);
       }),
@@ -51,14 +49,11 @@ export function lookCommands(trine: Command, io: Io, act: Act): void {
 }
 
 function psCommand(trine: Command, io: Io, act: Act): void {
-  trine
-    .command("ps")
+  withOptions(trine.command("ps"), listOptions())
     .description("list the pods on this node")
-    .addOption(outputOption())
     .addOption(selectorOption())
     .addOption(namespaceOption())
     .option("-q, --quiet", "names only", false)
-    .option("--no-headers", "without the line of titles")
     .addHelpText(
       "after",
       examples("trine ps -l app=web", "trine ps -o json | jq '.items[].metadata.name'"),
@@ -95,28 +90,26 @@ function logsCommand(trine: Command, io: Io, act: Act): void {
 }
 
 function reasonCommands(trine: Command, io: Io, act: Act): void {
-  trine
-    .command("events")
+  withOptions(trine.command("events"), listOptions())
     .description("what happens to pods, from now until ^C")
-    .addOption(listOutput())
     .option("--timeout <time>", "no longer than this", duration)
-    .addHelpText("after", examples("trine events", "trine events -o json --timeout 1m"))
+    .option("--since <time>", "failed starts of that time first", duration)
+    .addHelpText("after", examples("trine events --since 1h", "trine events -o json --timeout 1m"))
     .action(
-      act(async (flags: { output: "table" | "json"; timeout?: number }) => {
+      act(async (flags: EventsFlags) => {
         const { followEvents } = await import("../show/events.ts");
         await followEvents(io, flags);
       }),
     );
-  trine
-    .command("why")
-    .description("why a pod does not run, and what to do; exit code 1 when it does not")
-    .argument("<pod>", POD)
-    .addOption(listOutput())
-    .addHelpText("after", examples("trine why web", "trine why default/web -o json"))
+  withOptions(trine.command("why"), listOptions())
+    .description("why pods do not run, and what to do; exit code 1 when one does not")
+    .argument("[pod...]", POD)
+    .addOption(selectorOption())
+    .addHelpText("after", examples("trine why web", "trine why -l app=web -o json"))
     .action(
-      act(async (pod: string, flags: { output: "table" | "json" }) => {
-        const { explainPod } = await import("../show/why.ts");
-        return explainPod(io, pod, flags.output);
+      act(async (names: string[], flags: WhyFlags) => {
+        const { explainPods } = await import("../show/why.ts");
+        return explainPods(io, names, flags);
       }),
     );
 }

@@ -4,14 +4,15 @@ import { DAEMON_CHECKS } from "./check-daemon.ts";
 import { HOST_CHECKS } from "./check-host.ts";
 import type { Check, Finding, Place } from "./finding.ts";
 import type { Io } from "../io.ts";
+import { asList, printList } from "../output/print-list.ts";
+import type { ListFlags } from "../output/print-list.ts";
 import { printable } from "../output/table.ts";
 
 const MARK: Record<Finding["status"], string> = { ok: "ok  ", warn: "warn", fail: "FAIL" };
 /** A check that hangs is a failed one; the slowest boots two guests. */
 const CHECK_MS = 90_000;
 
-export interface DoctorFlags {
-  readonly output: "table" | "json";
+export interface DoctorFlags extends ListFlags {
   readonly containerd: string;
   readonly qemu: string;
 }
@@ -23,14 +24,26 @@ export async function doctor(io: Io, flags: DoctorFlags): Promise<number> {
     containerd: flags.containerd,
     qemu: flags.qemu,
   };
+  const human = flags.output.form === "table" && flags.columns === undefined;
   const items: Finding[] = [];
   for (const check of [...HOST_CHECKS, ...CONTAINERD_CHECKS, ...DAEMON_CHECKS]) {
     const finding = await guarded(check, place, io.signal);
     items.push(finding);
-    if (flags.output === "table") io.stdout.write(toLines(finding));
+    // A person reads each as soon as it is found.
+    if (human) io.stdout.write(toLines(finding));
   }
-  if (flags.output === "json") io.stdout.write(`${JSON.stringify({ items }, null, 2)}\n`);
+  if (!human) await printFindings(io, flags, items);
   return items.some(({ status }) => status === "fail") ? 1 : 0;
+}
+
+async function printFindings(io: Io, flags: DoctorFlags, items: readonly Finding[]): Promise<void> {
+  await printList(io, flags, {
+    value: asList(items),
+    header: ["STATUS", "CHECK", "DETAIL", "FIX"],
+    narrow: 3,
+    rows: items.map(({ status, name, detail, fix = "" }) => [status, name, detail, fix]),
+    names: items.map(({ name }) => name),
+  });
 }
 
 /** Rejects only when the user interrupts. */

@@ -1,20 +1,19 @@
 import { readGuestImage } from "@trine/guest-image";
 import type { GuestFile, GuestImage } from "@trine/guest-image";
 import type { Io } from "../io.ts";
-import { table } from "../output/table.ts";
+import { printList } from "../output/print-list.ts";
+import type { ListFlags } from "../output/print-list.ts";
 
 /** `trine guest show`: what a guest image is; its files are compared with their digests. */
-export async function guestShow(
-  io: Io,
-  dir: string,
-  flags: { output: "table" | "json" },
-): Promise<void> {
+export async function guestShow(io: Io, dir: string, flags: ListFlags): Promise<void> {
   const image = await readGuestImage(dir, { verify: true, signal: io.signal });
-  if (flags.output === "json") {
-    io.stdout.write(`${JSON.stringify({ dir: image.dir, ...image.manifest }, undefined, 2)}\n`);
-  } else {
-    io.stdout.write(table(["FIELD", "VALUE"], rowsOf(image)));
-  }
+  await printList(io, flags, {
+    value: { dir: image.dir, ...image.manifest },
+    header: ["FIELD", "VALUE"],
+    narrow: 2,
+    rows: rowsOf(image),
+    names: [image.dir],
+  });
 }
 
 function rowsOf({ dir, manifest }: GuestImage): string[][] {

@@ -35,7 +35,7 @@ test.each([
   [["guest", "build", "--out", "here"], /absolute path/],
   [["guest", "build", "--from-source", "--kernel", "k"], /cannot be used with/],
   [["guest", "build", "--modules", "/m"], /--modules goes with --kernel/],
-  [["guest", "show", "-o", "yaml"], /'yaml' is invalid/],
+  [["guest", "show", "-o", "xml"], /table, wide, json/],
   [["guest", "show", "a", "b"], /too many arguments/],
   [["guest"], /build.*show/s],
 ])("%j is bad usage: exit code 2, told on stderr", async (argv, says) => {

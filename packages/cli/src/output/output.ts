@@ -3,19 +3,38 @@ import { messageOf } from "@trine/base";
 import { compileJsonpath } from "./jsonpath.ts";
 
 export type Output =
-  | { readonly form: "table" | "wide" | "json" | "yaml" | "name" }
+  | { readonly form: (typeof FORMS)[number] }
   | { readonly form: "jsonpath"; readonly render: (value: unknown) => string };
 
-const FORMS = ["table", "wide", "json", "yaml", "name"] as const;
-const TABLE: Output = { form: "table" };
+const FORMS = ["table", "wide", "json", "yaml", "name", "csv"] as const;
+const MAX_COLUMNS = 64;
 
-/** `-o` with every form that the command can give. */
-export function outputOption(...forms: readonly (typeof FORMS)[number][]): Option {
-  const wanted = forms.length === 0 ? FORMS : forms;
-  const named = [...wanted, "jsonpath="].join(", ");
+/** `--columns`, for those forms that have any. */
+function columnsOption(): Option {
+  return new Option("--columns <names>", "these only, by their titles: pod,status").argParser(
+    (text: string): readonly string[] => {
+      const names = text.split(",").map((name) => name.trim().toUpperCase());
+      if (names.length <= MAX_COLUMNS && !names.includes("")) return names;
+      throw new InvalidArgumentError("Titles with commas between are wanted.");
+    },
+  );
+}
+
+/** `--no-headers`. */
+function headersOption(): Option {
+  return new Option("--no-headers", "without the line of titles");
+}
+
+/** What every command has that shows things: `-o`, `--columns` and `--no-headers`. */
+export function listOptions(usual: (typeof FORMS)[number] = "table"): Option[] {
+  return [outputOption(usual), columnsOption(), headersOption()];
+}
+
+function outputOption(usual: (typeof FORMS)[number]): Option {
+  const named = [...FORMS, "jsonpath="].join(", ");
   return new Option("-o, --output <format>", `form of the output: ${named}TEMPLATE`)
     .argParser((text: string): Output => {
-      const form = wanted.find((each) => each === text);
+      const form = FORMS.find((each) => each === text);
       if (form !== undefined) return { form };
       if (!text.startsWith("jsonpath=")) {
         throw new InvalidArgumentError(`Allowed are ${named}TEMPLATE.`);
@@ -26,7 +45,7 @@ export function outputOption(...forms: readonly (typeof FORMS)[number][]): Optio
         throw new InvalidArgumentError(messageOf(cause));
       }
     })
-    .default(TABLE, "table");
+    .default({ form: usual }, usual);
 }
 
 /** An object in one of the forms a program reads; undefined for the forms a person reads. */
@@ -43,6 +62,7 @@ export async function machineReadable(output: Output, value: unknown): Promise<s
     case "table":
     case "wide":
     case "name":
+    case "csv":
       return undefined;
   }
 }

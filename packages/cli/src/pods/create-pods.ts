@@ -11,6 +11,7 @@ import { withCri } from "../connect.ts";
 import { EXIT_CODES } from "../io.ts";
 import type { Io } from "../io.ts";
 import { launchPod } from "./launch-pod.ts";
+import { Notes } from "./notes.ts";
 import { readNodeFacts } from "./node-facts.ts";
 import { PodRecords, nameOf, recordSources } from "./pod-records.ts";
 import type { PodRecord } from "./pod-records.ts";
@@ -113,7 +114,7 @@ export async function launchWatched(
 ): Promise<void> {
   const name = nameOf(record.pod);
   if (!flags.wait) {
-    await startInBackground(name);
+    await startInBackground(name, flags.timeout);
     return;
   }
   const records = new PodRecords(io);
@@ -127,24 +128,42 @@ export async function launchWatched(
     };
     const present = (await listPodViews(cri, io.signal)).find(({ uid }) => uid === record.uid);
     const failure = await launchPod({ cri, records, node, signal, step }, record, present);
-    if (failure === undefined) return;
+    if (failure === undefined) {
+      await records.setFailure(record.uid, undefined);
+      return;
+    }
     const { container, exitCode, reason } = failure;
     const what = `pod ${name}: init container ${container} failed (${reason}, exit code ${exitCode})`;
     // What is there of it is what its owner wants to look at.
     throw new TrineError("wrongState", `${what}: \`trine logs ${name} -c ${container}\``);
-  } catch (cause) {
-    if (limit?.aborted === true && !io.signal.aborted) {
-      const what = `pod ${name} is not running yet (${progress.last})`;
-      throw new TrineError("timeout", `${what}: \`trine start ${name}\` goes on with it`, {
-        cause,
-      });
-    }
-    const failedInit = kindOf(cause) === "wrongState";
-    if (onFailure === "remove" && !failedInit) await removeCompletely(cri, records, record);
+  } catch (failed) {
+    const late = limit?.aborted === true && !io.signal.aborted;
+    const cause = late ? tooLate(name, progress.last, failed) : failed;
+    if (!io.signal.aborted) await noteFailure(io, records, record, cause);
+    const keeps = late || onFailure === "keep" || kindOf(cause) === "wrongState";
+    if (!keeps) await removeCompletely(cri, records, record);
     throw cause;
   } finally {
     progress.end();
   }
+}
+
+function tooLate(name: string, step: string, cause: unknown): TrineError {
+  const what = `pod ${name} is not running yet (${step})`;
+  return new TrineError("timeout", `${what}: \`trine start ${name}\` goes on with it`, { cause });
+}
+
+/** For `why` and `events`: whoever started it in the background sees no other sign of it. */
+async function noteFailure(
+  io: Io,
+  records: PodRecords,
+  { uid, pod }: PodRecord,
+  cause: unknown,
+): Promise<void> {
+  const message = messageOf(cause);
+  await records.setFailure(uid, message);
+  const { namespace, name } = pod.metadata;
+  await new Notes(io).add({ type: "StartFailed", namespace, pod: name, message });
 }
 
 /** Nobody restarts what ends: a person is told so, once, where it was asked for. */

@@ -10,8 +10,9 @@ import type { PodRecord } from "./pod-records.ts";
 import { listPodViews } from "./pod-view.ts";
 import type { ContainerView, PodView } from "./pod-view.ts";
 import { runCtr } from "../run-ctr.ts";
-import { forEachPod, pickPod, requireTargets } from "./select-pods.ts";
-import { parseSelector } from "./selector.ts";
+import { forEachPod, requireTargets } from "./select-pods.ts";
+import { nameOfView, selectNames, targetOf } from "./target.ts";
+import type { Target } from "./target.ts";
 
 const DEFAULT_GRACE_S = 30;
 /** The call lasts as long as the grace period and the kill after it. */
@@ -26,12 +27,6 @@ export interface StopFlags extends TargetFlags {
 }
 
 export type StartFlags = TargetFlags & Pick<CreateFlags, "timeout" | "wait" | "progress">;
-
-/** A pod as this node has it: in the runtime, in the records, or both. */
-interface Target {
-  readonly view?: PodView;
-  readonly record?: PodRecord;
-}
 
 type Act = (cri: CriClient, target: Target) => Promise<string>;
 
@@ -144,41 +139,4 @@ function onEach(
       }
     });
   });
-}
-
-function selectNames(
-  views: readonly PodView[],
-  records: readonly PodRecord[],
-  selector: string,
-): string[] {
-  const matches = parseSelector(selector);
-  const names = [
-    ...views.filter(({ labels }) => matches(labels)).map(nameOfView),
-    ...records.filter(({ pod }) => matches(pod.metadata.labels)).map(({ pod }) => nameOf(pod)),
-  ];
-  if (names.length > 0) return names;
-  throw new TrineError("notFound", `no pod has ${selector}; \`trine ps\` lists them`);
-}
-
-/** The newest state of both: an earlier item of the same call may have changed nothing here. */
-function targetOf(views: readonly PodView[], records: readonly PodRecord[], name: string): Target {
-  const record = findRecord(records, name);
-  if (record === undefined) {
-    const view = pickPod(views, name);
-    const own = records.find(({ uid }) => uid === view.uid);
-    return { view, ...(own === undefined ? {} : { record: own }) };
-  }
-  const view = views.find(({ uid }) => uid === record.uid);
-  return { record, ...(view === undefined ? {} : { view }) };
-}
-
-function findRecord(records: readonly PodRecord[], name: string): PodRecord | undefined {
-  const found = records.filter(({ pod }) => pod.metadata.name === name || nameOf(pod) === name);
-  if (found.length < 2) return found[0];
-  const names = found.map(({ pod }) => nameOf(pod)).join(", ");
-  throw new TrineError("conflict", `${name} is not one pod but ${names}`);
-}
-
-function nameOfView(view: PodView | undefined): string {
-  return `${view?.namespace ?? ""}/${view?.name ?? ""}`;
 }

@@ -21,6 +21,8 @@ export interface PodRecord {
   readonly cgroupParent: string;
   /** Sandboxes made so far. */
   readonly attempts: number;
+  /** Why the last start failed; absent when it did not. */
+  readonly failure?: { readonly time: string; readonly message: string };
 }
 
 /** Records under `<dataDir>/pods/UID/`; a name is taken by the file `<dataDir>/names/NAMESPACE_NAME`. */
@@ -34,7 +36,9 @@ export class PodRecords {
   }
 
   /** Takes the pod's name; kind `alreadyExists` when another has it. */
-  async create(given: Omit<PodRecord, "version" | "uid" | "attempts">): Promise<PodRecord> {
+  async create(
+    given: Omit<PodRecord, "version" | "uid" | "attempts" | "failure">,
+  ): Promise<PodRecord> {
     const record: PodRecord = { ...given, version: VERSION, uid: randomUUID(), attempts: 0 };
     await mkdir(join(this.#dir, "names"), { recursive: true, mode: 0o700 });
     await mkdir(join(this.#dir, "pods"), { recursive: true, mode: 0o700 });
@@ -78,6 +82,18 @@ export class PodRecords {
       throw new TrineError("internal", `${path}: ${messageOf(cause)}`, { cause });
     }
     throw new TrineError("internal", `${path}: written by another release`);
+  }
+
+  /** Keeps, or with undefined takes away, the reason why the last start failed. */
+  async setFailure(uid: string, message: string | undefined): Promise<void> {
+    const record = await this.find(uid);
+    if (record === undefined) return;
+    const { failure, ...rest } = record;
+    if (message !== undefined) {
+      await this.save({ ...rest, failure: { time: new Date().toISOString(), message } });
+    } else if (failure !== undefined) {
+      await this.save(rest);
+    }
   }
 
   async list(): Promise<PodRecord[]> {

@@ -4,7 +4,13 @@ import { TrineError, abortError, errnoOf, messageOf } from "@trine/base";
 import type { CriClient } from "@trine/containerd-client";
 import { withCri } from "../connect.ts";
 import type { Io } from "../io.ts";
+import { Notes } from "../pods/notes.ts";
+import type { Note } from "../pods/notes.ts";
 import { listPodViews } from "../pods/pod-view.ts";
+import { machineReadable } from "../output/output.ts";
+import type { Output } from "../output/output.ts";
+import { csvLine, pickColumns } from "../output/print-list.ts";
+import type { ListFlags } from "../output/print-list.ts";
 import { printable } from "../output/table.ts";
 import { writeOut } from "../output/write-out.ts";
 
@@ -30,39 +36,75 @@ interface PodEvent {
   readonly container: string;
   readonly id: string;
   readonly exitCode?: number;
+  /** Why a start failed. */
+  readonly message?: string;
 }
 
-/** `trine events`: what happens to pods from now on, until ^C or --timeout; `-o json` one object a line. */
-export function followEvents(
-  io: Io,
-  flags: { readonly output: "table" | "json"; readonly timeout?: number },
-): Promise<void> {
+export interface EventsFlags extends ListFlags {
+  readonly timeout?: number;
+  /** ms */
+  readonly since?: number;
+}
+
+/**
+ * `trine events`: what happens to pods from now on, until ^C or --timeout; `-o json` one object a line. With
+ * --since failed starts of that time come first: containerd keeps no events.
+ */
+export function followEvents(io: Io, flags: EventsFlags): Promise<void> {
   return withCri(io, async (cri) => {
     const limit = flags.timeout === undefined ? undefined : AbortSignal.timeout(flags.timeout);
-    const signal = limit === undefined ? io.signal : AbortSignal.any([io.signal, limit]);
-    const names = new Names(cri);
-    await names.refresh();
-    const args = ["--address", io.containerd, "--namespace", "k8s.io", "events"];
-    const child = spawn("ctr", args, { stdio: ["ignore", "pipe", "pipe"], signal });
-    let words = "";
-    child.stderr.on("data", (chunk: Buffer) => (words = (words + chunk.toString()).slice(-2000)));
-    const ended = new Promise<Error | undefined>((resolve) => {
-      child.on("error", resolve);
-      child.on("close", () => {
-        resolve(undefined);
-      });
-    });
-    for await (const line of createInterface({ input: child.stdout })) {
-      const event = line.length > MAX_LINE ? undefined : await toEvent(line, names);
-      if (event !== undefined) await writeOut(io.stdout, render(event, flags.output));
+    const over = new AbortController();
+    const signal = AbortSignal.any([io.signal, over.signal, ...(limit ? [limit] : [])]);
+    const notes = new Notes(io);
+    const show = await printer(io, flags);
+    if (flags.since !== undefined) {
+      for (const note of await notes.since(Date.now() - flags.since)) await show(ofNote(note));
     }
-    const cause = await ended;
+    const ours = (async () => {
+      for await (const note of notes.follow(signal)) await show(ofNote(note));
+    })();
+    try {
+      await Promise.race([followContainerd(io, cri, signal, show), ours]);
+    } finally {
+      over.abort();
+      await ours;
+    }
     if (io.signal.aborted) throw abortError("interrupted", io.signal);
-    if (limit?.aborted === true) return;
-    const missing = errnoOf(cause) === "ENOENT" ? "containerd's `ctr` is not in PATH" : undefined;
-    const why = missing ?? (cause === undefined ? words.trim() || "it ended" : messageOf(cause));
-    throw new TrineError("unavailable", `containerd's events: ${why}`, { cause });
   });
+}
+
+function ofNote({ message, ...note }: Note): PodEvent {
+  return { ...note, container: "", id: "", message };
+}
+
+/** Ends when the signal aborts. */
+async function followContainerd(
+  io: Io,
+  cri: CriClient,
+  signal: AbortSignal,
+  show: (event: PodEvent) => Promise<void>,
+): Promise<void> {
+  const names = new Names(cri);
+  await names.refresh();
+  const args = ["--address", io.containerd, "--namespace", "k8s.io", "events"];
+  const child = spawn("ctr", args, { stdio: ["ignore", "pipe", "pipe"], signal });
+  let words = "";
+  child.stderr.on("data", (chunk: Buffer) => (words = (words + chunk.toString()).slice(-2000)));
+  const ended = new Promise<Error | undefined>((resolve) => {
+    child.on("error", resolve);
+    child.on("close", () => {
+      resolve(undefined);
+    });
+  });
+  for await (const line of createInterface({ input: child.stdout })) {
+    const event = line.length > MAX_LINE ? undefined : await toEvent(line, names);
+    if (event !== undefined) await show(event);
+  }
+  const cause = await ended;
+  if (signal.aborted) return;
+  const missing = errnoOf(cause) === "ENOENT" ? "containerd's `ctr` is not in PATH" : undefined;
+  const why = missing ?? (cause === undefined ? words.trim() || "it ended" : messageOf(cause));
+  throw new TrineError("unavailable", `containerd's events: ${why}`, { cause });
 }
 
 /** `2026-11-21 13:05:59.1 +0000 UTC k8s.io /tasks/exit {json}` */
@@ -95,12 +137,47 @@ async function toEvent(line: string, names: Names): Promise<PodEvent | undefined
   return { time, type, ...known, id, ...code };
 }
 
-function render(event: PodEvent, output: "table" | "json"): string {
-  if (output === "json") return `${JSON.stringify(event)}\n`;
+const HEADER = [
+  ...["TIME", "TYPE", "NAMESPACE", "POD", "CONTAINER", "CODE", "MESSAGE", "ID"],
+] as const;
+
+/** Each event as it comes: a line, or a document. */
+async function printer(io: Io, flags: EventsFlags): Promise<(event: PodEvent) => Promise<void>> {
+  const { output, columns } = flags;
+  const isCsv = output.form === "csv";
+  const chosen = pickColumns(columns, HEADER);
+  if (flags.headers && isCsv)
+    await writeOut(io.stdout, csvLine(chosen.map((at) => HEADER[at] ?? "")));
+  return async (event) => {
+    const cells = [
+      ...[event.time, event.type, event.namespace, event.pod, event.container],
+      ...[
+        event.exitCode === undefined ? "" : String(event.exitCode),
+        event.message ?? "",
+        event.id,
+      ],
+    ];
+    const picked = chosen.map((at) => cells[at] ?? "");
+    const text = isCsv
+      ? csvLine(picked)
+      : columns !== undefined && (output.form === "table" || output.form === "wide")
+        ? `${printable(picked.map((cell) => cell || "-").join("  "))}\n`
+        : await render(event, output);
+    await writeOut(io.stdout, text);
+  };
+}
+
+async function render(event: PodEvent, output: Output): Promise<string> {
   const pod = event.pod === "" ? event.id.slice(0, 12) : `${event.namespace}/${event.pod}`;
+  if (output.form === "json") return `${JSON.stringify(event)}\n`;
+  if (output.form === "name") return `${printable(pod)}\n`;
+  const document = await machineReadable(output, event);
+  if (document !== undefined) return output.form === "yaml" ? `---\n${document}` : document;
   const what = event.container === "" ? pod : `${pod}/${event.container}`;
   const code = event.exitCode === undefined ? "" : ` exit code ${event.exitCode}`;
-  return `${printable(`${event.time}  ${event.type.padEnd(11)}  ${what}${code}`)}\n`;
+  const why = event.message === undefined ? "" : `: ${event.message}`;
+  const id = output.form === "wide" ? `  ${event.id}` : "";
+  return `${printable(`${event.time}  ${event.type.padEnd(11)}  ${what}${code}${why}${id}`)}\n`;
 }
 
 function text(value: unknown): string {

@@ -3,27 +3,43 @@ import type { PodSummary } from "@trine/engine";
 import { withCri } from "../connect.ts";
 import type { Io } from "../io.ts";
 import { NodeClient } from "../node/node-client.ts";
-import { machineReadable } from "../output/output.ts";
-import type { Output } from "../output/output.ts";
+import { asList, printList } from "../output/print-list.ts";
+import type { ListFlags } from "../output/print-list.ts";
 import { PodRecords } from "../pods/pod-records.ts";
 import { toPodObject } from "../pods/pod-object.ts";
 import type { PodView } from "../pods/pod-view.ts";
-import { findPod } from "../pods/select-pods.ts";
+import { readinessOf } from "../pods/pod-status.ts";
+import { pickPod, requireTargets, selectPods } from "../pods/select-pods.ts";
+
+export interface InspectFlags extends ListFlags {
+  readonly selector?: string;
+}
 
 /** `trine inspect POD...`: the pod, its containers, and its machine where it has one. */
 export async function inspectPods(
   io: Io,
   names: readonly string[],
-  flags: { output: Output },
+  flags: InspectFlags,
 ): Promise<void> {
-  const found = await withCri(io, async (cri) => {
-    const pods: object[] = [];
-    for (const name of names) pods.push(await describe(io, await findPod(cri, name, io.signal)));
-    return pods;
+  requireTargets(names, flags.selector);
+  await withCri(io, async (cri) => {
+    const views = await selectPods(cri, flags, io.signal);
+    const chosen = flags.selector === undefined ? names.map((name) => pickPod(views, name)) : views;
+    const found: object[] = [];
+    for (const view of chosen) found.push(await describe(io, view));
+    const [first] = found;
+    await printList(io, flags, {
+      value: found.length === 1 && flags.selector === undefined ? first : asList(found),
+      header: ["NAMESPACE", "POD", "LEVEL", "STATUS", "ADDRESSES", "SANDBOX", "UID", "CONTAINERS"],
+      narrow: 6,
+      rows: chosen.map((view) => [
+        ...[view.namespace, view.name, view.level, readinessOf(view).status],
+        ...[view.ips.join(" ") || "-", view.sandboxId, view.uid],
+        view.containers.map(({ name, id }) => `${name}=${id}`).join(" ") || "-",
+      ]),
+      names: chosen.map(({ namespace, name }) => `${namespace}/${name}`),
+    });
   });
-  const [first] = found;
-  const value = found.length === 1 ? first : { apiVersion: "v1", kind: "List", items: found };
-  io.stdout.write((await machineReadable(flags.output, value)) ?? "");
 }
 
 async function describe(io: Io, view: PodView): Promise<object> {

@@ -4,7 +4,8 @@ import { withCri } from "../connect.ts";
 import { formatAge } from "../commands/duration.ts";
 import type { Io } from "../io.ts";
 import { NodeClient } from "../node/node-client.ts";
-import { machineReadable } from "../output/output.ts";
+import { asList, printList, wantsWide } from "../output/print-list.ts";
+import type { ListFlags } from "../output/print-list.ts";
 import type { Output } from "../output/output.ts";
 import { PodRecords } from "../pods/pod-records.ts";
 import type { PodRecord } from "../pods/pod-records.ts";
@@ -14,18 +15,16 @@ import { levelOf } from "../pods/pod-view.ts";
 import type { PodView } from "../pods/pod-view.ts";
 import { selectPods } from "../pods/select-pods.ts";
 import { parseSelector } from "../pods/selector.ts";
-import { table } from "../output/table.ts";
 
 const MIB = 1024 * 1024;
 const HEADER = ["NAMESPACE", "POD", "LEVEL", "READY", "STATUS", "RESTARTS", "AGE", "ADDRESS"];
+const NAME: Output = { form: "name" };
 const WIDE = ["IMAGES", "CPUS", "MEMORY", "PID", "SANDBOX"];
 
-export interface PsFlags {
-  readonly output: Output;
+export interface PsFlags extends ListFlags {
   readonly selector?: string;
   readonly namespace?: string;
   readonly quiet: boolean;
-  readonly headers: boolean;
 }
 
 /** `trine ps` */
@@ -37,15 +36,18 @@ export async function listPods(io: Io, flags: PsFlags): Promise<void> {
     ]);
     return [...running, ...withoutSandbox(running, records, flags)];
   });
-  const list = { apiVersion: "v1", kind: "List", items: views.map(toPodObject) };
-  const text = await machineReadable(flags.output, list);
-  if (text !== undefined) {
-    io.stdout.write(text);
-  } else if (flags.output.form === "name" || flags.quiet) {
-    for (const { namespace, name } of views) io.stdout.write(`${namespace}/${name}\n`);
-  } else {
-    io.stdout.write(await asTable(io, views, flags));
-  }
+  const wide = wantsWide(flags);
+  const machines = wide ? await machinesOf(io, views) : new Map<string, PodSummary>();
+  await printList(io, flags.quiet ? { ...flags, output: NAME } : flags, {
+    value: asList(views.map(toPodObject)),
+    header: [...HEADER, ...WIDE],
+    narrow: HEADER.length,
+    rows: views.map((view) => [
+      ...toRow(view),
+      ...(wide ? wideCells(view, machines.get(view.sandboxId)) : []),
+    ]),
+    names: views.map(({ namespace, name }) => `${namespace}/${name}`),
+  });
 }
 
 /** A pod whose sandbox is gone, as after a reboot that lost containerd's state, is still the user's. */
@@ -75,17 +77,6 @@ function withoutSandbox(
       containers: [],
       olderSandboxes: [],
     }));
-}
-
-async function asTable(io: Io, views: readonly PodView[], flags: PsFlags): Promise<string> {
-  const wide = flags.output.form === "wide";
-  const machines = wide ? await machinesOf(io, views) : new Map<string, PodSummary>();
-  const rows = views.map((view) => [
-    ...toRow(view),
-    ...(wide ? wideCells(view, machines.get(view.sandboxId)) : []),
-  ]);
-  const text = table([...HEADER, ...(wide ? WIDE : [])], rows);
-  return flags.headers ? text : text.slice(text.indexOf("\n") + 1);
 }
 
 function toRow(view: PodView): string[] {

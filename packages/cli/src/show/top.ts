@@ -3,11 +3,10 @@ import { sleep } from "@trine/base";
 import type { CriClient } from "@trine/containerd-client";
 import { withCri } from "../connect.ts";
 import type { Io } from "../io.ts";
-import { machineReadable } from "../output/output.ts";
-import type { Output } from "../output/output.ts";
+import { asList, printList } from "../output/print-list.ts";
+import type { ListFlags } from "../output/print-list.ts";
 import type { PodView } from "../pods/pod-view.ts";
 import { pickPod, selectPods } from "../pods/select-pods.ts";
-import { table } from "../output/table.ts";
 
 const MIB = 1024 * 1024;
 const NS_PER_S = 1e9;
@@ -23,12 +22,13 @@ interface Usage {
   readonly diskBytes: number;
 }
 
+export interface TopFlags extends ListFlags {
+  readonly selector?: string;
+  readonly namespace?: string;
+}
+
 /** `trine top [POD...]`: what containers use now, most memory first. */
-export async function showUsage(
-  io: Io,
-  names: readonly string[],
-  flags: { readonly selector?: string; readonly namespace?: string; readonly output: Output },
-): Promise<void> {
+export async function showUsage(io: Io, names: readonly string[], flags: TopFlags): Promise<void> {
   const items = await withCri(io, async (cri) => {
     const all = await selectPods(cri, flags, io.signal);
     const views = names.length === 0 ? all : names.map((name) => pickPod(all, name));
@@ -38,13 +38,16 @@ export async function showUsage(
     return views.flatMap((view) => usageOf(view, before, after));
   });
   items.sort((a, b) => b.memoryBytes - a.memoryBytes);
-  const list = { apiVersion: "v1", kind: "List", items };
-  const rows = items.map((item) => [
-    ...[item.namespace, item.pod, item.container, `${item.cpuMilli}m`],
-    ...[`${Math.ceil(item.memoryBytes / MIB)}Mi`, `${Math.ceil(item.diskBytes / MIB)}Mi`],
-  ]);
-  const header = ["NAMESPACE", "POD", "CONTAINER", "CPU", "MEMORY", "DISK"];
-  io.stdout.write((await machineReadable(flags.output, list)) ?? table(header, rows));
+  await printList(io, flags, {
+    value: asList(items),
+    header: ["NAMESPACE", "POD", "CONTAINER", "CPU", "MEMORY", "DISK"],
+    narrow: 6,
+    rows: items.map((item) => [
+      ...[item.namespace, item.pod, item.container, `${item.cpuMilli}m`],
+      ...[`${Math.ceil(item.memoryBytes / MIB)}Mi`, `${Math.ceil(item.diskBytes / MIB)}Mi`],
+    ]),
+    names: items.map(({ namespace, pod, container }) => `${namespace}/${pod}/${container}`),
+  });
 }
 
 type Stats = ReadonlyMap<string, ContainerStats>;

@@ -1,11 +1,14 @@
-import { kindOf } from "@trine/base";
 import { withCri } from "../connect.ts";
 import { readLog } from "./cri-log.ts";
 import type { Io } from "../io.ts";
 import { PodRecords, nameOf } from "../pods/pod-records.ts";
 import type { PodRecord } from "../pods/pod-records.ts";
+import { listPodViews } from "../pods/pod-view.ts";
 import type { ContainerView, PodView } from "../pods/pod-view.ts";
-import { findPod } from "../pods/select-pods.ts";
+import { requireTargets } from "../pods/select-pods.ts";
+import { nameOfView, selectNames, targetOf } from "../pods/target.ts";
+import { asList, printList } from "../output/print-list.ts";
+import type { ListFlags } from "../output/print-list.ts";
 import { printable } from "../output/table.ts";
 
 const MAX_LINES = 5;
@@ -23,48 +26,87 @@ interface Reason {
   readonly next: string;
 }
 
-/** `trine why POD`: exit code 0 when it runs, 1 with the reasons when it does not. */
-export function explainPod(io: Io, name: string, output: "table" | "json"): Promise<number> {
+export interface WhyFlags extends ListFlags {
+  readonly selector?: string;
+}
+
+/** A pod with what keeps it from running; no reasons: it runs. */
+interface Answer {
+  readonly pod: string;
+  readonly reasons: readonly Reason[];
+  readonly view?: PodView;
+}
+
+/** `trine why POD...`: exit code 0 when they run, 1 with the reasons when one does not. */
+export function explainPods(io: Io, names: readonly string[], flags: WhyFlags): Promise<number> {
+  requireTargets(names, flags.selector);
   return withCri(io, async (cri) => {
-    const records = new PodRecords(io);
-    const record = await recordOf(records, name);
-    const view = await findPod(cri, name, io.signal).catch((cause: unknown) => {
-      if (kindOf(cause) === "notFound" && record !== undefined) return undefined;
-      throw cause;
-    });
-    const full = view === undefined ? name : `${view.namespace}/${view.name}`;
-    const own = record ?? (view === undefined ? undefined : await records.find(view.uid));
-    const reasons = view === undefined ? [neverStarted(full)] : reasonsOf(view, own);
-    if (output === "json") {
-      io.stdout.write(`${JSON.stringify({ pod: full, reasons }, null, 2)}\n`);
-    } else if (reasons.length === 0) {
-      io.stdout.write(`${full} runs\n`);
-    } else {
-      for (const { object, cause, next } of reasons) {
-        io.stdout.write(`${object}: ${printable(cause)}\n  next: ${next}\n`);
-      }
-      await showLastLines(io, view);
-    }
-    return reasons.length === 0 ? 0 : 1;
+    const records = await new PodRecords(io).list();
+    const views = await listPodViews(cri, io.signal);
+    const targets =
+      flags.selector === undefined ? names : selectNames(views, records, flags.selector);
+    const answers = [...new Set(targets)].map((name) => answerFor(name, views, records));
+    const human = flags.output.form === "table" || flags.output.form === "wide";
+    if (human && flags.columns === undefined) for (const answer of answers) await say(io, answer);
+    else await printAnswers(io, flags, answers);
+    return answers.some(({ reasons }) => reasons.length > 0) ? 1 : 0;
   });
 }
 
-function neverStarted(name: string): Reason {
+function answerFor(name: string, views: readonly PodView[], records: readonly PodRecord[]): Answer {
+  const { view, record } = targetOf(views, records, name);
+  const pod = record === undefined ? nameOfView(view) : nameOf(record.pod);
+  const reasons = view === undefined ? [neverStarted(pod, record)] : reasonsOf(view, record);
+  return { pod, reasons, ...(view === undefined ? {} : { view }) };
+}
+
+async function printAnswers(io: Io, flags: WhyFlags, answers: readonly Answer[]): Promise<void> {
+  const items = answers.map(({ pod, reasons }) => ({ pod, reasons }));
+  await printList(io, flags, {
+    value: items.length === 1 && flags.selector === undefined ? items[0] : asList(items),
+    header: ["POD", "OBJECT", "CAUSE", "NEXT"],
+    narrow: 4,
+    rows: items.flatMap(({ pod, reasons }) =>
+      reasons.map(({ object, cause, next }) => [pod, object, cause, next]),
+    ),
+    names: items.filter(({ reasons }) => reasons.length > 0).map(({ pod }) => pod),
+  });
+}
+
+async function say(io: Io, { pod, reasons, view }: Answer): Promise<void> {
+  if (reasons.length === 0) {
+    io.stdout.write(`${pod} runs\n`);
+    return;
+  }
+  for (const { object, cause, next } of reasons) {
+    io.stdout.write(`${object}: ${printable(cause)}\n  next: ${next}\n`);
+  }
+  await showLastLines(io, view);
+}
+
+function neverStarted(name: string, record: PodRecord | undefined): Reason {
+  if (record?.failure !== undefined) return failedStart(name, record.failure);
   return {
     object: `pod ${name}`,
-    cause: "has no sandbox: its start was interrupted, or the node lost it",
+    cause: "has no sandbox: its start is under way or was interrupted, or the node lost it",
     next: `trine start ${name}`,
   };
+}
+
+function failedStart(name: string, { time, message }: { time: string; message: string }): Reason {
+  const cause = `its start failed at ${time}: ${message}`;
+  return { object: `pod ${name}`, cause, next: `trine start ${name}, once that is mended` };
 }
 
 /** Pure: what keeps a pod from running. */
 function reasonsOf(view: PodView, record: PodRecord | undefined): Reason[] {
   const name = `${view.namespace}/${view.name}`;
   const reasons: Reason[] = [];
-  if (!view.ready) {
+  if (!view.ready && record?.failure === undefined) {
     const cause = "its sandbox is stopped: by `trine stop`, by the end of its shim or of the node";
     reasons.push({ object: `pod ${name}`, cause, next: startOf(record, name) });
   }
+  if (record?.failure !== undefined) reasons.push(failedStart(name, record.failure));
   const wanted = record?.pod.spec.containers.map((container) => container.name) ?? [];
   const inits = new Set(record?.pod.spec.initContainers.map((container) => container.name));
   for (const missing of wanted.filter((each) => !view.containers.some((c) => c.name === each))) {
@@ -109,11 +151,6 @@ function startOf(record: PodRecord | undefined, name: string): string {
   return record === undefined
     ? `who made it starts it: trine inspect ${name}`
     : `trine start ${name}`;
-}
-
-async function recordOf(records: PodRecords, name: string): Promise<PodRecord | undefined> {
-  const all = await records.list();
-  return all.find(({ pod }) => pod.metadata.name === name || nameOf(pod) === name);
 }
 
 async function showLastLines(io: Io, view: PodView | undefined): Promise<void> {
