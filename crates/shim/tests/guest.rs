@@ -120,17 +120,26 @@ impl Guest {
 
     fn say(&mut self, name: &str, mut bytes: &[u8]) {
         let id = self.opened(name);
+        let empty = self.mux.room(id);
         self.until("room", |guest| {
             bytes = &bytes[guest.mux.send(id, bytes)..];
             guest.pump();
-            bytes.is_empty().then_some(())
+            (bytes.is_empty() && guest.mux.room(id) == empty).then_some(())
         });
+        self.flushed();
     }
 
     fn fin(&mut self, name: &str) {
         let id = self.opened(name);
         self.mux.fin(id);
-        self.pump();
+        self.flushed();
+    }
+
+    /// A test may wait for something else from here: nobody moves bytes then.
+    fn flushed(&mut self) {
+        self.until("a flushed port", |guest| {
+            guest.mux.output().is_empty().then_some(())
+        });
     }
 
     fn exit(&mut self, process: &str, status: u32, oom: bool) {
