@@ -8,6 +8,8 @@ pub struct Args {
     /// File name the shim was started as, e.g. containerd-shim-trine-vm-v2.
     pub runtime: String,
     pub namespace: String,
+    /// Socket of the containerd that calls.
+    pub address: String,
     pub id: String,
     pub bundle: String,
     pub info: bool,
@@ -55,6 +57,7 @@ impl Args {
     fn set(&mut self, name: &str, value: String) {
         match name {
             "namespace" => self.namespace = value,
+            "address" => self.address = value,
             "id" => self.id = value,
             "bundle" => self.bundle = value,
             "state" => self.state = value,
@@ -86,6 +89,7 @@ mod tests {
             ("k8s.io", "abc")
         );
         assert_eq!(start.action, "start");
+        assert_eq!(start.address, "/run/c.sock");
         let delete = parse("shim -namespace ns -id=abc --bundle /b -future x delete");
         assert_eq!(
             (delete.bundle.as_str(), delete.action.as_str()),

@@ -50,6 +50,8 @@ pub fn start(args: &Args) -> io::Result<()> {
         }
     } else {
         make_pod(args, &state, &pod, &bundle)?;
+        // For trined, which asks that containerd for images.
+        write_atomically(&pod.join("containerd"), args.address.as_bytes())?;
     }
     write_atomically(&bundle.join("address"), address.as_bytes())?;
     let line = match asked.bootstrap {

@@ -109,13 +109,13 @@ test("its state is a descriptor, and what it opens by name is bound where the VM
   });
   expect(clone.jail.binds).toEqual([
     { source: "/proc/self/fd", target: "/proc/self/fd" },
-    { source: "/pod/slots", target: "/pod/slots", writable: true, live: true },
+    { source: "/pod/slots", target: "/slots", writable: true, live: true },
   ]);
   expect(plan({ slots: { dir: "/s", readOnly: 1, writable: 0 } }).jail.binds).toEqual([
     { source: "/g/vmlinux", target: "/files/kernel" },
     { source: "/g/initrd", target: "/files/initrd" },
     { source: "/proc/self/fd", target: "/proc/self/fd" },
-    { source: "/s", target: "/s", writable: false, live: true },
+    { source: "/s", target: "/slots", writable: false, live: true },
   ]);
 });
 

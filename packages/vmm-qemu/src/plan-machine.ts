@@ -15,7 +15,7 @@ import { bootArguments, bootBinds } from "./plan-boot.ts";
 import { diskArguments } from "./plan-disks.ts";
 import { memoryArguments, memoryBinds, memoryDevices, memoryMachineOption } from "./plan-memory.ts";
 import { originArguments } from "./plan-origin.ts";
-import { slotArguments } from "./plan-slots.ts";
+import { SLOTS_DIR, slotArguments } from "./plan-slots.ts";
 import type { QemuEnvironment } from "./qemu-environment.ts";
 
 const SMALL_GUEST_BYTES = 256 * 1024 * 1024;
@@ -64,7 +64,7 @@ function fileBinds(spec: MachineSpec): JailBind[] {
     ...memoryBinds(spec),
     ...(slots === undefined
       ? []
-      : [{ source: slots.dir, target: slots.dir, writable: slots.writable > 0, live: true }]),
+      : [{ source: slots.dir, target: SLOTS_DIR, writable: slots.writable > 0, live: true }]),
   ];
 }
 

@@ -7,6 +7,9 @@ import { blockdev } from "./plan-disks.ts";
 /** What the guest believes a slot holds, whatever is in it: file systems know their own size. */
 const SLOT_BYTES = 1024 ** 4;
 
+/** The slots' directory inside the VMM's jail, wherever the host has it: that may move while the machine runs. */
+export const SLOTS_DIR = "/slots";
+
 /** Block node that is a slot when it is empty. */
 export function emptyNode(name: string): string {
   return `${name}-empty`;

@@ -1,7 +1,8 @@
+import { basename, join } from "node:path";
 import type { QmpClient } from "@trine/qmp";
 import { TrineError } from "@trine/base";
 import type { SlotImage, SlotName } from "@trine/vmm";
-import { emptyNode, slotNode } from "./plan-slots.ts";
+import { SLOTS_DIR, emptyNode, slotNode } from "./plan-slots.ts";
 
 /**
  * A slot is a raw node; what it reads from is changed under it (`blockdev-reopen`), in 2 ms and without a word
@@ -14,7 +15,8 @@ export async function fillSlot(
   signal: AbortSignal,
 ): Promise<void> {
   const { nodes, held } = await slotState(client, name, signal);
-  if (held === image.path) return;
+  const filename = join(SLOTS_DIR, basename(image.path));
+  if (held === filename) return;
   if (held !== undefined) {
     throw new TrineError("wrongState", `${name} holds ${held}: empty it before ${image.path}`);
   }
@@ -23,7 +25,7 @@ export async function fillSlot(
   const access = { "read-only": image.readOnly, ...(image.readOnly ? {} : { discard: "unmap" }) };
   await client.execute(
     "blockdev-add",
-    { driver: "file", "node-name": file, filename: image.path, ...access },
+    { driver: "file", "node-name": file, filename, ...access },
     { signal },
   );
   if (image.format === "qcow2") {

@@ -61,7 +61,7 @@ export function bootOf(
 }
 
 export interface SlotsSpec {
-  /** Directory whose files and mounts, also later ones, the VMM sees under the same path. */
+  /** Directory whose files and mounts, also later ones, the VMM sees. */
   readonly dir: string;
   /** How many of each; the guest sees the serial numbers slot-ro-0… and slot-rw-0…, each of 1 TiB. */
   readonly readOnly: number;
