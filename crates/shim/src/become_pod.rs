@@ -99,6 +99,11 @@ impl Shim {
             self.enter_network(Path::new(&spec.netns))?;
         }
         self.enter_cgroups(&dir, &spec.cgroups_path)?;
+        // Made beside pods that run: its threads have stood back so far.
+        for child in self.children.values() {
+            stand_back_no_more(child.pid);
+        }
+        stand_back_no_more(std::process::id().cast_signed());
         self.relay
             .serve_pod(&request.namespace, &request.sandbox_id, &socket_path(&dir));
         self.publisher = Publisher::new(&request.publish_address, &request.namespace);
@@ -140,6 +145,22 @@ impl Shim {
         }
         self.identity.cgroups = groups;
         Ok(())
+    }
+}
+
+/// Best effort: a pod with less of the processors is better than none.
+fn stand_back_no_more(pid: i32) {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten();
+    let ids = threads.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    for id in ids {
+        // SAFETY: takes no pointers.
+        unsafe {
+            if libc::getpriority(libc::PRIO_PROCESS, id) > 0 {
+                libc::setpriority(libc::PRIO_PROCESS, id, 0);
+            }
+        }
     }
 }
 

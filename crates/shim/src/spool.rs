@@ -3,6 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,8 @@ const DEFAULT_LIMIT: u64 = 16 << 20;
 const MIN_LIMIT: u64 = 64 << 10;
 
 pub struct Spool {
+    /// Its directory, which may be renamed: `path` leads through this descriptor.
+    _dir: File,
     path: PathBuf,
     limit: u64,
     file: File,
@@ -24,10 +27,12 @@ pub struct Spool {
 impl Spool {
     /// Bytes an earlier machine left stay and count from position 0.
     pub fn open(path: &Path, limit: u64) -> io::Result<Spool> {
-        let file = open(path)?;
+        let (dir, path) = pinned(path)?;
+        let file = open(&path)?;
         let length = file.metadata()?.len();
         Ok(Spool {
-            path: path.to_owned(),
+            _dir: dir,
+            path,
             limit: if limit == 0 {
                 DEFAULT_LIMIT
             } else {
@@ -94,6 +99,19 @@ impl Spool {
         self.length = 0;
         Ok(())
     }
+}
+
+/// The directory of `path`, and the file in it whatever the directory will be called.
+fn pinned(path: &Path) -> io::Result<(File, PathBuf)> {
+    let named = path.parent().zip(path.file_name());
+    let (dir, name) = named.ok_or(io::ErrorKind::InvalidInput)?;
+    let mut options = OpenOptions::new();
+    options
+        .read(true)
+        .custom_flags(libc::O_PATH | libc::O_DIRECTORY);
+    let dir = options.open(dir)?;
+    let path = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd())).join(name);
+    Ok((dir, path))
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -167,6 +185,21 @@ mod tests {
         assert_eq!(spool.append(b"next").expect("append"), 4);
         assert_eq!(spool.oldest(), 0);
         assert_eq!(std::fs::read(&path).expect("new file"), b"next");
+    }
+
+    #[test]
+    fn a_directory_that_is_renamed_takes_its_spool_along() {
+        let dir = Dir::new("moved");
+        let (old, new) = (dir.0.join("spare"), dir.0.join("pod"));
+        std::fs::create_dir(&old).expect("directory");
+        let mut spool = Spool::open(&old.join("c"), MIN_LIMIT).expect("open");
+        spool.append(&vec![1; MIN_LIMIT as usize]).expect("append");
+        std::fs::rename(&old, &new).expect("rename");
+        assert_eq!(spool.room(MIN_LIMIT).expect("room"), MIN_LIMIT);
+        spool.append(b"next").expect("append");
+        assert_eq!(std::fs::read(new.join("c")).expect("new file"), b"next");
+        let rotated = std::fs::metadata(new.join("c.1")).expect("rotated");
+        assert_eq!(rotated.len(), MIN_LIMIT);
     }
 
     #[test]

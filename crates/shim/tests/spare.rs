@@ -295,6 +295,19 @@ impl Drop for Netns {
     }
 }
 
+fn set_nice(pid: u32, nice: i32) {
+    // SAFETY: takes no pointers.
+    assert_eq!(
+        unsafe { libc::setpriority(libc::PRIO_PROCESS, pid, nice) },
+        0
+    );
+}
+
+fn nice(pid: u32) -> i32 {
+    // SAFETY: takes no pointers.
+    unsafe { libc::getpriority(libc::PRIO_PROCESS, pid) }
+}
+
 fn ip(args: &[&str]) -> String {
     let out = Command::new("ip").args(args).output().unwrap();
     assert!(out.status.success(), "{out:?}");
@@ -313,7 +326,10 @@ fn it_enters_the_pods_network_and_control_groups_with_its_tap_and_children() {
     let group = format!("/trine-spare-{}", std::process::id());
     let linux = format!(r#"{},"cgroupsPath":"{group}""#, netns.linux());
     spared.pod.bundle(&spared.pod.id, SANDBOX, &linux);
+    let machine = describe(&mut spared.client()).children[0].pid;
+    set_nice(machine, 10);
     let mut client = spared.start();
+    assert_eq!(nice(machine), 0);
     let links = |netns: &Netns| ip(&["-n", &netns.0, "-o", "link", "show"]);
     assert!(links(&netns).contains("tap0"), "{}", links(&netns));
     client.shim::<()>("OpenTap", &tap(1400));
