@@ -221,7 +221,8 @@ test("console ends when the machine does", async () => {
       const io = { stdin, stdout: new PassThrough(), stderr: new PassThrough() };
       stdin.write("poweroff\r");
       const signal = new AbortController().signal;
-      expect(await runTrine(["console", "web"], { ...placesOf(stateDir), ...io, signal })).toBe(0);
+      const argv = ["console", "--once", "web"];
+      expect(await runTrine(argv, { ...placesOf(stateDir), ...io, signal })).toBe(0);
       io.stderr.end();
       expect(await text(io.stderr)).toContain("The console closed");
     },

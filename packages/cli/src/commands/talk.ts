@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { TrineError } from "@trine/base";
+import type { ConsoleFlags } from "../talk/console.ts";
 import type { ExecFlags } from "../talk/exec.ts";
 import { POD, examples } from "./flag-values.ts";
 import type { Act } from "./act.ts";
@@ -13,9 +14,11 @@ export function talkCommands(trine: Command, io: Io, act: Act): void {
     .description("attach to a machine's console; ^] leaves, and so does the end of piped input")
     .argument("<pod>", POD)
     .option("-r, --read-only", "watch only; ^C leaves", false)
+    .option("--take-over", "write, also when another does; that one watches from then on", false)
+    .option("--once", "leave with the machine's end, do not wait for its next start", false)
     .addHelpText("after", examples("trine console web", "echo reboot | trine console default/web"))
     .action(
-      act(async (pod: string, flags: { readOnly: boolean }) => {
+      act(async (pod: string, flags: ConsoleFlags) => {
         const { attachConsole } = await import("../talk/console.ts");
         await attachConsole(io, pod, flags);
       }),

@@ -1,42 +1,150 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 import type { Socket } from "node:net";
-import { TrineError, messageOf } from "@trine/base";
+import { dirname, join } from "node:path";
+import { TrineError, kindOf, messageOf, sleep } from "@trine/base";
 import type { Io } from "../io.ts";
 import { NodeClient } from "../node/node-client.ts";
+import { Keyboard } from "./keyboard.ts";
+import { Pen } from "./pen.ts";
+import type { PenState } from "./pen.ts";
 
-const LEAVE = 0x1d; // ^]
+const LOOK_MS = 500;
+
+export interface ConsoleFlags {
+  readonly readOnly: boolean;
+  readonly takeOver: boolean;
+  /** Leave with the machine's end instead of waiting for the next. */
+  readonly once: boolean;
+}
+
+interface Target {
+  readonly pod: string;
+  /** NAMESPACE/NAME */
+  readonly name: string;
+  readonly pid: number;
+  readonly socketPath: string;
+}
 
 /**
- * `trine console POD`: joins the terminal and the machine's console. A terminal leaves by ^], piped input
- * by its end, once all of it is with the machine; both stay in it no longer than the machine runs.
+ * `trine console POD`: joins the terminal and the machine's console. A terminal leaves by ^] and comes back
+ * to a machine that was started anew; piped input leaves by its end, once all of it is with the machine.
+ * Of several consoles the first writes; the others watch, and are told when the pen is theirs.
  */
-export async function attachConsole(
+export async function attachConsole(io: Io, name: string, flags: ConsoleFlags): Promise<void> {
+  const first = await targetOf(io, name);
+  const terminal = io.stdin.isTTY === true && !flags.readOnly;
+  const keyboard = new Keyboard(io, { terminal, typing: !flags.readOnly });
+  const say = (text: string): void => {
+    if (io.stdin.isTTY === true) io.stderr.write(`\r\n${text}\r\n`);
+  };
+  try {
+    keyboard.open();
+    if (terminal) io.stderr.write(`Connected to ${first.pod}; ^] leaves.\r\n`);
+    const stays = io.stdin.isTTY === true && !flags.once;
+    let takeOver = flags.takeOver;
+    for (let at: Target | undefined = first; at !== undefined && !keyboard.hasLeft();) {
+      await session(io, at, keyboard, { ...flags, takeOver }, say);
+      // The pen was taken once: a new machine's goes to who comes first.
+      takeOver = false;
+      if (keyboard.hasLeft() || !stays) break;
+      say(`The console of ${at.pod} closed; waiting for the machine to start. ^] leaves.`);
+      at = await nextOf(io, at, keyboard);
+      if (at !== undefined) say("Connected again.");
+      else if (!keyboard.hasLeft()) say(`Pod ${first.pod} is gone.`);
+    }
+    if (terminal) io.stderr.write(`\r\n${keyboard.hasLeft() ? "Left" : "The console closed"}.\r\n`);
+  } finally {
+    keyboard.close();
+  }
+}
+
+/** One machine's console, to its end or ours. */
+async function session(
   io: Io,
-  name: string,
-  flags: { readOnly: boolean },
+  target: Target,
+  keyboard: Keyboard,
+  flags: ConsoleFlags,
+  say: (text: string) => void,
 ): Promise<void> {
-  const { machine, name: pod } = await new NodeClient(io).pod(name);
+  const socket = await open(io, target.socketPath);
+  let pen: Pen | undefined;
+  try {
+    const closed = untilClosed(socket);
+    closed.catch(() => undefined); // awaited below
+    socket.pipe(io.stdout, { end: false });
+    if (!flags.readOnly) {
+      pen = await takePen(io, target, flags, (state) => {
+        keyboard.allow(state.writes, `process ${state.writer ?? 0} writes; --take-over takes it`);
+        say(told(state));
+      });
+      keyboard.connect(socket);
+    }
+    await Promise.race([closed, keyboard.leaving]);
+  } finally {
+    keyboard.disconnect();
+    await pen?.close();
+    socket.destroy();
+  }
+}
+
+function told({ writes, writer }: PenState): string {
+  return writes ? "You write." : `You watch: process ${writer ?? 0} writes.`;
+}
+
+/** Piped input is not thrown away: kind `conflict` while another writes. */
+async function takePen(
+  io: Io,
+  target: Target,
+  { takeOver }: ConsoleFlags,
+  changed: (state: PenState) => void,
+): Promise<Pen> {
+  let alone = true;
+  const pen = await Pen.join(
+    join(dirname(target.socketPath), "pens"),
+    takeOver ? "take" : "write",
+    (state) => {
+      // Who writes from the beginning needs not be told.
+      if (!(alone && state.writes)) changed(state);
+      alone = false;
+    },
+  );
+  if (pen.writes || io.stdin.isTTY === true) return pen;
+  await pen.close();
+  const what = `the console of ${target.pod} is written to by another`;
+  throw new TrineError("conflict", `${what}: --take-over takes it from there`);
+}
+
+async function targetOf(io: Io, wanted: string): Promise<Target> {
+  const { machine, name: pod, podNamespace } = await new NodeClient(io).pod(wanted);
   if (machine?.pid === undefined) {
     const why = machine === undefined ? "has no machine" : "has a machine that does not run";
     throw new TrineError("wrongState", `pod ${pod} ${why}`);
   }
-  const socket = await open(io, machine.consoleSocket);
-  const typing = !flags.readOnly;
-  const terminal = typing && io.stdin.isTTY === true;
-  try {
-    if (terminal) {
-      io.stdin.setRawMode?.(true);
-      io.stderr.write(`Connected to ${pod}; ^] leaves.\r\n`);
-    }
-    const end = await join(io, socket, { typing, terminal });
-    if (terminal) io.stderr.write(`\r\n${end === "left" ? "Left" : "The console closed"}.\r\n`);
-  } finally {
-    if (terminal) io.stdin.setRawMode?.(false);
-    io.stdin.pause();
-    socket.destroy();
-  }
+  const { pid, consoleSocket } = machine;
+  return { pod, name: `${podNamespace}/${pod}`, pid, socketPath: consoleSocket };
 }
+
+/** The pod's next machine, also after the node daemon was away; undefined when the pod is gone, or the user. */
+async function nextOf(io: Io, last: Target, keyboard: Keyboard): Promise<Target | undefined> {
+  let missing = 0;
+  while (!keyboard.hasLeft()) {
+    try {
+      const next = await targetOf(io, last.name);
+      if (next.pid !== last.pid) return next;
+      missing = 0;
+    } catch (cause) {
+      // A restart takes the sandbox away for a moment.
+      if (kindOf(cause) === "notFound" && (missing += 1) > GONE_LOOKS) return undefined;
+      if (!["notFound", "wrongState", "unavailable", "timeout"].includes(kindOf(cause)))
+        throw cause;
+    }
+    await Promise.race([sleep(LOOK_MS), keyboard.leaving]);
+  }
+  return undefined;
+}
+
+const GONE_LOOKS = 20;
 
 async function open(io: Io, path: string): Promise<Socket> {
   const socket = connect({ path, allowHalfOpen: true });
@@ -50,38 +158,13 @@ async function open(io: Io, path: string): Promise<Socket> {
   }
 }
 
-function join(
-  io: Io,
-  socket: Socket,
-  how: { typing: boolean; terminal: boolean },
-): Promise<"left" | "closed"> {
+function untilClosed(socket: Socket): Promise<void> {
   return new Promise((resolve, reject) => {
-    const leave = (): void => {
-      resolve("left");
-    };
-    socket.on("end", () => {
-      resolve("closed");
-    });
+    socket.on("end", resolve);
     socket.on("error", (cause: NodeJS.ErrnoException) => {
       // The other end went while we were writing: that is an end like any other.
-      if (cause.code === "EPIPE" || cause.code === "ECONNRESET") resolve("closed");
+      if (cause.code === "EPIPE" || cause.code === "ECONNRESET") resolve();
       else reject(new TrineError("unavailable", `console: ${cause.message}`, { cause }));
     });
-    socket.pipe(io.stdout, { end: false });
-    io.signal.addEventListener("abort", leave);
-    if (how.typing) type(io, socket, how.terminal, leave);
   });
-}
-
-/** Input → console; `leave` is called at ^] of a terminal. */
-function type(io: Io, socket: Socket, terminal: boolean, leave: () => void): void {
-  socket.on("drain", () => io.stdin.resume());
-  io.stdin.on("data", (chunk: Buffer) => {
-    const end = terminal ? chunk.indexOf(LEAVE) : -1;
-    if (!socket.write(end < 0 ? chunk : chunk.subarray(0, end))) io.stdin.pause();
-    if (end >= 0) leave();
-  });
-  // The shim closes its end when it has taken everything: that is the end of `join`.
-  io.stdin.on("end", () => socket.end());
-  io.stdin.on("error", leave); // the terminal is gone
 }
