@@ -127,6 +127,8 @@ impl Agent {
         let number = *number;
         // Its last words may still be in the socket.
         self.read_report(number);
+        // A child that was forked beside it and has not run yet holds a copy of its end: the socket says nothing then.
+        self.is_running(number);
         self.end(number, status);
     }
 
