@@ -40,6 +40,11 @@ export function count(text: string): number {
   throw new InvalidArgumentError("A whole number is wanted.");
 }
 
+export function portNumber(text: string): number {
+  if (/^\d{1,5}$/.test(text) && Number(text) < 65_536) return Number(text);
+  throw new InvalidArgumentError("A port from 0 to 65535 is wanted.");
+}
+
 export function quantity(text: string): string {
   if ((parseQuantity(text) ?? 0n) > 0n) return text;
   throw new InvalidArgumentError("An amount such as 500m, 2 or 64Mi is wanted.");
@@ -102,10 +107,14 @@ export function startOptions(): Option[] {
   return [
     new Option("--wait [true|false]", "wait until the pod runs").default(true).argParser(yesNo),
     new Option("--timeout <time>", "wait no longer; the pod stays as it is").argParser(duration),
-    new Option("--progress <form>", "how steps are shown on stderr")
-      .choices(["auto", "plain", "json", "none"])
-      .default("auto"),
+    progressOption(),
   ];
+}
+
+export function progressOption(): Option {
+  return new Option("--progress <form>", "how steps are shown on stderr")
+    .choices(["auto", "plain", "json", "none"])
+    .default("auto");
 }
 
 export function cgroupOption(): Option {

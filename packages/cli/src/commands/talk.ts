@@ -2,7 +2,8 @@ import type { Command } from "commander";
 import { TrineError } from "@trine/base";
 import type { ConsoleFlags } from "../talk/console.ts";
 import type { ExecFlags } from "../talk/exec.ts";
-import { POD, examples } from "./flag-values.ts";
+import type { VncFlags } from "../talk/vnc.ts";
+import { POD, examples, portNumber } from "./flag-values.ts";
 import type { Act } from "./act.ts";
 import type { Io } from "../io.ts";
 
@@ -23,6 +24,7 @@ export function talkCommands(trine: Command, io: Io, act: Act): void {
         await attachConsole(io, pod, flags);
       }),
     );
+  vncCommand(trine, io, act);
   trine
     .command("cp")
     .description("copy a file or a directory into a pod or out of it; needs tar there")
@@ -55,6 +57,24 @@ export function talkCommands(trine: Command, io: Io, act: Act): void {
           return pair;
         });
         await forwardPorts(io, pod, pairs, flags);
+      }),
+    );
+}
+
+function vncCommand(trine: Command, io: Io, act: Act): void {
+  trine
+    .command("vnc")
+    .description("show a machine's display: in a viewer where there is one, else on a port here")
+    .argument("<pod>", POD)
+    .option("--port <number>", "port to listen on, 0 = any", portNumber, 0)
+    .option("--address <ip>", "where to listen: whoever reaches it sees and types", "127.0.0.1")
+    .option("--no-viewer", "print the address, open no viewer")
+    .option("--screenshot <file>", "a picture of it as PNG instead; - = output")
+    .addHelpText("after", examples("trine vnc web", "trine vnc web --screenshot web.png"))
+    .action(
+      act(async (pod: string, flags: VncFlags) => {
+        const { showDisplay } = await import("../talk/vnc.ts");
+        await showDisplay(io, pod, flags);
       }),
     );
 }

@@ -1,10 +1,10 @@
-import { once } from "node:events";
 import { createServer } from "node:net";
 import type { Server, Socket } from "node:net";
-import { TrineError, abortable, errnoOf, messageOf } from "@trine/base";
+import { TrineError, abortable, messageOf } from "@trine/base";
 import type { CriClient } from "@trine/containerd-client";
 import { withCri } from "../connect.ts";
 import type { Io } from "../io.ts";
+import { listen } from "./listen.ts";
 import { findPod } from "../pods/select-pods.ts";
 import { printable } from "../output/table.ts";
 
@@ -57,19 +57,6 @@ export function forwardPorts(
       for (const socket of sockets) socket.destroy();
     }
   });
-}
-
-async function listen(server: Server, port: number, host: string): Promise<number> {
-  try {
-    server.listen(port, host);
-    await once(server, "listening");
-  } catch (cause) {
-    const code = errnoOf(cause);
-    const kind = code === "EADDRINUSE" ? "conflict" : code === "EACCES" ? "forbidden" : "invalid";
-    throw new TrineError(kind, `port ${port} on ${host}: ${messageOf(cause)}`, { cause });
-  }
-  const bound = server.address();
-  return typeof bound === "object" && bound !== null ? bound.port : port;
 }
 
 interface Carried {
