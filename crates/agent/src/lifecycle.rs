@@ -67,7 +67,9 @@ impl Agent {
         let Some(process) = self.processes.get_mut(&number) else {
             return;
         };
-        process.report = None;
+        if process.report.take().is_none() {
+            return; // it has had its say
+        }
         match process.stage {
             Stage::Starting(call) => {
                 process.stage = Stage::Running;
