@@ -167,8 +167,15 @@ fn a_child_with_a_sealed_memory_of_another_shim_reads_it_and_cannot_change_it() 
     assert_eq!(clone.run(look), "template");
 
     // The template has gone: nothing else is taken for it.
+    let facts: shim::DescribeResponse = template
+        .client
+        .call(SHIM, "Describe", &shim::DescribeRequest {})
+        .unwrap();
     template.client.call::<()>(SHIM, "End", &()).unwrap();
-    eventually("it is gone", || (!template.dir.exists()).then_some(()));
+    let process = PathBuf::from(format!("/proc/{}/fd", facts.pid));
+    eventually("it is gone", || {
+        fs::read_dir(&process).is_err().then_some(())
+    });
     let late = script("late", "true", Source::Sealed(place));
     let refused = clone
         .client
