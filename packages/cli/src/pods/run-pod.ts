@@ -10,14 +10,13 @@ import { withCri } from "../connect.ts";
 import { createPod } from "./create-pods.ts";
 import type { CreateFlags } from "./create-pods.ts";
 import { readLog } from "../show/cri-log.ts";
-import { requireTerminal, runFailure } from "../talk/exec.ts";
+import { exitCodeOf, requireTerminal, runFailure } from "../talk/exec.ts";
 import type { Io } from "../io.ts";
 import { joinTerminal } from "../talk/join-terminal.ts";
 import { withPast } from "../talk/with-past.ts";
 import { hasEnded } from "../show/logs.ts";
 import { PodRecords, nameOf } from "./pod-records.ts";
 import type { PodRecord } from "./pod-records.ts";
-import { toContainerView } from "./pod-view.ts";
 import type { Level } from "./pod-view.ts";
 import { removeCompletely } from "./remove-pod.ts";
 import { findPod, pickContainer } from "./select-pods.ts";
@@ -130,7 +129,10 @@ async function watch(
   if (input !== undefined && tty) {
     const { stdout = Readable.from([]) } = input;
     const whole = Readable.from(withPast({ cri, id, logPath, signal: io.signal }, stdout));
-    await joinTerminal(io, { ...input, stdout: whole }, { tty });
+    await joinTerminal(io, { ...input, stdout: whole }, { tty }).catch(async (cause: unknown) => {
+      // containerd attaches to nothing that has ended meanwhile.
+      if (io.signal.aborted || !(await hasEnded(cri, id))) throw cause;
+    });
   } else {
     if (input?.stdin !== undefined) io.stdin.pipe(input.stdin);
     const ended = (): Promise<boolean> => hasEnded(cri, id);
@@ -140,9 +142,10 @@ async function watch(
     io.stdin.pause();
     input?.close();
   }
-  const { status } = await cri.runtime.containerStatus({ containerId: id });
-  if (status === undefined) throw new TrineError("internal", `container ${id} is gone`);
-  return toContainerView(status).exitCode;
+  const code = await exitCodeOf(cri, id, io.signal);
+  if (code !== undefined) return code;
+  const what = `the connection to pod ${nameOf(record.pod)} is lost, and it goes on`;
+  throw new TrineError("unavailable", `${what}: \`trine attach -it ${nameOf(record.pod)}\``);
 }
 
 /** Undefined: it has ended already; its log has everything. */

@@ -1,4 +1,6 @@
-import { TrineError, messageOf } from "@trine/base";
+import { ContainerState } from "@trine/proto/cri/api";
+import { TrineError, kindOf, messageOf, pollUntil } from "@trine/base";
+import type { CriClient } from "@trine/containerd-client";
 import { withCri } from "../connect.ts";
 import type { Io } from "../io.ts";
 import { joinTerminal } from "./join-terminal.ts";
@@ -10,6 +12,7 @@ import { findPod, pickRunning } from "../pods/select-pods.ts";
 const NOT_FOUND = 127;
 const CANNOT_RUN = 126;
 const RUNTIME_FAILED = 125;
+const END_MS = 5_000;
 
 export interface ExecFlags {
   readonly container?: string;
@@ -60,9 +63,26 @@ export async function attachToPod(io: Io, name: string, flags: ExecFlags): Promi
     });
     const keepInput = !(await takesEndOfInput(io, view));
     await joinTerminal(io, command, { tty, keepInput });
-    const { status } = await cri.runtime.containerStatus({ containerId: id });
-    return status?.exitCode ?? 0;
+    return (await exitCodeOf(cri, id, io.signal)) ?? 0;
   });
+}
+
+/** Of a container whose streams have ended; undefined when it goes on all the same. */
+export async function exitCodeOf(
+  cri: CriClient,
+  containerId: string,
+  signal: AbortSignal,
+): Promise<number | undefined> {
+  try {
+    // Its streams end a little before containerd knows that it has.
+    return await pollUntil("it has ended", { ms: END_MS, signal }, async () => {
+      const { status } = await cri.runtime.containerStatus({ containerId });
+      return status?.state === ContainerState.CONTAINER_EXITED ? status.exitCode : undefined;
+    });
+  } catch (cause) {
+    if (kindOf(cause) === "timeout") return undefined;
+    throw cause;
+  }
 }
 
 /** Of pods that others made nothing is known, and most containers' input has no end. */

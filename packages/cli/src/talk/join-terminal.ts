@@ -29,9 +29,10 @@ export async function joinTerminal(
     if (command.stdin !== undefined) io.stdin.pipe(command.stdin, { end: how.keepInput !== true });
     const outputs = [copy(command.stdout, io.stdout), copy(command.stderr, io.stderr)];
     const ended = (async () => {
-      const code = await command.exit;
-      await Promise.all(outputs);
-      return code;
+      // What was printed is shown also when there is no status.
+      const [exit] = await Promise.allSettled([command.exit, ...outputs]);
+      if (exit.status === "rejected") throw exit.reason;
+      return exit.value;
     })();
     return await abortable("interrupted", io.signal, ended);
   } finally {

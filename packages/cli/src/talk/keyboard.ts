@@ -2,6 +2,8 @@ import type { Socket } from "node:net";
 import type { Io } from "../io.ts";
 
 const LEAVE = 0x1d; // ^]
+/** A terminal answers a program's questions by itself: that is nobody's typing. */
+const ESCAPE = 0x1b;
 
 /** The user's input over the consoles of one pod's machines, one after the other. */
 export class Keyboard {
@@ -100,7 +102,7 @@ export class Keyboard {
   #send(to: Socket, part: Buffer): void {
     if (this.#allowed) {
       if (!to.write(part)) this.#io.stdin.pause();
-    } else if (!this.#refused) {
+    } else if (!this.#refused && part[0] !== ESCAPE) {
       this.#refused = true;
       this.#io.stderr.write(`\r\nNot sent: ${this.#refusal}.\r\n`);
     }

@@ -28,7 +28,7 @@ export async function* withPast(source: Source, live: Readable): AsyncGenerator<
   const hold = (chunk: Buffer): number => held.push(chunk);
   const heard = Promise.race([once(live, "data"), once(live, "close")]).catch(() => undefined);
   live.on("data", hold);
-  const quiet = (): boolean => held.length === 0 && !live.readableEnded && !live.destroyed;
+  const quiet = (): boolean => held.length === 0 && isOpen(live);
   let known = 0;
   for (let round = 0; round <= ROUNDS && (round === 0 || quiet()); round += 1) {
     if (round > 0) await Promise.race([sleep(EVERY_MS, source.signal), heard]);
@@ -39,6 +39,12 @@ export async function* withPast(source: Source, live: Readable): AsyncGenerator<
   }
   live.off("data", hold);
   live.pause();
+  if (held.length === 0 && !isOpen(live)) {
+    // It ended before anything came this way: the log has all.
+    await sleep(SETTLE_MS, source.signal);
+    yield toTerminal((await logSoFar(source)).subarray(known));
+    return;
+  }
   yield* held;
   yield* live as AsyncIterable<Buffer>;
 }
@@ -52,6 +58,10 @@ export function withoutOverlap(past: Buffer, live: Buffer): Buffer {
     if (past.subarray(start).equals(next.subarray(0, size))) return past.subarray(0, start);
   }
   return past;
+}
+
+function isOpen(live: Readable): boolean {
+  return !live.readableEnded && !live.destroyed;
 }
 
 function toTerminal(text: Buffer): Buffer {
