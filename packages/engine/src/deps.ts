@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import type { Accelerator, MachineDriver } from "@trine/vmm";
+import type { GuestStart } from "./guest/guest-start.ts";
 import type { UidPool } from "./uid-pool.ts";
 
 /** What the engine is given by the program that wires it. */
@@ -13,6 +14,8 @@ export interface EngineDeps {
   readonly guestImage: () => Promise<GuestImage>;
   /** From a machine's Create to the execution of its VMM, for the metrics. */
   readonly onLaunched?: (ms: number) => void;
+  /** A microvm pod's guest has answered for the first time; for the metrics. */
+  readonly onGuestUp?: (start: GuestStart) => void;
 }
 
 /** What boots the guests of microvm pods. */

@@ -1,10 +1,12 @@
-import { readdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { TrineError, errnoOf, messageOf, sleep } from "@trine/base";
+import { TrineError, messageOf, sleep } from "@trine/base";
 import type { DescribeResponse } from "@trine/proto/shim";
 import { ShimLink } from "@trine/shim-client";
 import type { EngineDeps } from "./deps.ts";
 import type { MachineFigures } from "./machine-figures.ts";
+import { Templates } from "./guest/templates.ts";
+import { namesIn } from "./names-in.ts";
 import { openUnlessDead } from "./open-shim.ts";
 import { Pod } from "./pod.ts";
 import type { PodSummary } from "./pod-summary.ts";
@@ -21,9 +23,11 @@ export class Engine {
   readonly #deps: EngineDeps;
   readonly #pods = new Map<string, Promise<Pod>>();
   readonly #end = new AbortController();
+  readonly templates: Templates;
 
   constructor(deps: EngineDeps) {
     this.#deps = deps;
+    this.templates = new Templates(deps);
   }
 
   /** Finds the pods an earlier daemon left: adopts the living, cleans after the dead. */
@@ -32,6 +36,8 @@ export class Engine {
     const names = await namesIn(podsDir);
     const alive = await Promise.all(names.map((name) => this.#adoptOrClean(join(podsDir, name))));
     const living = new Set(names.filter((_, index) => alive[index]));
+    await this.templates.adoptAll();
+    this.templates.makeConfigured();
     const cleaned = names.length - living.size + (await this.#cleanDisk(living));
     return { adopted: living.size, cleaned };
   }
@@ -70,6 +76,7 @@ export class Engine {
       if (pod.status === "fulfilled") pod.value.detach();
     }
     this.#pods.clear();
+    await this.templates.detach();
   }
 
   #adopt(key: string, address: string): Promise<Pod> {
@@ -89,7 +96,7 @@ export class Engine {
     try {
       const facts = await shim.describe();
       requirePod(key, facts);
-      return await Pod.adopt(this.#deps, shim, facts);
+      return await Pod.adopt({ ...this.#deps, templates: this.templates }, shim, facts);
     } catch (cause) {
       shim.close();
       throw TrineError.during(`adopt the pod at ${address}`, cause);
@@ -163,12 +170,4 @@ function requirePod(key: string, { namespace, sandboxId }: DescribeResponse): vo
   const found = `${namespace}/${sandboxId}`;
   if (found === key) return;
   throw new TrineError("invalid", `trine-address leads to the shim of pod ${found}, not of ${key}`);
-}
-
-/** Empty when there is no such directory. Any other failure must not pass for "no pods". */
-async function namesIn(dir: string): Promise<string[]> {
-  return readdir(dir).catch((cause: unknown) => {
-    if (errnoOf(cause) === "ENOENT") return [];
-    throw cause;
-  });
 }

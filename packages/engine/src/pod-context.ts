@@ -3,6 +3,7 @@ import type { DescribeResponse } from "@trine/proto/shim";
 import type { ShimLink } from "@trine/shim-client";
 import type { Bundle } from "./bundle.ts";
 import type { EngineDeps } from "./deps.ts";
+import type { Templates } from "./guest/templates.ts";
 import { decodeDocument, encodeDocument } from "./pod-document.ts";
 import type { PodDocument } from "./pod-document.ts";
 import { podFiles } from "./pod-files.ts";
@@ -10,9 +11,14 @@ import type { PodFiles } from "./pod-files.ts";
 import { identityOf } from "./pod-identity.ts";
 import type { PodIdentity } from "./pod-identity.ts";
 
+/** What a pod has of its node. */
+export interface PodDeps extends EngineDeps {
+  readonly templates: Pick<Templates, "startOf" | "used" | "distrust">;
+}
+
 /** What the parts of one pod share: its shim, its document, its names. */
 export class PodContext {
-  readonly deps: EngineDeps;
+  readonly deps: PodDeps;
   readonly shim: ShimLink;
   readonly facts: DescribeResponse;
   /** The sandbox's bundle: its annotations are the pod's. */
@@ -23,7 +29,7 @@ export class PodContext {
   readonly document: PodDocument;
   #revision: bigint;
 
-  constructor(deps: EngineDeps, shim: ShimLink, facts: DescribeResponse, sandbox: Bundle) {
+  constructor(deps: PodDeps, shim: ShimLink, facts: DescribeResponse, sandbox: Bundle) {
     this.deps = deps;
     this.shim = shim;
     this.facts = facts;

@@ -1,6 +1,7 @@
 import { TrineError } from "@trine/base";
 import type { PodInterface } from "@trine/pod-network";
 import type { MachineSpec } from "@trine/vmm";
+import type { GuestStart } from "./guest/guest-start.ts";
 import type { MachineState } from "./machine/machine-state.ts";
 
 /**
@@ -24,7 +25,8 @@ export interface VmmRecord {
   readonly taskId: string;
   readonly uid: number;
   readonly oomScoreAdj: number;
-  readonly spec: MachineSpec;
+  /** Changed only before the VMM runs: a clone that does not start boots instead. */
+  spec: MachineSpec;
   /** Process id of the VMM once started. */
   vmmPid?: number;
 }
@@ -38,6 +40,8 @@ export interface MachineRecord extends VmmRecord {
 export interface GuestRecord extends VmmRecord {
   /** preparing: directories and helpers · booting: its VMM runs · running: its agent has answered · ended */
   state: "preparing" | "booting" | "running" | "ended";
+  /** How it came up; absent in the documents of older daemons, whose guests all booted. */
+  start?: GuestStart;
   /** Containers of the pod by containerd's id. */
   readonly containers: Record<string, ContainerRecord | undefined>;
 }

@@ -1,4 +1,5 @@
 import { bootOf } from "@trine/vmm";
+import type { GuestStart } from "./guest/guest-start.ts";
 import type { Level } from "./levels.ts";
 import type { PodContext } from "./pod-context.ts";
 import type { GuestRecord, MachineRecord } from "./pod-document.ts";
@@ -25,6 +26,8 @@ export interface PodSummary extends PodIdentity {
     readonly consoleLog: string;
     readonly consoleSocket: string;
     readonly vncSocket?: string;
+    /** Of a microvm's guest: whether it booted, and why, or went on from a template. */
+    readonly start?: GuestStart;
   };
   /** Of a microvm pod, as its guest has them. */
   readonly containers?: readonly {
@@ -47,9 +50,15 @@ export function makeSummary(pod: PodContext, level: Pick<Level, "name">): PodSum
     level: level.name,
     addresses: document.network?.addresses.map((a) => a.address) ?? [],
     shim: { pid: facts.pid, version: facts.version },
-    ...(vmm === undefined ? {} : { machine: { ...names, ...machineSummary(vmm, files) } }),
+    ...(vmm === undefined
+      ? {}
+      : { machine: { ...names, ...machineSummary(vmm, files), ...startOf(guest) } }),
     ...(guest === undefined ? {} : { containers: containersOf(guest) }),
   };
+}
+
+function startOf(guest: GuestRecord | undefined): { start?: GuestStart } {
+  return guest?.start === undefined ? {} : { start: guest.start };
 }
 
 function containersOf(guest: GuestRecord): NonNullable<PodSummary["containers"]> {

@@ -2,11 +2,11 @@ import { SerialQueue, messageOf, sleep } from "@trine/base";
 import type { DescribeResponse } from "@trine/proto/shim";
 import type { ShimLink } from "@trine/shim-client";
 import { readBundle } from "./bundle.ts";
-import type { EngineDeps } from "./deps.ts";
 import { levelOf } from "./levels.ts";
 import type { Level } from "./levels.ts";
 import type { MachineFigures } from "./machine-figures.ts";
 import { PodContext } from "./pod-context.ts";
+import type { PodDeps } from "./pod-context.ts";
 import type { PodIdentity } from "./pod-identity.ts";
 import { makeSummary } from "./pod-summary.ts";
 import type { PodSummary } from "./pod-summary.ts";
@@ -34,7 +34,7 @@ export class Pod {
   }
 
   /** Takes over the pod behind a shim: one that has just started, or one an earlier daemon left. */
-  static async adopt(deps: EngineDeps, shim: ShimLink, facts: DescribeResponse): Promise<Pod> {
+  static async adopt(deps: PodDeps, shim: ShimLink, facts: DescribeResponse): Promise<Pod> {
     const pod = new Pod(new PodContext(deps, shim, facts, await readBundle(facts.bundle)));
     try {
       await pod.#queue.run(() => pod.#keeper.recover());

@@ -24,7 +24,8 @@ beforeEach(async () => {
   socketPath = join(dir, "api.sock");
   notReady = undefined;
   list = () => Promise.resolve([]);
-  const engine = { list: () => list(), figures: () => Promise.resolve([]) };
+  const templates = { list: () => Promise.resolve([]), making: 0 };
+  const engine = { list: () => list(), figures: () => Promise.resolve([]), templates };
   metrics = new NodeMetrics(engine as unknown as Engine, 500);
   server = await serveNodeApi(
     { engine, metrics, version: "1.2.3", notReady: () => notReady },

@@ -1,7 +1,8 @@
-import { Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
 import type { Engine } from "@trine/engine";
 import { LoopDelay } from "./loop-delay.ts";
 import { MachineGauges } from "./machine-gauges.ts";
+import { registerTemplates } from "./template-gauges.ts";
 
 /** Readiness looks at the delays of this window and the one before, not of the daemon's whole life. */
 const WINDOW_MS = 10_000;
@@ -12,6 +13,7 @@ export class NodeMetrics {
   readonly #delay: LoopDelay;
   readonly #taskSeconds: Histogram<"method" | "outcome">;
   readonly #launchSeconds: Histogram;
+  readonly #guests: Counter<"how" | "why">;
   readonly #machines: MachineGauges;
 
   constructor(engine: Engine, windowMs = WINDOW_MS) {
@@ -38,6 +40,13 @@ export class NodeMetrics {
       buckets: [0.01, 0.02, 0.04, 0.06, 0.1, 0.2, 0.5, 1, 5],
       registers: [this.#registry],
     });
+    this.#guests = new Counter({
+      name: "trine_guest_starts_total",
+      help: "Guests of microvm pods that came up: how (clone, cold), and why cold.",
+      labelNames: ["how", "why"],
+      registers: [this.#registry],
+    });
+    registerTemplates(engine, this.#registry);
     this.#machines = new MachineGauges(engine, this.#registry);
     const machines = new Gauge({
       name: "trine_machines",
@@ -51,6 +60,11 @@ export class NodeMetrics {
         }
       },
     });
+  }
+
+  /** A microvm pod's guest came up: as a clone, or cold and why. */
+  countGuest({ how, why }: { readonly how: string; readonly why?: string }): void {
+    this.#guests.inc({ how, why: why ?? "" });
   }
 
   observeLaunch(ms: number): void {

@@ -51,6 +51,9 @@ async function startNode(
     onLaunched: (ms) => {
       metrics.observeLaunch(ms);
     },
+    onGuestUp: (start) => {
+      metrics.countGuest(start);
+    },
     config: {
       stateDir: config.stateDir,
       rootDir: config.rootDir,

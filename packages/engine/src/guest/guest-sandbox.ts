@@ -1,4 +1,4 @@
-import { TrineError, Undo } from "@trine/base";
+import { TrineError, Undo, messageOf } from "@trine/base";
 import type { AgentClient } from "@trine/guest-link";
 import type { Child } from "@trine/proto/shim";
 import { Status } from "@trine/proto/task";
@@ -90,11 +90,23 @@ export class GuestSandbox {
   async bootedAgent(guest: GuestRecord): Promise<AgentClient> {
     try {
       const agent = await this.#guest.agent();
-      if (guest.state === "booting") guest.state = "running"; // written down with the container
+      if (guest.state === "booting") this.#cameUp(guest);
       return agent;
     } catch (cause) {
-      if (guest.state === "booting") await this.#guest.signalChild(VMM_KEY);
+      if (guest.state === "booting") {
+        await this.#guest.signalChild(VMM_KEY);
+        const key = guest.spec.origin?.template.key;
+        if (key !== undefined) this.#pod.deps.templates.distrust(key, messageOf(cause));
+      }
       throw cause;
     }
+  }
+
+  #cameUp(guest: GuestRecord): void {
+    const { deps } = this.#pod;
+    guest.state = "running"; // written down with the container
+    const key = guest.spec.origin?.template.key;
+    if (key !== undefined) deps.templates.used(key);
+    deps.onGuestUp?.(guest.start ?? { how: "cold", why: "off" });
   }
 }

@@ -1,20 +1,21 @@
 import { open } from "node:fs/promises";
-import { TrineError, kindOf, messageOf, pollUntil } from "@trine/base";
+import { TrineError, messageOf } from "@trine/base";
 import { AgentClient, printable } from "@trine/guest-link";
 import type { PodContext } from "../pod-context.ts";
 import type { GuestRecord } from "../pod-document.ts";
 import { GUEST_SHARE, GUEST_SHM } from "./guest-spec.ts";
+import { VMM_KEY } from "@trine/vmm";
+import type { MachineSpec } from "@trine/vmm";
+import { endChild, signalChild } from "../end-child.ts";
 import { PodVmm } from "../pod-vmm.ts";
 import { reviveRequest } from "./revive-request.ts";
 
-const SIGKILL = 9;
 /** The share the guest mounts; the agent opens the stream 9p/pod for it. */
 const SHARE = "pod";
 /** What containerd gives a pod's /dev/shm. */
 const SHM_BYTES = 64n << 20n;
 const SHM_MODE = 0o1777;
 const START_MS = 60_000;
-const END_MS = 10_000;
 const TAIL_BYTES = 1024;
 
 /** The guest of a microvm pod: its VMM, and the agent in it once that has answered. */
@@ -34,8 +35,25 @@ export class PodGuest {
 
   /** Starts the VMM and answers as soon as it runs; the guest boots on meanwhile. */
   async start(record: GuestRecord): Promise<void> {
-    await this.#vmm.start(record, AbortSignal.timeout(START_MS));
+    try {
+      await this.#vmm.start(record, AbortSignal.timeout(START_MS));
+    } catch (cause) {
+      if (record.spec.origin === undefined) throw cause;
+      await this.#bootInstead(record, record.spec.origin.template.key, messageOf(cause));
+    }
     this.#watch();
+  }
+
+  /** A template is there to be fast: a pod does not fail for one. */
+  async #bootInstead(record: GuestRecord, key: string, why: string): Promise<void> {
+    const { log, deps } = this.#pod;
+    log.warn({ why }, "the guest's clone does not start: it boots");
+    deps.templates.distrust(key, why);
+    await this.endChild(VMM_KEY);
+    record.start = { how: "cold", why: "unfit", detail: why };
+    record.spec = withoutOrigin(record.spec);
+    await this.#pod.save();
+    await this.#vmm.start(record, AbortSignal.timeout(START_MS));
   }
 
   /** Takes over a guest that an earlier daemon started. */
@@ -71,23 +89,13 @@ export class PodGuest {
   }
 
   /** Ends a child of the pod's shim, waits for its end and forgets it. One that is not there is a success. */
-  async endChild(key: string): Promise<void> {
-    const { shim } = this.#pod;
-    await this.signalChild(key);
-    await pollUntil(`${key} ends`, { ms: END_MS, everyMs: 10 }, async () => {
-      const { children } = await shim.describe();
-      return children.some((each) => each.key === key && each.running) ? undefined : true;
-    });
-    await shim.reap(key);
+  endChild(key: string): Promise<void> {
+    return endChild(this.#pod.shim, key);
   }
 
   /** SIGKILL to a child of the pod's shim, if there is one. */
-  async signalChild(key: string): Promise<void> {
-    try {
-      await this.#pod.shim.signal(key, SIGKILL);
-    } catch (cause) {
-      if (kindOf(cause) !== "notFound") throw cause;
-    }
+  signalChild(key: string): Promise<void> {
+    return signalChild(this.#pod.shim, key);
   }
 
   #watch(): void {
@@ -126,6 +134,12 @@ export class PodGuest {
     this.#linked = undefined;
     (await linked?.catch(() => undefined))?.close(); // whoever asked for it has the error
   }
+}
+
+function withoutOrigin(spec: MachineSpec): MachineSpec {
+  const booting: MachineSpec = { ...spec };
+  Reflect.deleteProperty(booting, "origin");
+  return booting;
 }
 
 function shareSource(): { what: { case: "share"; value: { name: string } } } {

@@ -4,16 +4,13 @@ import type { Undo } from "@trine/base";
 import type { MachineSpec } from "@trine/vmm";
 import type { GuestImage } from "../deps.ts";
 import { startFileServer } from "./file-server.ts";
+import { guestMachine } from "./guest-machine.ts";
 import { guestSize } from "./guest-size.ts";
 import { refuseHostNamespaces } from "../host-namespaces.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { GuestRecord } from "../pod-document.ts";
 import { makeMachineDirs } from "../pod-files.ts";
 import { uuidOf } from "../pod-identity.ts";
-import { TAP } from "../sandbox-network.ts";
-
-/** The guest's last words on the machine's console: a kernel that panics with loglevel=0 says nothing. */
-const CONSOLE = "8250.nr_uarts=1 console=ttyS0 loglevel=1";
 
 /** The pod's settings; throws for a pod that no guest can honour, before anything of it is made. */
 export function requireGuestPod(pod: PodContext): MicrovmSettings {
@@ -40,41 +37,30 @@ export async function prepareGuest(
   });
   await makeMachineDirs(files, uid);
   await startFileServer(pod);
+  const spec = specOf(pod, size, image);
+  const { start, template } = await deps.templates.startOf(spec);
   return {
     // The sandbox outlives its VMM by what is still to be said of its containers.
     taskId: "",
     uid,
     oomScoreAdj: sandbox.oomScoreAdj,
-    spec: guestMachine(pod, size, image),
+    spec: template === undefined ? spec : { ...spec, origin: { template } },
+    start,
     state: "preparing",
     containers: {},
   };
 }
 
-function guestMachine(
-  pod: PodContext,
+function specOf(
+  { identity, document: { network }, deps }: PodContext,
   size: { cpus: number; memoryBytes: number },
   image: GuestImage,
 ): MachineSpec {
-  const { identity, document, deps } = pod;
-  const { network } = document;
-  return {
-    id: identity.sandboxId,
-    uuid: uuidOf(identity.namespace, identity.uid, identity.sandboxId),
-    ...size,
-    boot: {
-      kind: "direct",
-      kernel: image.kernel,
-      initrd: image.initrd,
-      cmdline: `${image.commandLine} ${CONSOLE}`,
-    },
-    guestLink: true,
-    accelerator: deps.config.accelerator,
-    disks: [],
-    nics:
-      network === undefined ? [] : [{ name: "eth0", tap: TAP, mac: network.mac, mtu: network.mtu }],
-    display: false,
-    guestAgent: false,
-    console: "serial",
+  const { namespace, uid, sandboxId } = identity;
+  const own = {
+    id: sandboxId,
+    uuid: uuidOf(namespace, uid, sandboxId),
+    network: network && { mac: network.mac, mtu: network.mtu },
   };
+  return guestMachine(own, size, { image, accelerator: deps.config.accelerator });
 }

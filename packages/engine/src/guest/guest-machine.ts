@@ -1,0 +1,36 @@
+import type { Accelerator, MachineSpec } from "@trine/vmm";
+import type { GuestImage } from "../deps.ts";
+import { TAP } from "../sandbox-network.ts";
+
+/** The guest's last words on the machine's console: a kernel that panics with loglevel=0 says nothing. */
+const CONSOLE = "8250.nr_uarts=1 console=ttyS0 loglevel=1";
+
+/** What one guest has of its own. */
+export interface GuestIdentity {
+  readonly id: string;
+  readonly uuid: string;
+  /** Undefined for a pod without a network. */
+  readonly network: { readonly mac: string; readonly mtu: number } | undefined;
+}
+
+/** The machine of a microvm pod, and of the templates such pods go on from. */
+export function guestMachine(
+  { id, uuid, network }: GuestIdentity,
+  size: { readonly cpus: number; readonly memoryBytes: number },
+  from: { readonly image: GuestImage; readonly accelerator: Accelerator },
+): MachineSpec {
+  const { kernel, initrd, commandLine } = from.image;
+  return {
+    id,
+    uuid,
+    ...size,
+    boot: { kind: "direct", kernel, initrd, cmdline: `${commandLine} ${CONSOLE}` },
+    guestLink: true,
+    accelerator: from.accelerator,
+    disks: [],
+    nics: network === undefined ? [] : [{ name: "eth0", tap: TAP, ...network }],
+    display: false,
+    guestAgent: false,
+    console: "serial",
+  };
+}
