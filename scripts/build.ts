@@ -1,18 +1,20 @@
 // `make build`: the Rust programs as static binaries, the daemon and the command line bundled, in dist/.
 //   dist/trined.mjs  dist/trine.mjs  dist/bin/containerd-shim-trine{,-vm,-microvm}-v2
 //   dist/bin/trine-agent  the guests' first program   dist/bin/trine-p9  serves their shares
+//   dist/bin/trine-rootfs  makes images' files
 //   dist/chunks/     what a program loads only when it needs it
 // Whatever cannot be built ends it with an error: nothing is left out silently.
 import { spawn } from "node:child_process";
 import { chmod, copyFile, mkdir, readdir, rename, rm, stat, symlink } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { build } from "esbuild";
 
 const ROOT = join(import.meta.dirname, "..");
-const DIST = join(ROOT, "dist");
+/** TRINE_DIST names another place, as it does for the tests. */
+const DIST = process.env["TRINE_DIST"] ?? join(ROOT, "dist");
 const RUST_TARGET = "x86_64-unknown-linux-musl";
 const SHIM = "containerd-shim-trine-v2";
-const BINARIES = [SHIM, "trine-agent", "trine-p9"];
+const BINARIES = [SHIM, "trine-agent", "trine-p9", "trine-rootfs"];
 /** containerd finds the shim of runtime type io.containerd.NAME.v2 by this name; the level is in it. */
 const SHIM_LINKS = ["containerd-shim-trine-vm-v2", "containerd-shim-trine-microvm-v2"];
 const PROGRAMS = [
@@ -76,7 +78,7 @@ async function bundlePrograms(): Promise<string[]> {
       ].join("\n"),
     },
   });
-  const outputs = Object.keys(metafile.outputs).map((file) => join(ROOT, file));
+  const outputs = Object.keys(metafile.outputs).map((file) => resolve(ROOT, file));
   await removeOldChunks(new Set(outputs));
   const programs = outputs.filter((file) => dirname(file) === DIST && file.endsWith(".mjs"));
   for (const file of programs) await chmod(file, 0o755);
@@ -93,5 +95,5 @@ async function removeOldChunks(current: ReadonlySet<string>): Promise<void> {
 const built = (await Promise.all([buildBinaries(), bundlePrograms()])).flat();
 for (const file of built) {
   const { size } = await stat(file);
-  console.log(`built ${file.slice(ROOT.length + 1)} (${Math.ceil(size / 1024)} KiB)`);
+  console.log(`built ${relative(ROOT, file)} (${Math.ceil(size / 1024)} KiB)`);
 }

@@ -75,7 +75,7 @@ async function install(destdir: string, prefix: string): Promise<void> {
 }
 
 async function installShims(bin: string): Promise<void> {
-  for (const name of [SHIM, "trine-p9"]) {
+  for (const name of [SHIM, "trine-p9", "trine-rootfs"]) {
     await replace(join(DIST, "bin", name), join(bin, name), 0o755);
   }
   for (const level of ["vm", "microvm"]) {

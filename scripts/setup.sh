@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(qemu-system-x86 qemu-utils ovmf seabios containerd runc containernetworking-plugins iproute2 nftables
-  qemu-guest-agent busybox-static mmdebstrap umoci skopeo genisoimage e2fsprogs util-linux procps socat tmux
+  qemu-guest-agent busybox-static mmdebstrap umoci skopeo genisoimage e2fsprogs erofs-utils util-linux procps socat tmux
   xz-utils bzip2 lz4 bc flex bison libelf-dev)
 missing=()
 for package in "${packages[@]}"; do

@@ -63,6 +63,7 @@ test("DESTDIR stands before the files and is in none of them; a second install r
     "lib/trine/node",
     "bin/containerd-shim-trine-v2",
     "bin/trine-p9",
+    "bin/trine-rootfs",
     "lib/trine/bin/trine-agent",
   ]) {
     const { mode, uid } = await lstat(join(destdir, "usr/local", file));

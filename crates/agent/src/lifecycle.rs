@@ -49,13 +49,16 @@ impl Agent {
         };
         if process.is_init() {
             // Before its program runs, which could change what these names mean.
-            match Pinned::of(process.pid) {
-                Ok(pinned) => {
-                    if let Some(container) = self.containers.get_mut(&process.container) {
-                        container.pinned = Some(pinned);
-                    }
+            let container = self.containers.get_mut(&process.container);
+            let kept = Pinned::of(process.pid).and_then(|pinned| match container {
+                Some(container) => {
+                    container.pinned = Some(pinned);
+                    container.guard()
                 }
-                Err(error) => return self.could_not(number, &error.to_string()),
+                None => Ok(()),
+            });
+            if let Err(error) = kept {
+                return self.could_not(number, &error.to_string());
             }
         }
         process.stage = Stage::Created;

@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import type { GuestRoots } from "@trine/guest-roots";
 import type { Accelerator, MachineDriver } from "@trine/vmm";
 import type { GuestStart } from "./guest/guest-start.ts";
 import type { UidPool } from "./uid-pool.ts";
@@ -12,6 +13,8 @@ export interface EngineDeps {
   readonly now: () => Date;
   /** The guest of level microvm as it lies on this node; rejects, with advice, when there is none. */
   readonly guestImage: () => Promise<GuestImage>;
+  /** Roots of microvm containers on disks; undefined = all go through the share. */
+  readonly roots?: Pick<GuestRoots, "find" | "placeLayer">;
   /** From a machine's Create to the execution of its VMM, for the metrics. */
   readonly onLaunched?: (ms: number) => void;
   /** A microvm pod's guest has answered for the first time; for the metrics. */

@@ -1,6 +1,7 @@
 import { TrineError } from "@trine/base";
 import type { PodInterface } from "@trine/pod-network";
-import type { MachineSpec } from "@trine/vmm";
+import type { MachineSpec, SlotName } from "@trine/vmm";
+import type { DiskRoot } from "./guest/disk-root.ts";
 import type { GuestStart } from "./guest/guest-start.ts";
 import type { MachineState } from "./machine/machine-state.ts";
 
@@ -42,6 +43,8 @@ export interface GuestRecord extends VmmRecord {
   state: "preparing" | "booting" | "running" | "ended";
   /** How it came up; absent in the documents of older daemons, whose guests all booted. */
   start?: GuestStart;
+  /** Slots that something in the guest did not let go of. */
+  lostSlots?: readonly SlotName[];
   /** Containers of the pod by containerd's id. */
   readonly containers: Record<string, ContainerRecord | undefined>;
 }
@@ -49,6 +52,8 @@ export interface GuestRecord extends VmmRecord {
 /** A container in the guest. Its execs need no record: the shim and the guest know them by name. */
 export interface ContainerRecord {
   readonly name: string;
+  /** Its root on disks of the guest; undefined = through the share. Written down before a slot is filled. */
+  readonly root?: DiskRoot;
   /** What is mounted for it on the host, in the order it was mounted; written down before it is. */
   readonly mounts: readonly ShareMount[];
   /** creating: some of its mounts, maybe the guest's container · created, running, paused: as the guest has it */

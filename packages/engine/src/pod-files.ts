@@ -14,6 +14,10 @@ export interface PodFiles {
   readonly shareDir: string;
   readonly shareSocket: string;
   readonly shareLog: string;
+  /** What fills the slots of a microvm's machine is mounted here. */
+  readonly slotsDir: string;
+  /** Made by the shim: the socket of the containerd that started it. */
+  readonly containerd: string;
   /** Made by the shim: streams of the guest link. */
   readonly guestSocket: string;
   /** On disk: outlives a full tmpfs, removed with the pod. */
@@ -32,6 +36,8 @@ export function podFiles(config: EngineConfig, podDir: string): PodFiles {
     shareDir: join(podDir, "share"),
     shareSocket: join(podDir, "p9.sock"),
     shareLog: join(podDir, "p9.log"),
+    slotsDir: join(podDir, "slots"),
+    containerd: join(podDir, "containerd"),
     guestSocket: join(podDir, "guest.sock"),
     diskDir,
     consoleSpool: join(diskDir, "console.log"),

@@ -47,6 +47,7 @@ export function microvmConfig(guest: MicrovmGuest): string {
     "microvms:",
     `  guestDir: ${guest.dir}`,
     `  fileServer: ${DIST}/bin/trine-p9`,
+    `  roots: { builder: ${DIST}/bin/trine-rootfs }`,
     `  shim: ${DIST}/bin/containerd-shim-trine-microvm-v2`,
     `  defaultMemoryBytes: ${256 * 1024 * 1024}`,
     "  bootMs: 180000",

@@ -6,6 +6,7 @@ import { TrineError, kindOf, messageOf } from "@trine/base";
 import { Engine, UidPool } from "@trine/engine";
 import type { GuestImage } from "@trine/engine";
 import { readGuestImage } from "@trine/guest-image";
+import { GuestRoots } from "@trine/guest-roots";
 import { NodeMetrics, serveNodeApi } from "@trine/node-api";
 import { Task } from "@trine/proto/task";
 import { taskService } from "@trine/task-service";
@@ -43,6 +44,7 @@ async function startNode(
   accelerator: Accelerator,
   log: Logger,
 ): Promise<{ stop: () => Promise<void> }> {
+  const roots = await openRoots(config, log);
   const engine = new Engine({
     driver: new QemuDriver({ qemuPath: config.machines.qemu, uefi: config.machines.uefi }),
     log,
@@ -62,6 +64,7 @@ async function startNode(
       microvms: config.microvms,
     },
     guestImage: () => guestImage(config.microvms.guestDir),
+    ...(roots === undefined ? {} : { roots }),
   });
   const metrics = new NodeMetrics(engine);
   let adopting: string | undefined = "adopting the pods of an earlier daemon";
@@ -84,6 +87,7 @@ async function startNode(
   const stop = async (): Promise<void> => {
     await tasks.close();
     await engine.detach();
+    await roots?.close();
     metrics.close();
     api.close();
     api.closeAllConnections();
@@ -99,6 +103,20 @@ async function startNode(
   adopting = undefined;
   log.info({ ...found, accelerator, version: VERSION, pid: process.pid }, "ready");
   return { stop };
+}
+
+/** Undefined where roots of microvm containers all go through the share. */
+async function openRoots(config: Config, log: Logger): Promise<GuestRoots | undefined> {
+  const { enabled, builder: program, mkfs, maxImageBytes, layerBytes } = config.microvms.roots;
+  if (!enabled) return undefined;
+  // Of no machine: what it reads is a tenant's, what it writes all may read.
+  const uid = config.machines.uidBase + config.machines.uidCount;
+  return GuestRoots.open({
+    dir: join(config.rootDir, "roots"),
+    log,
+    builder: { program, mkfs, uid, maxBytes: maxImageBytes },
+    layerBytes,
+  });
 }
 
 /** A directory of root alone, also where it was there before with other rights. */

@@ -61,10 +61,7 @@ impl Container {
         let wanted = Wanted::of(&spec.linux.namespaces)?;
         let filter = spec.linux.seccomp.as_ref().map(Filter::of).transpose()?;
         let group = groups.make(id)?;
-        let limited = group
-            .limit(&spec.linux.resources)
-            .and_then(|()| device_rules::guard(&group, &spec.linux));
-        if let Err(error) = limited {
+        if let Err(error) = group.limit(&spec.linux.resources) {
             let _ = groups.remove(id);
             return Err(error);
         }
@@ -83,6 +80,11 @@ impl Container {
             removing: Vec::new(),
             abandoned: None,
         })
+    }
+
+    /// Its root is mounted; from here on its devices are all it may use. Before a program of its runs.
+    pub fn guard(&self) -> io::Result<()> {
+        device_rules::guard(&self.group, &self.spec.linux)
     }
 
     /// A process of the container, by a number that was read a moment ago.

@@ -18,12 +18,12 @@ export interface PlannedMount extends ShareMount {
 }
 
 /**
- * Where a container's root and the sources of its mounts go below `dir`, its directory of the share. Kind
- * `invalid` for a source that no file server can show.
+ * Where a container's root, unless it is on disks, and the sources of its mounts go below `dir`, its directory of
+ * the share. Kind `invalid` for a source that no file server can show.
  */
 export async function planShare(
   dir: string,
-  container: { task: CreateTask; bundle: Bundle },
+  container: { task: CreateTask; bundle: Bundle; onDisks: boolean },
   mounts: readonly SharedMount[],
 ): Promise<PlannedMount[]> {
   const volumes = mounts.map(async ({ name, source, readOnly }): Promise<PlannedMount> => {
@@ -31,7 +31,7 @@ export async function planShare(
     return { target: join(dir, name), kind, what: { bind: { source, readOnly } } };
   });
   const root = { target: join(dir, "rootfs"), kind: "directory", what: rootOf(container) } as const;
-  return [root, ...(await Promise.all(volumes))];
+  return [...(container.onDisks ? [] : [root]), ...(await Promise.all(volumes))];
 }
 
 /** Mounts all of it. Repeatable, also half done. */

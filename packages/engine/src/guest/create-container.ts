@@ -1,8 +1,10 @@
 import { join } from "node:path";
 import type { Undo } from "@trine/base";
 import type { AgentClient } from "@trine/guest-link";
+import type { Machine } from "@trine/vmm";
 import { readBundle } from "../bundle.ts";
 import { mountShare, planShare, unmountShare } from "./container-share.ts";
+import { chooseRoot, emptyRoot, fillRoot } from "./disk-root.ts";
 import { guestSpec } from "./guest-spec.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { ContainerRecord, GuestRecord } from "../pod-document.ts";
@@ -10,44 +12,50 @@ import { containerNameOf } from "../pod-identity.ts";
 import type { CreateTask } from "../requests.ts";
 
 /**
- * Makes a container in the pod's guest: its root and volumes below the share, then the container itself, and
- * its stdio joined to the task. Repeatable, also half done; `undo` takes it back. `agent` is asked for only
+ * Makes a container in the pod's guest: its root on disks or, like its volumes, below the share, then the container
+ * itself, and its stdio joined to the task. Repeatable, also half done; `undo` takes it back. `agent` is asked for only
  * when the share is ready: the guest boots meanwhile.
  */
 export async function createContainer(
   pod: PodContext,
-  to: { guest: GuestRecord; agent: () => Promise<AgentClient> },
+  to: { guest: GuestRecord; machine: Machine; agent: () => Promise<AgentClient> },
   task: CreateTask,
   undo: Undo,
 ): Promise<void> {
   const { shim, identity } = pod;
-  const { guest } = to;
+  const { guest, machine } = to;
   const bundle = await readBundle(task.bundle);
   const { spec, mounts } = guestSpec(bundle.spec, { id: task.id, sandboxId: identity.sandboxId });
   const dir = shareOf(pod, task.id);
-  const planned = await planShare(dir, { task, bundle }, mounts);
+  const root = await chooseRoot(pod, guest, task);
+  const planned = await planShare(dir, { task, bundle, onDisks: root !== undefined }, mounts);
   const record: ContainerRecord = {
     name: containerNameOf(bundle) ?? task.id,
+    ...(root === undefined ? {} : { root }),
     mounts: planned.map(({ target, kind }) => ({ target, kind })),
     state: "creating",
   };
   guest.containers[task.id] = record;
+  let busy: readonly string[] = [];
   undo.defer("unmount the container", async () => {
+    await emptyRoot(pod, { guest, machine, busy }, task.id);
     await unmountShare(shim, dir, record.mounts);
     await forget(pod, guest, task.id); // not before: what is still mounted must not be forgotten
   });
   await pod.save();
   await mountShare(shim, planned);
+  if (root !== undefined) await fillRoot(pod, machine, root);
 
   const agent = await to.agent();
   undo.defer("remove the container from the guest", async () => {
-    await agent.removeContainer(task.id);
+    busy = await agent.removeContainer(task.id);
   });
   await agent.createContainer({
     container: task.id,
     spec: new TextEncoder().encode(JSON.stringify(spec)),
     terminal: task.terminal,
     stdin: task.stdin,
+    ...(root === undefined ? {} : { root: { lower: root.lower, upper: root.upper } }),
   });
   await shim.attachGuest({
     id: task.id,
@@ -61,12 +69,13 @@ export async function createContainer(
 /** Takes a container apart; `agent` is undefined when its guest has ended. Repeatable. */
 export async function removeContainer(
   pod: PodContext,
-  from: { guest: GuestRecord; agent: AgentClient | undefined },
+  from: { guest: GuestRecord; machine: Machine | undefined; agent: AgentClient | undefined },
   id: string,
 ): Promise<void> {
   const record = from.guest.containers[id];
   if (record === undefined) return;
-  await from.agent?.removeContainer(id);
+  const busy = (await from.agent?.removeContainer(id)) ?? [];
+  await emptyRoot(pod, { ...from, busy }, id);
   await unmountShare(pod.shim, shareOf(pod, id), record.mounts);
   await forget(pod, from.guest, id);
 }

@@ -83,6 +83,7 @@ async function running(): Promise<Pod> {
 }
 
 const share = (): string => join(one.dir, "state/pods/p1/share");
+const slots = (): string => join(one.dir, "state/pods/p1/slots");
 const stateOf = (pod: Pod): string | undefined => pod.summary().containers?.[0]?.state;
 const nothingLeft = async (): Promise<void> => {
   expect(one.shim.mounted).toEqual(new Set());
@@ -116,7 +117,12 @@ describe("a pod's life", () => {
   test("a container's files are mounted for the guest, its specification is the guest's", async () => {
     await created();
     const place = join(share(), "c1");
-    expect([...one.shim.mounted]).toEqual([share(), join(place, "rootfs"), join(place, "m0")]);
+    expect([...one.shim.mounted]).toEqual([
+      share(),
+      slots(),
+      join(place, "rootfs"),
+      join(place, "m0"),
+    ]);
     const { spec, terminal, stdin } = agent.containers.get("c1") ?? {};
     expect({ terminal, stdin }).toEqual({ terminal: true, stdin: false });
     expect(JSON.parse(Buffer.from(spec ?? []).toString())).toMatchObject({
@@ -246,7 +252,7 @@ describe("a step that fails", () => {
       await pod.create(sandbox);
       one.shim.failOnce(method);
       await expect(pod.create(task)).rejects.toThrow(/injected/);
-      expect([...one.shim.mounted]).toEqual([share()]);
+      expect([...one.shim.mounted]).toEqual([share(), slots()]);
       expect(await readdir(share())).toEqual([]);
       expect(agent.containers.size).toBe(0);
       expect(pod.summary().containers).toEqual([]);

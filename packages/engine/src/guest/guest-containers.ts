@@ -49,13 +49,15 @@ export class GuestContainers implements TaskKeeper {
     const guest = document.guest;
     if (guest === undefined || guest.state === "ended") throw this.#gone();
     if ((guest.containers[task.id]?.state ?? "creating") !== "creating") return;
+    const machine = this.#guest.vmm.machine;
+    if (machine === undefined) throw this.#gone();
     if (!CONTAINER_ID.test(task.id)) {
       throw new TrineError("invalid", `container id ${JSON.stringify(task.id)} is no name`);
     }
     const undo = new Undo();
     try {
       const agent = (): Promise<AgentClient> => this.#sandbox.bootedAgent(guest);
-      await createContainer(this.#pod, { guest, agent }, task, undo);
+      await createContainer(this.#pod, { guest, machine, agent }, task, undo);
     } catch (cause) {
       await undoAll(this.#pod, undo);
       if (task.id === identity.sandboxId) await this.#sandbox.takeApart(); // it has no sandbox to be deleted
@@ -100,7 +102,8 @@ export class GuestContainers implements TaskKeeper {
     else if (process.id === identity.sandboxId) await this.#sandbox.takeApart();
     else {
       const agent = await this.#agentIfAny();
-      await removeContainer(this.#pod, { guest, agent }, process.id);
+      const { machine } = this.#guest.vmm;
+      await removeContainer(this.#pod, { guest, machine, agent }, process.id);
     }
   }
 
@@ -217,7 +220,11 @@ export class GuestContainers implements TaskKeeper {
     const guest = this.#pod.document.guest;
     if (guest === undefined) return;
     if (id === this.#pod.identity.sandboxId) await this.#sandbox.takeApart();
-    else await removeContainer(this.#pod, { guest, agent: await this.#agentIfAny() }, id);
+    else {
+      const agent = await this.#agentIfAny();
+      const { machine } = this.#guest.vmm;
+      await removeContainer(this.#pod, { guest, machine, agent }, id);
+    }
   }
 
   /** Undefined when the guest has ended. */

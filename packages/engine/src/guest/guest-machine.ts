@@ -5,17 +5,22 @@ import { TAP } from "../sandbox-network.ts";
 /** The guest's last words on the machine's console: a kernel that panics with loglevel=0 says nothing. */
 const CONSOLE = "8250.nr_uarts=1 console=ttyS0 loglevel=1";
 
+/** Images at a time, and containers with a root on a disk. Each costs memory and a moment of the start. */
+const SLOTS = { readOnly: 3, writable: 4 };
+
 /** What one guest has of its own. */
 export interface GuestIdentity {
   readonly id: string;
   readonly uuid: string;
+  /** Where its slots are filled; undefined for a machine that others are compared with. */
+  readonly slotsDir?: string | undefined;
   /** Undefined for a pod without a network. */
   readonly network: { readonly mac: string; readonly mtu: number } | undefined;
 }
 
 /** The machine of a microvm pod, and of the templates such pods go on from. */
 export function guestMachine(
-  { id, uuid, network }: GuestIdentity,
+  { id, uuid, slotsDir = "/slots", network }: GuestIdentity,
   size: { readonly cpus: number; readonly memoryBytes: number },
   from: { readonly image: GuestImage; readonly accelerator: Accelerator },
 ): MachineSpec {
@@ -28,6 +33,7 @@ export function guestMachine(
     guestLink: true,
     accelerator: from.accelerator,
     disks: [],
+    slots: { dir: slotsDir, ...SLOTS },
     nics: network === undefined ? [] : [{ name: "eth0", tap: TAP, ...network }],
     display: false,
     guestAgent: false,

@@ -4,6 +4,7 @@ import type { Child } from "@trine/proto/shim";
 import { Status } from "@trine/proto/task";
 import { VMM_KEY } from "@trine/vmm";
 import { removeContainer } from "./create-container.ts";
+import { removeSlots } from "./disk-root.ts";
 import { FILE_SERVER_KEY, removeShare } from "./file-server.ts";
 import { become, undoAll } from "../change-state.ts";
 import type { PodContext } from "../pod-context.ts";
@@ -77,8 +78,10 @@ export class GuestSandbox {
     await this.#guest.endChild(FILE_SERVER_KEY);
     const guest = document.guest;
     for (const id of Object.keys(guest?.containers ?? {})) {
-      if (guest !== undefined) await removeContainer(this.#pod, { guest, agent: undefined }, id);
+      const gone = { machine: undefined, agent: undefined };
+      if (guest !== undefined) await removeContainer(this.#pod, { guest, ...gone }, id);
     }
+    await removeSlots(this.#pod, guest);
     await removeShare(this.#pod);
     await removeMachineFiles(files);
     deps.uids.release(this.#pod.key);

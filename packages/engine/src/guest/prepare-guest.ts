@@ -3,6 +3,7 @@ import type { MicrovmSettings } from "@trine/annotations";
 import type { Undo } from "@trine/base";
 import type { MachineSpec } from "@trine/vmm";
 import type { GuestImage } from "../deps.ts";
+import { shareSlots } from "./disk-root.ts";
 import { startFileServer } from "./file-server.ts";
 import { guestMachine } from "./guest-machine.ts";
 import { guestSize } from "./guest-size.ts";
@@ -37,6 +38,7 @@ export async function prepareGuest(
   });
   await makeMachineDirs(files, uid);
   await startFileServer(pod);
+  await shareSlots(pod);
   const spec = specOf(pod, size, image);
   const { start, template } = await deps.templates.startOf(spec);
   return {
@@ -52,7 +54,7 @@ export async function prepareGuest(
 }
 
 function specOf(
-  { identity, document: { network }, deps }: PodContext,
+  { identity, document: { network }, deps, files }: PodContext,
   size: { cpus: number; memoryBytes: number },
   image: GuestImage,
 ): MachineSpec {
@@ -60,6 +62,7 @@ function specOf(
   const own = {
     id: sandboxId,
     uuid: uuidOf(namespace, uid, sandboxId),
+    slotsDir: files.slotsDir,
     network: network && { mac: network.mac, mtu: network.mtu },
   };
   return guestMachine(own, size, { image, accelerator: deps.config.accelerator });

@@ -1,0 +1,3 @@
+export { GuestRoots } from "./guest-roots.ts";
+export type { GuestRootsOptions, RootAnswer, RootSource } from "./guest-roots.ts";
+export type { SnapshotMount } from "./overlay-root.ts";
