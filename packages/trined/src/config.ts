@@ -85,7 +85,9 @@ const Machines = v.pipe(
     uidBase: v.optional(
       v.pipe(
         count(1000, "number"),
-        v.description("Machines run as uidBase, uidBase + 1, …: ids nobody else may use."),
+        v.description(
+          "Machines run as uidBase, uidBase + 1, …: ids nobody else may use. The one after the last makes images' files.",
+        ),
       ),
       1_900_000_000,
     ),
@@ -133,6 +135,58 @@ const Templates = v.strictObject({
   ),
 });
 
+const Pool = v.pipe(
+  v.array(
+    v.strictObject({
+      count: v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.maxValue(256)),
+      cpus: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(255))),
+      memoryBytes: v.optional(bytes),
+    }),
+  ),
+  v.maxLength(16),
+  v.title("list of {count, cpus, memoryBytes}; the latter two are the defaults where absent"),
+  v.description(
+    "Guests that have booted before their pods: `count` of each size are kept, and a pod of that size starts in one. Under software emulation each holds some 130 MiB.",
+  ),
+);
+
+const Roots = v.strictObject({
+  enabled: v.optional(
+    v.pipe(
+      v.boolean(),
+      v.title("true, false"),
+      v.description(
+        "Roots of containers on disks of their guest. false: all go through the file server, which is slower.",
+      ),
+    ),
+    true,
+  ),
+  builder: v.optional(
+    v.pipe(
+      path,
+      v.description("Program that writes an image's files into one erofs file, confined."),
+    ),
+    "/usr/local/bin/trine-rootfs",
+  ),
+  mkfs: v.optional(
+    v.pipe(path, v.description("mkfs.erofs, 1.5 or later: package erofs-utils.")),
+    "/usr/bin/mkfs.erofs",
+  ),
+  maxImageBytes: v.optional(
+    v.pipe(bytes, v.description("Largest erofs file: containers of a larger image go on without.")),
+    32 * 1024 * MIB,
+  ),
+  layerBytes: v.optional(
+    v.pipe(
+      bytes,
+      v.description(
+        "Size of a container's writable layer as its programs see it. On the node it takes what is written.",
+      ),
+    ),
+    32 * 1024 * MIB,
+  ),
+});
+
 const Microvms = v.strictObject({
   shim: v.optional(
     v.pipe(
@@ -155,6 +209,7 @@ const Microvms = v.strictObject({
     ),
     "/usr/local/bin/trine-p9",
   ),
+  roots: v.optional(Roots, {}),
   defaultMemoryBytes: v.optional(
     v.pipe(bytes, v.description("Guest memory when neither annotation nor pod limits say.")),
     512 * MIB,
