@@ -52,6 +52,12 @@ export interface EngineConfig {
     readonly defaultCpus: number;
     /** A guest whose agent has not answered by then has failed. */
     readonly bootMs: number;
+    /** Guests that boot ahead of their pods; undefined = the node's default size. */
+    readonly pool: readonly {
+      readonly count: number;
+      readonly cpus?: number | undefined;
+      readonly memoryBytes?: number | undefined;
+    }[];
     readonly templates: {
       /** How many are kept at most; 0 = none, and every pod boots. */
       readonly most: number;

@@ -5,6 +5,7 @@ import type { DescribeResponse } from "@trine/proto/shim";
 import { ShimLink } from "@trine/shim-client";
 import type { EngineDeps } from "./deps.ts";
 import type { MachineFigures } from "./machine-figures.ts";
+import { SparePool } from "./guest/spare-pool.ts";
 import { Templates } from "./guest/templates.ts";
 import { namesIn } from "./names-in.ts";
 import { openUnlessDead } from "./open-shim.ts";
@@ -24,10 +25,12 @@ export class Engine {
   readonly #pods = new Map<string, Promise<Pod>>();
   readonly #end = new AbortController();
   readonly templates: Templates;
+  readonly spares: SparePool;
 
   constructor(deps: EngineDeps) {
     this.#deps = deps;
     this.templates = new Templates(deps);
+    this.spares = new SparePool({ ...deps, templates: this.templates });
   }
 
   /** Finds the pods an earlier daemon left: adopts the living, cleans after the dead. */
@@ -36,9 +39,12 @@ export class Engine {
     const names = await namesIn(podsDir);
     const alive = await Promise.all(names.map((name) => this.#adoptOrClean(join(podsDir, name))));
     const living = new Set(names.filter((_, index) => alive[index]));
+    const spares = await this.spares.adoptAll();
     await this.templates.adoptAll();
     this.templates.makeConfigured();
-    const cleaned = names.length - living.size + (await this.#cleanDisk(living));
+    const cleaned =
+      names.length - living.size + (await this.#cleanDisk(new Set([...living, ...spares])));
+    this.spares.start();
     return { adopted: living.size, cleaned };
   }
 
@@ -76,6 +82,7 @@ export class Engine {
       if (pod.status === "fulfilled") pod.value.detach();
     }
     this.#pods.clear();
+    await this.spares.detach();
     await this.templates.detach();
   }
 
@@ -96,7 +103,11 @@ export class Engine {
     try {
       const facts = await shim.describe();
       requirePod(key, facts);
-      return await Pod.adopt({ ...this.#deps, templates: this.templates }, shim, facts);
+      return await Pod.adopt(
+        { ...this.#deps, templates: this.templates, spares: this.spares },
+        shim,
+        facts,
+      );
     } catch (cause) {
       shim.close();
       throw TrineError.during(`adopt the pod at ${address}`, cause);

@@ -3,6 +3,7 @@ import type { DescribeResponse } from "@trine/proto/shim";
 import type { ShimLink } from "@trine/shim-client";
 import type { Bundle } from "./bundle.ts";
 import type { EngineDeps } from "./deps.ts";
+import type { SparePool } from "./guest/spare-pool.ts";
 import type { Templates } from "./guest/templates.ts";
 import { decodeDocument, encodeDocument } from "./pod-document.ts";
 import type { PodDocument } from "./pod-document.ts";
@@ -14,6 +15,7 @@ import type { PodIdentity } from "./pod-identity.ts";
 /** What a pod has of its node. */
 export interface PodDeps extends EngineDeps {
   readonly templates: Pick<Templates, "startOf" | "used" | "distrust">;
+  readonly spares: Pick<SparePool, "claimed" | "missed" | "keyOf" | "postpone">;
 }
 
 /** What the parts of one pod share: its shim, its document, its names. */

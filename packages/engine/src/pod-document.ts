@@ -3,6 +3,7 @@ import type { PodInterface } from "@trine/pod-network";
 import type { MachineSpec, SlotName } from "@trine/vmm";
 import type { DiskRoot } from "./guest/disk-root.ts";
 import type { GuestStart } from "./guest/guest-start.ts";
+import type { SpareRecord } from "./guest/spare-record.ts";
 import type { MachineState } from "./machine/machine-state.ts";
 
 /**
@@ -18,6 +19,8 @@ export interface PodDocument {
   execs: Record<string, ExecRecord>;
   /** Level microvm: the machine the pod's containers run in. */
   guest?: GuestRecord;
+  /** Level microvm: a guest that was there before the pod. Becomes `guest`, or is ended. */
+  spare?: SpareRecord;
 }
 
 /** A VMM and what it was started from. */

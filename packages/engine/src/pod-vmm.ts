@@ -104,11 +104,13 @@ export class PodVmm {
   }
 
   host(record: VmmRecord, onSpawned?: () => void): ShimProcessHost {
-    const { shim, files, deps } = this.#pod;
+    const { shim, files, deps, sandbox, identity } = this.#pod;
+    // A guest whose pod has no such task prints into its spool alone.
+    const sandboxTask = sandbox.isPodSandbox ? identity.sandboxId : "";
     return new ShimProcessHost(shim, {
       machineDir: files.machineDir,
       taskId: record.taskId,
-      consoleTaskId: record.taskId === "" ? this.#pod.identity.sandboxId : record.taskId,
+      consoleTaskId: record.taskId === "" ? sandboxTask : record.taskId,
       uid: record.uid,
       gid: record.uid,
       logPath: files.vmmLog,

@@ -80,6 +80,7 @@ export class Pod {
   }
 
   create(task: CreateTask): Promise<void> {
+    this.#context.deps.spares.postpone();
     return this.#queue.run(async () => {
       if (task.id === this.identity.sandboxId) await this.#keeper.createSandbox();
       if (!this.#context.isSandboxTask(task.id)) await this.#keeper.create(task);
@@ -87,6 +88,7 @@ export class Pod {
   }
 
   start(process: ProcessRef, signal: AbortSignal): Promise<void> {
+    this.#context.deps.spares.postpone();
     return this.#queue.run(() => this.#keeper.start(process, signal));
   }
 

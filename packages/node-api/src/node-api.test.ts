@@ -25,7 +25,12 @@ beforeEach(async () => {
   notReady = undefined;
   list = () => Promise.resolve([]);
   const templates = { list: () => Promise.resolve([]), making: 0 };
-  const engine = { list: () => list(), figures: () => Promise.resolve([]), templates };
+  const spares = {
+    list: () =>
+      Promise.resolve([{ cpus: 1, memoryBytes: 2 ** 28, ready: 1, wanted: 2, heldBytes: 7 }]),
+    claims: { used: 3, missed: 4, refused: 0 },
+  };
+  const engine = { list: () => list(), figures: () => Promise.resolve([]), templates, spares };
   metrics = new NodeMetrics(engine as unknown as Engine, 500);
   server = await serveNodeApi(
     { engine, metrics, version: "1.2.3", notReady: () => notReady },
@@ -87,6 +92,18 @@ test("an event loop blocked above a second makes it unready, for a while", async
     (await get("/readyz")).status === 200 ? true : undefined,
   );
 }, 30_000);
+
+test("spares are told apart from pods, with what they hold and what became of claims", async () => {
+  const { body } = await get("/metrics");
+  const size = 'cpus="1",memory_bytes="268435456"';
+  expect(body).toContain(`\ntrine_spares{${size},state="ready"} 1\n`);
+  expect(body).toContain(`\ntrine_spares{${size},state="wanted"} 2\n`);
+  expect(body).toContain(`\ntrine_spare_held_bytes{${size}} 7\n`);
+  expect(body).toContain('\ntrine_spare_claims_total{result="used"} 3\n');
+  expect(body).toContain('\ntrine_spare_claims_total{result="missed"} 4\n');
+  expect(JSON.parse((await get("/v1/spares")).body)).toMatchObject({ items: [{ ready: 1 }] });
+  expect(JSON.parse((await get("/v1/pods")).body)).toEqual({ items: [] });
+});
 
 test("metrics count machines by state", async () => {
   const pods = [{ machine: { state: "running" } }, { machine: { state: "running" } }, {}];

@@ -14,6 +14,7 @@ const REQUEST_MS = 10_000;
 export interface NodeApiDeps {
   readonly engine: Pick<Engine, "list"> & {
     readonly templates: Pick<Engine["templates"], "list">;
+    readonly spares: Pick<Engine["spares"], "list">;
   };
   readonly metrics: Pick<NodeMetrics, "render" | "loopDelayMs">;
   readonly version: string;
@@ -30,7 +31,7 @@ interface Answer {
 }
 
 /**
- * `/livez`, `/readyz`, `/metrics`, `/v1/version`, `/v1/pods` and `/v1/templates` on a unix socket for root (mode 0600).
+ * `/livez`, `/readyz`, `/metrics`, `/v1/version`, `/v1/pods`, `/v1/templates` and `/v1/spares` on a unix socket for root (mode 0600).
  * A file of that name is replaced: the caller makes sure that it is nobody's.
  */
 export async function serveNodeApi(deps: NodeApiDeps, path: string): Promise<Server> {
@@ -61,6 +62,7 @@ const ROUTES: Readonly<Record<string, Route>> = {
   "/v1/version": ({ version }) => json({ version }),
   "/v1/pods": async ({ engine }) => json({ items: await engine.list() }),
   "/v1/templates": async ({ engine }) => json({ items: await engine.templates.list() }),
+  "/v1/spares": async ({ engine }) => json({ items: await engine.spares.list() }),
 };
 
 async function answer(

@@ -2,6 +2,7 @@ import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom
 import type { Engine } from "@trine/engine";
 import { LoopDelay } from "./loop-delay.ts";
 import { MachineGauges } from "./machine-gauges.ts";
+import { registerSpares } from "./spare-gauges.ts";
 import { registerTemplates } from "./template-gauges.ts";
 
 /** Readiness looks at the delays of this window and the one before, not of the daemon's whole life. */
@@ -47,6 +48,7 @@ export class NodeMetrics {
       registers: [this.#registry],
     });
     registerTemplates(engine, this.#registry);
+    registerSpares(engine, this.#registry);
     this.#machines = new MachineGauges(engine, this.#registry);
     const machines = new Gauge({
       name: "trine_machines",

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { TrineError, pollUntil } from "@trine/base";
 import type { ContainerdVersion } from "./containerd-config.ts";
-import { removeCgroups } from "./host-traces.ts";
+import { removeCgroups, unmountAll } from "./host-traces.ts";
 import { remains } from "./leak-check.ts";
 import { startContainerd } from "./containerd.ts";
 import type { Containerd, TestPod } from "./containerd.ts";
@@ -257,6 +257,7 @@ export class TrineNode {
     await this.killTrined("SIGTERM");
     const daemon = await containerd.stop();
     await killProcesses(this.stateDir);
+    await unmountAll(this.stateDir); // of spares, which outlive their daemon
     await rm(this.dir, { recursive: true, force: true });
     return [...pods, ...left, ...daemon, ...(await remains({ markers: [this.dir] }))];
   }

@@ -2,7 +2,29 @@ import { TrineError, messageOf } from "@trine/base";
 import type { Check, Finding, Place } from "./finding.ts";
 import { NodeClient } from "./node-client.ts";
 
-export const DAEMON_CHECKS: readonly Check[] = [{ name: "trined", run: checkDaemon }];
+export const DAEMON_CHECKS: readonly Check[] = [
+  { name: "trined", run: checkDaemon },
+  { name: "spares", run: checkSpares },
+];
+
+const MIB = 1024 * 1024;
+
+/** How many guests have booted ahead of their pods. */
+async function checkSpares(place: Place, signal: AbortSignal): Promise<Omit<Finding, "name">> {
+  const spares = await new NodeClient({ stateDir: place.stateDir, signal }).spares();
+  if (spares === undefined) return { status: "ok", detail: "this trined keeps none" };
+  if (spares.length === 0) return { status: "ok", detail: "none are kept (microvms.pool)" };
+  const detail = spares
+    .map(
+      ({ cpus, memoryBytes, ready, wanted, heldBytes }) =>
+        `${ready} of ${wanted} with ${cpus} CPU and ${memoryBytes / MIB} MiB are ready and hold ` +
+        `${Math.ceil(heldBytes / MIB)} MiB`,
+    )
+    .join("; ");
+  return spares.every(({ ready, wanted }) => ready >= wanted)
+    ? { status: "ok", detail }
+    : { status: "warn", detail, fix: "trined is making them; if it stays so, its log says why" };
+}
 
 async function checkDaemon(place: Place, signal: AbortSignal): Promise<Omit<Finding, "name">> {
   try {

@@ -2,7 +2,7 @@ import type { IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { TrineError, kindOf, messageOf } from "@trine/base";
 import type { ErrorKind } from "@trine/base";
-import type { PodSummary } from "@trine/engine";
+import type { PodSummary, SpareSummary } from "@trine/engine";
 import type { Io } from "../io.ts";
 
 // An import statement would read every export of node:http, one of which loads all of undici: 80 ms.
@@ -32,12 +32,23 @@ export class NodeClient {
   }
 
   async pods(): Promise<readonly PodSummary[]> {
-    const { status, body } = await this.#get("/v1/pods");
+    return (await this.#items<PodSummary>("/v1/pods")) ?? [];
+  }
+
+  /** Guests that wait for pods, by size; undefined for a daemon that knows of none. */
+  spares(): Promise<readonly SpareSummary[] | undefined> {
+    return this.#items<SpareSummary>("/v1/spares");
+  }
+
+  /** Undefined: no such path there. */
+  async #items<T>(path: string): Promise<readonly T[] | undefined> {
+    const { status, body } = await this.#get(path);
+    if (status === 404) return undefined;
     if (status !== 200) {
       throw new TrineError("internal", `the node daemon: ${body.trim() || `HTTP ${status}`}`);
     }
     try {
-      return (JSON.parse(body) as { items: PodSummary[] }).items;
+      return (JSON.parse(body) as { items: T[] }).items;
     } catch (cause) {
       throw new TrineError(
         "internal",

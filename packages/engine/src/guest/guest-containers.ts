@@ -15,6 +15,7 @@ import type { AddExec, CreateTask, ProcessRef, ResizeProcess } from "../requests
 import { containerStats, noStats } from "../stats.ts";
 import type { PodStats } from "../stats.ts";
 import type { TaskKeeper } from "../task-keeper.ts";
+import { welcomeSpare } from "./use-spare.ts";
 
 const SIGKILL = 9;
 /** Names of the share's directories, and the agent's own rule for containers. */
@@ -160,6 +161,7 @@ export class GuestContainers implements TaskKeeper {
   async recover(): Promise<void> {
     const { document, deps, facts, identity, log } = this.#pod;
     const guest = document.guest;
+    if (document.spare !== undefined) await welcomeSpare(this.#pod, document.spare);
     if (guest === undefined) return;
     deps.uids.adopt(guest.uid, this.#pod.key);
     const tasks = new Set(facts.processes.filter((p) => p.execId === "").map((p) => p.id));

@@ -1,4 +1,5 @@
 import { TrineError, Undo, messageOf } from "@trine/base";
+import type { MicrovmSettings } from "@trine/annotations";
 import type { AgentClient } from "@trine/guest-link";
 import type { Child } from "@trine/proto/shim";
 import { Status } from "@trine/proto/task";
@@ -13,6 +14,7 @@ import { removeMachineFiles } from "../pod-files.ts";
 import type { PodGuest } from "./pod-guest.ts";
 import { prepareGuest, requireGuestPod } from "./prepare-guest.ts";
 import { joinNetwork } from "../sandbox-network.ts";
+import { endSpare, useSpare } from "./use-spare.ts";
 
 const KILLED = 137;
 
@@ -35,6 +37,7 @@ export class GuestSandbox {
     try {
       await joinNetwork(this.#pod, "agent");
       undo.defer("take the guest apart", () => this.takeApart());
+      if (document.guest === undefined && (await this.#goOnFromSpare(settings))) return;
       document.guest ??= await prepareGuest(this.#pod, settings, undo);
       await this.#pod.save();
       await this.#guest.start(document.guest);
@@ -43,6 +46,26 @@ export class GuestSandbox {
       await undoAll(this.#pod, undo);
       throw TrineError.during(`start the guest of pod ${identity.name}`, cause);
     }
+  }
+
+  /** False: there is none, or none that can be used. The pod then boots its own. */
+  async #goOnFromSpare(settings: MicrovmSettings): Promise<boolean> {
+    const { document, log } = this.#pod;
+    const guest = await useSpare(this.#pod, settings);
+    if (guest === undefined) return false;
+    document.guest = guest;
+    try {
+      await this.#guest.recover(guest);
+    } catch (cause) {
+      log.warn({ err: messageOf(cause) }, "the spare's guest is gone: the pod boots its own");
+      await this.#guest.ended();
+      delete document.guest;
+      await endSpare(this.#pod);
+      return false;
+    }
+    delete document.spare;
+    await this.#pod.save();
+    return true;
   }
 
   /** The VMM has ended, and with it everything in it. A replayed event changes nothing. */
@@ -86,6 +109,7 @@ export class GuestSandbox {
     await removeMachineFiles(files);
     deps.uids.release(this.#pod.key);
     delete document.guest;
+    delete document.spare;
     await this.#pod.save();
   }
 

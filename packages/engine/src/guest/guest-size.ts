@@ -11,6 +11,12 @@ const SHARES_PER_CPU = 1024;
 /** What one-byte APIC ids address. */
 const MOST_CPUS = 255;
 
+/** Numbers of the rules below that whoever decides before the pod is known to this daemon goes by. */
+export const GUEST_LIMITS = {
+  leastMemoryBytes: LEAST_BYTES,
+  mostCpus: Math.min(availableParallelism(), MOST_CPUS),
+};
+
 /** What containerd says of a pod as a whole, on its sandbox. */
 const SANDBOX = "io.kubernetes.cri.sandbox";
 
@@ -50,7 +56,7 @@ function podCpus({ annotations }: Bundle): number | undefined {
         : undefined
       : quota / period;
   if (wanted === undefined) return undefined;
-  return Math.min(Math.ceil(wanted), availableParallelism(), MOST_CPUS);
+  return Math.min(Math.ceil(wanted), GUEST_LIMITS.mostCpus);
 }
 
 function positive(text: string | undefined): number | undefined {

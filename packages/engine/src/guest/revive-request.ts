@@ -14,6 +14,8 @@ export function reviveRequest(pod: PodContext): MessageInitShape<typeof ReviveRe
   const { identity, sandbox, document, deps } = pod;
   return {
     pod: pod.key,
+    // A spare's: another pod's name follows.
+    provisional: document.guest === undefined,
     entropy: randomBytes(ENTROPY_BYTES),
     time: timestampFromDate(deps.now()),
     hostname: sandbox.hostname ?? identity.name,

@@ -1,0 +1,85 @@
+import { writeFile } from "node:fs/promises";
+import { setPriority } from "node:os";
+import { join } from "node:path";
+import { Undo } from "@trine/base";
+import type { ShimLink } from "@trine/shim-client";
+import type { Bundle } from "../bundle.ts";
+import { makeShim } from "../make-shim.ts";
+import { PodContext } from "../pod-context.ts";
+import type { PodDeps } from "../pod-context.ts";
+import { TAP } from "../sandbox-network.ts";
+import { PodGuest } from "./pod-guest.ts";
+import { prepareGuest } from "./prepare-guest.ts";
+import { NOBODYS_NETWORK } from "./spare-record.ts";
+import type { GuestSize } from "./spare-record.ts";
+import { warmGuest } from "./warm-guest.ts";
+
+/** In a spare's directory: it may be claimed. */
+export const READY_FILE = "ready";
+/** Pods that run come first; the claim ends it. */
+const NICE = 10;
+
+interface SparePlace {
+  readonly dir: string;
+  readonly name: string;
+  readonly key: string;
+}
+
+/** The bundle of a shim that has none. */
+const NO_BUNDLE: Bundle = {
+  path: "",
+  annotations: {},
+  hostname: "spare",
+  resolvConf: undefined,
+  memoryLimitBytes: undefined,
+  oomScoreAdj: 0,
+  isPodSandbox: false,
+  spec: {},
+};
+
+/**
+ * Makes a shim without a pod, boots a guest in it and runs there what pods run. Whoever sees it fail ends what
+ * is in the directory. No tenant's data is in it: it has seen no pod.
+ */
+export async function makeSpare(
+  deps: PodDeps,
+  { dir, name, key }: SparePlace,
+  size: GuestSize,
+  signal: AbortSignal,
+): Promise<ShimLink> {
+  const shim = await makeShim(deps.config, dir, name);
+  const end = (): void => {
+    shim.close(); // whatever waits for it ends
+  };
+  signal.addEventListener("abort", end);
+  try {
+    signal.throwIfAborted();
+    const facts = await shim.describe();
+    setPriority(facts.pid, NICE);
+    const pod = new PodContext(deps, shim, facts, NO_BUNDLE);
+    pod.document.network = NOBODYS_NETWORK;
+    await shim.openTap(TAP, NOBODYS_NETWORK.mtu);
+    const guest = await prepareGuest(pod, size, new Undo());
+    await pod.save();
+    const running = new PodGuest(pod);
+    try {
+      await running.start(guest);
+      signal.addEventListener("abort", () => {
+        running.detach();
+      });
+      await warmGuest(pod, await running.agent());
+    } finally {
+      running.detach();
+    }
+    delete pod.document.network;
+    pod.document.spare = { name, key, guest: { ...guest, state: "booting" } };
+    await pod.save();
+    await writeFile(join(dir, READY_FILE), "");
+    return shim;
+  } catch (cause) {
+    shim.close();
+    throw cause;
+  } finally {
+    signal.removeEventListener("abort", end);
+  }
+}

@@ -1,0 +1,315 @@
+import { readdir, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { messageOf, sleep } from "@trine/base";
+import type { ShimLink } from "@trine/shim-client";
+import { namesIn } from "../names-in.ts";
+import { openUnlessDead } from "../open-shim.ts";
+import { decodeDocument } from "../pod-document.ts";
+import { podFiles } from "../pod-files.ts";
+import type { PodDeps } from "../pod-context.ts";
+import { endTemplate } from "./end-template.ts";
+import { READY_FILE, makeSpare } from "./make-spare.ts";
+import { Misgivings } from "./misgivings.ts";
+import { classNameOf, classesOf, writeClass } from "./spare-class.ts";
+import type { SpareClass } from "./spare-class.ts";
+import { heldBytes, ownerOf, spareKey } from "./spare-record.ts";
+
+/** Between two looks at the spares when nothing happens. */
+const LOOK_MS = 10_000;
+/** After a pod's start nothing is made for so long: it has the processors. */
+const QUIET_MS = 2_000;
+const NAME_DIGITS = 7;
+
+/** The spares of one size as the node API shows them. */
+export interface SpareSummary {
+  readonly cpus: number;
+  readonly memoryBytes: number;
+  readonly wanted: number;
+  readonly ready: number;
+  /** Proportional set size of their shims, VMMs and file servers. */
+  readonly heldBytes: number;
+}
+
+/** What became of pods that could have had one. */
+interface SpareClaims {
+  readonly used: number;
+  readonly missed: number;
+  /** Claimed, but of no use to its pod, which booted its own guest. */
+  readonly refused: number;
+}
+
+type SpareDeps = Omit<PodDeps, "spares">;
+
+interface Spare {
+  readonly name: string;
+  readonly dir: string;
+  readonly className: string;
+  readonly key: string;
+  readonly shim: ShimLink;
+  pids: readonly number[];
+}
+
+/**
+ * The node's spares: shims with a guest that has booted and no pod, kept in number. `start` of a shim claims
+ * one without asking; this object learns of it when the pod's first call comes, or when it looks.
+ */
+export class SparePool {
+  readonly #deps: SpareDeps;
+  readonly #dir: string;
+  readonly #classes: readonly SpareClass[];
+  readonly #spares = new Map<string, Spare>();
+  readonly #misgivings = new Misgivings();
+  readonly #end = new AbortController();
+  readonly #claims = { used: 0, missed: 0, refused: 0 };
+  #wake = Promise.withResolvers<undefined>();
+  #quietMs = 0;
+  #running: Promise<void> | undefined;
+
+  constructor(deps: SpareDeps) {
+    this.#deps = deps;
+    this.#dir = join(deps.config.stateDir, "spares");
+    this.#classes = classesOf(deps.config);
+  }
+
+  get claims(): SpareClaims {
+    return this.#claims;
+  }
+
+  /** Takes over the spares an earlier daemon left; ends what is half made. Answers their names. */
+  async adoptAll(): Promise<ReadonlySet<string>> {
+    for (const className of await namesIn(this.#dir)) {
+      const dir = join(this.#dir, className);
+      const entries = await readdir(dir, { withFileTypes: true });
+      const names = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+      await Promise.all(names.map((name) => this.#adopt(join(dir, name), className, name)));
+    }
+    return new Set(this.#spares.keys());
+  }
+
+  /** Keeps their number, in the background. */
+  start(): void {
+    if (this.#classes.length === 0 && this.#spares.size === 0) return;
+    this.#running = this.#keep();
+  }
+
+  /** A pod is starting: it comes first. */
+  postpone(): void {
+    this.#quietMs = performance.now() + QUIET_MS;
+  }
+
+  /** A pod has come with this one as its shim, and uses its guest or does not. */
+  claimed(name: string, isUsed: boolean): void {
+    this.#claims[isUsed ? "used" : "refused"] += 1;
+    this.#forget(name);
+    this.#wake.resolve(undefined);
+  }
+
+  /** A pod has booted its own guest. */
+  missed(): void {
+    if (this.#classes.length > 0) this.#claims.missed += 1;
+  }
+
+  /** Of these programs and this size are the spares that are made now. */
+  keyOf(size: Pick<SpareClass, "cpus" | "memoryBytes">): Promise<string> {
+    return spareKey(this.#deps, size, this.#end.signal);
+  }
+
+  async list(): Promise<SpareSummary[]> {
+    return Promise.all(
+      this.#classes.map(async ({ count, ...size }) => {
+        const ready = this.#ofClass(classNameOf(size));
+        const pids = ready.flatMap((spare) => spare.pids);
+        return { ...size, wanted: count, ready: ready.length, heldBytes: await heldBytes(pids) };
+      }),
+    );
+  }
+
+  /** Leaves them to the next daemon; what is half made it ends. */
+  async detach(): Promise<void> {
+    this.#end.abort();
+    this.#wake.resolve(undefined);
+    await this.#running;
+    for (const name of [...this.#spares.keys()]) this.#forget(name);
+  }
+
+  async #keep(): Promise<void> {
+    const { signal } = this.#end;
+    await this.#writeClasses().catch((cause: unknown) => {
+      this.#deps.log.error({ err: messageOf(cause) }, "no shim can find a spare");
+    });
+    while (!signal.aborted) {
+      const more = await this.#turn().catch((cause: unknown) => {
+        this.#deps.log.error({ err: messageOf(cause) }, "the spares could not be looked at");
+        return false;
+      });
+      if (more) continue;
+      this.#wake = Promise.withResolvers();
+      const look = sleep(LOOK_MS, signal).catch(() => undefined); // an abort ends the loop
+      await Promise.race([this.#wake.promise, look]);
+    }
+  }
+
+  async #writeClasses(): Promise<void> {
+    const { defaultCpus, defaultMemoryBytes } = this.#deps.config.microvms;
+    const node = { cpus: defaultCpus, memoryBytes: defaultMemoryBytes };
+    for (const size of this.#classes) await writeClass(this.#dirOf(size), size, node);
+  }
+
+  /** True: there may be more to do. */
+  async #turn(): Promise<boolean> {
+    for (const spare of [...this.#spares.values()]) await this.#look(spare);
+    const names = new Set(this.#classes.map(classNameOf));
+    for (const spare of [...this.#spares.values()]) {
+      if (!names.has(spare.className)) await this.#drop(spare, "none of its size is wanted");
+    }
+    for (const size of this.#classes) {
+      if (await this.#turnOf(size)) return true;
+    }
+    return false;
+  }
+
+  async #turnOf(size: SpareClass): Promise<boolean> {
+    const name = classNameOf(size);
+    if (this.#misgivings.of(name) !== undefined) return false;
+    let key: string;
+    try {
+      key = await this.keyOf(size);
+    } catch (cause) {
+      this.#doubt(name, messageOf(cause));
+      return false;
+    }
+    const { signal } = this.#end;
+    for (const [index, spare] of this.#ofClass(name).entries()) {
+      if (spare.key !== key) await this.#drop(spare, "its kernel, agent or VMM is another by now");
+      else if (index >= size.count) await this.#drop(spare, "there are more than are wanted");
+    }
+    if (this.#ofClass(name).length >= size.count) return false;
+    while (performance.now() < this.#quietMs) {
+      await sleep(this.#quietMs - performance.now(), signal).catch(() => undefined);
+      if (signal.aborted) return false;
+    }
+    return this.#fill(size, name, key);
+  }
+
+  async #fill(size: SpareClass, className: string, key: string): Promise<boolean> {
+    const { log } = this.#deps;
+    const name = newName();
+    const dir = join(this.#dirOf(size), name);
+    const began = performance.now();
+    try {
+      const deps = { ...this.#deps, spares: this };
+      const shim = await makeSpare(deps, { dir, name, key }, size, this.#end.signal);
+      const spare = { name, dir, className, key, shim, pids: [] };
+      this.#hold(spare);
+      await this.#look(spare);
+      log.info({ spare: name, ms: Math.round(performance.now() - began) }, "a spare is ready");
+      return true;
+    } catch (cause) {
+      if (this.#end.signal.aborted) return false; // the next daemon ends it
+      this.#doubt(className, messageOf(cause));
+      await this.#remove(dir, name);
+      return false;
+    }
+  }
+
+  #doubt(className: string, why: string): void {
+    this.#misgivings.add(className, why);
+    this.#deps.log.error({ class: className, err: why }, "no spare could be made");
+  }
+
+  /** One that is a pod's by now is that pod's; one that has lost a child is of no use. */
+  async #look(spare: Spare): Promise<void> {
+    try {
+      const { sandboxId, pid, children } = await spare.shim.describe();
+      spare.pids = [pid, ...children.filter((each) => each.running).map((each) => each.pid)];
+      if (sandboxId !== spare.name) this.#forget(spare.name);
+      else if (children.some((each) => !each.running)) {
+        this.#misgivings.add(spare.className, "a spare has ended");
+        await this.#drop(spare, "its VMM or file server has ended");
+      }
+    } catch (cause) {
+      if (this.#spares.get(spare.name) === spare) await this.#drop(spare, messageOf(cause));
+    }
+  }
+
+  async #adopt(dir: string, className: string, name: string): Promise<void> {
+    const { log, uids } = this.#deps;
+    try {
+      const shim = await openUnlessDead(dir);
+      const { state, sandboxId } = (await shim?.describe()) ?? {};
+      const record = state === undefined ? undefined : decodeDocument(state).spare;
+      const isReady = await exists(join(dir, READY_FILE));
+      if (shim !== undefined && record !== undefined && isReady && sandboxId === name) {
+        uids.adopt(record.guest.uid, ownerOf(name));
+        this.#hold({ name, dir, className, key: record.key, shim, pids: [] });
+        return;
+      }
+      shim?.close();
+      log.info({ spare: name }, "a spare that is half made or dead is removed");
+      await this.#remove(dir, name);
+    } catch (cause) {
+      log.error({ dir, err: messageOf(cause) }, "a spare could be neither adopted nor ended");
+    }
+  }
+
+  #hold(spare: Spare): void {
+    this.#spares.set(spare.name, spare);
+    void spare.shim.closed.then(() => {
+      if (this.#spares.get(spare.name) !== spare) return;
+      this.#misgivings.add(spare.className, "a spare has ended");
+      void this.#drop(spare, "its shim has ended");
+    });
+  }
+
+  /** It runs on. */
+  #forget(name: string): void {
+    const spare = this.#spares.get(name);
+    this.#spares.delete(name);
+    spare?.shim.close();
+  }
+
+  async #drop(spare: Spare, why: string): Promise<void> {
+    this.#deps.log.info({ spare: spare.name, why }, "a spare is ended");
+    this.#forget(spare.name);
+    await this.#remove(spare.dir, spare.name);
+  }
+
+  /** One that is claimed meanwhile is no longer there, and its shim refuses to be ended. */
+  async #remove(dir: string, name: string): Promise<void> {
+    const { log, uids } = this.#deps;
+    try {
+      await endTemplate(dir);
+      uids.release(ownerOf(name));
+      const { diskDir } = podFiles(this.#deps.config, dir);
+      await rm(diskDir, { recursive: true, force: true });
+    } catch (cause) {
+      log.error(
+        { dir, err: messageOf(cause) },
+        "a spare does not end; the next daemon tries again",
+      );
+    }
+  }
+
+  #ofClass(className: string): Spare[] {
+    return [...this.#spares.values()].filter((spare) => spare.className === className);
+  }
+
+  #dirOf(size: SpareClass): string {
+    return join(this.#dir, classNameOf(size));
+  }
+}
+
+/** Never used twice on a node's lifetime, in all likelihood; short, for socket paths. */
+function newName(): string {
+  const digits = Array.from({ length: NAME_DIGITS }, () =>
+    Math.floor(Math.random() * 36).toString(36),
+  );
+  return digits.join("");
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}

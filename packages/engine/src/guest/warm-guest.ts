@@ -1,0 +1,111 @@
+import { once } from "node:events";
+import { mkdir } from "node:fs/promises";
+import { createConnection } from "node:net";
+import { join } from "node:path";
+import { addAbortSignal } from "node:stream";
+import type { AgentClient } from "@trine/guest-link";
+import type { PodContext } from "../pod-context.ts";
+import { mountShare, unmountShare } from "./container-share.ts";
+import type { PlannedMount } from "./container-share.ts";
+import { GUEST_SHARE, GUEST_SHM } from "./guest-spec.ts";
+
+const CONTAINER = "warm";
+const PROGRAM = "/program";
+/** Emulation translates code when it first runs; what ran twice has taken both branches of "is it there yet". */
+const ROUNDS = 2;
+const ROUND_MS = 60_000;
+
+/**
+ * Runs in a guest that is nobody's what every pod will run in it: a container with containerd's usual mounts,
+ * root on the share, output and exit, and its end. Under emulation that code is translated then, and on any
+ * CPU its pages are there. The program is the file server's, run without arguments: it says how it is used,
+ * and ends.
+ */
+export async function warmGuest(
+  { shim, files, deps }: PodContext,
+  agent: AgentClient,
+): Promise<void> {
+  const dir = join(files.shareDir, CONTAINER);
+  const program: PlannedMount = {
+    target: join(dir, "rootfs", PROGRAM),
+    kind: "file",
+    what: { bind: { source: deps.config.microvms.fileServer, readOnly: true } },
+  };
+  const root = { target: join(dir, "rootfs"), kind: "directory" } as const;
+  // What the container mounts there must be there: the share itself is not the guest's to write.
+  const places = ["proc", "dev", "sys"].map((name) => ({
+    target: join(root.target, name),
+    kind: "directory" as const,
+  }));
+  for (const { target } of places) await mkdir(target, { recursive: true });
+  await mountShare(shim, [program]);
+  for (let round = 0; round < ROUNDS; round += 1) await runOnce(agent, files.guestSocket);
+  await unmountShare(shim, dir, [root, ...places, program]);
+}
+
+async function runOnce(agent: AgentClient, guestSocket: string): Promise<void> {
+  const until = AbortSignal.timeout(ROUND_MS);
+  await agent.createContainer({
+    container: CONTAINER,
+    spec: new TextEncoder().encode(JSON.stringify(SPEC)),
+    terminal: false,
+    stdin: false,
+  });
+  const streams = ["stdout", "stderr", "exit"].map((part) =>
+    untilEnd(guestSocket, `${part}/${CONTAINER}/`, until),
+  );
+  await agent.startProcess({ container: CONTAINER, exec: "" });
+  await Promise.all(streams);
+  await agent.removeContainer(CONTAINER);
+}
+
+/** Opens a stream of the guest link and reads it away. */
+async function untilEnd(guestSocket: string, name: string, signal: AbortSignal): Promise<void> {
+  const stream = addAbortSignal(signal, createConnection(guestSocket));
+  stream.end(`${name}\n`);
+  stream.resume();
+  await once(stream, "close", { signal });
+}
+
+const CAPABILITIES = ["CAP_CHOWN", "CAP_SETGID", "CAP_SETUID", "CAP_KILL", "CAP_NET_BIND_SERVICE"];
+
+/** What containerd asks of an ordinary container, where it matters to the agent. */
+const SPEC = {
+  ociVersion: "1.1.0",
+  process: {
+    args: [PROGRAM],
+    cwd: "/",
+    env: ["PATH=/bin"],
+    user: { uid: 0, gid: 0, additionalGids: [0] },
+    capabilities: {
+      bounding: CAPABILITIES,
+      effective: CAPABILITIES,
+      permitted: CAPABILITIES,
+    },
+    noNewPrivileges: true,
+  },
+  root: { path: `${GUEST_SHARE}/${CONTAINER}/rootfs`, readonly: true },
+  mounts: [
+    mount("/proc", "proc", "nosuid", "noexec", "nodev"),
+    mount("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
+    mount("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"),
+    mount("/dev/mqueue", "mqueue", "nosuid", "noexec", "nodev"),
+    mount("/sys", "sysfs", "nosuid", "noexec", "nodev", "ro"),
+    mount("/sys/fs/cgroup", "cgroup", "nosuid", "noexec", "nodev", "relatime", "ro"),
+    { destination: "/dev/shm", type: "bind", source: GUEST_SHM, options: ["rbind", "rw"] },
+  ],
+  linux: {
+    namespaces: [{ type: "pid" }, { type: "mount" }, { type: "cgroup" }],
+    resources: { memory: { limit: 64 * 1024 * 1024 }, cpu: { shares: 2 } },
+    maskedPaths: ["/proc/acpi", "/proc/kcore", "/proc/keys", "/sys/firmware"],
+    readonlyPaths: ["/proc/bus", "/proc/sys", "/proc/sysrq-trigger"],
+  },
+};
+
+function mount(
+  destination: string,
+  type: string,
+  ...options: string[]
+): { destination: string; type: string; source: string; options: string[] } {
+  return { destination, type, source: type, options };
+}
