@@ -187,21 +187,6 @@ const Roots = v.strictObject({
   ),
 });
 
-const Pool = v.pipe(
-  v.array(
-    v.strictObject({
-      count: v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.maxValue(256)),
-      cpus: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(255))),
-      memoryBytes: v.optional(bytes),
-    }),
-  ),
-  v.maxLength(16),
-  v.title("list of {count, cpus, memoryBytes}; the latter two are the defaults where absent"),
-  v.description(
-    "Guests that have booted before their pods: `count` of each size are kept, and a pod of that size starts in one. Under software emulation each holds some 130 MiB.",
-  ),
-);
-
 const Microvms = v.strictObject({
   shim: v.optional(
     v.pipe(

@@ -41,13 +41,14 @@ export function ownerOf(name: string): string {
  * is of no use to it. Rejects as `guestImage` does.
  */
 export async function spareKey(
-  deps: Pick<PodDeps, "driver" | "config" | "guestImage">,
+  deps: Pick<PodDeps, "driver" | "config" | "guestImage" | "roots">,
   size: GuestSize,
   signal: AbortSignal,
 ): Promise<string> {
   const { driver, config } = deps;
   const { accelerator, microvms } = config;
-  const nobody = { id: "", uuid: "", network: NOBODYS_NETWORK };
+  const slotsDir = deps.roots === undefined ? undefined : "/slots";
+  const nobody = { id: "", uuid: "", slotsDir, network: NOBODYS_NETWORK };
   const spec = guestMachine(nobody, size, { image: await deps.guestImage(), accelerator });
   const [machine, ...files] = await Promise.all([
     machineKey(driver, spec, signal),

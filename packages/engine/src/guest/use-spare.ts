@@ -54,7 +54,11 @@ export async function useSpare(
       log.warn({ err: messageOf(cause) }, "the VMM keeps the node's order of killing");
     });
   }
-  return { ...spare.guest, oomScoreAdj, start: { how: "spare" }, containers: {} };
+  const { slots } = spare.guest.spec;
+  // The VMM has the directory under a name of its own; only the host's has changed.
+  const moved = slots === undefined ? {} : { slots: { ...slots, dir: pod.files.slotsDir } };
+  const spec = { ...spare.guest.spec, ...moved };
+  return { ...spare.guest, spec, oomScoreAdj, start: { how: "spare" }, containers: {} };
 }
 
 /** Ends what came with the shim. Repeatable, also half done. */
