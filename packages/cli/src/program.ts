@@ -3,9 +3,10 @@ import { kindOf, messageOf } from "@trine/base";
 import type { Act } from "./commands/act.ts";
 import { createCommands } from "./commands/create.ts";
 import { guestCommands } from "./commands/guest.ts";
+import { imageCommands } from "./commands/images.ts";
 import { lookCommands } from "./commands/look.ts";
 import { talkCommands } from "./commands/talk.ts";
-import { absolute, containerdNamespace, examples, withOptions } from "./commands/flag-values.ts";
+import { absolute, examples, withOptions } from "./commands/flag-values.ts";
 import type { DoctorFlags } from "./node/doctor.ts";
 import { listOptions } from "./output/output.ts";
 import { EXIT_CODES } from "./io.ts";
@@ -52,32 +53,11 @@ function program(io: Io, act: Act): Command {
   talkCommands(trine, io, act);
   nodeCommands(trine, io, act);
   guestCommands(trine, io, act);
+  imageCommands(trine, io, act);
   return trine;
 }
 
 function nodeCommands(trine: Command, io: Io, act: Act): void {
-  trine
-    .command("image")
-    .description("machine images")
-    .command("import")
-    .description("make a QCOW2 or raw disk an image of containerd's store")
-    .argument("<file>", "QCOW2 or raw disk image")
-    .option("--name <name>", "REGISTRY/PATH[:TAG]; default: localhost/FILE:latest")
-    .option("--containerd <socket>", "containerd's socket", absolute, io.containerd)
-    .option("--namespace <name>", "containerd's namespace", containerdNamespace, "k8s.io")
-    .addHelpText(
-      "after",
-      examples(
-        "trine image import debian-12.qcow2",
-        "trine image import appliance.raw --name localhost/appliance:1.2",
-      ),
-    )
-    .action(
-      act(async (file: string, flags: ImportFlags) => {
-        const { importDisk } = await import("./image-import.ts");
-        await importDisk(io, file, flags);
-      }),
-    );
   withOptions(trine.command("doctor"), listOptions())
     .description("check this node and say how to fix what is wrong; exit code 1 when a check fails")
     .option("--containerd <socket>", "containerd's socket", absolute, io.containerd)
@@ -92,10 +72,4 @@ function nodeCommands(trine: Command, io: Io, act: Act): void {
         return doctor(io, flags);
       }),
     );
-}
-
-interface ImportFlags {
-  name?: string;
-  containerd: string;
-  namespace: string;
 }

@@ -6,26 +6,21 @@ const MANIFEST = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG = "application/vnd.oci.image.config.v1+json";
 const LAYER = "application/vnd.oci.image.layer.v1.tar";
 
-interface Blob {
+export interface ImageDocument {
+  readonly mediaType: string;
   readonly digest: string;
   readonly bytes: Buffer;
 }
 
-export interface ImageDocuments {
-  readonly config: Blob;
-  readonly manifest: Blob;
-  readonly index: Buffer;
-}
-
-/** Config, manifest and index of a machine image of one uncompressed layer. */
+/** Config and manifest of a machine image of one uncompressed layer. */
 export function imageDocuments(image: {
-  readonly reference: string;
+  /** OCI's name of the guest's processor. */
   readonly architecture: string;
   readonly info: ImageInfo;
   readonly layer: { readonly digest: string; readonly sizeBytes: number };
-}): ImageDocuments {
+}): { readonly config: ImageDocument; readonly manifest: ImageDocument } {
   const { info, layer } = image;
-  const config = blob({
+  const config = documentOf(CONFIG, {
     architecture: image.architecture,
     os: "linux",
     config: {
@@ -39,35 +34,17 @@ export function imageDocuments(image: {
     },
     rootfs: { type: "layers", diff_ids: [layer.digest] },
   });
-  const manifest = blob({
+  const manifest = documentOf(MANIFEST, {
     schemaVersion: 2,
     mediaType: MANIFEST,
     config: { mediaType: CONFIG, digest: config.digest, size: config.bytes.length },
     layers: [{ mediaType: LAYER, digest: layer.digest, size: layer.sizeBytes }],
   });
-  const entry = {
-    mediaType: MANIFEST,
-    digest: manifest.digest,
-    size: manifest.bytes.length,
-    platform: { architecture: image.architecture, os: "linux" },
-    annotations: {
-      "io.containerd.image.name": image.reference,
-      "org.opencontainers.image.ref.name": image.reference,
-    },
-  };
-  const index = json({
-    schemaVersion: 2,
-    mediaType: "application/vnd.oci.image.index.v1+json",
-    manifests: [entry],
-  });
-  return { config, manifest, index };
+  return { config, manifest };
 }
 
-function blob(document: object): Blob {
-  const bytes = json(document);
-  return { bytes, digest: `sha256:${createHash("sha256").update(bytes).digest("hex")}` };
-}
-
-function json(document: object): Buffer {
-  return Buffer.from(JSON.stringify(document), "utf8");
+function documentOf(mediaType: string, value: object): ImageDocument {
+  const bytes = Buffer.from(JSON.stringify(value), "utf8");
+  const digest = `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
+  return { mediaType, bytes, digest };
 }

@@ -23,16 +23,21 @@ export function parseImageName(text: string): string {
   return `${registry}/${groups?.["path"] ?? ""}:${groups?.["tag"] ?? "latest"}`;
 }
 
-/** localhost/FILE:latest of a disk file. */
-export function defaultImageName(file: string): string {
+/** localhost/FILE:latest of a disk's file name or URL. */
+export function defaultImageName(source: string): string {
+  const file = URL.parse(source)?.pathname ?? source;
   const stem = basename(file)
-    .replace(/\.(qcow2|img|raw)$/i, "")
+    .replace(/\.(gz|xz|zst|bz2)$/i, "")
+    .replace(/\.(qcow2|img|raw|vmdk|vhd|vhdx|ova|iso)$/i, "")
     .toLowerCase()
     .replaceAll(/[^a-z0-9]+/g, "-")
     .replaceAll(/^-+|-+$/g, "")
     .slice(0, 100);
   if (stem === "") {
-    throw new TrineError("invalid", `${file}: no image name can be made of it; give one by --name`);
+    throw new TrineError(
+      "invalid",
+      `${basename(file)}: no image name can be made of it; give one by --name`,
+    );
   }
   return `localhost/${stem}:latest`;
 }

@@ -1,0 +1,25 @@
+import type { ImageStore } from "@trine/containerd-client";
+import { dropLease } from "./store/store-image.ts";
+import { WorkDir } from "./work-dir.ts";
+
+export interface Leftover {
+  readonly key: string;
+  /** `kept`: a download that the same import can go on with. */
+  readonly state: "kept" | "removed";
+}
+
+/** Removes what imports that died have left, here and in containerd; `all`: begun downloads too. */
+export async function collectLeftovers(
+  store: ImageStore,
+  options: { readonly workDir: string; readonly all: boolean },
+): Promise<Leftover[]> {
+  const found: Leftover[] = [];
+  for (const dir of await WorkDir.abandoned(options.workDir)) {
+    await dropLease(store, dir.key);
+    const isKept = !options.all && (await dir.isResumable());
+    if (isKept) await dir.keepDownload();
+    else await dir.remove();
+    found.push({ key: dir.key, state: isKept ? "kept" : "removed" });
+  }
+  return found;
+}

@@ -1,0 +1,93 @@
+import { stat } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
+import type { Readable } from "node:stream";
+import type { ForeignDisk } from "@trine/disk-images";
+import { JAIL_UID, runJailed } from "./jail/run-jailed.ts";
+import type { OnProgress } from "./limits.ts";
+
+const MIB = 1024 * 1024;
+const GIB = 1024 * MIB;
+const SECTOR = 512;
+const QEMU_IMG = "/usr/bin/qemu-img";
+const MEMORY_BYTES = 2 * GIB;
+const BASE_CPU_SECONDS = 600;
+const CPU_SECONDS_PER_GIB = 120;
+
+export type ConvertedDisk =
+  | Pick<ForeignDisk, "format" | "virtualSizeBytes" | "offset" | "sizeBytes">
+  | { format: "raw"; virtualSizeBytes: number; offset: 0; sizeBytes: number };
+
+export interface Conversion {
+  readonly disk: ConvertedDisk;
+  readonly from: { readonly path: string; readonly handle: FileHandle };
+  /** An empty file. */
+  readonly to: { readonly path: string; readonly handle: FileHandle };
+  readonly workDir: string;
+  readonly onProgress: OnProgress;
+}
+
+/**
+ * Converts a disk to QCOW2 by qemu-img in a jail that has these two files and no others. The format is ours
+ * to say: qemu-img never looks for it, nor for a backing file.
+ */
+export async function convertDisk(job: Conversion, signal: AbortSignal): Promise<void> {
+  const { virtualSizeBytes } = job.disk;
+  await job.to.handle.chown(JAIL_UID, JAIL_UID);
+  const files = await Promise.all([jailed("in", job.from, false), jailed("out", job.to, true)]);
+  await runJailed(
+    {
+      program: QEMU_IMG,
+      args: [
+        "convert",
+        "-p",
+        "-O",
+        "qcow2",
+        `json:${JSON.stringify(source(job.disk))}`,
+        "/work/out",
+      ],
+      files,
+      memoryBytes: MEMORY_BYTES,
+      cpuSeconds: BASE_CPU_SECONDS + Math.ceil(virtualSizeBytes / GIB) * CPU_SECONDS_PER_GIB,
+      // Data, its tables and some room: a QCOW2 of a full disk is little larger than the disk.
+      fileBytes: Math.ceil(virtualSizeBytes * 1.02) + 64 * MIB,
+      workDir: job.workDir,
+    },
+    (output) => followProgress(output, job),
+    signal,
+  );
+  await job.to.handle.chown(0, 0);
+}
+
+/** QEMU's description of the node to read from. */
+function source({ format, offset, sizeBytes }: ConvertedDisk): object {
+  const file = { driver: "file", filename: "/work/in", locking: "off" };
+  // A member of an archive begins at a whole sector, and the archive fills its last one.
+  const size = Math.ceil(sizeBytes / SECTOR) * SECTOR;
+  const inner = offset === 0 ? file : { driver: "raw", offset, size, file };
+  return { driver: format, ...(format === "vmdk" && { backing: null }), file: inner };
+}
+
+async function jailed(
+  name: string,
+  { path, handle }: Conversion["from"],
+  writable: boolean,
+): Promise<{ name: string; path: string; identity: string; writable: boolean }> {
+  const { dev, ino } = await handle.stat({ bigint: true });
+  return { name, path, identity: `${dev}:${ino}`, writable };
+}
+
+/** qemu-img writes `    (12.34/100%)` again and again. */
+async function followProgress(output: Readable, job: Conversion): Promise<void> {
+  const total = job.disk.virtualSizeBytes;
+  output.setEncoding("utf8");
+  for await (const text of output as AsyncIterable<string>) {
+    const last = [...text.matchAll(/\((\d{1,3}\.\d\d)\/100%\)/g)].at(-1)?.[1];
+    if (last === undefined) continue;
+    job.onProgress({ step: "convert", done: Math.floor((total * Number(last)) / 100), total });
+  }
+}
+
+/** Whether the jail's user may read a file: its own permission to all, and a way there is not needed. */
+export async function isReadableToAll(path: string): Promise<boolean> {
+  return ((await stat(path)).mode & 0o004) !== 0;
+}

@@ -1,0 +1,298 @@
+import { copyFile, open, realpath, rm, statfs } from "node:fs/promises";
+import { constants } from "node:fs";
+import type { FileHandle } from "node:fs/promises";
+import { TrineError, kindOf, messageOf, quote } from "@trine/base";
+import type { ImageStore } from "@trine/containerd-client";
+import { openRegularFile, probeDisk } from "@trine/disk-images";
+import type { DiskProbe, ForeignDisk, ImageInfo } from "@trine/disk-images";
+import { convertDisk, isReadableToAll } from "./convert-disk.ts";
+import type { ConvertedDisk } from "./convert-disk.ts";
+import { checkSum } from "./fetch/checksum.ts";
+import type { Checksum } from "./fetch/checksum.ts";
+import { download } from "./fetch/download.ts";
+import type { Version } from "./fetch/download.ts";
+import { HttpClient, parseUrl, shown } from "./fetch/http-client.ts";
+import type { HttpSettings } from "./fetch/http-client.ts";
+import type { ImportLimits, OnProgress } from "./limits.ts";
+import { dropLease, storeImage } from "./store/store-image.ts";
+import type { StoredImage } from "./store/store-image.ts";
+import { unpackFile } from "./unpack-file.ts";
+import { WorkDir } from "./work-dir.ts";
+
+const MIB = 1024 * 1024;
+/** A raw disk with more holes than data is smaller as QCOW2, in the store and on the way to a registry. */
+const SPARSE_FROM_BYTES = 64 * MIB;
+const BLOCK_BYTES = 512;
+/** After these the same command can go on where it was. */
+const PASSING = ["unavailable", "timeout", "exhausted"];
+
+export interface ImportRequest {
+  /** An http(s) URL or a file's name. */
+  readonly source: string;
+  readonly reference: string;
+  readonly checksum?: Checksum;
+  readonly limits: ImportLimits;
+  readonly http: HttpSettings;
+  readonly retries: number;
+  /** Keeps what was downloaded when the import is interrupted. */
+  readonly keepPartial: boolean;
+  /** Where imports do their work; on the file system of containerd's images an image is moved, not copied. */
+  readonly workDir: string;
+  readonly snapshotter: string;
+  readonly architecture: string;
+}
+
+export interface ImportedImage extends StoredImage {
+  readonly info: ImageInfo;
+}
+
+/** What is at hand: a file, and whether it is ours to change and remove. */
+interface Current {
+  readonly handle: FileHandle;
+  readonly path: string;
+  readonly isOwn: boolean;
+}
+
+interface Job {
+  readonly request: ImportRequest;
+  readonly work: WorkDir;
+  /** The source as messages name it. */
+  readonly what: string;
+  readonly onProgress: OnProgress;
+  readonly signal: AbortSignal;
+}
+
+/** Whether a source is fetched, not opened. */
+export function isUrl(source: string): boolean {
+  return /^[a-z][a-z0-9+.-]*:\/\//i.test(source);
+}
+
+/**
+ * Brings a disk into containerd's store. Each step ends with its input removed, so that no more than two
+ * copies are on disk: packed and unpacked, foreign and converted, file and layer, layer and snapshot.
+ */
+export async function importDisk(
+  store: ImageStore,
+  request: ImportRequest,
+  onProgress: OnProgress,
+  signal: AbortSignal,
+): Promise<ImportedImage> {
+  const url = isUrl(request.source) ? parseUrl(request.source) : undefined;
+  const what = url === undefined ? `disk image ${quote(request.source)}` : shown(url);
+  // A name that cannot be opened is told before anything is made.
+  const local = url === undefined ? await openLocal(request.source) : undefined;
+  const source = url?.href ?? `file:${local?.path ?? ""}`;
+  const work = await WorkDir.open(request.workDir, source);
+  const job = { request, work, what, onProgress, signal };
+  try {
+    // Before the download: a store that is not there is better told now.
+    await dropLease(store, work.key);
+    const current = local ?? (await fetchDisk(job, url ?? parseUrl(source)));
+    const image = await importCurrent(store, job, current);
+    await work.remove();
+    return image;
+  } catch (cause) {
+    await letGo(job, cause);
+    throw cause;
+  } finally {
+    await local?.handle.close();
+  }
+}
+
+async function openLocal(name: string): Promise<Current> {
+  const handle = await openRegularFile(name);
+  return { handle, path: await realpath(name), isOwn: false };
+}
+
+async function letGo({ work, request, signal }: Job, cause: unknown): Promise<void> {
+  const mayGoOn = signal.aborted ? request.keepPartial : PASSING.includes(kindOf(cause));
+  if (mayGoOn && (await work.isResumable())) await work.keepDownload();
+  else await work.remove();
+}
+
+async function fetchDisk(job: Job, url: URL): Promise<Current> {
+  const { request, work, signal, onProgress } = job;
+  const { http, retries, checksum } = request;
+  const client = await HttpClient.create(http);
+  const { path, handle, begun } = await work.download();
+  try {
+    await download(
+      client,
+      {
+        url,
+        to: handle,
+        maxBytes: request.limits.maxBytes,
+        retries,
+        stallMs: http.stallMs,
+        ...(checksum && { checksum }),
+        ...(begun && { begun }),
+        onVersion: async (version) => {
+          await requireSpace(work.path, version);
+          await work.keepVersion(version);
+        },
+        onProgress,
+      },
+      signal,
+    );
+  } catch (cause) {
+    await handle.close();
+    if (signal.aborted || !PASSING.includes(kindOf(cause)) || !(await work.isResumable()))
+      throw cause;
+    const advice = "what has come is kept, the same command goes on with it";
+    throw new TrineError(kindOf(cause), `${messageOf(cause)}; ${advice}`, { cause });
+  }
+  return { handle, path, isOwn: true };
+}
+
+async function requireSpace(dir: string, { totalBytes = 0 }: Version): Promise<void> {
+  const { bavail, bsize } = await statfs(dir);
+  if (totalBytes <= bavail * bsize) return;
+  const what = `${totalBytes} bytes do not fit: ${bavail * bsize} are free below ${dir}`;
+  throw new TrineError("exhausted", what);
+}
+
+async function importCurrent(store: ImageStore, job: Job, first: Current): Promise<ImportedImage> {
+  const { request, signal, onProgress } = job;
+  let current = first;
+  try {
+    if (!first.isOwn) await checkLocal(job, first);
+    let probe = await probeOf(job, current);
+    if (probe.kind === "packed") {
+      current = await unpacked(job, current, probe.by);
+      probe = await probeOf(job, current);
+      if (probe.kind === "packed") throw refused(job, "is packed twice: unpack it first");
+    }
+    const disk = toConvert(probe, await isSparse(current));
+    if (disk !== undefined) {
+      if (probe.kind === "foreign") await checkManifest(job, current, probe);
+      current = await converted(job, current, disk);
+      probe = await probeOf(job, current);
+    }
+    if (probe.kind !== "native") throw new TrineError("internal", `${job.what}: is ${probe.kind}`);
+    const { info } = probe;
+    const stored = await storeImage(
+      store,
+      {
+        handle: current.handle,
+        info,
+        ...(current.isOwn && { ownPath: current.path }),
+        reference: request.reference,
+        labels: { "trine.dev/machine": "true", "trine.dev/source": labelOf(request.source) },
+        architecture: request.architecture,
+        snapshotter: request.snapshotter,
+        key: job.work.key,
+        onProgress,
+      },
+      signal,
+    );
+    return { ...stored, info };
+  } finally {
+    if (current.isOwn) await current.handle.close();
+  }
+}
+
+function probeOf({ what, request, signal }: Job, { handle }: Current): Promise<DiskProbe> {
+  return probeDisk(handle, what, request.limits, signal);
+}
+
+function refused({ what }: Job, why: string): TrineError {
+  return new TrineError("invalid", `${what} ${why}`);
+}
+
+async function checkLocal(job: Job, { handle }: Current): Promise<void> {
+  const { checksum, limits } = job.request;
+  const { size: sizeBytes } = await handle.stat();
+  if (sizeBytes > limits.maxBytes) {
+    throw refused(job, `has ${sizeBytes} bytes; the limit is ${limits.maxBytes} (--max-size)`);
+  }
+  if (checksum === undefined) return;
+  const part = { handle, offset: 0, sizeBytes, what: job.what };
+  await checkSum(part, checksum, job.onProgress, job.signal);
+}
+
+async function checkManifest(job: Job, { handle }: Current, disk: ForeignDisk): Promise<void> {
+  if (disk.digest === undefined) return;
+  const part = { handle, offset: disk.offset, sizeBytes: disk.sizeBytes, what: job.what };
+  await checkSum(part, disk.digest, job.onProgress, job.signal);
+}
+
+async function unpacked(
+  job: Job,
+  from: Current,
+  by: "gzip" | "xz" | "zstd" | "bzip2",
+): Promise<Current> {
+  const { work, request, onProgress, signal } = job;
+  const to = await work.create("unpacked");
+  try {
+    const { limits } = request;
+    await unpackFile(
+      { from: from.handle, by, to: to.handle, workDir: work.path, limits, onProgress },
+      signal,
+    );
+  } catch (cause) {
+    await to.handle.close();
+    throw named(job, cause);
+  }
+  await discard(from);
+  return { ...to, isOwn: true };
+}
+
+async function converted(job: Job, from: Current, disk: ConvertedDisk): Promise<Current> {
+  const { work, onProgress, signal } = job;
+  const source = await readableInJail(job, from);
+  const to = await work.create("disk.qcow2");
+  try {
+    await convertDisk({ disk, from: source, to, workDir: work.path, onProgress }, signal);
+  } catch (cause) {
+    await to.handle.close();
+    throw named(job, cause);
+  }
+  await discard(source);
+  return { ...to, isOwn: true };
+}
+
+/** Our own files lie where nobody else gets; a file that only root may read is copied first. */
+async function readableInJail(job: Job, from: Current): Promise<Current> {
+  if (from.isOwn) {
+    await from.handle.chmod(0o644);
+    return from;
+  }
+  if (await isReadableToAll(from.path)) return from;
+  const path = `${job.work.path}/copy`;
+  await copyFile(from.path, path, constants.COPYFILE_FICLONE);
+  const handle = await open(path, "r");
+  await handle.chmod(0o644);
+  return { handle, path, isOwn: true };
+}
+
+async function discard({ handle, path, isOwn }: Current): Promise<void> {
+  if (!isOwn) return;
+  await handle.close();
+  await rm(path, { force: true });
+}
+
+/** A child's words do not say of what. */
+function named({ what, signal }: Job, cause: unknown): unknown {
+  if (signal.aborted || !(cause instanceof TrineError) || kindOf(cause) === "internal")
+    return cause;
+  const colon = cause.message.startsWith("unpacks") ? "" : ":";
+  return new TrineError(cause.kind, `${what}${colon} ${cause.message}`, { cause });
+}
+
+function toConvert(probe: DiskProbe, sparse: boolean): ConvertedDisk | undefined {
+  if (probe.kind === "foreign") return probe;
+  if (probe.kind !== "native" || probe.info.format !== "raw" || !sparse) return undefined;
+  if (probe.info.bootable === "iso9660") return undefined; // a disc is read as it is
+  const { virtualSizeBytes, fileSizeBytes: sizeBytes } = probe.info;
+  return { format: "raw", virtualSizeBytes, offset: 0, sizeBytes };
+}
+
+async function isSparse({ handle }: Current): Promise<boolean> {
+  const { size, blocks } = await handle.stat();
+  return size >= SPARSE_FROM_BYTES && blocks * BLOCK_BYTES < size / 2;
+}
+
+/** Where it came from, for people: no query, which may be a key. */
+function labelOf(source: string): string {
+  return (isUrl(source) ? shown(parseUrl(source)) : source).slice(0, 1024);
+}

@@ -1,0 +1,11 @@
+export { importDisk, isUrl } from "./import-disk.ts";
+export type { ImportRequest, ImportedImage } from "./import-disk.ts";
+export { DEFAULT_IMPORT_LIMITS } from "./limits.ts";
+export type { ImportLimits, ImportProgress, OnProgress } from "./limits.ts";
+export { parseChecksum } from "./fetch/checksum.ts";
+export type { Checksum } from "./fetch/checksum.ts";
+export { parseAuthFile, sameForAll } from "./fetch/credentials.ts";
+export type { Credentials, CredentialsOf } from "./fetch/credentials.ts";
+export type { HttpSettings } from "./fetch/http-client.ts";
+export { collectLeftovers } from "./collect-garbage.ts";
+export type { Leftover } from "./collect-garbage.ts";

@@ -1,0 +1,34 @@
+/** Exit code when a file is not the one that was meant. */
+export const WRONG_FILE = 97;
+
+/**
+ * Makes the jail's root and runs a program in it. A constant: what differs comes as arguments, which are ROOT
+ * UID (NAME PATH DEVICE:INODE ro|rw)... -- PROGRAM ARGUMENT...
+ */
+export const JAIL_SCRIPT = `
+root=$1; uid=$2; shift 2
+mount -t tmpfs -o size=256k,mode=0755,nosuid,nodev tmpfs "$root"
+mkdir "$root/usr" "$root/work"
+mount --bind /usr "$root/usr"
+mount -o remount,bind,ro,nosuid,nodev "$root/usr"
+for dir in bin lib lib64; do
+  if [ -L "/$dir" ]; then
+    ln -s "$(readlink "/$dir")" "$root/$dir"
+  elif [ -d "/$dir" ]; then
+    mkdir "$root/$dir"
+    mount --bind "/$dir" "$root/$dir"
+    mount -o remount,bind,ro,nosuid,nodev "$root/$dir"
+  fi
+done
+while [ "$1" != -- ]; do
+  : >"$root/work/$1"
+  mount --bind "$2" "$root/work/$1"
+  [ "$(stat -c %d:%i "$root/work/$1")" = "$3" ] || exit ${WRONG_FILE}
+  mount -o "remount,bind,$4,nosuid,nodev,noexec" "$root/work/$1"
+  shift 4
+done
+shift
+mount -o remount,ro,nosuid,nodev "$root"
+exec chroot "$root" /usr/bin/setpriv --reuid "$uid" --regid "$uid" --clear-groups --no-new-privs \\
+  --inh-caps=-all --bounding-set=-all --pdeathsig KILL -- "$@"
+`;

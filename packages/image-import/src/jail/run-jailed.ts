@@ -1,0 +1,141 @@
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { mkdtemp, rmdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { Readable } from "node:stream";
+import { TrineError, errnoOf, messageOf } from "@trine/base";
+import { JAIL_SCRIPT, WRONG_FILE } from "./jail-script.ts";
+
+/** nobody: owns no file that matters, and in its own process namespace sees no one. */
+export const JAIL_UID = 65_534;
+const MIB = 1024 * 1024;
+const MAX_WORDS = 8192;
+
+/** A file of the host as `/work/NAME` of the jail. */
+interface JailedFile {
+  readonly name: string;
+  /** Absolute, no symbolic link in it. */
+  readonly path: string;
+  /** Which file it has to be: `DEVICE:INODE`. */
+  readonly identity: string;
+  readonly writable: boolean;
+}
+
+export interface JailedProgram {
+  /** In /usr. */
+  readonly program: string;
+  readonly args: readonly string[];
+  readonly files?: readonly JailedFile[];
+  /** Descriptor for its standard input. */
+  readonly stdin?: number;
+  readonly memoryBytes: number;
+  readonly cpuSeconds: number;
+  /** Largest file it may write. */
+  readonly fileBytes?: number;
+  /** An empty directory is made in it for as long as the program runs. */
+  readonly workDir: string;
+}
+
+/**
+ * Runs a program on hostile input: its own mounts (nothing but /usr and its files), network, processes and
+ * IPC; as nobody, without capabilities or new privileges; with limits; ended when this process ends. `use`
+ * reads its output. Kind `invalid` with the program's last words when it does not end with 0.
+ */
+export async function runJailed<T>(
+  jailed: JailedProgram,
+  use: (output: Readable) => Promise<T>,
+  signal: AbortSignal,
+): Promise<T> {
+  signal.throwIfAborted();
+  const root = await mkdtemp(join(jailed.workDir, "jail-"));
+  try {
+    const child = spawn("setpriv", argvOf(jailed, root), {
+      stdio: [jailed.stdin ?? "ignore", "pipe", "pipe"],
+      env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C" },
+    });
+    return await attend(child as ChildProcess & Attended, jailed.program, use, signal);
+  } finally {
+    await rmdir(root);
+  }
+}
+
+interface Attended {
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+}
+
+async function attend<T>(
+  child: ChildProcess & Attended,
+  program: string,
+  use: (output: Readable) => Promise<T>,
+  signal: AbortSignal,
+): Promise<T> {
+  let words = "";
+  child.stderr.setEncoding("utf8").on("data", (chunk: string) => {
+    words = (words + chunk).slice(-MAX_WORDS);
+  });
+  const stop = (): void => void child.kill("SIGKILL");
+  signal.addEventListener("abort", stop, { once: true });
+  const ended = new Promise<number | string>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (code, name) => {
+      resolve(code ?? name ?? "");
+    });
+  });
+  const used = use(child.stdout).catch((cause: unknown) => {
+    stop();
+    throw cause;
+  });
+  const [result, end] = await Promise.allSettled([used, ended]);
+  signal.removeEventListener("abort", stop);
+  if (signal.aborted) throw signal.reason;
+  if (end.status === "rejected") throw startError(program, end.reason);
+  if (result.status === "rejected") throw result.reason;
+  if (end.value !== 0) throw endError(program, end.value, words);
+  return result.value;
+}
+
+function argvOf(jailed: JailedProgram, root: string): string[] {
+  const files = (jailed.files ?? []).flatMap(({ name, path, identity, writable }) => [
+    name,
+    path,
+    identity,
+    writable ? "rw" : "ro",
+  ]);
+  const limits = [
+    `--as=${jailed.memoryBytes}`,
+    `--cpu=${jailed.cpuSeconds}`,
+    `--fsize=${jailed.fileBytes ?? MIB}`,
+    "--nofile=64",
+    "--core=0",
+  ];
+  const spaces = ["--mount", "--net", "--ipc", "--uts", "--pid", "--fork", "--kill-child=KILL"];
+  return [
+    ...["--pdeathsig", "KILL", "--", "prlimit", ...limits, "--"],
+    ...["unshare", ...spaces, "--", "/bin/sh", "-euc", JAIL_SCRIPT, "sh"],
+    ...[root, String(JAIL_UID), ...files, "--", jailed.program, ...jailed.args],
+  ];
+}
+
+function startError(program: string, cause: unknown): TrineError {
+  const missing = errnoOf(cause) === "ENOENT" ? "setpriv of util-linux is not in PATH" : undefined;
+  return new TrineError("unavailable", `${program}: ${missing ?? messageOf(cause)}`, { cause });
+}
+
+function endError(program: string, end: number | string, words: string): TrineError {
+  const name = program.replace(/^.*\//, "");
+  if (end === WRONG_FILE) return new TrineError("conflict", "the file was replaced meanwhile");
+  const missing = /setpriv: failed to execute|No such file or directory$/.test(words.trim());
+  if (end === 127 || (missing && words.startsWith("setpriv"))) {
+    return new TrineError("unavailable", `${program} is not there: install it`);
+  }
+  if (/No space left on device|File too large/.test(words)) {
+    return new TrineError("exhausted", `${name}: ${lastLine(words)}`);
+  }
+  return new TrineError("invalid", `${name} refuses it: ${lastLine(words) || `ended with ${end}`}`);
+}
+
+function lastLine(words: string): string {
+  const line = words.trim().split("\n").at(-1) ?? "";
+  return line.replaceAll(/\p{Cc}/gu, "?").slice(0, 300);
+}
