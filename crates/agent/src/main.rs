@@ -10,6 +10,7 @@ mod calls;
 mod container;
 mod disks;
 mod events;
+mod gather;
 mod helper;
 mod identity;
 mod lifecycle;

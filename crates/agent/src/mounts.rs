@@ -12,10 +12,9 @@ use trine_wire::agent::{Disk, MountRequest, Overlay, Source, Tmpfs};
 use crate::container::mount_api::{NewFs, attach};
 use crate::container::paths::{SHARED, ensure_dir, open_source};
 use crate::disks;
+use crate::gather::MSIZE;
 use crate::sys::{c_string, check, during, invalid, open};
 
-/// Bytes of a 9p message: larger ones mean fewer round trips for large files.
-const MSIZE: &str = "131072";
 const MAX_MOUNTS: usize = 1024;
 const FILE_SYSTEMS: [&str; 5] = ["erofs", "squashfs", "ext4", "xfs", "iso9660"];
 
@@ -141,13 +140,15 @@ fn attributes(read_only: bool) -> u64 {
 fn nine_p(name: &str, socket: &UnixStream, read_only: bool) -> io::Result<OwnedFd> {
     let new = NewFs::open("9p")?;
     let number = socket.as_raw_fd().to_string();
+    // Larger ones mean fewer round trips for large files.
+    let msize = MSIZE.to_string();
     for (key, value) in [
         ("source", name),
         ("trans", "fd"),
         ("rfdno", &number),
         ("wfdno", &number),
         ("version", "9p2000.L"),
-        ("msize", MSIZE),
+        ("msize", &msize),
         ("access", "client"),
         ("cache", "mmap"),
     ] {

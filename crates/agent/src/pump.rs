@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use crate::agent::{Agent, Role};
+use crate::gather::Gather;
 use crate::reactor::{READ, Token, WRITE, Watched};
 use crate::sys::{check, is_not_now, owned, read, write};
 
@@ -12,10 +13,20 @@ const PIECE: usize = 32 << 10;
 const MAX_PIECES: usize = 8;
 const MAX_PUMPS: usize = 512;
 
+/// Who is at the other end of the socket.
+pub enum Peer {
+    /// A service, once it has accepted the connection.
+    Service,
+    /// The kernel's 9P client.
+    NineP,
+}
+
 pub struct Pump {
     socket: Watched,
     stream: u32,
     connecting: bool,
+    /// Set where only whole messages go to the socket.
+    messages: Option<Gather>,
     /// The socket has sent its last; the stream has.
     socket_ended: bool,
     stream_ended: bool,
@@ -29,7 +40,7 @@ pub fn connect(agent: &mut Agent, id: u32, address: &str, port: &str) -> Result<
     let address: IpAddr = address.parse().map_err(|_| "no address")?;
     let port: u16 = port.parse().map_err(|_| "no port")?;
     let socket = connect_to(SocketAddr::new(address, port)).map_err(|_| "no connection")?;
-    join(agent, socket, id, true)
+    join(agent, socket, id, Peer::Service)
 }
 
 /// Joins a stream that is open with a socket.
@@ -37,7 +48,7 @@ pub fn join(
     agent: &mut Agent,
     socket: OwnedFd,
     stream: u32,
-    connecting: bool,
+    peer: Peer,
 ) -> Result<(), &'static str> {
     if agent.pumps.len() >= MAX_PUMPS {
         return Err("too many connections");
@@ -46,7 +57,8 @@ pub fn join(
     let pump = Pump {
         socket: Watched::new(socket, Token::Pump(number)),
         stream,
-        connecting,
+        connecting: matches!(peer, Peer::Service),
+        messages: matches!(peer, Peer::NineP).then(Gather::default),
         socket_ended: false,
         stream_ended: false,
     };
@@ -123,6 +135,17 @@ impl Pump {
     /// From the host to the socket.
     fn inwards(&mut self, mux: &mut trine_wire::mux::Mux) -> io::Result<u32> {
         while !self.stream_ended {
+            if let Some(gather) = &mut self.messages
+                && let whole = gather.whole()?
+                && !whole.is_empty()
+            {
+                match write(&self.socket, whole) {
+                    Ok(count) => gather.sent(count),
+                    Err(error) if is_not_now(&error) => return Ok(WRITE),
+                    Err(error) => return Err(error),
+                }
+                continue;
+            }
             let data = mux.data(self.stream);
             if data.is_empty() {
                 if mux.at_end(self.stream) {
@@ -131,6 +154,11 @@ impl Pump {
                     unsafe { libc::shutdown(self.socket.as_raw_fd(), libc::SHUT_WR) };
                 }
                 return Ok(0);
+            }
+            if let Some(gather) = &mut self.messages {
+                let taken = gather.take(data)?;
+                mux.consume(self.stream, taken);
+                continue;
             }
             match write(&self.socket, data) {
                 Ok(count) => mux.consume(self.stream, count),

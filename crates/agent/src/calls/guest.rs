@@ -14,6 +14,7 @@ use crate::agent::Agent;
 use crate::answer::{Call, Code, Handled, Outcome, decode, done, failure, reply};
 use crate::container::sysctl;
 use crate::mounts::{self, Found, State, check_path};
+use crate::pump::Peer;
 use crate::{identity, net, online, pump};
 
 const PROTOCOL: u32 = 1;
@@ -153,7 +154,7 @@ fn open_share(agent: &mut Agent, name: &str) -> Result<UnixStream, crate::answer
     let refused = |why: &dyn std::fmt::Display| failure(Code::ResourceExhausted, why.to_string());
     let stream = agent.link.mux.open(&format!("9p/{name}"));
     let stream = stream.map_err(|why| refused(&why))?;
-    if let Err(why) = pump::join(agent, ours.into(), stream, false) {
+    if let Err(why) = pump::join(agent, ours.into(), stream, Peer::NineP) {
         agent.link.mux.abort(stream, why);
         return Err(refused(&why));
     }
