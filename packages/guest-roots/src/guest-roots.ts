@@ -43,8 +43,8 @@ export interface RootSource {
 export type RootAnswer =
   /** The image's file, which all users may read, and the upper directory of the container's snapshot. */
   | { readonly kind: "ready"; readonly image: string; readonly upperDir: string }
-  /** It is being made, in the background. */
-  | { readonly kind: "building" }
+  /** It is being made, in the background; `ended`, which never rejects, tells when that has gone well or not. */
+  | { readonly kind: "building"; readonly ended: Promise<void> }
   /** There will be none. */
   | { readonly kind: "none"; readonly why: string };
 
@@ -96,7 +96,8 @@ export class GuestRoots {
     const image = await imageOf(this.#openStore, source);
     if (image === undefined) return { kind: "none", why: "its root is no image's snapshot" };
     const hex = image.chain.slice("sha256:".length);
-    if (this.#busy.has(hex)) return { kind: "building" };
+    const busy = this.#busy.get(hex);
+    if (busy !== undefined) return { kind: "building", ended: busy };
     const path = this.#path(hex, "erofs");
     if (await this.#isThere(hex)) {
       await this.#noteOrigin(hex, image.origin);
@@ -107,8 +108,8 @@ export class GuestRoots {
       return { kind: "none", why: "its image's file could not be made" };
     }
     const { layers } = overlay;
-    this.#begin({ hex, origin: image.origin, layers, path, scratchDir: this.#scratchDir });
-    return { kind: "building" };
+    const build = { hex, origin: image.origin, layers, path, scratchDir: this.#scratchDir };
+    return { kind: "building", ended: this.#begin(build) };
   }
 
   /**
@@ -158,10 +159,10 @@ export class GuestRoots {
     }
   }
 
-  #begin(build: ImageBuild): void {
+  #begin(build: ImageBuild): Promise<void> {
     const { log, builder } = this.#options;
     const { hex, origin, path } = build;
-    void this.#do(hex, async () => {
+    return this.#do(hex, async () => {
       const startedMs = performance.now();
       try {
         await this.#builds.run(async () => {

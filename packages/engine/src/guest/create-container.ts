@@ -27,7 +27,8 @@ export async function createContainer(
   const bundle = await readBundle(task.bundle);
   const { spec, mounts } = guestSpec(bundle.spec, { id: task.id, sandboxId: identity.sandboxId });
   const dir = shareOf(pod, task.id);
-  const root = await chooseRoot(pod, guest, task);
+  const booted = (): Promise<unknown> => to.agent().catch(() => undefined); // seen below again
+  const root = await chooseRoot(pod, { guest, booted }, task);
   const planned = await planShare(dir, { task, bundle, onDisks: root !== undefined }, mounts);
   const record: ContainerRecord = {
     name: containerNameOf(bundle) ?? task.id,

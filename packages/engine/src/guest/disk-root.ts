@@ -20,25 +20,28 @@ export interface DiskRoot {
 }
 
 /**
- * Says where a container's root goes. Undefined = through the share: its image's file is not ready yet, there
- * will be none, or the guest has no slot left. What an earlier attempt has decided holds.
+ * Says where a container's root goes. Undefined = through the share: its image's file is not ready when the guest
+ * is (`booted`), there will be none, or no slot is left. What an earlier attempt has decided holds.
  */
 export async function chooseRoot(
   pod: PodContext,
-  guest: GuestRecord,
+  to: { readonly guest: GuestRecord; readonly booted: () => Promise<unknown> },
   task: CreateTask,
 ): Promise<DiskRoot | undefined> {
+  const { guest, booted } = to;
   const earlier = guest.containers[task.id];
   if (earlier !== undefined) return earlier.root;
   const { roots } = pod.deps;
   if (roots === undefined || guest.spec.slots === undefined) return undefined;
   try {
-    const answer = await roots.find({
-      containerd: await containerdOf(pod),
-      namespace: pod.identity.namespace,
-      id: task.id,
-      mounts: task.rootfs,
-    });
+    const containerd = await containerdOf(pod);
+    const { namespace } = pod.identity;
+    const source = { containerd, namespace, id: task.id, mounts: task.rootfs };
+    let answer = await roots.find(source);
+    if (answer.kind === "building") {
+      await Promise.race([answer.ended, booted()]);
+      answer = await roots.find(source);
+    }
     if (answer.kind !== "ready") {
       const why = answer.kind === "building" ? "its image's file is being made" : answer.why;
       pod.log.info({ container: task.id, why }, "the container's root goes through the share");
