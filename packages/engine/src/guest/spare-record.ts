@@ -42,13 +42,14 @@ export function ownerOf(name: string): string {
  */
 export async function spareKey(
   deps: Pick<PodDeps, "driver" | "config" | "guestImage" | "roots">,
-  size: GuestSize,
+  { cpus, memoryBytes }: GuestSize,
   signal: AbortSignal,
 ): Promise<string> {
   const { driver, config } = deps;
   const { accelerator, microvms } = config;
   const slotsDir = deps.roots === undefined ? undefined : "/slots";
   const nobody = { id: "", uuid: "", slotsDir, network: NOBODYS_NETWORK };
+  const size = { cpus, memoryBytes };
   const spec = guestMachine(nobody, size, { image: await deps.guestImage(), accelerator });
   const [machine, ...files] = await Promise.all([
     machineKey(driver, spec, signal),

@@ -7,6 +7,7 @@ import { endChild } from "../end-child.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { GuestRecord } from "../pod-document.ts";
 import { removeMachineFiles } from "../pod-files.ts";
+import { removeSlots } from "./disk-root.ts";
 import { FILE_SERVER_KEY, removeShare } from "./file-server.ts";
 import { guestSize } from "./guest-size.ts";
 import { setOomScore } from "./spare-record.ts";
@@ -66,6 +67,7 @@ export async function endSpare(pod: PodContext): Promise<void> {
   const { shim, document, files, deps } = pod;
   await endChild(shim, VMM_KEY);
   await endChild(shim, FILE_SERVER_KEY);
+  await removeSlots(pod, document.spare?.guest);
   await removeShare(pod);
   await removeMachineFiles(files);
   deps.uids.release(pod.key);
