@@ -89,6 +89,7 @@ export class SparePool {
   /** Keeps their number, in the background. */
   start(): void {
     if (this.#classes.length === 0 && this.#spares.size === 0) return;
+    this.postpone(); // pods may have waited for this daemon
     this.#running = this.#keep();
   }
 
