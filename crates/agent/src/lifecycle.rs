@@ -96,7 +96,8 @@ impl Agent {
         let _ = signals::send(&process.pidfd, libc::SIGKILL.cast_unsigned());
         let container = process.container.clone();
         let is_init = process.is_init();
-        let wrong = failure(Code::Unknown, text);
+        // Not the kind that trined keeps to itself: container tools look for these words.
+        let wrong = failure(Code::FailedPrecondition, text);
         match process.stage {
             Stage::Preparing(call) => {
                 if is_init {

@@ -203,7 +203,7 @@ fn memory(tmpfs: &Tmpfs, read_only: bool) -> io::Result<OwnedFd> {
         tmpfs.mode & 0o7777
     };
     new.set("mode", Some(&format!("{mode:o}")))?;
-    new.mount(attributes(read_only) | libc::MOUNT_ATTR_NOSUID)
+    new.mount(attributes(read_only) | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC)
 }
 
 #[cfg(test)]

@@ -1,18 +1,31 @@
 //! Process ids that the pod's containers share (shareProcessNamespace).
 
+use std::io;
+use std::os::fd::AsFd;
+
 use crate::agent::Agent;
+use crate::container::caps::Sets;
+use crate::container::mount_api::{NewFs, attach};
+use crate::container::rootfs::pivot;
 use crate::container::spawn::{Fork, fork};
+use crate::container::spec::Capabilities;
+use crate::sys::{check, during};
 use crate::{signals, sys};
+
+/// Nobody's, so that no container's user may signal or look into it.
+const NOBODY: libc::uid_t = 65_534;
+const EMPTY_DIR: &str = "/run/trine/empty";
 
 impl Agent {
     /// The PID namespace that containers share when the pod asks for it. Its first process waits for orphans
     /// to end, for ever.
-    pub fn ensure_pod_pids(&mut self) -> std::io::Result<()> {
+    pub fn ensure_pod_pids(&mut self) -> io::Result<()> {
         if self.pod_pids.is_some() {
             return Ok(());
         }
-        match fork(libc::CLONE_NEWPID, None)? {
-            Fork::Child => pause_for_ever(),
+        sys::make_dir(EMPTY_DIR)?;
+        match fork(libc::CLONE_NEWPID | libc::CLONE_NEWNS, None)? {
+            Fork::Child => pause(),
             Fork::Parent { pid, .. } => {
                 let path = format!("/proc/{pid}/ns/pid");
                 self.pod_pids = Some(sys::open(&path, libc::O_RDONLY)?);
@@ -22,12 +35,14 @@ impl Agent {
     }
 }
 
-fn pause_for_ever() -> ! {
-    // SAFETY: takes no pointers; the descriptors are the agent's, which this process uses no more.
-    unsafe {
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        sys::close_range(0, libc::c_uint::MAX);
+fn pause() -> ! {
+    if let Err(error) = become_nobody() {
+        eprintln!("trine-agent: the pod's first process: {error}");
+        // SAFETY: ends the child without running anything of the agent's.
+        unsafe { libc::_exit(1) }
     }
+    // SAFETY: takes no pointers; the descriptors are the agent's, which this process uses no more.
+    unsafe { sys::close_range(0, libc::c_uint::MAX) };
     loop {
         // SAFETY: all zeroes is a valid siginfo_t; the set holds SIGCHLD, which is blocked since the agent began.
         unsafe {
@@ -38,4 +53,30 @@ fn pause_for_ever() -> ! {
         }
         while signals::next_ended().is_some() {}
     }
+}
+
+/// A container with CAP_SYS_PTRACE can take over every process it sees: this one has nothing to give. Neither a
+/// capability nor a file of the agent's is within its reach.
+fn become_nobody() -> io::Result<()> {
+    let none = Sets::of(&Capabilities::default());
+    none.limit_bounding()?;
+    sys::mount("", "/", "", libc::MS_PRIVATE | libc::MS_REC, "")?;
+    let empty = NewFs::open("tmpfs")?.mount(libc::MOUNT_ATTR_RDONLY)?;
+    attach(&empty, sys::open(EMPTY_DIR, libc::O_PATH)?.as_fd())?;
+    pivot(&empty).map_err(during("leave the root"))?;
+    // SAFETY: a C string and an empty list; the rest takes no pointers.
+    unsafe {
+        check(libc::prctl(libc::PR_SET_NAME, c"pause".as_ptr())).map_err(during("name it"))?;
+        check(libc::setgroups(0, std::ptr::null()))?;
+        check(libc::setresgid(NOBODY, NOBODY, NOBODY))?;
+        check(libc::setresuid(NOBODY, NOBODY, NOBODY))?;
+    }
+    none.apply()?;
+    // SAFETY: takes no pointers. Changing the user has cleared it, and has made the process traceable.
+    unsafe {
+        check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
+        check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
+        check(libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0))?;
+    }
+    Ok(())
 }

@@ -134,7 +134,13 @@ impl Shim {
                 )
             })?;
             match request.bind {
-                Some(host) => bind::bind(Path::new(&host.source), &pod, below, host.read_only)?,
+                Some(host) => {
+                    let how = bind::How {
+                        read_only: host.read_only,
+                        follows: host.follows,
+                    };
+                    bind::bind(Path::new(&host.source), &pod, below, how)?;
+                }
                 None => bind::share(&pod, below)?,
             }
         } else {

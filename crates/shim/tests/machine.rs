@@ -638,6 +638,7 @@ fn mounts_are_made_once_and_go_with_the_pod() {
     let bound = |target: &Path| shim::MountRequest {
         target: text(target),
         bind: Some(shim::HostBind {
+            follows: false,
             source: text(&source),
             read_only: true,
         }),

@@ -1,6 +1,7 @@
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { TrineError } from "@trine/base";
+import { parseExactJson } from "./exact-json.ts";
 import { list, record, strings } from "./json-shape.ts";
 import type { JsonObject } from "./json-shape.ts";
 
@@ -28,7 +29,7 @@ export async function readBundle(path: string): Promise<Bundle> {
   const file = join(path, "config.json");
   let config: unknown;
   try {
-    config = JSON.parse(await readLimited(file));
+    config = parseExactJson(await readLimited(file));
   } catch (cause) {
     throw TrineError.during(`read ${file}`, cause);
   }

@@ -163,13 +163,14 @@ export class Containerd {
 
   /** Runs ctr in namespace k8s.io; answers its output. */
   ctr(...args: string[]): Promise<string> {
-    return runCommand(join(this.#parts.binaries, "ctr"), [
-      "-a",
-      this.socket,
-      "-n",
-      "k8s.io",
-      ...args,
-    ]);
+    const [program = "", ...words] = this.ctrCommand(...args);
+    return runCommand(program, words);
+  }
+
+  /** The words of a command line that runs ctr so. */
+  ctrCommand(...args: string[]): string[] {
+    const ctr = join(this.#parts.binaries, "ctr");
+    return [ctr, "-a", this.socket, "-n", "k8s.io", ...args];
   }
 
   /** Imports an image; answers when CRI knows it. */

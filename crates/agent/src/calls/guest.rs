@@ -76,9 +76,7 @@ pub fn revive(agent: &mut Agent, payload: &[u8]) -> Handled {
     }
     net::loopback_up()?;
     net::configure(&request.interfaces, &request.routes)?;
-    for (name, value) in &request.sysctls {
-        sysctl::set(name, value)?;
-    }
+    sysctl::apply(&request.sysctls)?;
     agent.pod = Some(request.pod);
     agent.provisional = request.provisional;
     done()

@@ -9,6 +9,7 @@ use crate::agent::Agent;
 use crate::answer::{Call, Code, Failure, Handled, Outcome, decode, done, failure, reply};
 use crate::container::console;
 use crate::container::init::Place;
+use crate::container::limits;
 use crate::container::spawn::{Order, spawn};
 use crate::container::spec;
 use crate::process::{Process, Stage};
@@ -32,16 +33,24 @@ pub fn create(agent: &mut Agent, call: Call, payload: &[u8]) -> Handled {
             format!("{MAX_PROCESSES} processes are known in this guest already"),
         ));
     }
-    let process = spec::Process::parse(&request.process)?;
+    let mut process = spec::Process::parse(&request.process)?;
     let number = agent.number();
     let init = agent.find(id, "").and_then(|n| agent.processes.get(&n));
     let container = agent.containers.get(id).ok_or_else(|| no_container(id))?;
     if init.is_none_or(|p| p.exit().is_some()) || !container.removing.is_empty() {
         return Err(ended(format!("container {id:?} has ended")));
     }
+    if container.group.is_frozen() {
+        return Err(ended(format!(
+            "cannot exec in container {id:?}: it is paused"
+        )));
+    }
     let Some(pinned) = &container.pinned else {
         return Err(ended(format!("container {id:?} is not ready")));
     };
+    if let Some(own) = &container.spec.process {
+        limits::inherit(&mut process.rlimits, &own.rlimits);
+    }
     let child = spawn(&Order {
         process: &process,
         place: Place::Joined(pinned),

@@ -30,6 +30,7 @@ pub fn update(agent: &mut Agent, payload: &[u8]) -> Handled {
     let id = request.container.as_str();
     let resources = Resources::parse(&request.resources)?;
     let container = agent.containers.get(id).ok_or_else(|| no_container(id))?;
+    container.group.has_room(&resources.memory)?;
     container.group.limit(&resources)?;
     done()
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use super::directories::children;
-use super::spec::Resources;
+use super::spec::{Memory, Resources};
 use crate::sys::{c_string, check, during, invalid, open, open_at, read, write};
 
 const MAX_FILE: usize = 64 << 10;
@@ -131,6 +131,23 @@ impl Group {
             self.write(file, value)?;
         }
         Ok(())
+    }
+
+    /// The kernel makes room for a smaller limit by killing. What only caches files it gives back by itself.
+    pub fn has_room(&self, memory: &Memory) -> io::Result<()> {
+        let Some(limit) = memory.limit.and_then(|limit| u64::try_from(limit).ok()) else {
+            return Ok(());
+        };
+        let stat = |key: &str| self.count("memory.stat", key).unwrap_or(0);
+        let all = self.read("memory.current").unwrap_or_default();
+        let usage: u64 = all.trim().parse().unwrap_or(0);
+        let cached = (stat("file") + stat("slab_reclaimable")).saturating_sub(stat("shmem"));
+        let held = usage.saturating_sub(cached);
+        if held <= limit {
+            return Ok(());
+        }
+        let text = format!("unable to set memory limit to {limit} (current usage: {held})");
+        Err(io::Error::other(text))
     }
 
     pub fn freeze(&self, frozen: bool) -> io::Result<()> {

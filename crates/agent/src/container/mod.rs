@@ -59,6 +59,11 @@ impl Container {
     /// Everything that can be refused before a process is there. An error leaves no group behind.
     pub fn make(groups: &Groups, number: u32, id: &str, spec: Spec) -> io::Result<Container> {
         let wanted = Wanted::of(&spec.linux.namespaces)?;
+        limits::allow(
+            spec.process
+                .as_ref()
+                .map_or(&[], |process| &process.rlimits),
+        )?;
         let filter = spec.linux.seccomp.as_ref().map(Filter::of).transpose()?;
         let group = groups.make(id)?;
         if let Err(error) = group.limit(&spec.linux.resources) {

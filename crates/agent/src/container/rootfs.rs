@@ -228,7 +228,8 @@ fn is_allowed_over_proc(mount: &Mount) -> bool {
     FILES.contains(&mount.destination.as_str())
 }
 
-fn pivot(root: &OwnedFd) -> io::Result<()> {
+/// Makes `root`, which is mounted somewhere, the root of this mount namespace, and takes the old one off.
+pub fn pivot(root: &OwnedFd) -> io::Result<()> {
     let dot: &CStr = c".";
     // SAFETY: C strings; the descriptor is open.
     unsafe {

@@ -1,13 +1,12 @@
 //! Kernel parameters of a container or of the pod.
 
-use std::collections::BTreeMap;
 use std::io;
 
 use crate::sys::{during, invalid};
 
-/// Sets those of a container: only such as belong to a namespace, its own or the pod's. The kernel's own are
+/// Sets those of a container or of the pod: only such as belong to a namespace. The kernel's own are
 /// nobody's to change.
-pub fn apply(sysctls: &BTreeMap<String, String>) -> io::Result<()> {
+pub fn apply<'a>(sysctls: impl IntoIterator<Item = (&'a String, &'a String)>) -> io::Result<()> {
     for (name, value) in sysctls {
         if !is_namespaced(name) {
             return Err(invalid(format!("sysctl {name:?} belongs to no namespace")));
@@ -18,7 +17,7 @@ pub fn apply(sysctls: &BTreeMap<String, String>) -> io::Result<()> {
 }
 
 /// Through the agent's own /proc, before the workload's mounts.
-pub fn set(name: &str, value: &str) -> io::Result<()> {
+fn set(name: &str, value: &str) -> io::Result<()> {
     let path = path_of(name)?;
     std::fs::write(&path, value).map_err(during(format!("set sysctl {name}")))
 }
@@ -57,6 +56,7 @@ fn path_of(name: &str) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn names_cannot_lead_elsewhere() {

@@ -24,19 +24,32 @@ struct MountAttributes {
     user_namespace: u64,
 }
 
+#[derive(Debug, Clone, Copy, Default)]
+pub struct How {
+    pub read_only: bool,
+    pub follows: bool,
+}
+
 /// Mounts `source` with all that is mounted below it at `root`/`below`, which is made, as a file or as a
-/// directory. Nothing of it is passed on to the source, nor later mounts from there. `read_only` is for the
-/// source's own mount alone.
-pub fn bind(source: &Path, root: &Path, below: &Path, read_only: bool) -> io::Result<()> {
+/// directory. Nothing of it is passed on to the source. `read_only` is for the source's own mount alone; with
+/// `follows` later mounts below the source are passed on to here, and to whoever has what is mounted here.
+pub fn bind(source: &Path, root: &Path, below: &Path, how: How) -> io::Result<()> {
     let named = || format!("bind {} to {}", source.display(), below.display());
     let path = c_string(source.as_os_str().as_bytes())?;
     let tree = open_tree(libc::AT_FDCWD, &path, libc::AT_RECURSIVE).map_err(during(named()))?;
-    let private = MountAttributes {
-        propagation: libc::MS_PRIVATE,
-        ..Default::default()
+    let propagations: &[libc::c_ulong] = if how.follows {
+        &[libc::MS_SLAVE, libc::MS_SHARED]
+    } else {
+        &[libc::MS_PRIVATE]
     };
-    set_attributes(&tree, libc::AT_RECURSIVE, &private).map_err(during(named()))?;
-    if read_only {
+    for propagation in propagations {
+        let attributes = MountAttributes {
+            propagation: *propagation,
+            ..Default::default()
+        };
+        set_attributes(&tree, libc::AT_RECURSIVE, &attributes).map_err(during(named()))?;
+    }
+    if how.read_only {
         let read_only = MountAttributes {
             set: MOUNT_ATTR_RDONLY,
             ..Default::default()
@@ -152,6 +165,11 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
+    const READ_ONLY: How = How {
+        read_only: true,
+        follows: false,
+    };
+
     fn in_scratch(name: &str, body: impl FnOnce(&Path, &Path) + Send + 'static) {
         let scratch = Scratch::new(name);
         let root = scratch.path().canonicalize().unwrap();
@@ -167,8 +185,14 @@ mod tests {
     #[test]
     fn files_and_directories_are_bound_to_places_that_are_made() {
         in_scratch("bind-made", |pod, volume| {
-            bind(volume, pod, Path::new("share/c/vol"), true).unwrap();
-            bind(&volume.join("file"), pod, Path::new("share/c/hosts"), false).unwrap();
+            bind(volume, pod, Path::new("share/c/vol"), READ_ONLY).unwrap();
+            bind(
+                &volume.join("file"),
+                pod,
+                Path::new("share/c/hosts"),
+                How::default(),
+            )
+            .unwrap();
             let place = pod.join("share/c/vol");
             assert!(is_mounted(&place).unwrap());
             let error = fs::write(place.join("new"), "x").unwrap_err();
@@ -184,13 +208,36 @@ mod tests {
     fn what_is_mounted_in_the_source_comes_along_and_stays_there() {
         in_scratch("bind-below", |pod, volume| {
             share(volume.parent().unwrap(), Path::new("volume")).unwrap();
-            bind(pod, volume, Path::new("inner"), false).unwrap();
+            bind(pod, volume, Path::new("inner"), How::default()).unwrap();
             fs::write(pod.join("seen"), "x").unwrap();
-            bind(volume, pod, Path::new("place"), false).unwrap();
+            bind(volume, pod, Path::new("place"), How::default()).unwrap();
             assert!(pod.join("place/inner/seen").exists());
             unmount_all(&pod.join("place")).unwrap();
             assert!(is_mounted(&volume.join("inner")).unwrap());
             unmount_all(&volume.join("inner")).unwrap();
+            unmount_all(volume).unwrap();
+        });
+    }
+
+    #[test]
+    fn what_is_mounted_in_the_source_later_comes_along_when_asked_and_nothing_goes_back() {
+        in_scratch("bind-follows", |pod, volume| {
+            share(volume.parent().unwrap(), Path::new("volume")).unwrap();
+            let follows = How {
+                follows: true,
+                ..How::default()
+            };
+            bind(volume, pod, Path::new("follows"), follows).unwrap();
+            bind(volume, pod, Path::new("private"), How::default()).unwrap();
+            bind(pod, volume, Path::new("inner"), How::default()).unwrap();
+            let mounted = |place: &str| is_mounted(&pod.join(place).join("inner")).unwrap();
+            assert!(mounted("follows") && !mounted("private"));
+            unmount_all(&volume.join("inner")).unwrap();
+            assert!(!mounted("follows"));
+            bind(pod, pod, Path::new("follows/inner"), How::default()).unwrap();
+            assert!(!is_mounted(&volume.join("inner")).unwrap());
+            unmount_all(&pod.join("follows")).unwrap();
+            unmount_all(&pod.join("private")).unwrap();
             unmount_all(volume).unwrap();
         });
     }
@@ -201,9 +248,12 @@ mod tests {
             symlink(volume, pod.join("out")).unwrap();
             symlink(volume.join("file"), pod.join("file")).unwrap();
             for bad in ["out/inner", "out", "../volume/inner", ""] {
-                assert!(bind(volume, pod, Path::new(bad), false).is_err(), "{bad}");
+                assert!(
+                    bind(volume, pod, Path::new(bad), How::default()).is_err(),
+                    "{bad}"
+                );
             }
-            assert!(bind(&volume.join("file"), pod, Path::new("file"), false).is_err());
+            assert!(bind(&volume.join("file"), pod, Path::new("file"), How::default()).is_err());
             assert!(share(pod, Path::new("out")).is_err());
             assert!(!is_mounted(&volume.join("inner")).unwrap());
         });

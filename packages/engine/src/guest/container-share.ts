@@ -26,9 +26,9 @@ export async function planShare(
   container: { task: CreateTask; bundle: Bundle; onDisks: boolean },
   mounts: readonly SharedMount[],
 ): Promise<PlannedMount[]> {
-  const volumes = mounts.map(async ({ name, source, readOnly }): Promise<PlannedMount> => {
+  const volumes = mounts.map(async ({ name, source, readOnly, follows }): Promise<PlannedMount> => {
     const kind = await kindOfSource(source);
-    return { target: join(dir, name), kind, what: { bind: { source, readOnly } } };
+    return { target: join(dir, name), kind, what: { bind: { source, readOnly, follows } } };
   });
   const root = { target: join(dir, "rootfs"), kind: "directory", what: rootOf(container) } as const;
   return [...(container.onDisks ? [] : [root]), ...(await Promise.all(volumes))];

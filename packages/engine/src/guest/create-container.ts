@@ -10,6 +10,7 @@ import type { PodContext } from "../pod-context.ts";
 import type { ContainerRecord, GuestRecord } from "../pod-document.ts";
 import { containerNameOf } from "../pod-identity.ts";
 import type { CreateTask } from "../requests.ts";
+import { processLimits } from "./process-limits.ts";
 
 /**
  * Makes a container in the pod's guest: its root on disks or, like its volumes, below the share, then the container
@@ -22,10 +23,14 @@ export async function createContainer(
   task: CreateTask,
   undo: Undo,
 ): Promise<void> {
-  const { shim, identity } = pod;
+  const { shim, identity, facts } = pod;
   const { guest, machine } = to;
   const bundle = await readBundle(task.bundle);
-  const { spec, mounts } = guestSpec(bundle.spec, { id: task.id, sandboxId: identity.sandboxId });
+  const { spec, mounts } = guestSpec(bundle.spec, {
+    id: task.id,
+    sandboxId: identity.sandboxId,
+    limits: await processLimits(facts.pid),
+  });
   const dir = shareOf(pod, task.id);
   const booted = (): Promise<unknown> => to.agent().catch(() => undefined); // seen below again
   const root = await chooseRoot(pod, { guest, booted }, task);

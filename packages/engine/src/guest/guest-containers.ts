@@ -5,6 +5,7 @@ import { Status } from "@trine/proto/task";
 import { VMM_KEY } from "@trine/vmm";
 import { createContainer, removeContainer } from "./create-container.ts";
 import { FILE_SERVER_KEY } from "./file-server.ts";
+import { requireFits } from "./guest-resources.ts";
 import { GuestSandbox } from "./guest-sandbox.ts";
 import type { MachineFigures } from "../machine-figures.ts";
 import { become, undoAll } from "../change-state.ts";
@@ -138,6 +139,8 @@ export class GuestContainers implements TaskKeeper {
 
   async update(id: string, resources: Uint8Array): Promise<void> {
     this.#container(id);
+    const { guest } = this.#pod.document;
+    if (guest !== undefined) requireFits(resources, guest.spec);
     await (await this.#guest.agent()).update(id, resources);
   }
 

@@ -4,10 +4,11 @@ import type { GuestSpec } from "./guest-spec.ts";
 import type { JsonObject } from "../json-shape.ts";
 
 const SANDBOX = "5a4d";
+const LIMITS = [{ type: "RLIMIT_NOFILE", soft: 1, hard: 2 }];
 const ALL_DEVICES = [{ allow: true, access: "rwm" }];
 
 function rewrite(spec: JsonObject): GuestSpec {
-  return guestSpec(spec, { id: "c1", sandboxId: SANDBOX });
+  return guestSpec(spec, { id: "c1", sandboxId: SANDBOX, limits: LIMITS });
 }
 
 function bind(destination: string, source: string, ...options: string[]): JsonObject {
@@ -24,8 +25,8 @@ describe("mounts", () => {
       ],
     });
     expect(mounts).toEqual([
-      { name: "m0", source: "/var/lib/kubelet/hosts", readOnly: false },
-      { name: "m1", source: "/var/lib/kubelet/secret", readOnly: true },
+      { name: "m0", source: "/var/lib/kubelet/hosts", readOnly: false, follows: false },
+      { name: "m1", source: "/var/lib/kubelet/secret", readOnly: true, follows: true },
     ]);
     expect(spec["mounts"]).toEqual([
       { destination: "/proc", type: "proc", source: "proc", options: ["nosuid"] },
@@ -122,7 +123,7 @@ test("what only the host has is left out, the rest is passed on", () => {
     root: { path: "/run/containerd/rootfs", readonly: true },
     hostname: "web",
     annotations: { a: "b" },
-    hooks: { prestart: [{ path: "/bin/x" }] },
+    hooks: { prestart: [] },
     linux: {
       cgroupsPath: "/kubepods/x",
       mountLabel: "l",
@@ -135,7 +136,7 @@ test("what only the host has is left out, the rest is passed on", () => {
   });
   expect(JSON.parse(JSON.stringify(spec))).toEqual({
     ociVersion: "1.1.0",
-    process,
+    process: { ...process, rlimits: LIMITS },
     root: { path: "/run/trine/share/c1/rootfs", readonly: true },
     hostname: "web",
     mounts: [],
@@ -157,3 +158,13 @@ test.each([{}, { mounts: 1, linux: [] }, { linux: { namespaces: {}, devices: "x"
     expect(rewrite(spec).spec["mounts"]).toEqual([]);
   },
 );
+
+test("limits that the specification names come before those of the node", () => {
+  const own = [{ type: "RLIMIT_NOFILE", soft: 5, hard: 6 }];
+  expect(rewrite({ process: { rlimits: own } }).spec["process"]).toEqual({ rlimits: own });
+});
+
+test("hooks are refused, not forgotten", () => {
+  const hooks = { createRuntime: [{ path: "/usr/bin/hook" }] };
+  expect(() => rewrite({ hooks })).toThrow(/hook createRuntime \/usr\/bin\/hook: .*cannot reach/);
+});

@@ -17,7 +17,8 @@ const OWN_FILE_SYSTEMS = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup"
 const POD_NAMESPACES = ["ipc", "uts", "network"];
 const OWN_NAMESPACES = ["mount", "cgroup"];
 const SHARED = ["shared", "rshared"];
-const PROPAGATION = [...SHARED, "slave", "rslave", "private", "rprivate", "unbindable"];
+const SLAVE = ["slave", "rslave"];
+const PROPAGATION = [...SHARED, ...SLAVE, "private", "rprivate", "unbindable"];
 
 /** Something of the host that is mounted below the container's directory of the share. */
 export interface SharedMount {
@@ -25,6 +26,8 @@ export interface SharedMount {
   /** Name in the container's directory. */
   readonly name: string;
   readonly readOnly: boolean;
+  /** What is mounted below the source later is to be seen too (mountPropagation: HostToContainer). */
+  readonly follows: boolean;
 }
 
 export interface GuestSpec {
@@ -40,15 +43,21 @@ export interface GuestSpec {
  */
 export function guestSpec(
   spec: JsonObject,
-  container: { readonly id: string; readonly sandboxId: string },
+  container: {
+    readonly id: string;
+    readonly sandboxId: string;
+    /** OCI rlimits of a process for which the specification names none. */
+    readonly limits: readonly JsonObject[];
+  },
 ): GuestSpec {
+  refuseHooks(record(spec["hooks"]));
   const linux = record(spec["linux"]);
   const { mounts, shared } = guestMounts(list(spec["mounts"]), container);
   return {
     mounts: shared,
     spec: {
       ociVersion: spec["ociVersion"],
-      process: spec["process"],
+      process: guestProcess(record(spec["process"]), container.limits),
       root: {
         path: `${GUEST_SHARE}/${container.id}/rootfs`,
         readonly: record(spec["root"])["readonly"] === true,
@@ -67,6 +76,23 @@ export function guestSpec(
       },
     },
   };
+}
+
+function guestProcess(process: JsonObject, limits: readonly JsonObject[]): JsonObject {
+  const own = list(process["rlimits"]);
+  const named = new Set(own.map((each) => record(each)["type"]));
+  return { ...process, rlimits: [...own, ...limits.filter(({ type }) => !named.has(type))] };
+}
+
+/** Programs of the node that are to change a container's namespaces and files: of a guest they reach neither. */
+function refuseHooks(hooks: JsonObject): void {
+  const [kind] = Object.keys(hooks).filter((name) => list(hooks[name]).length > 0);
+  if (kind === undefined) return;
+  const path = text(record(list(hooks[kind])[0])["path"]);
+  throw refusal(
+    `OCI hook ${kind} ${path}: hooks run on the node and cannot reach into a microVM; ` +
+      "take the container out of what adds it (NRI plugin, CDI device)",
+  );
 }
 
 function guestNamespaces(namespaces: readonly unknown[]): JsonObject[] {
@@ -103,6 +129,7 @@ function guestMounts(
       name,
       source: mount.source,
       readOnly: options.includes("ro"),
+      follows: mount.options.some((option) => SLAVE.includes(option)),
     });
     return { ...bind, source: `${GUEST_SHARE}/${container.id}/${name}` };
   });

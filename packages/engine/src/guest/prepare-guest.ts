@@ -12,10 +12,12 @@ import type { PodContext } from "../pod-context.ts";
 import type { GuestRecord } from "../pod-document.ts";
 import { makeMachineDirs } from "../pod-files.ts";
 import { uuidOf } from "../pod-identity.ts";
+import { podSysctls } from "./pod-sysctls.ts";
 
 /** The pod's settings; throws for a pod that no guest can honour, before anything of it is made. */
 export function requireGuestPod(pod: PodContext): MicrovmSettings {
   refuseHostNamespaces(pod.sandbox, pod.identity.name);
+  podSysctls(pod.sandbox);
   return parseMicrovmAnnotations(pod.sandbox.annotations);
 }
 

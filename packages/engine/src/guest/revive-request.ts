@@ -3,9 +3,9 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { guestNetwork } from "@trine/pod-network";
 import type { ReviveRequestSchema } from "@trine/proto/agent";
-import { record, strings } from "../json-shape.ts";
 import type { PodContext } from "../pod-context.ts";
 import { uuidOf } from "../pod-identity.ts";
+import { podSysctls } from "./pod-sysctls.ts";
 
 const ENTROPY_BYTES = 64;
 
@@ -20,7 +20,7 @@ export function reviveRequest(pod: PodContext): MessageInitShape<typeof ReviveRe
     time: timestampFromDate(deps.now()),
     hostname: sandbox.hostname ?? identity.name,
     machineId: uuidOf(identity.namespace, identity.uid, identity.sandboxId).replaceAll("-", ""),
-    sysctls: strings(record(sandbox.spec["linux"])["sysctl"]),
+    sysctls: podSysctls(sandbox),
     ...(document.network === undefined ? {} : networkOf(document.network)),
   };
 }

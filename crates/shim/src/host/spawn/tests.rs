@@ -364,7 +364,13 @@ fn a_live_bind_shows_what_is_mounted_later_and_other_binds_do_not() {
         fs::create_dir_all(root.join("share/early")).unwrap();
         fs::write(volume.join("word"), "hello").unwrap();
         host_bind::share(&root, Path::new("share")).unwrap();
-        host_bind::bind(&volume, &root, Path::new("share/early"), false).unwrap();
+        host_bind::bind(
+            &volume,
+            &root,
+            Path::new("share/early"),
+            host_bind::How::default(),
+        )
+        .unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
         let share = root.join("share");
         let mut live = bind(share.to_str().unwrap(), "/live");
@@ -377,7 +383,11 @@ fn a_live_bind_shows_what_is_mounted_later_and_other_binds_do_not() {
         let (mut reader, writer) = pipe().unwrap();
         plan.log = Some(writer.into());
         let child = spawn(plan).unwrap();
-        host_bind::bind(&volume, &root, Path::new("share/late"), true).unwrap();
+        let read_only = host_bind::How {
+            read_only: true,
+            follows: false,
+        };
+        host_bind::bind(&volume, &root, Path::new("share/late"), read_only).unwrap();
         (&ours).write_all(b"go\n").unwrap();
         let mut output = String::new();
         reader.read_to_string(&mut output).unwrap();

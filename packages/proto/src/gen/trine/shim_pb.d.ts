@@ -527,6 +527,13 @@ export declare type HostBind = Message<"trine.shim.v1.HostBind"> & {
    * @generated from field: bool read_only = 2;
    */
   readOnly: boolean;
+
+  /**
+   * what is mounted below the source later comes along, and goes
+   *
+   * @generated from field: bool follows = 3;
+   */
+  follows: boolean;
 };
 
 /**
