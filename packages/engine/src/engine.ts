@@ -8,6 +8,7 @@ import type { MachineFigures } from "./machine-figures.ts";
 import { SparePool } from "./guest/spare-pool.ts";
 import { Templates } from "./guest/templates.ts";
 import { namesIn } from "./names-in.ts";
+import { SPARES } from "./pod-files.ts";
 import { openUnlessDead } from "./open-shim.ts";
 import { Pod } from "./pod.ts";
 import type { PodSummary } from "./pod-summary.ts";
@@ -42,10 +43,10 @@ export class Engine {
     const spares = await this.spares.adoptAll();
     await this.templates.adoptAll();
     this.templates.makeConfigured();
-    const cleaned =
-      names.length - living.size + (await this.#cleanDisk(new Set([...living, ...spares])));
+    const forgotten = await this.#cleanDisk("pods", living);
+    await this.#cleanDisk(SPARES, spares);
     this.spares.start();
-    return { adopted: living.size, cleaned };
+    return { adopted: living.size, cleaned: names.length - living.size + forgotten };
   }
 
   /** The pod of a relayed call; adopted when this is the first call of it. */
@@ -167,9 +168,9 @@ export class Engine {
     return true;
   }
 
-  /** Console logs of pods whose state is gone, as after a reboot of the host. */
-  async #cleanDisk(living: ReadonlySet<string>): Promise<number> {
-    const dir = join(this.#deps.config.rootDir, "pods");
+  /** Console logs of what has no state any more, as after a reboot of the host. */
+  async #cleanDisk(of: string, living: ReadonlySet<string>): Promise<number> {
+    const dir = join(this.#deps.config.rootDir, of);
     const dead = (await namesIn(dir)).filter((name) => !living.has(name));
     await Promise.all(dead.map((name) => rm(join(dir, name), { recursive: true, force: true })));
     return dead.length;

@@ -2,6 +2,9 @@ import { chown, mkdir, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { EngineConfig } from "./deps.ts";
 
+/** Of the state directory and of the disk: what belongs to guests without a pod. */
+export const SPARES = "spares";
+
 /** Where a pod's files are. `podDir` is made by the shim; the rest by the engine. */
 export interface PodFiles {
   readonly podDir: string;
@@ -26,7 +29,7 @@ export interface PodFiles {
 }
 
 export function podFiles(config: EngineConfig, podDir: string): PodFiles {
-  const diskDir = join(config.rootDir, "pods", basename(podDir));
+  const diskDir = join(diskParentOf(config, podDir), basename(podDir));
   return {
     podDir,
     machineDir: join(podDir, "machine"),
@@ -42,6 +45,12 @@ export function podFiles(config: EngineConfig, podDir: string): PodFiles {
     diskDir,
     consoleSpool: join(diskDir, "console.log"),
   };
+}
+
+/** Of a shim that has no pod yet, or of a pod's. */
+function diskParentOf({ stateDir, rootDir }: EngineConfig, podDir: string): string {
+  const isSpare = podDir.startsWith(join(stateDir, SPARES, "/"));
+  return join(rootDir, isSpare ? SPARES : "pods");
 }
 
 /** Makes the machine's directories; what an earlier machine of the pod left is removed first. */

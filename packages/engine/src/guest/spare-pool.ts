@@ -5,7 +5,7 @@ import type { ShimLink } from "@trine/shim-client";
 import { namesIn } from "../names-in.ts";
 import { openUnlessDead } from "../open-shim.ts";
 import { decodeDocument } from "../pod-document.ts";
-import { podFiles } from "../pod-files.ts";
+import { SPARES, podFiles } from "../pod-files.ts";
 import type { PodDeps } from "../pod-context.ts";
 import { endTemplate } from "./end-template.ts";
 import { READY_FILE, makeSpare } from "./make-spare.ts";
@@ -67,7 +67,7 @@ export class SparePool {
 
   constructor(deps: SpareDeps) {
     this.#deps = deps;
-    this.#dir = join(deps.config.stateDir, "spares");
+    this.#dir = join(deps.config.stateDir, SPARES);
     this.#classes = classesOf(deps.config);
   }
 

@@ -107,7 +107,7 @@ test("the guest that came with the shim is the pod's: nothing is started, only r
 });
 
 test("its user id and its console's files are the pod's as soon as the daemon knows of it", async () => {
-  const made = join(one.dir, "root/pods", NAME);
+  const made = join(one.dir, "root/spares", NAME);
   await mkdir(made, { recursive: true });
   await writeFile(join(made, "console.log"), "booted");
   one.uids = newUids();

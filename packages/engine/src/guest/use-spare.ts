@@ -1,12 +1,12 @@
-import { rename } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { mkdir, rename } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { MicrovmSettings } from "@trine/annotations";
 import { errnoOf, messageOf } from "@trine/base";
 import { VMM_KEY } from "@trine/vmm";
 import { endChild } from "../end-child.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { GuestRecord } from "../pod-document.ts";
-import { removeMachineFiles } from "../pod-files.ts";
+import { SPARES, removeMachineFiles } from "../pod-files.ts";
 import { removeSlots } from "./disk-root.ts";
 import { FILE_SERVER_KEY, removeShare } from "./file-server.ts";
 import { guestSize } from "./guest-size.ts";
@@ -20,8 +20,8 @@ import type { SpareRecord } from "./spare-record.ts";
 export async function welcomeSpare(pod: PodContext, spare: SpareRecord): Promise<void> {
   const { deps, files } = pod;
   deps.uids.adopt(spare.guest.uid, pod.key);
-  const made = join(dirname(files.diskDir), spare.name);
-  if (basename(files.diskDir) === spare.name) return;
+  const made = join(deps.config.rootDir, SPARES, spare.name);
+  await mkdir(dirname(files.diskDir), { recursive: true, mode: 0o700 });
   await rename(made, files.diskDir).catch((cause: unknown) => {
     if (errnoOf(cause) !== "ENOENT") throw cause; // done before
   });
