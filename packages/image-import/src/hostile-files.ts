@@ -1,13 +1,15 @@
 // Files for the tests of imports: disks in every form, and what nobody should take.
 import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { copyFile, writeFile } from "node:fs/promises";
+import { open, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { qcow2Bytes, rawDiskBytes } from "@trine/disk-images/testing";
 
 const MIB = 1024 * 1024;
 const SECTOR = 512;
+const SPARSE_MIB = 72;
+const DATA_MIB = 6;
 const OVF = "appliance.ovf";
 
 interface HostileFile {
@@ -16,22 +18,26 @@ interface HostileFile {
   readonly says: RegExp;
 }
 
-/** Makes the disks in a directory, out of a QCOW2. */
-export async function makeFiles(dir: string, qcow2: string): Promise<void> {
+/** Makes the same disk in every form, in a directory. */
+export async function makeFiles(dir: string): Promise<void> {
   const run = (program: string, ...args: string[]): void => {
     execFileSync(program, args, { cwd: dir, stdio: "pipe" });
   };
   const convert = (format: string, to: string, ...options: string[]): void => {
     run("qemu-img", "convert", "-O", format, ...options, "tiny.qcow2", to);
   };
-  await copyFile(qcow2, join(dir, "tiny.qcow2"));
+  const sparse = await open(join(dir, "sparse.raw"), "w");
+  await sparse.truncate(SPARSE_MIB * MIB);
+  await sparse.write(rawDiskBytes("mbr"), 0);
+  await sparse.write(randomBytes(DATA_MIB * MIB), 0, DATA_MIB * MIB, 8 * MIB);
+  await sparse.close();
+  run("qemu-img", "convert", "-O", "qcow2", "sparse.raw", "tiny.qcow2");
   await writeFile(join(dir, "secret"), "of the host");
   convert("vmdk", "stream.vmdk", "-o", "subformat=streamOptimized");
   convert("vmdk", "sparse.vmdk");
   convert("vhdx", "disk.vhdx");
   convert("vpc", "dynamic.vhd");
   convert("vpc", "fixed.vhd", "-o", "subformat=fixed");
-  convert("raw", "sparse.raw");
   const full = Buffer.concat([rawDiskBytes("gpt"), Buffer.alloc(MIB, 7)]);
   await writeFile(join(dir, "full.raw"), full);
   run("genisoimage", "-quiet", "-o", "disc.iso", "tiny.qcow2");
@@ -45,8 +51,14 @@ export async function makeFiles(dir: string, qcow2: string): Promise<void> {
     run(program, "-k", file);
   }
   run("zstd", "-q", "-k", "sparse.raw");
-  run("truncate", "-s", "2G", "bomb");
-  for (const program of ["gzip", "xz", "zstd"]) run(program, "-k", "bomb");
+  for (const [program, size] of [
+    ["gzip", "64M"],
+    ["xz", "64M"],
+    ["zstd", "2G"],
+  ] as const) {
+    run("truncate", "-s", size, "bomb");
+    run(program, "-q", "-1", "-k", "bomb");
+  }
   run("rm", "bomb");
 }
 

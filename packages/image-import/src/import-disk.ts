@@ -99,6 +99,24 @@ export async function importDisk(
   }
 }
 
+/** Refuses at once a source that no import could be made of, before any service is asked. */
+export async function checkSource(
+  source: string,
+  limits: ImportLimits,
+  signal: AbortSignal,
+): Promise<void> {
+  if (isUrl(source)) {
+    parseUrl(source);
+    return;
+  }
+  const { handle } = await openLocal(source);
+  try {
+    await probeDisk(handle, `disk image ${quote(source)}`, limits, signal);
+  } finally {
+    await handle.close();
+  }
+}
+
 async function openLocal(name: string): Promise<Current> {
   const handle = await openRegularFile(name);
   return { handle, path: await realpath(name), isOwn: false };

@@ -1,4 +1,4 @@
-export { importDisk, isUrl } from "./import-disk.ts";
+export { checkSource, importDisk } from "./import-disk.ts";
 export type { ImportRequest, ImportedImage } from "./import-disk.ts";
 export { DEFAULT_IMPORT_LIMITS } from "./limits.ts";
 export type { ImportLimits, ImportProgress, OnProgress } from "./limits.ts";
@@ -9,3 +9,8 @@ export type { Credentials, CredentialsOf } from "./fetch/credentials.ts";
 export type { HttpSettings } from "./fetch/http-client.ts";
 export { collectLeftovers } from "./collect-garbage.ts";
 export type { Leftover } from "./collect-garbage.ts";
+export { isDigestName, listImages } from "./store/list-images.ts";
+export type { ImageView } from "./store/list-images.ts";
+export { removeImage } from "./store/remove-image.ts";
+export { putImage } from "./store/put-image.ts";
+export { pushImage } from "./registry/push-image.ts";

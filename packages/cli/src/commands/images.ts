@@ -2,7 +2,12 @@ import { InvalidArgumentError, Option } from "commander";
 import type { Command } from "commander";
 import { parseQuantity } from "@trine/annotations";
 import type { Io } from "../io.ts";
+import type { CollectFlags, RemoveFlags } from "../images/change.ts";
+import type { PullFlags, PushFlags } from "../images/exchange.ts";
 import type { ImportFlags } from "../images/import.ts";
+import type { ImageListFlags } from "../images/list.ts";
+import type { StoreFlags } from "../images/open-store.ts";
+import { listOptions } from "../output/output.ts";
 import type { Act } from "./act.ts";
 import {
   absolute,
@@ -15,11 +20,143 @@ import {
 } from "./flag-values.ts";
 
 const GIB = 1024 ** 3;
+const IMAGE = "NAME[:TAG], or the start of a digest";
 
 /** Verbs of the image store. */
 export function imageCommands(trine: Command, io: Io, act: Act): void {
   const image = trine.command("image").description("images of containerd's store");
   importCommand(image, io, act);
+  lookCommands(image, io, act);
+  changeCommands(image, io, act);
+  exchangeCommands(image, io, act);
+}
+
+function lookCommands(image: Command, io: Io, act: Act): void {
+  withOptions(image.command("ls"), [...listOptions(), ...storeOptions(io)])
+    .description("list the images of the store, and who uses them")
+    .addOption(imageSelector())
+    .option("-a, --all", "also those that have no name but their digest", false)
+    .addHelpText(
+      "after",
+      examples("trine image ls -l trine.dev/machine=true", "trine image ls -o name"),
+    )
+    .action(
+      act(async (flags: ImageListFlags) => {
+        const { listImagesCommand } = await import("../images/list.ts");
+        await listImagesCommand(io, flags);
+      }),
+    );
+  withOptions(image.command("inspect"), [...listOptions("json"), ...storeOptions(io)])
+    .description("print all that is known of images")
+    .argument("[image...]", IMAGE)
+    .addOption(imageSelector())
+    .addHelpText(
+      "after",
+      examples(
+        "trine image inspect localhost/debian-12",
+        "trine image inspect localhost/debian-12 -o jsonpath={.status.machine.format}",
+      ),
+    )
+    .action(
+      act(async (names: string[], flags: ImageListFlags) => {
+        const { inspectImages } = await import("../images/list.ts");
+        await inspectImages(io, names, flags);
+      }),
+    );
+}
+
+function changeCommands(image: Command, io: Io, act: Act): void {
+  withOptions(image.command("rm"), storeOptions(io))
+    .description("take names away; with its last name an image goes")
+    .argument("[image...]", IMAGE)
+    .addOption(imageSelector())
+    .option("-f, --force", "also what containers use or containerd has pinned", false)
+    .addHelpText(
+      "after",
+      examples("trine image rm localhost/debian-12", "trine image rm -l team=old"),
+    )
+    .action(
+      act(async (names: string[], flags: RemoveFlags) => {
+        const { removeImages } = await import("../images/change.ts");
+        return removeImages(io, names, flags);
+      }),
+    );
+  withOptions(image.command("tag"), storeOptions(io))
+    .description("give an image one more name")
+    .argument("<image>", IMAGE)
+    .argument("<name>", "REGISTRY/PATH[:TAG]")
+    .addHelpText(
+      "after",
+      examples(
+        "trine image tag localhost/debian-12 images.example/team/debian:12",
+        "trine image tag 4d00cb8b814d localhost/base:stable",
+      ),
+    )
+    .action(
+      act(async (from: string, to: string, flags: StoreFlags) => {
+        const { tagImage } = await import("../images/change.ts");
+        await tagImage(io, from, to, flags);
+      }),
+    );
+  withOptions(image.command("gc"), storeOptions(io))
+    .description("remove what dead imports left, and disks without a name")
+    .option("--unused", "also disks with a name that no container uses", false)
+    .option("--older-than <time>", "only disks imported before", duration)
+    .option("--downloads", "also begun downloads that could be gone on with", false)
+    .option("--dry-run", "say what would go", false)
+    .addHelpText("after", examples("trine image gc", "trine image gc --unused --older-than 30d"))
+    .action(
+      act(async (flags: CollectFlags) => {
+        const { collectImages } = await import("../images/change.ts");
+        return collectImages(io, flags);
+      }),
+    );
+}
+
+function exchangeCommands(image: Command, io: Io, act: Act): void {
+  withOptions(image.command("pull"), authOptions())
+    .description("have containerd fetch images from their registries")
+    .argument("<image...>", "REGISTRY/PATH[:TAG]")
+    .option("--containerd <socket>", "containerd's socket", absolute, io.containerd)
+    .option("--timeout <time>", "no longer than this for each", duration)
+    .addOption(progressOption())
+    .addHelpText(
+      "after",
+      examples(
+        "trine image pull images.example/team/debian:12 --auth-file auth.json",
+        "trine image pull images.example/a images.example/b",
+      ),
+    )
+    .action(
+      act(async (names: string[], flags: PullFlags) => {
+        const { pullImages } = await import("../images/exchange.ts");
+        return pullImages(io, names, flags);
+      }),
+    );
+  withOptions(image.command("push"), [...storeOptions(io), ...httpOptions()])
+    .description("send images to their registries")
+    .argument("[image...]", IMAGE)
+    .addOption(imageSelector())
+    .option("--to <name>", "under this name: REGISTRY/PATH[:TAG]")
+    .option("--plain-http", "without TLS", false)
+    .addOption(progressOption())
+    .addHelpText(
+      "after",
+      examples(
+        "trine image push images.example/team/debian:12",
+        "trine image push localhost/debian-12 --to images.example/team/debian:12",
+      ),
+    )
+    .action(
+      act(async (names: string[], flags: PushFlags) => {
+        const { pushImages } = await import("../images/exchange.ts");
+        return pushImages(io, names, flags);
+      }),
+    );
+}
+
+function imageSelector(): Option {
+  return new Option("-l, --selector <labels>", "images with these labels: a=b,c!=d");
 }
 
 function importCommand(image: Command, io: Io, act: Act): void {

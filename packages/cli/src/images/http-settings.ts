@@ -8,7 +8,7 @@ import type { Io } from "../io.ts";
 const AUTH_FILE = "TRINE_AUTH_FILE";
 const MAX_PASSWORD = 64 * 1024;
 
-interface AuthFlags {
+export interface AuthFlags {
   readonly authFile?: string;
   readonly username?: string;
   readonly passwordStdin: boolean;
@@ -36,7 +36,7 @@ export async function httpSettings(io: Io, flags: HttpFlags): Promise<HttpSettin
 }
 
 /** Nobody sees a password in the list of processes: it comes from a file or from stdin. */
-async function credentialsOf(io: Io, flags: AuthFlags): Promise<CredentialsOf> {
+export async function credentialsOf(io: Io, flags: AuthFlags): Promise<CredentialsOf> {
   const { username, passwordStdin } = flags;
   if ((username !== undefined) !== passwordStdin) {
     throw new TrineError("invalid", "--username and --password-stdin belong together");

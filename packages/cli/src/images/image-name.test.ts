@@ -20,7 +20,9 @@ test.each([
 test.each([
   ["/images/Debian 12 (cloud).qcow2", "localhost/debian-12-cloud:latest"],
   ["disk.raw", "localhost/disk:latest"],
-  ["a.iso", "localhost/a-iso:latest"],
+  ["a.iso", "localhost/a:latest"],
+  ["b.tar", "localhost/b-tar:latest"],
+  ["https://images.example/x/Debian-12.qcow2.xz?key=secret#x", "localhost/debian-12:latest"],
 ])("the file %s gives %s", (file, name) => {
   expect(defaultImageName(file)).toBe(name);
   expect(parseImageName(name)).toBe(name);

@@ -1,5 +1,5 @@
 import { TrineError, kindOf, pollUntil } from "@trine/base";
-import { importDisk, parseChecksum } from "@trine/image-import";
+import { checkSource, importDisk, parseChecksum } from "@trine/image-import";
 import type { ImportProgress } from "@trine/image-import";
 import { withCri } from "../connect.ts";
 import type { Io } from "../io.ts";
@@ -50,6 +50,8 @@ export async function importImageCommand(
   const progress = new Progress(io, flags.progress);
   const time = flags.timeout === undefined ? undefined : AbortSignal.timeout(flags.timeout);
   const signal = time === undefined ? io.signal : AbortSignal.any([io.signal, time]);
+  const limits = { maxBytes: flags.maxSize, maxExpansion: flags.maxExpansion, checkTables: true };
+  await checkSource(source, limits, signal);
   const http = await httpSettings(io, flags);
   try {
     const { info } = await withStore(io, flags, (store) =>
@@ -59,11 +61,7 @@ export async function importImageCommand(
           source,
           reference,
           http,
-          limits: {
-            maxBytes: flags.maxSize,
-            maxExpansion: flags.maxExpansion,
-            checkTables: true,
-          },
+          limits,
           ...(checksum && { checksum }),
           retries: flags.retries,
           keepPartial: flags.keepPartial,
