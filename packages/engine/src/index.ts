@@ -6,4 +6,5 @@ export { Pod } from "./pod.ts";
 export type { PodSummary } from "./pod-summary.ts";
 export type { AddExec, CreateTask, PodRef, ProcessRef, RootfsMount } from "./requests.ts";
 export type { PodStats } from "./stats.ts";
+export type { TemplateSummary } from "./guest/held-template.ts";
 export { UidPool } from "./uid-pool.ts";

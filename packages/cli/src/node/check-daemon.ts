@@ -4,10 +4,23 @@ import { NodeClient } from "./node-client.ts";
 
 export const DAEMON_CHECKS: readonly Check[] = [
   { name: "trined", run: checkDaemon },
+  { name: "templates", run: checkTemplates },
   { name: "spares", run: checkSpares },
 ];
 
 const MIB = 1024 * 1024;
+
+/** What pods go on from, and what it costs while none does. */
+async function checkTemplates(place: Place, signal: AbortSignal): Promise<Omit<Finding, "name">> {
+  const templates = await new NodeClient({ stateDir: place.stateDir, signal }).templates();
+  if (templates === undefined) return { status: "ok", detail: "this trined makes none" };
+  if (templates.length === 0) return { status: "ok", detail: "none now: microvm pods boot" };
+  const detail = templates.map(
+    ({ cpus, memoryBytes, heldBytes, clones }) =>
+      `${cpus} CPU and ${memoryBytes / MIB} MiB: holds ${Math.ceil(heldBytes / MIB)} MiB, ${clones} pods`,
+  );
+  return { status: "ok", detail: detail.join("; ") };
+}
 
 /** How many guests have booted ahead of their pods. */
 async function checkSpares(place: Place, signal: AbortSignal): Promise<Omit<Finding, "name">> {

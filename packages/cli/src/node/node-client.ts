@@ -2,7 +2,7 @@ import type { IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { TrineError, kindOf, messageOf } from "@trine/base";
 import type { ErrorKind } from "@trine/base";
-import type { PodSummary, SpareSummary } from "@trine/engine";
+import type { PodSummary, SpareSummary, TemplateSummary } from "@trine/engine";
 import type { Io } from "../io.ts";
 
 // An import statement would read every export of node:http, one of which loads all of undici: 80 ms.
@@ -33,6 +33,11 @@ export class NodeClient {
 
   async pods(): Promise<readonly PodSummary[]> {
     return (await this.#items<PodSummary>("/v1/pods")) ?? [];
+  }
+
+  /** What pods go on from; undefined for a daemon that knows of none. */
+  templates(): Promise<readonly TemplateSummary[] | undefined> {
+    return this.#items<TemplateSummary>("/v1/templates");
   }
 
   /** Guests that wait for pods, by size; undefined for a daemon that knows of none. */

@@ -16,10 +16,12 @@ import type { PodView } from "../pods/pod-view.ts";
 import { selectPods } from "../pods/select-pods.ts";
 import { parseSelector } from "../pods/selector.ts";
 
+type Machine = NonNullable<PodSummary["machine"]>;
+
 const MIB = 1024 * 1024;
 const HEADER = ["NAMESPACE", "POD", "LEVEL", "READY", "STATUS", "RESTARTS", "AGE", "ADDRESS"];
 const NAME: Output = { form: "name" };
-const WIDE = ["IMAGES", "CPUS", "MEMORY", "PID", "SANDBOX"];
+const WIDE = ["IMAGES", "CPUS", "MEMORY", "PID", "START", "SANDBOX"];
 
 export interface PsFlags extends ListFlags {
   readonly selector?: string;
@@ -101,8 +103,15 @@ function wideCells(view: PodView, pod: PodSummary | undefined): string[] {
     machine === undefined ? "-" : String(machine.cpus),
     machine === undefined ? "-" : `${Math.floor(machine.memoryBytes / MIB)}Mi`,
     machine?.pid === undefined ? "-" : String(machine.pid),
+    startCell(machine?.start),
     view.sandboxId.slice(0, 12) || "-",
   ];
+}
+
+/** Of a microvm's guest: clone, or cold and why. */
+function startCell(start: Machine["start"]): string {
+  if (start === undefined) return "-";
+  return start.how === "cold" ? `cold (${start.why})` : start.how;
 }
 
 /** What the node daemon knows of machines; a node of containers alone may be without one. */

@@ -178,8 +178,10 @@ export class GuestContainers implements TaskKeeper {
       await this.#sandbox.ended(child);
       return;
     }
-    await this.#guest.recover(guest);
-    if (guest.state === "preparing") await become(this.#pod, guest, "booting");
+    if (guest.state === "preparing") {
+      await this.#guest.start(guest); // a clone may wait for its state still
+      await become(this.#pod, guest, "booting");
+    } else await this.#guest.recover(guest);
     for (const id of Object.keys(guest.containers)) {
       if (!tasks.has(id)) await this.#removed(id);
     }
