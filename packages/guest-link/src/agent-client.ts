@@ -18,6 +18,8 @@ export const AGENT_PROTOCOL = 1;
 /** Name of the stream on the guest link, and the line that asks the shim for it. */
 const PREAMBLE = "rpc\n";
 const CALL_MS = 10_000;
+/** It mounts, and runs code for the first time: on a busy node with software emulation both take their time. */
+const CREATE_MS = 60_000;
 /** Ending what still runs of a container, and unmounting, may take longer than an answer from memory. */
 const REMOVE_MS = 30_000;
 /** One attempt while the guest boots: whoever accepts then may never answer. */
@@ -84,7 +86,9 @@ export class AgentClient {
   async createContainer(
     request: MessageInitShape<typeof CreateContainerRequestSchema>,
   ): Promise<void> {
-    await this.#call((agent, options) => agent.createContainer(request, options));
+    await this.#call((agent, options) => agent.createContainer(request, options), {
+      timeoutMs: CREATE_MS,
+    });
   }
 
   async createProcess(request: MessageInitShape<typeof CreateProcessRequestSchema>): Promise<void> {
