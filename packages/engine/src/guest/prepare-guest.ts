@@ -43,6 +43,7 @@ export async function prepareGuest(
   await shareSlots(pod);
   const spec = specOf(pod, size, image);
   const { start, template } = await deps.templates.startOf(spec);
+  pod.log.info(start, "how the guest starts");
   return {
     // The sandbox outlives its VMM by what is still to be said of its containers.
     taskId: "",
