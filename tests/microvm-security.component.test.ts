@@ -1,0 +1,113 @@
+// Users, rights, system calls, devices and kernel parameters: the same containers under runc and in a microvm.
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { messageOf } from "@trine/base";
+import { SecurityProfile_ProfileType as Seccomp } from "@trine/proto/cri/api";
+import { TrineNode, busyboxImage, microvmConfig, microvmGuest } from "@trine/testkit";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { MICROVM, PodOfTest, PodPair } from "./pod-pair.ts";
+import type { SecurityContext } from "./pod-pair.ts";
+
+let node: TrineNode;
+let image: string;
+let pair: PodPair;
+
+beforeAll(async () => {
+  const [busybox, guest] = [await busyboxImage(), await microvmGuest()];
+  image = busybox.name;
+  node = await TrineNode.start({ version: "2.4", config: microvmConfig(guest) });
+  await node.containerd.importImage(busybox);
+  await writeFile(profile(), JSON.stringify(PROFILE));
+  const config = { linux: { securityContext: { privileged: true } } };
+  pair = await PodPair.start(node, image, { name: "security", config });
+}, 1_800_000);
+
+afterAll(async () => {
+  await pair.remove();
+  expect(await node.stop()).toEqual([]);
+});
+
+/** Of the node, as kubelet gives it. */
+const profile = (): string => join(node.dir, "profile.json");
+const PROFILE = {
+  defaultAction: "SCMP_ACT_ALLOW",
+  architectures: ["SCMP_ARCH_X86_64"],
+  syscalls: [{ names: ["mkdir", "mkdirat"], action: "SCMP_ACT_ERRNO", errnoRet: 95 }],
+};
+/** What a process may and what it is; kernels differ in the rest of /proc and /sys. */
+const LOOK = [
+  "id; grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status; grep -E '^Cap' /proc/1/status",
+  "mkdir /tmp/made 2>&1; echo mkdir $?; unshare -m true 2>&1; echo unshare $?",
+  "(echo 1 >/proc/sys/net/ipv4/ip_forward) 2>&1; echo forward $?",
+  "mkdir -p /mnt; mount -t tmpfs none /mnt 2>&1; echo mount $?; hostname other 2>&1; echo name $?",
+  `awk '$5=="/sys"||$5=="/proc"{print $5,$6}' /proc/self/mountinfo; cat /proc/1/comm; ulimit -a`,
+].join("\n");
+
+describe("a security context means the same", () => {
+  test.each<[string, () => SecurityContext]>([
+    ["seccomp RuntimeDefault", () => ({ seccomp: { profileType: Seccomp.RuntimeDefault } })],
+    ["seccomp Unconfined", () => ({ seccomp: { profileType: Seccomp.Unconfined } })],
+    [
+      "a seccomp profile of the node",
+      () => ({ seccomp: { profileType: Seccomp.Localhost, localhostRef: profile() } }),
+    ],
+    ["no new privileges", () => ({ noNewPrivs: true, runAsUser: { value: 7n } })],
+    ["privileged", () => ({ privileged: true })],
+    ["a user by name, with groups", () => ({ runAsUsername: "nobody", supplementalGroups: [77n] })],
+    [
+      "one capability of all",
+      () => ({
+        capabilities: { dropCapabilities: ["ALL"], addCapabilities: ["NET_BIND_SERVICE"] },
+      }),
+    ],
+    ["nothing of /proc masked", () => ({ maskedPaths: [], readonlyPaths: [] })],
+  ])(
+    "%s",
+    async (_, securityContext) => {
+      const seen = await pair.script({ linux: { securityContext: securityContext() } }, LOOK);
+      expect(seen.microvm).toBe(seen.runc);
+      expect(seen.runc).toMatch(/^uid=/);
+    },
+    120_000,
+  );
+});
+
+test("devices that every kernel has can be given, the node's own cannot", async () => {
+  const devices = [
+    { containerPath: "/dev/mine", hostPath: "/dev/null", permissions: "rw" },
+    { containerPath: "/dev/net/tun", hostPath: "/dev/net/tun", permissions: "rwm" },
+  ];
+  const script = "stat -c '%F %t %T' /dev/mine /dev/net/tun; echo x >/dev/mine; echo $?";
+  const seen = await pair.script({ devices }, script);
+  expect(seen.microvm).toBe(seen.runc);
+  const loop = { containerPath: "/dev/loop0", hostPath: "/dev/loop0", permissions: "rw" };
+  await expect(pair.microvm.run({ devices: [loop] })).rejects.toThrow(
+    /device \/dev\/loop0: devices of the node cannot be given to a microVM/,
+  );
+}, 120_000);
+
+describe("refused with the reason", () => {
+  const NODE = 2; // NamespaceMode.NODE
+  test.each([
+    [{ securityContext: { namespaceOptions: { network: NODE } } }, "hostNetwork: true"],
+    [{ securityContext: { namespaceOptions: { pid: NODE } } }, "hostPID: true"],
+    [{ securityContext: { namespaceOptions: { ipc: NODE } } }, "hostIPC: true"],
+    [
+      { sysctls: { "vm.swappiness": "10" } },
+      'sysctl "vm.swappiness" is not in a separate kernel namespace',
+    ],
+  ])(
+    "%j",
+    async (linux, why) => {
+      const start = PodOfTest.start(node, {
+        handler: MICROVM,
+        image,
+        name: "refused",
+        config: { linux },
+      });
+      const said = await start.then(() => "it was run", messageOf);
+      expect(said).toContain(why);
+    },
+    120_000,
+  );
+});
