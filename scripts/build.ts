@@ -3,6 +3,7 @@
 //   dist/bin/trine-agent  the guests' first program   dist/bin/trine-p9  serves their shares
 //   dist/bin/trine-rootfs  makes images' files
 //   dist/chunks/     what a program loads only when it needs it
+//   dist/man/man1/   manual pages of the command line
 // Whatever cannot be built ends it with an error: nothing is left out silently.
 import { spawn } from "node:child_process";
 import { chmod, copyFile, mkdir, readdir, rename, rm, stat, symlink } from "node:fs/promises";
@@ -93,6 +94,8 @@ async function removeOldChunks(current: ReadonlySet<string>): Promise<void> {
 }
 
 const built = (await Promise.all([buildBinaries(), bundlePrograms()])).flat();
+await rm(join(DIST, "man"), { recursive: true, force: true });
+await run(process.execPath, [join(DIST, "trine.mjs"), "__man", join(DIST, "man/man1")]);
 for (const file of built) {
   const { size } = await stat(file);
   console.log(`built ${relative(ROOT, file)} (${Math.ceil(size / 1024)} KiB)`);

@@ -3,6 +3,7 @@
 //   PREFIX/lib/trine               Node, the programs' files, the agent for guest images
 //   PREFIX/lib/systemd/system      the unit
 //   PREFIX/share/trine             drop-ins for containerd, RuntimeClasses
+//   PREFIX/share/man/man1          manual pages of the command line
 //   PREFIX/share/doc/trine         README.md, docs/
 import {
   access,
@@ -67,6 +68,7 @@ async function install(destdir: string, prefix: string): Promise<void> {
   for (const dir of ["containerd", "kubernetes"]) {
     await cp(join(ROOT, "deploy", dir), at("share/trine", dir), { recursive: true });
   }
+  await cp(join(DIST, "man"), at("share/man"), { recursive: true });
   await mkdir(at("share/doc/trine"), { recursive: true });
   await copyFile(join(ROOT, "README.md"), at("share/doc/trine/README.md"));
   for (const part of ["reference", "compatibility.md"]) {

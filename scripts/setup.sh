@@ -4,8 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(qemu-system-x86 qemu-utils ovmf seabios containerd runc containernetworking-plugins iproute2 nftables
-  qemu-guest-agent busybox-static mmdebstrap umoci skopeo genisoimage e2fsprogs erofs-utils util-linux procps socat tmux
-  xz-utils bzip2 lz4 bc flex bison libelf-dev)
+  qemu-guest-agent busybox-static mmdebstrap umoci skopeo genisoimage e2fsprogs erofs-utils libcap2-bin util-linux procps socat tmux zsh fish man-db
+  xz-utils bzip2 zstd docker-registry curl lz4 bc flex bison libelf-dev)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")

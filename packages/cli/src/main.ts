@@ -1,3 +1,4 @@
+import { EXIT_CODES } from "./io.ts";
 import { runTrine } from "./program.ts";
 
 const DEFAULT_STATE_DIR = "/run/trine";
@@ -5,6 +6,8 @@ const DEFAULT_DATA_DIR = "/var/lib/trine/by-hand";
 const DEFAULT_CONTAINERD = "/run/containerd/containerd.sock";
 /** As a shell reports a program that SIGPIPE ended. */
 const READER_LEFT = 141;
+/** As it reports one that SIGTERM ended. */
+const TERMINATED = 143;
 
 // `trine ps | head -1`: the reader is content.
 process.stdout.on("error", (cause: NodeJS.ErrnoException) => {
@@ -12,11 +15,19 @@ process.stdout.on("error", (cause: NodeJS.ErrnoException) => {
   throw cause;
 });
 const abort = new AbortController();
-// A second ^C ends the program whatever it does.
+const over = new AbortController();
+// A second signal ends the program whatever it does.
 process.once("SIGINT", () => {
   abort.abort();
 });
-process.exitCode = await runTrine(process.argv.slice(2), {
+// What was begun is undone, and the terminal is as it was.
+for (const signal of ["SIGTERM", "SIGHUP"] as const) {
+  process.once(signal, () => {
+    over.abort();
+    abort.abort();
+  });
+}
+const code = await runTrine(process.argv.slice(2), {
   // Made when it is read from: most commands never do.
   get stdin() {
     return process.stdin;
@@ -28,3 +39,4 @@ process.exitCode = await runTrine(process.argv.slice(2), {
   containerd: process.env["TRINE_CONTAINERD"] ?? DEFAULT_CONTAINERD,
   signal: abort.signal,
 });
+process.exitCode = over.signal.aborted && code === EXIT_CODES.canceled ? TERMINATED : code;

@@ -1,7 +1,9 @@
-import { readFile } from "node:fs/promises";
+import { spawnSync } from "node:child_process";
+import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import type { Server, Socket } from "node:net";
 import { join } from "node:path";
+import { tmpdir } from "node:os";
 import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
 import { expect, test } from "vitest";
@@ -287,3 +289,75 @@ test("console of a machine that does not run is refused: exit code 5", async () 
     });
   });
 });
+
+/** Every command of the program, by its words. */
+async function allCommands(words: readonly string[] = []): Promise<string[][]> {
+  const { stdout } = await runWith(NOWHERE, [...words, "--help"]);
+  const own = [...stdout.matchAll(/^ {2}([a-z-]+)(?: \[| <| {2})/gm)].map(([, name = ""]) => name);
+  const subs = /\nCommands:/.test(stdout) ? own.filter((name) => name !== "help") : [];
+  const below = await Promise.all(subs.map((name) => allCommands([...words, name])));
+  return [...(words.length === 0 || subs.length > 0 ? [] : [[...words]]), ...below.flat()];
+}
+
+/** Words of a command line as a shell reads them, up to what is no word of the program's. */
+function shellWords(line: string): string[] {
+  const [own = ""] = line.split(/ [|>] /);
+  return [...own.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, bare]) => quoted ?? bare ?? "");
+}
+
+test("every command has two examples or more, and every example is one the program takes", async () => {
+  const commands = await allCommands();
+  expect(commands.length).toBeGreaterThan(25);
+  for (const words of commands) {
+    const { stdout } = await runWith(NOWHERE, [...words, "--help"]);
+    const examples = stdout.split("Examples:\n")[1]?.trim().split("\n") ?? [];
+    expect(examples.length, words.join(" ")).toBeGreaterThanOrEqual(2);
+    for (const example of examples) {
+      const typed = /(?:^|\| |\()trine (.*?)\)?$/.exec(example.trim())?.[1] ?? "";
+      const argv = shellWords(typed);
+      expect(argv.slice(0, words.length), example).toEqual(words);
+      // Before what follows --, which is another program's.
+      const end = argv.indexOf("--");
+      const own = end < 0 ? argv : argv.slice(0, end);
+      const ran = await runWith(NOWHERE, [...own, "--help"]);
+      expect(ran, example).toMatchObject({ code: 0, stderr: "" });
+      const flags = own.filter((word) => /^-(-[a-z]|[a-z]$)/.test(word));
+      for (const flag of flags) expect(stdout, example).toContain(flag.replace(/=.*/, ""));
+    }
+  }
+});
+
+test("an unknown flag, and a flag without its value, are refused by every command in one line", async () => {
+  for (const words of await allCommands()) {
+    const unknown = await runWith(NOWHERE, [...words, "--no-such-flag"]);
+    expect(unknown, words.join(" ")).toMatchObject({ code: 2, stdout: "" });
+    expect(unknown.stderr).toMatch(/^trine: (unknown|required) option '-/);
+    const { stdout } = await runWith(NOWHERE, [...words, "--help"]);
+    for (const [, flag = ""] of stdout.matchAll(/^ {2}(?:-\w, )?(--[a-z-]+) </gm)) {
+      const ran = await runWith(NOWHERE, [...words, flag]);
+      expect(ran, `${words.join(" ")} ${flag}`).toMatchObject({ code: 2, stdout: "" });
+      expect(ran.stderr).toMatch(new RegExp(`^trine: option '.*${flag} .*' argument missing`));
+    }
+  }
+});
+
+test("man pages are made of the same table: one a command, and man has nothing to say of them", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "trine-man-"));
+  expect(await runWith(NOWHERE, ["__man", dir])).toEqual({ code: 0, stdout: "", stderr: "" });
+  const pages = await readdir(dir);
+  for (const words of await allCommands()) expect(pages).toContain(`trine-${words.join("-")}.1`);
+  for (const page of pages) {
+    const env = { ...process.env, MANWIDTH: "80", MAN_KEEP_STDERR: "1", LC_ALL: "C.UTF-8" };
+    const shown = spawnSync("man", ["--warnings", "-l", join(dir, page)], {
+      env,
+      encoding: "utf8",
+    });
+    expect({ page, status: shown.status, stderr: shown.stderr }).toEqual({
+      page,
+      status: 0,
+      stderr: "",
+    });
+    expect(shown.stdout).toContain("EXIT STATUS");
+  }
+  await rm(dir, { recursive: true });
+}, 120_000);

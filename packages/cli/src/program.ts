@@ -5,6 +5,7 @@ import { createCommands } from "./commands/create.ts";
 import { guestCommands } from "./commands/guest.ts";
 import { imageCommands } from "./commands/images.ts";
 import { lookCommands } from "./commands/look.ts";
+import { shellCommands } from "./commands/shell.ts";
 import { talkCommands } from "./commands/talk.ts";
 import { absolute, examples, withOptions } from "./commands/flag-values.ts";
 import type { DoctorFlags } from "./node/doctor.ts";
@@ -54,6 +55,7 @@ function program(io: Io, act: Act): Command {
   nodeCommands(trine, io, act);
   guestCommands(trine, io, act);
   imageCommands(trine, io, act);
+  shellCommands(trine, io, act);
   return trine;
 }
 

@@ -234,6 +234,33 @@ const Microvms = v.strictObject({
   templates: v.optional(Templates, {}),
 });
 
+const Logs = v.strictObject({
+  maxBytes: v.optional(
+    v.pipe(
+      bytes,
+      v.description(
+        "A log of a pod made with `trine run` or `apply` is renamed at this size and begun anew; kubelet does that for its own pods.",
+      ),
+    ),
+    10 * MIB,
+  ),
+  maxFiles: v.optional(
+    v.pipe(
+      count(1, "number"),
+      v.description("Files kept of one container, with the one being written: kubelet's default."),
+    ),
+    5,
+  ),
+  dir: v.optional(
+    v.pipe(path, v.description("Where the command line keeps its pods: its TRINE_DATA.")),
+    "/var/lib/trine/by-hand",
+  ),
+  containerd: v.optional(
+    v.pipe(path, v.description("containerd's socket: it is what opens the new file.")),
+    "/run/containerd/containerd.sock",
+  ),
+});
+
 /** One versioned file. Each field has its default and the reason beside it; unknown fields are refused. */
 export const ConfigSchema = v.strictObject({
   apiVersion: v.literal(CONFIG_VERSION),
@@ -256,6 +283,7 @@ export const ConfigSchema = v.strictObject({
   log: v.optional(Log, {}),
   machines: v.optional(Machines, {}),
   microvms: v.optional(Microvms, {}),
+  logs: v.optional(Logs, {}),
 });
 
 export type Config = v.InferOutput<typeof ConfigSchema>;

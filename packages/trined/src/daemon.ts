@@ -14,6 +14,7 @@ import { TtrpcServer } from "@trine/ttrpc";
 import type { Accelerator } from "@trine/vmm";
 import { QemuDriver, probeAccelerator } from "@trine/vmm-qemu";
 import type { Config } from "./config.ts";
+import { keepLogsSmall } from "./rotate-logs.ts";
 import { lockState } from "./state-lock.ts";
 import { VERSION } from "./version.ts";
 
@@ -29,8 +30,12 @@ export async function runDaemon(config: Config): Promise<number> {
   try {
     const accelerator = await chooseAccelerator(config, log);
     const node = await startNode(config, accelerator, log);
+    const over = new AbortController();
+    const rotating = keepLogsSmall(config.logs, log, over.signal);
     await stopped;
     log.info("stopping; machines run on");
+    over.abort();
+    await rotating;
     await node.stop();
     return 0;
   } finally {

@@ -1,5 +1,6 @@
-import { open } from "node:fs/promises";
+import { open, readdir, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { TrineError, errnoOf, kindOf, sleep } from "@trine/base";
 
 const CHUNK_BYTES = 64 * 1024;
@@ -33,14 +34,28 @@ export interface Follow {
   readonly ended?: () => Promise<boolean>;
 }
 
-/** Reads a CRI log; with `ended` it waits for more until that says so and all of it was read. */
-export async function* readLog(path: string, { signal, ended }: Follow): AsyncGenerator<LogEntry> {
+/**
+ * Reads a CRI log with the files it was rotated into, oldest first; with `ended` it waits for more until that
+ * says so and all of it was read, over rotations too.
+ */
+export async function* readLog(path: string, follow: Follow): AsyncGenerator<LogEntry> {
+  const once = { signal: follow.signal };
+  for (const old of await rotatedFrom(path)) yield* readFile(old, once);
+  for (let renamed = true; renamed;) renamed = yield* readFile(path, follow);
+}
+
+/** Answers whether it ended because another file has the name now. */
+async function* readFile(
+  path: string,
+  { signal, ended }: Follow,
+): AsyncGenerator<LogEntry, boolean> {
   await using file = await openLog(path, { signal, ...(ended === undefined ? {} : { ended }) });
-  if (file === undefined) return;
+  if (file === undefined) return false;
   let rest = Buffer.alloc(0);
   for (;;) {
     // Asked before the read: what was written before the end is then in this read or an earlier one.
     const last = ended === undefined || (await ended());
+    const renamed = ended !== undefined && (await isRenamed(path, file));
     for await (const chunk of chunksOf(file)) {
       const lines = splitLines(Buffer.concat([rest, chunk]));
       rest = lines.rest;
@@ -50,9 +65,30 @@ export async function* readLog(path: string, { signal, ended }: Follow): AsyncGe
         if (entry !== undefined) yield entry;
       }
     }
-    if (last) return;
+    if (renamed) return true;
+    if (last) return false;
     await nap(signal);
   }
+}
+
+/** Another file has the name: the runtime writes to that one. */
+async function isRenamed(path: string, file: FileHandle): Promise<boolean> {
+  const [own, now] = await Promise.all([file.stat(), stat(path).catch(unlessAbsent)]);
+  return now !== undefined && now.ino !== own.ino;
+}
+
+/** `0.log.20261121T163000123`, as trined names them; their names sort by time. */
+async function rotatedFrom(path: string): Promise<string[]> {
+  const names = (await readdir(dirname(path)).catch(unlessAbsent)) ?? [];
+  const own = `${basename(path)}.`;
+  return names
+    .filter((name) => name.startsWith(own) && /^\d{8}T\d{9}$/.test(name.slice(own.length)))
+    .sort()
+    .map((name) => join(dirname(path), name));
+}
+
+function unlessAbsent(cause: unknown): undefined {
+  if (errnoOf(cause) !== "ENOENT") throw cause;
 }
 
 async function* chunksOf(file: FileHandle): AsyncGenerator<Buffer> {
