@@ -123,7 +123,7 @@ describe.each(["1.6", "2.4"] as const)("trine on a node with containerd %s", (ve
     await node.startTrined();
   });
 
-  test("image import makes a QCOW2 and a raw disk images that run", async () => {
+  test("image import makes disks of any form images that run at once", async () => {
     const raw = join(dir, "Tiny Guest.raw");
     await runCommand("qemu-img", ["convert", "-O", "raw", await tinyGuestDisk(), raw]);
     const containerd = ["--containerd", node.containerd.socket];
@@ -132,21 +132,28 @@ describe.each(["1.6", "2.4"] as const)("trine on a node with containerd %s", (ve
     const name = ["--name", "localhost/team/tiny:q"];
     const second = await trine("image", "import", await tinyGuestDisk(), ...name, ...containerd);
     expect(second).toMatchObject({ code: 0, stdout: "localhost/team/tiny:q\n" });
+    const vmdk = join(dir, "appliance.vmdk");
+    const stream = ["-O", "vmdk", "-o", "subformat=streamOptimized"];
+    await runCommand("qemu-img", ["convert", ...stream, await tinyGuestDisk(), vmdk]);
+    await runCommand("gzip", [vmdk]);
+    const third = await trine("image", "import", `${vmdk}.gz`, ...containerd);
+    expect(third).toMatchObject({ code: 0, stdout: "localhost/appliance:latest\n" });
     for (const [pod, image] of [
       ["raw", "localhost/tiny-guest:latest"],
       ["qcow2", "localhost/team/tiny:q"],
+      ["vmdk", "localhost/appliance:latest"],
     ] as const) {
-      await pollUntil(`CRI knows ${image}`, { ms: 30_000 }, async () => {
-        const answer = await node.containerd.cri.images.imageStatus({ image: { image } });
-        return answer.image;
-      });
       await node.remove(await machine(pod, image));
     }
   });
 
   test("hostile images are refused in one line and leave nothing in containerd", async () => {
     const before = [await images(), await blobs()];
-    for (const { name, bytes, says } of HOSTILE_IMAGES) {
+    // What is packed or of a foreign form is opened: packages/image-import has those.
+    const refused = HOSTILE_IMAGES.filter(
+      ({ name }) => !/foreign: (VMDK|VHD|fixed|gzip|xz|zstd)/.test(name),
+    );
+    for (const { name, bytes, says } of refused) {
       const file = join(dir, "hostile.img");
       await writeFile(file, bytes());
       const ran = await trine("image", "import", file, "--containerd", node.containerd.socket);
@@ -163,15 +170,8 @@ describe.each(["1.6", "2.4"] as const)("trine on a node with containerd %s", (ve
     bootable.writeUInt16LE(0xaa55, 510);
     await writeFile(file, bootable);
     const ran = await trine("image", "import", file, "--containerd", join(dir, "none.sock"));
-    expect(ran).toMatchObject({ code: 1, stdout: "" });
+    expect(ran).toMatchObject({ code: 7, stdout: "" });
     expect(ran.stderr).toMatch(/^trine: [^\n]*none\.sock[^\n]*\n$/);
-    const args = [join(DIST, "trine.mjs"), "image", "import", file];
-    const child = spawn(process.execPath, args, { env: { PATH: "/nowhere" }, stdio: "pipe" });
-    let errors = "";
-    child.stderr.on("data", (chunk: Buffer) => (errors += chunk.toString()));
-    const code = await new Promise((resolve) => child.on("close", resolve));
-    expect(code).toBe(1);
-    expect(errors).toMatch(/^trine: [^\n]*ctr[^\n]*\n$/);
   });
 
   test("console: attach in a terminal, type, leave by ^]; piped input; refusals", async () => {

@@ -63,7 +63,7 @@ interface Job {
 }
 
 /** Whether a source is fetched, not opened. */
-export function isUrl(source: string): boolean {
+function isUrl(source: string): boolean {
   return /^[a-z][a-z0-9+.-]*:\/\//i.test(source);
 }
 
