@@ -17,6 +17,7 @@ mod descriptors;
 mod fit;
 mod guest;
 mod host;
+mod identity;
 mod inbox;
 mod info;
 mod json;

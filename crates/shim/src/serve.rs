@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use crate::args::Args;
 use crate::become_pod::enter_host_mounts;
 use crate::host::{cgroup, mount, net};
+use crate::identity::Identity;
 use crate::log::Log;
 use crate::pod::{Role, Spec, pod_dir, socket_path};
 use crate::publisher::Publisher;
 use crate::reactor::Reactor;
 use crate::relay::Relay;
-use crate::shim::{Identity, Parts, Shim};
+use crate::shim::{Parts, Shim};
 use crate::signals::Signals;
 use crate::start::{LISTENER_FD, LOCK_FD, READY, READY_FD};
 

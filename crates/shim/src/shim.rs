@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use trine_wire::ttrpc;
@@ -16,6 +15,7 @@ use crate::child_log::ChildLog;
 use crate::console::AttachClient;
 use crate::control::Keeper;
 use crate::guest::{Join, Served};
+use crate::identity::Identity;
 use crate::log::Log;
 use crate::notes::Notes;
 use crate::process::Process;
@@ -35,30 +35,6 @@ const EVENTS_LIMIT: Duration = Duration::from_millis(500);
 /// How often FIFOs of ended processes are looked at: a reader's progress wakes nobody.
 const DRAIN_STEP: Duration = Duration::from_millis(10);
 const SLOW_DRAIN_STEP: Duration = Duration::from_millis(200);
-
-/// Whose shim this is. Its working directory is `pod_dir`, whatever that is called.
-pub struct Identity {
-    pub namespace: String,
-    pub sandbox_id: String,
-    pub runtime: String,
-    pub bundle: String,
-    pub netns: String,
-    pub pod_dir: PathBuf,
-    pub cgroups: Vec<PathBuf>,
-    /// The pod has a sandbox task of its own, as Kubernetes' pods have.
-    pub has_sandbox_task: bool,
-    pub pid: u32,
-    /// Made for trined, which ends it; no containerd knows of it.
-    pub podless: bool,
-}
-
-impl Identity {
-    /// A path as it is kept for later: relative to the pod's directory where it is below it, so that it holds
-    /// when that is renamed.
-    pub fn held(&self, path: &Path) -> PathBuf {
-        path.strip_prefix(&self.pod_dir).unwrap_or(path).to_owned()
-    }
-}
 
 pub struct Shim {
     pub identity: Identity,

@@ -297,10 +297,8 @@ impl Drop for Netns {
 
 fn set_nice(pid: u32, nice: i32) {
     // SAFETY: takes no pointers.
-    assert_eq!(
-        unsafe { libc::setpriority(libc::PRIO_PROCESS, pid, nice) },
-        0
-    );
+    let set = unsafe { libc::setpriority(libc::PRIO_PROCESS, pid, nice) };
+    assert_eq!(set, 0);
 }
 
 fn nice(pid: u32) -> i32 {

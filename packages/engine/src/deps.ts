@@ -52,6 +52,8 @@ export interface EngineConfig {
     readonly defaultCpus: number;
     /** A guest whose agent has not answered by then has failed. */
     readonly bootMs: number;
+    /** Program that makes erofs files. */
+    readonly roots: { readonly mkfs: string };
     /** Guests that boot ahead of their pods; undefined = the node's default size. */
     readonly pool: readonly {
       readonly count: number;

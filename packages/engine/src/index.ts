@@ -1,4 +1,4 @@
-export type { SpareSummary } from "./guest/spare-pool.ts";
+export type { SpareSummary } from "./guest/spare.ts";
 export type { EngineConfig, EngineDeps, GuestImage } from "./deps.ts";
 export { Engine } from "./engine.ts";
 export type { MachineFigures } from "./machine-figures.ts";

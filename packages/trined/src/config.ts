@@ -146,7 +146,7 @@ const Pool = v.pipe(
   v.maxLength(16),
   v.title("list of {count, cpus, memoryBytes}; the latter two are the defaults where absent"),
   v.description(
-    "Guests that have booted before their pods: `count` of each size are kept, and a pod of that size starts in one. Under software emulation each holds some 130 MiB.",
+    "Guests that have booted before their pods: `count` of each size are kept, and a pod of that size starts in one. Under software emulation each holds about 100 MiB.",
   ),
 );
 

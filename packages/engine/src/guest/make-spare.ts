@@ -67,7 +67,9 @@ export async function makeSpare(
       signal.addEventListener("abort", () => {
         running.detach();
       });
-      await warmGuest(pod, await running.agent());
+      const agent = await running.agent();
+      const { machine } = running.vmm;
+      if (machine !== undefined) await warmGuest(pod, { guest, machine }, agent);
     } finally {
       running.detach();
     }

@@ -1,7 +1,6 @@
 import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf, sleep } from "@trine/base";
-import type { ShimLink } from "@trine/shim-client";
 import { namesIn } from "../names-in.ts";
 import { openUnlessDead } from "../open-shim.ts";
 import { decodeDocument } from "../pod-document.ts";
@@ -12,42 +11,16 @@ import { READY_FILE, makeSpare } from "./make-spare.ts";
 import { Misgivings } from "./misgivings.ts";
 import { classNameOf, classesOf, writeClass } from "./spare-class.ts";
 import type { SpareClass } from "./spare-class.ts";
+import { newName } from "./spare.ts";
+import type { Spare, SpareClaims, SpareSummary } from "./spare.ts";
 import { heldBytes, ownerOf, spareKey } from "./spare-record.ts";
 
 /** Between two looks at the spares when nothing happens. */
 const LOOK_MS = 10_000;
 /** After a pod's start nothing is made for so long: it has the processors. */
 const QUIET_MS = 2_000;
-const NAME_DIGITS = 7;
-
-/** The spares of one size as the node API shows them. */
-export interface SpareSummary {
-  readonly cpus: number;
-  readonly memoryBytes: number;
-  readonly wanted: number;
-  readonly ready: number;
-  /** Proportional set size of their shims, VMMs and file servers. */
-  readonly heldBytes: number;
-}
-
-/** What became of pods that could have had one. */
-interface SpareClaims {
-  readonly used: number;
-  readonly missed: number;
-  /** Claimed, but of no use to its pod, which booted its own guest. */
-  readonly refused: number;
-}
 
 type SpareDeps = Omit<PodDeps, "spares">;
-
-interface Spare {
-  readonly name: string;
-  readonly dir: string;
-  readonly className: string;
-  readonly key: string;
-  readonly shim: ShimLink;
-  pids: readonly number[];
-}
 
 /**
  * The node's spares: shims with a guest that has booted and no pod, kept in number. `start` of a shim claims
@@ -298,14 +271,6 @@ export class SparePool {
   #dirOf(size: SpareClass): string {
     return join(this.#dir, classNameOf(size));
   }
-}
-
-/** Never used twice on a node's lifetime, in all likelihood; short, for socket paths. */
-function newName(): string {
-  const digits = Array.from({ length: NAME_DIGITS }, () =>
-    Math.floor(Math.random() * 36).toString(36),
-  );
-  return digits.join("");
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -4,10 +4,14 @@ import { createConnection } from "node:net";
 import { join } from "node:path";
 import { addAbortSignal } from "node:stream";
 import type { AgentClient } from "@trine/guest-link";
+import type { Machine } from "@trine/vmm";
 import type { PodContext } from "../pod-context.ts";
+import type { GuestRecord } from "../pod-document.ts";
 import { mountShare, unmountShare } from "./container-share.ts";
 import type { PlannedMount } from "./container-share.ts";
+import type { DiskRoot } from "./disk-root.ts";
 import { GUEST_SHARE, GUEST_SHM } from "./guest-spec.ts";
+import { placeWarmRoot } from "./warm-root.ts";
 
 const CONTAINER = "warm";
 const PROGRAM = "/program";
@@ -16,15 +20,17 @@ const ROUNDS = 2;
 const ROUND_MS = 60_000;
 
 /**
- * Runs in a guest that is nobody's what every pod will run in it: a container with containerd's usual mounts,
- * root on the share, output and exit, and its end. Under emulation that code is translated then, and on any
+ * Runs in a guest that is nobody's what every pod will run in it: a container with containerd's usual mounts, its
+ * root on the share and then on disks, output and exit, and its end. Under emulation that code is translated then, and on any
  * CPU its pages are there. The program is the file server's, run without arguments: it says how it is used,
  * and ends.
  */
 export async function warmGuest(
-  { shim, files, deps }: PodContext,
+  pod: PodContext,
+  to: { readonly guest: GuestRecord; readonly machine: Machine },
   agent: AgentClient,
 ): Promise<void> {
+  const { shim, files, deps } = pod;
   const dir = join(files.shareDir, CONTAINER);
   const program: PlannedMount = {
     target: join(dir, "rootfs", PROGRAM),
@@ -40,23 +46,34 @@ export async function warmGuest(
   for (const { target } of places) await mkdir(target, { recursive: true });
   await mountShare(shim, [program]);
   for (let round = 0; round < ROUNDS; round += 1) await runOnce(agent, files.guestSocket);
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const disks = await placeWarmRoot(pod, to, { id: CONTAINER, program: PROGRAM });
+    if (disks === undefined) break;
+    await disks.remove(await runOnce(agent, files.guestSocket, disks.root));
+  }
   await unmountShare(shim, dir, [root, ...places, program]);
 }
 
-async function runOnce(agent: AgentClient, guestSocket: string): Promise<void> {
+/** Answers the disks that something in the guest still holds. */
+async function runOnce(
+  agent: AgentClient,
+  guestSocket: string,
+  root?: DiskRoot,
+): Promise<readonly string[]> {
   const until = AbortSignal.timeout(ROUND_MS);
   await agent.createContainer({
     container: CONTAINER,
-    spec: new TextEncoder().encode(JSON.stringify(SPEC)),
+    spec: new TextEncoder().encode(JSON.stringify(root === undefined ? SPEC : SPEC_ON_DISKS)),
     terminal: false,
     stdin: false,
+    ...(root === undefined ? {} : { root: { lower: root.lower, upper: root.upper } }),
   });
   const streams = ["stdout", "stderr", "exit"].map((part) =>
     untilEnd(guestSocket, `${part}/${CONTAINER}/`, until),
   );
   await agent.startProcess({ container: CONTAINER, exec: "" });
   await Promise.all(streams);
-  await agent.removeContainer(CONTAINER);
+  return agent.removeContainer(CONTAINER);
 }
 
 /** Opens a stream of the guest link and reads it away. */
@@ -100,6 +117,21 @@ const SPEC = {
     maskedPaths: ["/proc/acpi", "/proc/kcore", "/proc/keys", "/sys/firmware"],
     readonlyPaths: ["/proc/bus", "/proc/sys", "/proc/sysrq-trigger"],
   },
+};
+
+/** The files that containerd gives every container come over the share; there is none of them in the image. */
+const SPEC_ON_DISKS = {
+  ...SPEC,
+  root: { path: SPEC.root.path, readonly: false },
+  mounts: [
+    ...SPEC.mounts,
+    ...["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"].map((destination) => ({
+      destination,
+      type: "bind",
+      source: join(SPEC.root.path, PROGRAM),
+      options: ["rbind", "rprivate", "rw"],
+    })),
+  ],
 };
 
 function mount(

@@ -93,6 +93,7 @@ export class OnePod {
         defaultMemoryBytes: 128 * MIB,
         defaultCpus: 1,
         bootMs: this.bootMs,
+        roots: { mkfs: "/usr/bin/mkfs.erofs" },
         pool: [],
         templates: { most: 0, sizes: [] },
       },
