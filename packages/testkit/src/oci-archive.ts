@@ -9,6 +9,8 @@ export interface OciImage {
   name: string;
   /** Directory that is the root file system; owned by root in the image. */
   root: string;
+  /** Directories of further layers; with them owners, times and attributes stay as they are. */
+  over?: readonly string[];
   config?: {
     Entrypoint?: string[];
     Cmd?: string[];
@@ -28,26 +30,41 @@ const TAR = [
   "--numeric-owner",
 ];
 
-/** Writes an OCI archive of one uncompressed layer, which `ctr images import` takes by its name. */
+const TAR_AS_IT_IS = [
+  "--format=pax",
+  "--sort=name",
+  "--numeric-owner",
+  "--xattrs",
+  "--xattrs-include=*",
+];
+
+/** Writes an OCI archive of uncompressed layers, which `ctr images import` takes by its name. */
 export async function writeOciArchive(image: OciImage, target: string): Promise<void> {
   const work = `${target}.layout`;
   const blobs = join(work, "blobs/sha256");
   await mkdir(blobs, { recursive: true });
-  const layerFile = join(work, "layer");
-  await runCommand("tar", [...TAR, "-cf", layerFile, "-C", image.root, "."]);
-  const layer = await addFile(blobs, layerFile);
+  const layers: Blob[] = [];
+  for (const root of [image.root, ...(image.over ?? [])]) {
+    const layerFile = join(work, "layer");
+    const how = image.over === undefined ? TAR : TAR_AS_IT_IS;
+    await runCommand("tar", [...how, "-cf", layerFile, "-C", root, "."]);
+    layers.push(await addFile(blobs, layerFile));
+  }
   const config = await addJson(blobs, {
     architecture: "amd64",
     os: "linux",
     config: image.config ?? {},
-    rootfs: { type: "layers", diff_ids: [layer.digest] },
+    rootfs: { type: "layers", diff_ids: layers.map(({ digest }) => digest) },
     history: [{ created_by: "trine testkit" }],
   });
   const manifest = await addJson(blobs, {
     schemaVersion: 2,
     mediaType: "application/vnd.oci.image.manifest.v1+json",
     config: { mediaType: "application/vnd.oci.image.config.v1+json", ...config },
-    layers: [{ mediaType: "application/vnd.oci.image.layer.v1.tar", ...layer }],
+    layers: layers.map((layer) => ({
+      mediaType: "application/vnd.oci.image.layer.v1.tar",
+      ...layer,
+    })),
   });
   const index = {
     schemaVersion: 2,
