@@ -23,7 +23,10 @@ export class Screen {
     const size = ["-x", "100", "-y", "30"];
     const clean = { ...env, TERM: "xterm", TMUX: undefined };
     const args = ["-S", socket, "-f", "/dev/null", "new-session", "-d", ...size, ...argv];
-    await run("tmux", args, { env: clean });
+    // A server that is just ending under the same name takes the new one with it.
+    await pollUntil("tmux starts", { ms: 30_000, everyMs: 500 }, () =>
+      run("tmux", args, { env: clean }).catch(() => undefined),
+    );
     return new Screen(socket);
   }
 

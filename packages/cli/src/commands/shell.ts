@@ -2,12 +2,14 @@ import { Argument } from "commander";
 import type { Command } from "commander";
 import type { Io } from "../io.ts";
 import type { Act } from "./act.ts";
-import { examples } from "./flag-values.ts";
+import type { DiagFlags } from "../diag/diag.ts";
+import { POD, examples } from "./flag-values.ts";
 
 const SHELLS = ["bash", "zsh", "fish"] as const;
 
 /** What shells and `make install` ask of the program itself. */
 export function shellCommands(trine: Command, io: Io, act: Act): void {
+  diagCommand(trine, io, act);
   trine
     .command("completion")
     .description("print a shell's script that completes commands, flags and names")
@@ -41,6 +43,22 @@ export function shellCommands(trine: Command, io: Io, act: Act): void {
       act(async (dir: string) => {
         const { writeManPages } = await import("../shell/man-pages.ts");
         await writeManPages(trine, dir);
+      }),
+    );
+}
+
+function diagCommand(trine: Command, io: Io, act: Act): void {
+  trine
+    .command("diag")
+    .description("collect what somebody who is to help needs, without secrets, in one file")
+    .argument("[pod]", POD)
+    .option("--node", "of the whole node", false)
+    .option("--file <path>", "where to write it; default: trine-diag-NAME-TIME.tar.gz here")
+    .addHelpText("after", examples("trine diag web", "trine diag --node --file /tmp/node.tar.gz"))
+    .action(
+      act(async (pod: string | undefined, flags: DiagFlags) => {
+        const { collectDiag } = await import("../diag/diag.ts");
+        await collectDiag(io, pod, flags);
       }),
     );
 }
