@@ -148,6 +148,24 @@ test("clones that start at once have nothing in common, and leave the template a
   await Promise.all(pods.map((pod) => node.remove(pod)));
 }, 400_000);
 
+test("a pod larger than the template goes on from it, and has all its memory and processors", async () => {
+  await untilTemplate();
+  const pod = await node.run({
+    name: "large",
+    image,
+    handler: "trine-microvm",
+    annotations: { "trine.dev/memory": "640Mi", "trine.dev/cpus": "2" },
+    command: ["/bin/sh", "-c", "nproc; grep MemTotal /proc/meminfo; sleep 1000"],
+  });
+  const said = await node.untilOutput(pod, /MemTotal.*\n/, 120_000);
+  const [cpus, total = ""] = said.split("\n");
+  expect(cpus).toBe("2");
+  expect(Number(/\d+/.exec(total)?.[0]) / 1024).toBeGreaterThan(560);
+  expect(await startOf(pod)).toEqual({ how: "clone" });
+  expect(await directories()).toHaveLength(1);
+  await node.remove(pod);
+}, 400_000);
+
 test("a template outlives the daemon, also one that dies while a clone starts", async () => {
   const { shim } = await untilTemplate();
   const starting = run("restart");

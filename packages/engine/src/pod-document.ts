@@ -3,7 +3,7 @@ import type { PodInterface } from "@trine/pod-network";
 import type { MachineSpec, SlotName } from "@trine/vmm";
 import type { DiskRoot } from "./guest/disk-root.ts";
 import type { GuestStart } from "./guest/guest-start.ts";
-import type { SpareRecord } from "./guest/spare-record.ts";
+import type { GuestSize, SpareRecord } from "./guest/spare-record.ts";
 import type { MachineState } from "./machine/machine-state.ts";
 
 /**
@@ -44,6 +44,8 @@ export interface MachineRecord extends VmmRecord {
 export interface GuestRecord extends VmmRecord {
   /** preparing: directories and helpers · booting: its VMM runs · running: its agent has answered · ended */
   state: "preparing" | "booting" | "running" | "ended";
+  /** What the pod is to have; its machine may be smaller at first. Absent in the documents of older daemons. */
+  readonly size?: GuestSize;
   /** How it came up; absent in the documents of older daemons, whose guests all booted. */
   start?: GuestStart;
   /** Slots that something in the guest did not let go of. */

@@ -52,7 +52,9 @@ export function makeSummary(pod: PodContext, level: Pick<Level, "name">): PodSum
     shim: { pid: facts.pid, version: facts.version },
     ...(vmm === undefined
       ? {}
-      : { machine: { ...names, ...machineSummary(vmm, files), ...startOf(guest) } }),
+      : {
+          machine: { ...names, ...machineSummary(vmm, files), ...guest?.size, ...startOf(guest) },
+        }),
     ...(guest === undefined ? {} : { containers: containersOf(guest) }),
   };
 }

@@ -79,6 +79,12 @@ export class AgentClient {
     await this.#call((agent, options) => agent.revive(request, options));
   }
 
+  /** Takes CPUs and memory into use that were plugged in. Answers how many CPUs run. */
+  async onlineResources(): Promise<number> {
+    const { cpus } = await this.#call((agent, options) => agent.onlineResources({}, options));
+    return cpus;
+  }
+
   async mount(request: MessageInitShape<typeof MountRequestSchema>): Promise<void> {
     await this.#call((agent, options) => agent.mount(request, options));
   }

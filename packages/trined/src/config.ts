@@ -128,7 +128,7 @@ const Templates = v.strictObject({
       v.maxLength(16),
       v.title("list of numbers of bytes"),
       v.description(
-        "Guest memory for which a template is made when the daemon starts, the default memory where the list is empty. For other sizes one is made when the first such pod comes, which itself boots.",
+        "Guest memory for which a template is made when the daemon starts, the default memory where the list is empty. Larger pods go on from the largest of these that they hold, and grow; for a smaller one a template is made when the first such pod comes, which itself boots.",
       ),
     ),
     [],

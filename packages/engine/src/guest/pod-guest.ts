@@ -5,9 +5,9 @@ import type { PodContext } from "../pod-context.ts";
 import type { GuestRecord } from "../pod-document.ts";
 import { GUEST_SHARE, GUEST_SHM } from "./guest-spec.ts";
 import { VMM_KEY } from "@trine/vmm";
-import type { MachineSpec } from "@trine/vmm";
 import { endChild, signalChild } from "../end-child.ts";
 import { PodVmm } from "../pod-vmm.ts";
+import { bootingMachine, growGuest } from "./grow-guest.ts";
 import { reviveRequest } from "./revive-request.ts";
 
 /** The share the guest mounts; the agent opens the stream 9p/pod for it. */
@@ -23,6 +23,7 @@ export class PodGuest {
   readonly #pod: PodContext;
   readonly #vmm: PodVmm;
   #linked: Promise<AgentClient> | undefined;
+  #record: GuestRecord | undefined;
 
   constructor(pod: PodContext) {
     this.#pod = pod;
@@ -35,6 +36,7 @@ export class PodGuest {
 
   /** Starts the VMM and answers as soon as it runs; the guest boots on meanwhile. */
   async start(record: GuestRecord): Promise<void> {
+    this.#record = record;
     try {
       await this.#vmm.start(record, AbortSignal.timeout(START_MS));
     } catch (cause) {
@@ -51,13 +53,14 @@ export class PodGuest {
     deps.templates.distrust(key, why);
     await this.endChild(VMM_KEY);
     record.start = { how: "cold", why: "unfit", detail: why };
-    record.spec = withoutOrigin(record.spec);
+    record.spec = bootingMachine(record.spec, record.size ?? record.spec);
     await this.#pod.save();
     await this.#vmm.start(record, AbortSignal.timeout(START_MS));
   }
 
   /** Takes over a guest that an earlier daemon started. */
   async recover(record: GuestRecord): Promise<void> {
+    this.#record = record;
     await this.#vmm.recover(record);
     this.#watch();
   }
@@ -116,6 +119,7 @@ export class PodGuest {
       const until = AbortSignal.any([this.#vmm.life, AbortSignal.timeout(bootMs)]);
       const { version, kernel } = await agent.untilAnswers(until);
       await agent.revive(reviveRequest(this.#pod));
+      await this.#grow(agent);
       await agent.mount({ target: GUEST_SHARE, source: shareSource() });
       await agent.mount({ target: GUEST_SHM, source: shmSource() });
       const linkedMs = performance.now() - startedMs;
@@ -129,17 +133,19 @@ export class PodGuest {
     }
   }
 
+  /** A clone of a smaller template gets the rest of its pod's size before anything runs in it. */
+  async #grow(agent: AgentClient): Promise<void> {
+    const { machine, life } = this.#vmm;
+    const { spec, size } = this.#record ?? {};
+    if (spec === undefined || size === undefined || machine === undefined) return;
+    await growGuest(spec, size, { machine, agent }, life);
+  }
+
   async #unlink(): Promise<void> {
     const linked = this.#linked;
     this.#linked = undefined;
     (await linked?.catch(() => undefined))?.close(); // whoever asked for it has the error
   }
-}
-
-function withoutOrigin(spec: MachineSpec): MachineSpec {
-  const booting: MachineSpec = { ...spec };
-  Reflect.deleteProperty(booting, "origin");
-  return booting;
 }
 
 function shareSource(): { what: { case: "share"; value: { name: string } } } {

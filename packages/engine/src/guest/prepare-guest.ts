@@ -42,14 +42,15 @@ export async function prepareGuest(
   await startFileServer(pod);
   await shareSlots(pod);
   const spec = specOf(pod, size, image);
-  const { start, template } = await deps.templates.startOf(spec);
+  const { start, clone = spec } = await deps.templates.startOf(spec);
   pod.log.info(start, "how the guest starts");
   return {
     // The sandbox outlives its VMM by what is still to be said of its containers.
     taskId: "",
     uid,
     oomScoreAdj: sandbox.oomScoreAdj,
-    spec: template === undefined ? spec : { ...spec, origin: { template } },
+    spec: clone,
+    size: { cpus: spec.cpus, memoryBytes: spec.memoryBytes },
     start,
     state: "preparing",
     containers: {},

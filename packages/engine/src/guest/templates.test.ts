@@ -88,6 +88,15 @@ test("one that cannot be made is asked for once, and the next pods learn why the
   expect(other.start).toEqual({ how: "cold", why: "making" });
 });
 
+test("pods of other sizes go on from the template of the largest base that they hold", async () => {
+  const templates = make(1);
+  const boot = { kind: "direct", kernel: "/k", initrd: "/i", cmdline: "quiet" } as const;
+  for (const mib of [128, 160, 512]) {
+    const { start } = await templates.startOf(machineSpec({ boot, memoryBytes: mib * MIB }));
+    expect(start).toEqual({ how: "cold", why: "making" }); // the same one: there is room for no other
+  }
+});
+
 test("no more are made at a time than the node keeps", async () => {
   const templates = make(1);
   const starts = [64, 32].map((mib) => templates.startOf(machineSpec({ memoryBytes: mib * MIB })));

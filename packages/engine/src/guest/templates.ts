@@ -3,18 +3,20 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { SerialQueue, kindOf, messageOf } from "@trine/base";
 import type { ShimLink } from "@trine/shim-client";
-import type { MachineSpec, Template } from "@trine/vmm";
+import type { MachineSpec } from "@trine/vmm";
 import type { EngineDeps } from "../deps.ts";
 import { makeShim } from "../make-shim.ts";
 import { namesIn } from "../names-in.ts";
 import { openUnlessDead } from "../open-shim.ts";
 import { buildTemplate, templateMachine } from "./build-template.ts";
+import { growingMachine } from "./grow-guest.ts";
 import { guestMachine } from "./guest-machine.ts";
 import type { GuestStart, WhyCold } from "./guest-start.ts";
 import { summaryOf } from "./held-template.ts";
 import type { HeldTemplate, TemplateSummary } from "./held-template.ts";
 import { endTemplate } from "./end-template.ts";
 import { Misgivings } from "./misgivings.ts";
+import type { GuestSize } from "./spare-record.ts";
 import { decodeTemplateRecord } from "./template-record.ts";
 import type { TemplateRecord } from "./template-record.ts";
 
@@ -54,13 +56,11 @@ export class Templates {
   /** Makes those that the configuration names, in the background. */
   makeConfigured(): void {
     const { accelerator, microvms } = this.#deps.config;
-    const { templates, defaultMemoryBytes, defaultCpus } = microvms;
-    const sizes = templates.sizes.length === 0 ? [defaultMemoryBytes] : templates.sizes;
+    const { templates } = microvms;
     const make = async (): Promise<void> => {
       const image = await this.#deps.guestImage();
       const nobody = { id: "template", uuid: "", network: { mac: "", mtu: 0 } };
-      for (const memoryBytes of sizes.slice(0, templates.most)) {
-        const size = { memoryBytes, cpus: defaultCpus };
+      for (const size of this.#bases().slice(0, templates.most)) {
         await this.startOf(guestMachine(nobody, size, { image, accelerator }));
       }
     };
@@ -71,15 +71,17 @@ export class Templates {
   }
 
   /** How a machine is to start. Never fails and never waits: without a template it boots, and one is made. */
-  async startOf(spec: MachineSpec): Promise<{ start: GuestStart; template?: Template }> {
+  async startOf(spec: MachineSpec): Promise<{ start: GuestStart; clone?: MachineSpec }> {
     const { config, driver } = this.#deps;
     if (config.microvms.templates.most === 0) return cold("off");
     try {
-      const key = await driver.templateKey(asTemplate(spec), this.#end.signal);
+      const machine = growingMachine(spec, this.#bases());
+      const key = await driver.templateKey(asTemplate(machine), this.#end.signal);
       const held = this.#held.get(key);
-      if (held === undefined) return cold(...this.#want(key, spec));
+      if (held === undefined) return cold(...this.#want(key, machine));
       held.usedMs = performance.now();
-      return { start: { how: "clone" }, template: held.record.template };
+      const clone = { ...machine, origin: { template: held.record.template } };
+      return { start: { how: "clone" }, clone };
     } catch (cause) {
       return cold("failed", messageOf(cause));
     }
@@ -114,6 +116,13 @@ export class Templates {
     await this.#queue.run(() => Promise.resolve());
     for (const { shim } of this.#held.values()) shim.close();
     this.#held.clear();
+  }
+
+  /** What pods of at least this size go on from. */
+  #bases(): GuestSize[] {
+    const { templates, defaultMemoryBytes, defaultCpus: cpus } = this.#deps.config.microvms;
+    const sizes = templates.sizes.length === 0 ? [defaultMemoryBytes] : templates.sizes;
+    return sizes.map((memoryBytes) => ({ memoryBytes, cpus }));
   }
 
   /** Why there is none of this kind, after having seen to it that there will be. */

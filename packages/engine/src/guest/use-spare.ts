@@ -89,7 +89,7 @@ async function misfit(
     ...deps.config.microvms,
     cgroups: facts.cgroups,
   });
-  const { cpus, memoryBytes, nics } = guest.spec;
+  const { cpus, memoryBytes, nics } = { ...guest.spec, ...guest.size };
   if (size.cpus !== cpus || size.memoryBytes !== memoryBytes) return "it is of another size";
   const mtu = document.network?.mtu ?? 0;
   if (nics.some((nic) => nic.mtu < mtu)) return `its network carries less than ${mtu} bytes`;

@@ -1,0 +1,44 @@
+import { availableParallelism } from "node:os";
+import { machineSpec } from "@trine/vmm/testing";
+import { expect, test } from "vitest";
+import { bootingMachine, growingMachine } from "./grow-guest.ts";
+
+const MIB = 1024 * 1024;
+const BASES = [128, 256].map((mib) => ({ cpus: 1, memoryBytes: mib * MIB }));
+const boot = { kind: "direct", kernel: "/k", initrd: "/i", cmdline: "quiet" } as const;
+
+function wanted(mib: number, cpus = 1): ReturnType<typeof machineSpec> {
+  return machineSpec({ boot, memoryBytes: mib * MIB, cpus });
+}
+
+test("machines of all sizes from a base on are one machine, which can grow", () => {
+  const [first, ...others] = [256, 300, 4096].map((mib) => growingMachine(wanted(mib), BASES));
+  for (const other of others) expect(other).toEqual(first);
+  expect(first).toMatchObject({ memoryBytes: 256 * MIB, cpus: 1 });
+  expect(first?.memoryMaxBytes).toBeGreaterThan(8192 * MIB);
+  expect(first?.boot).toMatchObject({ cmdline: "quiet swiotlb=noforce" });
+  expect(growingMachine(wanted(200), BASES).memoryBytes).toBe(128 * MIB);
+});
+
+test("one that no base holds is its own", () => {
+  const small = wanted(96);
+  const large = wanted(64 * 1024);
+  const wide = wanted(256, availableParallelism() + 1);
+  for (const spec of [small, large, wide]) expect(growingMachine(spec, BASES)).toBe(spec);
+});
+
+test("a machine that boots instead has its whole size from the start", () => {
+  const size = { cpus: 2, memoryBytes: 512 * MIB };
+  const template = {
+    key: "k",
+    memoryPath: "/m",
+    memoryInode: "1",
+    statePath: "/s",
+    stateSha256: "0",
+  };
+  const clone = { ...growingMachine(wanted(512, 2), BASES), origin: { template } };
+  const booting = bootingMachine(clone, size);
+  expect(booting).toMatchObject(size);
+  for (const name of ["origin", "memoryMaxBytes", "maxCpus"])
+    expect(booting).not.toHaveProperty(name);
+});
