@@ -1,4 +1,4 @@
-import { messageOf, sleep } from "@trine/base";
+import { TrineError, messageOf, sleep } from "@trine/base";
 import type { Child } from "@trine/proto/shim";
 import { ShimProcessHost } from "@trine/shim-client";
 import { VMM_KEY } from "@trine/vmm";
@@ -53,7 +53,8 @@ export class PodVmm {
   follow(): void {
     const { log } = this.#pod;
     const machine = this.#machine;
-    const life = this.life;
+    const living = this.#life;
+    const life = living.signal;
     if (machine === undefined) return;
     const follow = async (): Promise<void> => {
       for await (const event of machine.events(life)) {
@@ -64,11 +65,22 @@ export class PodVmm {
       while (!hasEnded(life)) {
         const cause: unknown = await follow().catch((error: unknown) => error);
         if (hasEnded(life)) return;
+        if (await this.#hasExited()) {
+          // Whoever waits for the guest in the pod's queue is told now: the event of its end waits behind them.
+          living.abort(new TrineError("unavailable", "the machine has ended"));
+          return;
+        }
         log.warn({ err: cause === undefined ? "closed" : messageOf(cause) }, "monitor lost");
         await sleep(MONITOR_RETRY_MS, life).catch(() => undefined); // an abort is the machine's end
       }
     };
     void followToEnd();
+  }
+
+  /** False also when the shim does not say. */
+  async #hasExited(): Promise<boolean> {
+    const child = await this.child().catch(() => undefined);
+    return child?.running === false;
   }
 
   /** The VMM has ended. */
