@@ -66,7 +66,8 @@ export class Templates {
     };
     if (templates.most === 0) return;
     make().catch((cause: unknown) => {
-      this.#deps.log.warn({ err: messageOf(cause) }, "no template at start");
+      // Most likely a node for other levels, without a guest image; a microvm pod would say so itself.
+      this.#deps.log.info({ why: messageOf(cause) }, "no template is made at start");
     });
   }
 
