@@ -6,6 +6,8 @@ import { TrineError, pollUntil } from "@trine/base";
 
 const run = promisify(execFile);
 
+let count = 0;
+
 export class Screen {
   readonly #socket: string;
 
@@ -19,7 +21,7 @@ export class Screen {
     argv: readonly string[],
     env: NodeJS.ProcessEnv,
   ): Promise<Screen> {
-    const socket = join(dir, `tmux-${argv[0]?.replaceAll("/", "") ?? ""}`);
+    const socket = join(dir, `tmux-${count++}`);
     const size = ["-x", "100", "-y", "30"];
     const clean = { ...env, TERM: "xterm", TMUX: undefined };
     const args = ["-S", socket, "-f", "/dev/null", "new-session", "-d", ...size, ...argv];

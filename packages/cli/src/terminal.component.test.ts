@@ -63,7 +63,8 @@ test("run -it and exec -it: what came before the attach, the window's size, ^C, 
   await screen.resize(120, 40);
   await screen.line("stty size");
   await screen.until(/^40 120$/m);
-  await screen.line("sleep 1000");
+  await screen.line("echo begun; sleep 1000");
+  await screen.until(/^begun$/m);
   await screen.press("C-c");
   await screen.line("echo still-here");
   await screen.until(/^still-here$/m);
@@ -164,9 +165,18 @@ test("console: two people, one pen; ^C goes to the guest; the machine and trined
   expect(await hand.trine("rm", "vm", "--grace", "0")).toMatchObject({ code: 0 });
 }, 400_000);
 
-/** Until it answers: names that do not come in time are left out. */
-async function tab(screen: Screen, wanted: RegExp): Promise<void> {
-  await pollUntil(String(wanted), { ms: 60_000, everyMs: 1_000 }, async () => {
+/** Presses Tab until it answers: names that do not come in time are left out. */
+async function completes(
+  shell: readonly string[],
+  init: string,
+  typed: string,
+  wanted: RegExp,
+): Promise<void> {
+  const screen = await open(...shell);
+  await screen.line(`${init}; echo begun-$((1+1))`);
+  await screen.until(/^begun-2$/m);
+  await screen.type(typed);
+  await pollUntil(String(wanted), { ms: 90_000, everyMs: 2_000 }, async () => {
     if (wanted.test(await screen.text())) return true;
     await screen.press("Tab");
     return undefined;
@@ -178,23 +188,14 @@ test("completion in bash, zsh and fish: commands, flags, their values, and the n
     const label = ["--label", "app=web"];
     await hand.run("--name", name, ...label, BUSYBOX, "--", "sleep", "1000");
   }
-  const bash = await open("bash", "--norc");
-  await bash.line("source <(trine completion bash)");
-  await bash.type("trine why web-o");
-  await tab(bash, /trine why web-one/);
-  await bash.press("C-c");
-  await bash.type("trine ps --output=js");
-  await tab(bash, /--output=json/);
-  await bash.press("Tab", "Tab");
-  await bash.until(/json +jsonpath=/);
-
-  const zsh = await open("zsh", "-f");
-  await zsh.line("autoload -Uz compinit; compinit -u -d /dev/null; source <(trine completion zsh)");
-  await zsh.type("trine exec web-t");
-  await tab(zsh, /trine exec web-two/);
-  await zsh.press("C-c");
-  await zsh.type("trine port-");
-  await tab(zsh, /trine port-forward/);
+  const bash = ["bash", "--norc"];
+  const bashInit = "source <(trine completion bash)";
+  await completes(bash, bashInit, "trine why web-o", /trine why web-one/);
+  await completes(bash, bashInit, "trine ps --output=jsonp", /--output=jsonpath=/);
+  const zsh = ["zsh", "-f"];
+  const zshInit = "autoload -Uz compinit; compinit -u -d /dev/null; source <(trine completion zsh)";
+  await completes(zsh, zshInit, "trine exec web-t", /trine exec web-two/);
+  await completes(zsh, zshInit, "trine port-", /trine port-forward/);
 
   // Names that do not come in time are left out: a busy machine is asked again.
   const ask = (line: string): Promise<string> =>
