@@ -1,0 +1,159 @@
+// What ends a guest from within or from without, and guests that never were what they should be.
+import { createHash } from "node:crypto";
+import { chmod, copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { messageOf, pollUntil } from "@trine/base";
+import { PodSandboxState } from "@trine/proto/cri/api";
+import {
+  TrineNode,
+  busyboxImage,
+  findProcesses,
+  microvmConfig,
+  microvmGuest,
+  runCommand,
+  withTempDir,
+} from "@trine/testkit";
+import type { MicrovmGuest } from "@trine/testkit";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { MICROVM, PodOfTest } from "./pod-pair.ts";
+
+const BUSYBOX = "/bin/busybox";
+
+async function startNode(config: string): Promise<{ node: TrineNode; image: string }> {
+  const busybox = await busyboxImage();
+  const node = await TrineNode.start({ version: "2.4", config });
+  await node.containerd.importImage(busybox);
+  return { node, image: busybox.name };
+}
+
+describe("a guest that ends under its pod", () => {
+  let node: TrineNode;
+  let image: string;
+
+  beforeAll(async () => {
+    ({ node, image } = await startNode(microvmConfig(await microvmGuest())));
+  }, 1_800_000);
+
+  afterAll(async () => {
+    expect(await node.stop()).toEqual([]);
+  });
+
+  test.each<[string, string, (pod: PodOfTest) => Promise<void>, RegExp]>([
+    [
+      "its VMM is killed",
+      "sleep 1000",
+      async ({ podSandboxId }) => {
+        const vmm = await findProcesses("qemu-system");
+        const own = vmm.filter(({ command }) => command.includes(podSandboxId));
+        expect(own).toHaveLength(1);
+        for (const { pid } of own) process.kill(pid, "SIGKILL");
+      },
+      /"signal":9,.*the guest has ended under its pod/,
+    ],
+    [
+      "its kernel panics",
+      "until [ -e /go ]; do sleep 0.1; done; echo c >/proc/sysrq-trigger; sleep 1000",
+      () => Promise.resolve(),
+      /"reason":"guest-(reset|panic)",.*the guest has ended under its pod/,
+    ],
+  ])(
+    "%s: containers end with 137, the pod is not ready, what it was is in the log",
+    async (_, script, end, logged) => {
+      const privileged = { securityContext: { privileged: true } };
+      const options = { handler: MICROVM, image, name: "ends", config: { linux: privileged } };
+      const pod = await PodOfTest.start(node, options);
+      const container = await pod.run({
+        command: ["/bin/sh", "-c", `echo up; ${script}`],
+        linux: privileged,
+      });
+      await node.untilOutput(container, "up\n");
+      await Promise.all([pod.sh(container, "touch /go").catch(() => ""), end(pod)]);
+      expect(await node.ended(container)).toMatchObject({ exitCode: 137, reason: "Error" });
+      const { runtime } = node.containerd.cri;
+      await pollUntil("the sandbox is not ready", { ms: 60_000, everyMs: 200 }, async () => {
+        const { status } = await runtime.podSandboxStatus({ podSandboxId: pod.podSandboxId });
+        return status?.state === PodSandboxState.SANDBOX_NOTREADY ? true : undefined;
+      });
+      expect(await node.trinedLog(200)).toMatch(logged);
+      await pod.remove();
+    },
+    180_000,
+  );
+});
+
+/** In place of the agent: the guest's CPUs say what it does, the one thing that a pod can tell it. */
+const MADE_UP = `#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+while read -r module; do insmod "$module"; done </etc/trine/modules
+for name in /sys/class/virtio-ports/*/name; do
+  if grep -qx trine.agent "$name"; then port=\${name%/name}; port=/dev/\${port##*/}; fi
+done
+case $(nproc) in
+1) exec sleep 100000 ;;
+2) while :; do cat /dev/urandom; done >"$port" ;;
+esac
+`;
+
+/** The guest image with another first program, as a guest image of its own in `dir`. */
+async function madeUpGuest(dir: string): Promise<MicrovmGuest> {
+  const real = await microvmGuest({ init: BUSYBOX });
+  const tree = join(dir, "tree");
+  await mkdir(join(tree, "bin"), { recursive: true });
+  await copyFile(BUSYBOX, join(tree, "bin/busybox"));
+  await writeFile(join(tree, "init"), MADE_UP);
+  await chmod(join(tree, "init"), 0o755);
+  const added = join(dir, "added.cpio");
+  const pack = 'find bin init | "$0" cpio -o -H newc >"$1"';
+  await runCommand("sh", ["-c", pack, BUSYBOX, added], { cwd: tree });
+  const made = join(dir, "guest");
+  await runCommand("cp", ["-r", real.dir, made]);
+  // The kernel unpacks one archive after the other; the later init stays.
+  const initrd = Buffer.concat([await readFile(real.initrd), await readFile(added)]);
+  const file = real.initrd.replace(real.dir, made);
+  await writeFile(file, initrd);
+  const manifestPath = join(made, "guest.json");
+  const manifest = JSON.parse(await readFile(manifestPath, "utf8")) as {
+    initrd: { bytes: number; sha256: string };
+  };
+  manifest.initrd.bytes = initrd.length;
+  manifest.initrd.sha256 = createHash("sha256").update(initrd).digest("hex");
+  await writeFile(manifestPath, JSON.stringify(manifest));
+  return { ...real, dir: made, initrd: file };
+}
+
+test("a guest whose agent never answers, talks garbage or ends: the container is refused, nothing is left", async () => {
+  await withTempDir(async (dir) => {
+    const guest = await madeUpGuest(dir);
+    const { node, image } = await startNode(microvmConfig(guest));
+    const attempt = async (cpus: number): Promise<string> => {
+      const annotations = { "trine.dev/cpus": `${cpus}` };
+      const pod = await PodOfTest.start(node, {
+        handler: MICROVM,
+        image,
+        name: `fault${cpus}`,
+        annotations,
+      });
+      const said = await pod.run({}).then(() => "it runs", messageOf);
+      await pod.remove();
+      return said;
+    };
+    // Known as soon as it has ended.
+    expect(await attempt(3)).toMatch(
+      /the guest of pod fault3 did not come up \(its console ends: .*the machine has ended/,
+    );
+    // Known only by waiting: not for as long as a real guest may take on a busy machine.
+    await node.killTrined();
+    const file = join(node.dir, "trined.yaml");
+    const config = await readFile(file, "utf8");
+    await writeFile(file, config.replace(/bootMs: \d+/, "bootMs: 15000"));
+    await node.startTrined();
+    const [silent, garbage] = await Promise.all([1, 2].map(attempt));
+    expect(silent).toMatch(/the guest of pod fault1 did not come up/);
+    expect(garbage).toMatch(/the guest of pod fault2 did not come up/);
+    expect(await node.stop()).toEqual([]);
+  });
+}, 300_000);
