@@ -120,7 +120,7 @@ describe.each(["1.6", "2.4"] as const)("containerd %s", (version) => {
     let most = 0;
     const watch = setInterval(() => {
       most = Math.max(most, usageNow(dir) - used);
-    }, 50);
+    }, 200);
     const fetched = await importing(`${server.url}/${name}`, { checksum }, ({ step }) => {
       if (seen.at(-1) !== step) seen.push(step);
       if (step === "register") most = Math.max(most, usageNow(dir) - used);

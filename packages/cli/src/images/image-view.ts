@@ -32,10 +32,15 @@ async function usersOf(io: Pick<Io, "signal">, flags: StoreFlags): Promise<Map<s
   const users = new Map<string, string[]>();
   try {
     await withCri({ containerd: flags.containerd, signal: io.signal }, async (cri) => {
-      const { containers } = await cri.runtime.listContainers({}, { signal: io.signal });
-      for (const { imageRef, labels, metadata } of containers) {
-        const pod = `${labels["io.kubernetes.pod.namespace"] ?? ""}/${labels["io.kubernetes.pod.name"] ?? ""}`;
-        users.set(imageRef, [...(users.get(imageRef) ?? []), `${pod}/${metadata?.name ?? ""}`]);
+      const [{ containers }, { items }] = await Promise.all([
+        cri.runtime.listContainers({}, { signal: io.signal }),
+        cri.runtime.listPodSandbox({}, { signal: io.signal }),
+      ]);
+      const pods = new Map(items.map(({ id, metadata }) => [id, metadata]));
+      for (const { imageRef, podSandboxId, metadata } of containers) {
+        const pod = pods.get(podSandboxId);
+        const user = [pod?.namespace ?? "", pod?.name ?? "", metadata?.name ?? ""].join("/");
+        users.set(imageRef, [...(users.get(imageRef) ?? []), user]);
       }
     });
   } catch (cause) {

@@ -112,11 +112,14 @@ describe.each(["1.6", "2.4"] as const)("images of containerd %s", (version) => {
     const child = start(["import", url, "--progress=json", ...argv]);
     const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
     let said = "";
+    let sent = false;
     child.stderr.on("data", (chunk: Buffer) => {
       said += chunk.toString();
       const isThere =
         said.includes(`"step":"${step}"`) && (step !== "downloading" || hasBegun(said));
-      if (isThere) child.kill(signal);
+      // Once: a second ^C ends the program whatever it does.
+      if (isThere && !sent) child.kill(signal);
+      sent ||= isThere;
     });
     return ended;
   }
@@ -124,7 +127,7 @@ describe.each(["1.6", "2.4"] as const)("images of containerd %s", (version) => {
   const hasBegun = (said: string): boolean => /"bytes":[1-9]/.test(said);
   // A test that failed half way takes nothing from the next.
   afterEach(async () => {
-    await image(["rm", "--force", LISTED]);
+    await containerd.removePods();
     await image(["gc", "--downloads", "--unused"]);
   });
 
@@ -277,7 +280,8 @@ describe.each(["1.6", "2.4"] as const)("images of containerd %s", (version) => {
       const ran = await image(["import", url]);
       expect(ran).toMatchObject({ code: 0, stdout: `${LISTED}\n` });
       // A download that was whole is not even asked for again.
-      if (step === "downloading") expect(ranges).toEqual([undefined, `bytes=${MIB}-`]);
+      const goesOn = expect.stringMatching(/^bytes=[1-9]\d*-$/) as string;
+      if (step === "downloading") expect(ranges).toEqual([undefined, goesOn]);
       expect(await imports()).toEqual([]);
       expect(await containerd.ctr("leases", "ls", "-q")).toBe("");
       expect(await containerd.ctr("content", "active")).not.toContain("trine-import");

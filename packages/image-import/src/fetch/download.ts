@@ -16,6 +16,7 @@ const MIN_BYTES_PER_SECOND = 1024;
 /** An attempt that brought this much gives the next ones their chances back. */
 const WORTHWHILE_BYTES = 1024 * 1024;
 const MAX_ATTEMPTS = 100;
+const BATCH_BYTES = 1024 * 1024;
 const MAX_RESTARTS = 3;
 
 /** What a server said of the file; a later attempt goes on only with the same. */
@@ -188,30 +189,40 @@ function rangeTotal(message: IncomingMessage): number | undefined {
 async function receive(answer: HttpAnswer, job: Download, state: State): Promise<void> {
   const { message } = answer;
   const total = state.version.totalBytes;
-  const watch = watchRate(message, job, state);
+  const arrived = { at: state.at };
+  const watch = watchRate(message, job, arrived);
+  let batch: Buffer[] = [];
+  // A write for each of a connection's small pieces would cost more than the pieces.
+  const flush = async (): Promise<void> => {
+    const bytes = Buffer.concat(batch);
+    batch = [];
+    await writeAll(job.to, bytes, state.at);
+    state.hash?.update(bytes);
+    state.at += bytes.length;
+    job.onProgress({ step: "download", done: state.at, ...(total !== undefined && { total }) });
+  };
   try {
     for await (const chunk of message as AsyncIterable<Buffer>) {
-      refuseMore(state.at + chunk.length, total, job);
-      await writeAll(job.to, chunk, state.at);
-      state.hash?.update(chunk);
-      state.at += chunk.length;
-      job.onProgress({ step: "download", done: state.at, ...(total !== undefined && { total }) });
+      arrived.at += chunk.length;
+      refuseMore(arrived.at, total, job);
+      batch.push(chunk);
+      if (arrived.at - state.at >= BATCH_BYTES) await flush();
     }
   } catch (cause) {
     if (cause instanceof TrineError) throw cause;
-    const what = `${shown(job.url)}: cut off after ${state.at} bytes (${messageOf(cause)})`;
+    const what = `${shown(job.url)}: cut off after ${arrived.at} bytes (${messageOf(cause)})`;
     throw new TrineError("unavailable", what, { cause });
   } finally {
     clearInterval(watch);
+    // What has come by then is gone on with.
+    await flush();
   }
   if (state.at === total && errnoOf(answer.failure())?.startsWith("HPE_") === true) {
     throw more(total, job);
   }
   if (total !== undefined && state.at < total) {
-    throw new TrineError(
-      "unavailable",
-      `${shown(job.url)}: cut off after ${state.at} of ${total} bytes`,
-    );
+    const what = `${shown(job.url)}: cut off after ${state.at} of ${total} bytes`;
+    throw new TrineError("unavailable", what);
   }
 }
 
@@ -233,7 +244,11 @@ function more(total: number, { url }: Download): TrineError {
 }
 
 /** Ends an answer that comes too slowly to be one. */
-function watchRate(message: IncomingMessage, job: Download, state: State): NodeJS.Timeout {
+function watchRate(
+  message: IncomingMessage,
+  job: Download,
+  state: Pick<State, "at">,
+): NodeJS.Timeout {
   let last = state.at;
   return setInterval(() => {
     const least = Math.max(1, (MIN_BYTES_PER_SECOND * job.stallMs) / 1000);

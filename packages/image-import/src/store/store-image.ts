@@ -117,7 +117,13 @@ async function writeLayer(
   undo.defer("write", () => store.content.abort({ ref: disk.key }));
   const { sizeBytes } = layer;
   const chunks = layerChunks(disk, layer, signal);
-  return store.write({ ref: disk.key, sizeBytes, chunks }, signal);
+  // Written back meanwhile, so that giving the file away has not to wait for it.
+  const settling = disk.ownPath === undefined ? undefined : disk.handle.datasync();
+  const [written] = await Promise.all([
+    store.write({ ref: disk.key, sizeBytes, chunks }, signal),
+    settling,
+  ]);
+  return written;
 }
 
 async function* layerChunks(
