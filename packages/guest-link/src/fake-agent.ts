@@ -36,6 +36,8 @@ export class FakeAgent {
   readonly paused = new Set<string>();
   readonly mounts = new Map<string, MountRequest>();
   readonly updates: UpdateRequest[] = [];
+  /** Disks that something in the guest holds on to. */
+  readonly busy = new Set<string>();
   readonly signals: { process: string; signal: number; all: boolean }[] = [];
   readonly sizes: { process: string; width: number; height: number }[] = [];
   revived: ReviveRequest | undefined;
@@ -184,7 +186,7 @@ export class FakeAgent {
         for (const [key, process] of this.processes) {
           if (process.container === container) this.processes.delete(key);
         }
-        return done;
+        return Promise.resolve({ busy: [...this.busy] });
       },
       pause: ({ container }) => {
         this.paused.add(container);

@@ -10,6 +10,8 @@ export class SpawningDriver implements MachineDriver {
   readonly name = "spawning";
   readonly can = { pause: true, hotplug: false, snapshot: false, templates: false };
   readonly recovered: string[] = [];
+  /** What is in the machine's slots. */
+  readonly slots = new Map<string, string>();
   onPowerDown: () => void = () => undefined;
   powerDowns = 0;
   failStart: Error | undefined;
@@ -71,8 +73,16 @@ export class SpawningDriver implements MachineDriver {
       resume: set("running"),
       kill: () => host.signal(VMM_KEY, 9),
       stats: () => Promise.reject(new TrineError("unavailable", "no guest")),
-      fillSlot: cannot,
-      emptySlot: cannot,
+      fillSlot: (name, { path }) => {
+        const holds = this.slots.get(name) ?? path;
+        if (holds !== path) return Promise.reject(new TrineError("wrongState", `holds ${holds}`));
+        this.slots.set(name, path);
+        return Promise.resolve();
+      },
+      emptySlot: (name) => {
+        this.slots.delete(name);
+        return Promise.resolve();
+      },
       resizeMemory: cannot,
       resizeCpus: cannot,
       saveTemplate: cannot,

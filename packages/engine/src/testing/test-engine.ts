@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
-import type { EngineConfig, GuestImage } from "../deps.ts";
+import type { EngineConfig, EngineDeps, GuestImage } from "../deps.ts";
 import { Engine } from "../engine.ts";
 import type { PodRef } from "../requests.ts";
 import { UidPool } from "../uid-pool.ts";
@@ -28,6 +28,7 @@ export class OnePod {
   readonly ref: PodRef;
   readonly #engines: Engine[] = [];
   guestImage: () => Promise<GuestImage> = () => Promise.reject(new Error("no guest image"));
+  roots: EngineDeps["roots"];
   bootMs = 10_000;
 
   private constructor(dir: string, shim: FakeShim) {
@@ -63,6 +64,7 @@ export class OnePod {
       log: pino({ level: "silent" }),
       now: () => new Date(),
       guestImage: this.guestImage,
+      ...(this.roots === undefined ? {} : { roots: this.roots }),
       config: this.#config(),
     });
     this.#engines.push(engine);
