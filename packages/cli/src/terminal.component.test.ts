@@ -193,7 +193,7 @@ test("completion in bash, zsh and fish: commands, flags, their values, and the n
   await completes(bash, bashInit, "trine why web-o", /trine why web-one/);
   await completes(bash, bashInit, "trine ps --output=jsonp", /--output=jsonpath=/);
   const zsh = ["zsh", "-f"];
-  const zshInit = "autoload -Uz compinit; compinit -u -d /dev/null; source <(trine completion zsh)";
+  const zshInit = "autoload -Uz compinit; compinit -u -D; source <(trine completion zsh)";
   await completes(zsh, zshInit, "trine exec web-t", /trine exec web-two/);
   await completes(zsh, zshInit, "trine port-", /trine port-forward/);
 
