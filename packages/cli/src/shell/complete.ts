@@ -2,7 +2,7 @@ import type { Argument, Command, Option } from "commander";
 import { withCri } from "../connect.ts";
 import type { Io } from "../io.ts";
 import { PodRecords, nameOf } from "../pods/pod-records.ts";
-import { listPodViews } from "../pods/pod-view.ts";
+import { levelOf, listPodViews } from "../pods/pod-view.ts";
 import type { PodView } from "../pods/pod-view.ts";
 
 /** A shell that waits for names is worse than one without. */
@@ -157,7 +157,9 @@ async function podNames(io: Io): Promise<Candidate[]> {
   const running = await views(io);
   const known = await new PodRecords(io).list().catch(() => []); // another's files
   const names = new Map<string, Candidate>();
-  for (const { pod } of known) names.set(nameOf(pod), candidate(pod.metadata, "stopped"));
+  for (const { pod } of known) {
+    names.set(nameOf(pod), candidate(pod.metadata, levelOf(pod.spec.runtimeClassName)));
+  }
   for (const view of running) {
     names.set(`${view.namespace}/${view.name}`, candidate(view, view.level));
   }
