@@ -141,19 +141,24 @@ test("a guest whose agent never answers, talks garbage or ends: the container is
       await pod.remove();
       return said;
     };
-    // Known as soon as it has ended.
-    expect(await attempt(3)).toMatch(
-      /the guest of pod fault3 did not come up \(its console ends: .*the machine has ended/,
-    );
-    // Known only by waiting: not for as long as a real guest may take on a busy machine.
-    await node.killTrined();
-    const file = join(node.dir, "trined.yaml");
-    const config = await readFile(file, "utf8");
-    await writeFile(file, config.replace(/bootMs: \d+/, "bootMs: 15000"));
-    await node.startTrined();
-    const [silent, garbage] = await Promise.all([1, 2].map(attempt));
-    expect(silent).toMatch(/the guest of pod fault1 did not come up/);
-    expect(garbage).toMatch(/the guest of pod fault2 did not come up/);
-    expect(await node.stop()).toEqual([]);
+    let left: string[];
+    try {
+      // Known as soon as it has ended.
+      expect(await attempt(3)).toMatch(
+        /the guest of pod fault3 did not come up \(its console ends: .*the machine has ended/,
+      );
+      // Known only by waiting: not for as long as a real guest may take on a busy machine.
+      await node.killTrined();
+      const file = join(node.dir, "trined.yaml");
+      const config = await readFile(file, "utf8");
+      await writeFile(file, config.replace(/bootMs: \d+/, "bootMs: 15000"));
+      await node.startTrined();
+      const [silent, garbage] = await Promise.all([1, 2].map(attempt));
+      expect(silent).toMatch(/the guest of pod fault1 did not come up/);
+      expect(garbage).toMatch(/the guest of pod fault2 did not come up/);
+    } finally {
+      left = await node.stop();
+    }
+    expect(left).toEqual([]);
   });
 }, 300_000);
