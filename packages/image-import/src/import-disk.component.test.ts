@@ -12,7 +12,7 @@ import type { Containerd } from "@trine/testkit";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { collectLeftovers, importDisk } from "./index.ts";
 import type { ImportProgress, ImportRequest, ImportedImage } from "./index.ts";
-import { HOSTILE_FILES, makeFiles } from "./hostile-files.ts";
+import { HOSTILE_FILES, makeFiles } from "./hostile/testing.ts";
 import { httpOf, startServer } from "./testing.ts";
 import type { TestServer } from "./testing.ts";
 
