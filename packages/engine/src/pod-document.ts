@@ -1,7 +1,7 @@
 import { TrineError } from "@trine/base";
 import type { PodInterface } from "@trine/pod-network";
 import type { MachineSpec, SlotName } from "@trine/vmm";
-import type { DiskRoot } from "./guest/disk-root.ts";
+import type { DiskRoot } from "./guest/disk-root-record.ts";
 import type { GuestStart } from "./guest/guest-start.ts";
 import type { GuestSize, SpareRecord } from "./guest/spare-record.ts";
 import type { MachineState } from "./machine/machine-state.ts";

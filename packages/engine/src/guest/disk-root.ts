@@ -3,21 +3,12 @@ import { join } from "node:path";
 import { TrineError, errnoOf, messageOf } from "@trine/base";
 import { slotNames } from "@trine/vmm";
 import type { Machine, SlotName } from "@trine/vmm";
+import type { DiskRoot } from "./disk-root-record.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { GuestRecord } from "../pod-document.ts";
 import type { CreateTask } from "../requests.ts";
 
 const SLOT_MS = 20_000;
-
-/** A container's root on two disks of its guest. */
-export interface DiskRoot {
-  /** The image's erofs file. Containers with the same one share a slot. */
-  readonly image: string;
-  readonly lower: SlotName;
-  /** The file with the writable layer, in the container's own snapshot. */
-  readonly layer: string;
-  readonly upper: SlotName;
-}
 
 /**
  * Says where a container's root goes. Undefined = through the share: its image's file is not ready when the guest

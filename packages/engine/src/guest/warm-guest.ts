@@ -9,7 +9,7 @@ import type { PodContext } from "../pod-context.ts";
 import type { GuestRecord } from "../pod-document.ts";
 import { mountShare, unmountShare } from "./container-share.ts";
 import type { PlannedMount } from "./container-share.ts";
-import type { DiskRoot } from "./disk-root.ts";
+import type { DiskRoot } from "./disk-root-record.ts";
 import { GUEST_SHARE, GUEST_SHM } from "./guest-spec.ts";
 import { placeWarmRoot } from "./warm-root.ts";
 

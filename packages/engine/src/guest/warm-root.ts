@@ -7,7 +7,7 @@ import type { Machine } from "@trine/vmm";
 import type { PodContext } from "../pod-context.ts";
 import type { GuestRecord } from "../pod-document.ts";
 import { emptyRoot, fillRoot } from "./disk-root.ts";
-import type { DiskRoot } from "./disk-root.ts";
+import type { DiskRoot } from "./disk-root-record.ts";
 
 const run = promisify(execFile);
 const MAKE_MS = 30_000;
