@@ -3,7 +3,7 @@ const { layers, testOnly } = require("./layers.json");
 
 const anyOf = (names) => `^packages/(${names.join("|")})/`;
 const all = [...layers.flat(), ...testOnly];
-const tests = `\\.test\\.ts$|/(testing|contract)\\.ts$|${anyOf(testOnly)}|^(tests|bench|scripts)/`;
+const tests = `\\.test\\.ts$|/(testing|contract)(\\.ts$|/)|${anyOf(testOnly)}|^(tests|bench|scripts)/`;
 
 module.exports = {
   forbidden: [
@@ -27,7 +27,7 @@ module.exports = {
       comment: "shipped code never imports the test kit",
       severity: "error",
       from: { path: "^packages/", pathNot: tests },
-      to: { path: `${anyOf(testOnly)}|/src/(testing|contract)\\.ts$` },
+      to: { path: `${anyOf(testOnly)}|/src/(testing|contract)(\\.ts$|/)` },
     },
     {
       name: "no-deep-imports",

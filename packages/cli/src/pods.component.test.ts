@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { pollUntil } from "@trine/base";
 import { freePort, microvmConfig, microvmGuest } from "@trine/testkit";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { BUSYBOX, HandNode } from "./hand-node.ts";
+import { BUSYBOX, HandNode } from "./testing/hand-node.ts";
 
 const BOOT_MS = 90_000;
 

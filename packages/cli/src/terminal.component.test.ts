@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import { pollUntil } from "@trine/base";
 import { DIST } from "@trine/testkit";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { BUSYBOX, HandNode } from "./hand-node.ts";
+import { BUSYBOX, HandNode } from "./testing/hand-node.ts";
 import { Screen } from "./screen.ts";
 
 const run = promisify(execFile);

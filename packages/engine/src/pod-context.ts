@@ -1,12 +1,12 @@
 import type { Logger } from "pino";
 import type { DescribeResponse } from "@trine/proto/shim";
 import type { ShimLink } from "@trine/shim-client";
+import type { MachineSpec } from "@trine/vmm";
 import type { Bundle } from "./bundle.ts";
 import type { EngineDeps } from "./deps.ts";
-import type { SparePool } from "./guest/spare-pool.ts";
-import type { Templates } from "./guest/templates.ts";
+import type { GuestStart } from "./guest/guest-start.ts";
 import { decodeDocument, encodeDocument } from "./pod-document.ts";
-import type { PodDocument } from "./pod-document.ts";
+import type { GuestSize, PodDocument } from "./pod-document.ts";
 import { podFiles } from "./pod-files.ts";
 import type { PodFiles } from "./pod-files.ts";
 import { identityOf } from "./pod-identity.ts";
@@ -14,8 +14,30 @@ import type { PodIdentity } from "./pod-identity.ts";
 
 /** What a pod has of its node. */
 export interface PodDeps extends EngineDeps {
-  readonly templates: Pick<Templates, "startOf" | "used" | "distrust">;
-  readonly spares: Pick<SparePool, "claimed" | "missed" | "keyOf" | "postpone">;
+  readonly templates: TemplatesOfPods;
+  readonly spares: SparesOfPods;
+}
+
+/** What a guest may go on from instead of booting. */
+interface TemplatesOfPods {
+  /** How the guest is to start; with a clone's spec where a template fits it. */
+  startOf(spec: MachineSpec): Promise<{ start: GuestStart; clone?: MachineSpec }>;
+  /** A clone of the template with this key runs. */
+  used(key: string): void;
+  /** A clone did not come up, and why: the template is not used again for a while. */
+  distrust(key: string, why: string): void;
+}
+
+/** The guests that were there before their pods. */
+interface SparesOfPods {
+  /** A pod has claimed the spare of this name, and goes on in it or cannot. */
+  claimed(name: string, isUsed: boolean): void;
+  /** A pod that could have used a spare found none. */
+  missed(): void;
+  /** `spareKey` of what this node would make now. */
+  keyOf(size: GuestSize): Promise<string>;
+  /** Pods are being made: no spare is for a moment. */
+  postpone(): void;
 }
 
 /** What the parts of one pod share: its shim, its document, its names. */

@@ -3,7 +3,6 @@ import type { PodInterface } from "@trine/pod-network";
 import type { MachineSpec, SlotName } from "@trine/vmm";
 import type { DiskRoot } from "./guest/disk-root-record.ts";
 import type { GuestStart } from "./guest/guest-start.ts";
-import type { GuestSize, SpareRecord } from "./guest/spare-record.ts";
 import type { MachineState } from "./machine/machine-state.ts";
 
 /**
@@ -21,6 +20,21 @@ export interface PodDocument {
   guest?: GuestRecord;
   /** Level microvm: a guest that was there before the pod. Becomes `guest`, or is ended. */
   spare?: SpareRecord;
+}
+
+/** A guest made before there was a pod for it. */
+export interface SpareRecord {
+  /** Its directory's name while it was nobody's. */
+  readonly name: string;
+  /** `spareKey` of when it was made. */
+  readonly key: string;
+  /** `booting` until its pod has revived it. */
+  readonly guest: GuestRecord;
+}
+
+export interface GuestSize {
+  readonly cpus: number;
+  readonly memoryBytes: number;
 }
 
 /** A VMM and what it was started from. */

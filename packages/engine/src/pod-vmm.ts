@@ -7,7 +7,7 @@ import { hostFigures } from "./machine-figures.ts";
 import type { MachineFigures } from "./machine-figures.ts";
 import type { PodContext } from "./pod-context.ts";
 import type { VmmRecord } from "./pod-document.ts";
-import { TAP } from "./sandbox-network.ts";
+import { TAP } from "./tap.ts";
 
 const RECOVER_MS = 20_000;
 const MONITOR_RETRY_MS = 1_000;

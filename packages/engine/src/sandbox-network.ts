@@ -2,9 +2,7 @@ import { LINK_LOCAL, connectTap, guestNetwork, readPodInterface } from "@trine/p
 import type { PodInterface } from "@trine/pod-network";
 import type { ShimLink } from "@trine/shim-client";
 import type { PodContext } from "./pod-context.ts";
-
-/** The tap of the pod's guest in the pod's network namespace. */
-export const TAP = "tap0";
+import { TAP } from "./tap.ts";
 
 /**
  * Where a connection to the pod's localhost goes: to the guest's address, or through the agent to the

@@ -10,7 +10,7 @@ import { VMM_KEY } from "@trine/vmm";
 import type { MachineSpec, Template } from "@trine/vmm";
 import type { EngineDeps } from "../deps.ts";
 import { endChild } from "../end-child.ts";
-import { TAP } from "../sandbox-network.ts";
+import { TAP } from "../tap.ts";
 import { encodeTemplateRecord } from "./template-record.ts";
 import type { TemplateRecord } from "./template-record.ts";
 

@@ -3,7 +3,7 @@ import { pollUntil } from "@trine/base";
 import type { AgentClient } from "@trine/guest-link";
 import { MEMORY_STEP } from "@trine/vmm";
 import type { Machine, MachineSpec } from "@trine/vmm";
-import type { GuestSize } from "./spare-record.ts";
+import type { GuestSize } from "../pod-document.ts";
 
 /** By so much a guest can grow beyond its template's memory. */
 const MOST_GROWTH_BYTES = 16 * 1024 ** 3;

@@ -1,6 +1,6 @@
 import type { Accelerator, MachineSpec } from "@trine/vmm";
 import type { GuestImage } from "../deps.ts";
-import { TAP } from "../sandbox-network.ts";
+import { TAP } from "../tap.ts";
 
 /** The guest's last words on the machine's console: a kernel that panics with loglevel=0 says nothing. */
 const CONSOLE = "8250.nr_uarts=1 console=ttyS0 loglevel=1";

@@ -7,11 +7,11 @@ import type { Bundle } from "../bundle.ts";
 import { makeShim } from "../make-shim.ts";
 import { PodContext } from "../pod-context.ts";
 import type { PodDeps } from "../pod-context.ts";
-import { TAP } from "../sandbox-network.ts";
+import { TAP } from "../tap.ts";
 import { PodGuest } from "./pod-guest.ts";
 import { prepareGuest } from "./prepare-guest.ts";
-import { NOBODYS_NETWORK } from "./spare-record.ts";
-import type { GuestSize } from "./spare-record.ts";
+import { NOBODYS_NETWORK } from "./spare-identity.ts";
+import type { GuestSize } from "../pod-document.ts";
 import { warmGuest } from "./warm-guest.ts";
 
 /** In a spare's directory: it may be claimed. */

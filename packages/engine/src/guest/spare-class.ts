@@ -2,7 +2,7 @@ import { mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { EngineConfig } from "../deps.ts";
 import { GUEST_LIMITS } from "./guest-size.ts";
-import type { GuestSize } from "./spare-record.ts";
+import type { GuestSize } from "../pod-document.ts";
 
 const MIB = 1024 * 1024;
 /** What the shim reads (crates/shim/src/fit.rs). */

@@ -13,7 +13,7 @@ import { classNameOf, classesOf, writeClass } from "./spare-class.ts";
 import type { SpareClass } from "./spare-class.ts";
 import { newName } from "./spare.ts";
 import type { Spare, SpareClaims, SpareSummary } from "./spare.ts";
-import { heldBytes, ownerOf, spareKey } from "./spare-record.ts";
+import { heldBytes, ownerOf, spareKey } from "./spare-identity.ts";
 
 /** Between two looks at the spares when nothing happens. */
 const LOOK_MS = 10_000;

@@ -16,7 +16,7 @@ import { summaryOf } from "./held-template.ts";
 import type { HeldTemplate, TemplateSummary } from "./held-template.ts";
 import { endTemplate } from "./end-template.ts";
 import { Misgivings } from "./misgivings.ts";
-import type { GuestSize } from "./spare-record.ts";
+import type { GuestSize } from "../pod-document.ts";
 import { decodeTemplateRecord } from "./template-record.ts";
 import type { TemplateRecord } from "./template-record.ts";
 

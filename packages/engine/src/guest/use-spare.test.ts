@@ -8,7 +8,7 @@ import { decodeDocument, encodeDocument } from "../pod-document.ts";
 import type { Pod } from "../pod.ts";
 import type { CreateTask } from "../requests.ts";
 import { FIRST_UID, OnePod, SANDBOX, newUids } from "../testing/test-engine.ts";
-import { NOBODYS_NETWORK } from "./spare-record.ts";
+import { NOBODYS_NETWORK } from "./spare-identity.ts";
 
 const MIB = 1024 * 1024;
 const NAME = "abc1234";

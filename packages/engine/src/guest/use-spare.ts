@@ -10,8 +10,8 @@ import { SPARES, removeMachineFiles } from "../pod-files.ts";
 import { removeSlots } from "./disk-root.ts";
 import { FILE_SERVER_KEY, removeShare } from "./file-server.ts";
 import { guestSize } from "./guest-size.ts";
-import { setOomScore } from "./spare-record.ts";
-import type { SpareRecord } from "./spare-record.ts";
+import { setOomScore } from "./spare-identity.ts";
+import type { SpareRecord } from "../pod-document.ts";
 
 /**
  * A shim that was claimed for the pod: its user id and its console's files are the pod's from now on,

@@ -8,7 +8,7 @@ import type { ShimLink } from "@trine/shim-client";
 import type { DiskSpec, MachineSpec } from "@trine/vmm";
 import type { EngineConfig } from "../deps.ts";
 import { guestMemory } from "../guest-memory.ts";
-import { TAP } from "../sandbox-network.ts";
+import { TAP } from "../tap.ts";
 import type { MachineInput } from "./machine-input.ts";
 import { makeMachineDirs } from "../pod-files.ts";
 import { uuidOf } from "../pod-identity.ts";

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { DIST, TrineNode, busyboxImage, tinyGuestImage } from "@trine/testkit";
 import type { ContainerdVersion } from "@trine/testkit";
-import type { Ran } from "./testing.ts";
+import type { Ran } from "../testing.ts";
 
 export const BUSYBOX = "trine.test/busybox:1";
 

@@ -5,22 +5,7 @@ import type { EngineDeps } from "../deps.ts";
 import { templateMachine } from "./build-template.ts";
 import { guestMachine } from "./guest-machine.ts";
 import type { PodDeps } from "../pod-context.ts";
-import type { GuestRecord } from "../pod-document.ts";
-
-/** A guest made before there was a pod for it, in the document that its shim keeps. */
-export interface SpareRecord {
-  /** Its directory's name while it was nobody's. */
-  readonly name: string;
-  /** `spareKey` of when it was made. */
-  readonly key: string;
-  /** `booting` until its pod has revived it. */
-  readonly guest: GuestRecord;
-}
-
-export interface GuestSize {
-  readonly cpus: number;
-  readonly memoryBytes: number;
-}
+import type { GuestSize } from "../pod-document.ts";
 
 /** What a spare's interface is called and has until a pod's takes its place. Link-local: it leads nowhere. */
 export const NOBODYS_NETWORK: PodInterface = {
