@@ -3,6 +3,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { annotationsReference } from "./annotations-reference.ts";
 import { configReference } from "./config-reference.ts";
+import { jsonSchemas } from "./json-schemas.ts";
 import { withLayers } from "./layer-table.ts";
 import type { LayerData } from "./layer-table.ts";
 import { runtimeClasses } from "./runtime-classes.ts";
@@ -19,6 +20,7 @@ async function generatedFiles(): Promise<Readonly<Record<string, string>>> {
     "docs/reference/annotations.md": annotationsReference(),
     "docs/reference/config.md": configReference(),
     "deploy/kubernetes/runtimeclasses.yaml": runtimeClasses(JSON.parse(overheads) as Overheads),
+    ...jsonSchemas(),
   };
 }
 

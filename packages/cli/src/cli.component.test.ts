@@ -9,6 +9,7 @@ import { DIST, TrineNode, runCommand, tinyGuestDisk, tinyGuestImage } from "@tri
 import type { RunningPod } from "@trine/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Ran } from "./testing.ts";
+import { parseAs } from "./testing/schema.ts";
 
 const BOOT_MS = 90_000;
 const READY = /TINY-GUEST READY ip=(\S+)/;
@@ -89,7 +90,10 @@ describe.each(["1.6", "2.4"] as const)("trine on a node with containerd %s", (ve
     for (const name of ["web", "default/web", pod.podSandboxId.slice(0, 12), pod.containerId]) {
       const { stdout: text, code } = await trine("inspect", name);
       expect(code).toBe(0);
-      expect(JSON.parse(text)).toMatchObject({ sandboxId: pod.podSandboxId, addresses: [pod.ip] });
+      expect(parseAs("inspect", text)).toMatchObject({
+        sandboxId: pod.podSandboxId,
+        addresses: [pod.ip],
+      });
     }
     expect(await trine("inspect", "other")).toMatchObject({ code: 3, stdout: "" });
     // A daemon stopped in order leaves its machines alone, and the next one has them again.
@@ -105,7 +109,7 @@ describe.each(["1.6", "2.4"] as const)("trine on a node with containerd %s", (ve
   test("doctor finds nothing that fails, and tells of a stopped daemon", async () => {
     const flags = ["--containerd", node.containerd.socket, "-o", "json"];
     const { code, stdout } = await trine("doctor", ...flags);
-    const { items } = JSON.parse(stdout) as { items: Finding[] };
+    const { items } = parseAs("doctor", stdout) as { items: Finding[] };
     expect(items.filter(({ status }) => status === "fail")).toEqual([]);
     expect(code).toBe(0);
     const byName = new Map(items.map((item) => [item.name, item]));

@@ -6,6 +6,7 @@ import { pollUntil } from "@trine/base";
 import { freePort, microvmConfig, microvmGuest } from "@trine/testkit";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { BUSYBOX, HandNode } from "./testing/hand-node.ts";
+import { parseAs } from "./testing/schema.ts";
 
 const BOOT_MS = 90_000;
 
@@ -231,7 +232,7 @@ spec:
       (await hand.trine("ps")).stdout.includes("Error(3)") ? true : undefined,
     );
     const { stdout: json } = await hand.trine("ps", "-o", "json");
-    const list = JSON.parse(json) as { items: object[] };
+    const list = parseAs("ps", json) as { items: object[] };
     expect(list).toMatchObject({ apiVersion: "v1", kind: "List" });
     expect(list.items[0]).toMatchObject({
       apiVersion: "v1",
@@ -248,12 +249,14 @@ spec:
     expect((await hand.trine("ps", "-o", "wide")).stdout).toContain(BUSYBOX);
     const path = `jsonpath={range .items[*]}{.metadata.name}={.status.phase}{"\\n"}{end}`;
     expect((await hand.trine("ps", "-o", path)).stdout).toBe("failing=Failed\n\n");
-    expect(JSON.parse((await hand.trine("inspect", "failing")).stdout)).toMatchObject({
+    expect(parseAs("inspect", (await hand.trine("inspect", "failing")).stdout)).toMatchObject({
       level: "container",
       spec: { restartPolicy: "Never" },
     });
     const why = await hand.trine("why", "failing");
     expect(why.code).toBe(1);
+    const reasons = await hand.trine("why", "failing", "-o", "json");
+    expect(parseAs("why", reasons.stdout)).toMatchObject({ pod: "default/failing" });
     expect(why.stdout).toMatch(
       /exit code 3\n {2}next: trine logs default\/failing.*\n.*\n {2}last words\n$/s,
     );
@@ -328,7 +331,7 @@ spec:
       code: 0,
       stdout: "default/web resumed\n",
     });
-    const usage = JSON.parse((await hand.trine("top", "web", "-o", "json")).stdout) as {
+    const usage = parseAs("top", (await hand.trine("top", "web", "-o", "json")).stdout) as {
       items: object[];
     };
     expect(usage.items).toMatchObject([{ pod: "web", container: "main" }]);
@@ -341,7 +344,9 @@ spec:
         : undefined,
     );
     events.signal("SIGINT");
-    expect((await events.ended).code).toBe(130);
+    const seen = await events.ended;
+    expect(seen.code).toBe(130);
+    for (const line of seen.stdout.trim().split("\n")) parseAs("event", line);
   });
 
   test("an init container that fails keeps the pod for its logs; --timeout leaves it, start goes on", async () => {
@@ -426,10 +431,10 @@ spec:
       (await hand.trine("logs", "vm")).stdout.includes("TINY-GUEST READY") ? true : undefined,
     );
     expect((await hand.trine("ps", "-o", "wide")).stdout).toMatch(/vm +1\/1 +Running .* 128Mi /);
-    const inspected = JSON.parse((await hand.trine("inspect", "vm")).stdout) as object;
+    const inspected = parseAs("inspect", (await hand.trine("inspect", "vm")).stdout) as object;
     expect(inspected).toMatchObject({ level: "vm", machine: { state: "running" } });
     expect((await hand.trine("pause", "vm")).stdout).toBe("default/vm paused\n");
-    expect(JSON.parse((await hand.trine("inspect", "vm")).stdout)).toMatchObject({
+    expect(parseAs("inspect", (await hand.trine("inspect", "vm")).stdout)).toMatchObject({
       machine: { state: "paused" },
     });
     expect((await hand.trine("resume", "vm")).stdout).toBe("default/vm resumed\n");
@@ -498,7 +503,7 @@ spec:
     const events = await hand.trine("events", "--since", "5m", "--timeout", "1s", "-o", "json");
     expect(events.code).toBe(0);
     const told = events.stdout.split("\n").find((line) => line.includes('"pod":"bg"'));
-    expect(JSON.parse(told ?? "{}")).toMatchObject({
+    expect(parseAs("event", told ?? "{}")).toMatchObject({
       ...{ type: "StartFailed", namespace: "default", pod: "bg" },
       message: expect.stringContaining("not in the store") as string,
     });
@@ -540,9 +545,9 @@ spec:
     expect((await hand.trine("logs", "mv", "-c", "main")).stdout).toBe("up\n");
     expect((await hand.trine("pause", "mv")).stdout).toBe("default/mv paused\n");
     expect((await hand.trine("resume", "mv")).stdout).toBe("default/mv resumed\n");
-    const usage = JSON.parse((await hand.trine("top", "mv", "-o", "json")).stdout) as object;
+    const usage = parseAs("top", (await hand.trine("top", "mv", "-o", "json")).stdout) as object;
     expect(usage).toMatchObject({ items: [{ pod: "mv", container: "main" }] });
-    const inspected = JSON.parse((await hand.trine("inspect", "mv")).stdout) as object;
+    const inspected = parseAs("inspect", (await hand.trine("inspect", "mv")).stdout) as object;
     expect(inspected).toMatchObject({ level: "microvm", machine: { state: "running" } });
     expect(await hand.trine("why", "mv")).toMatchObject({ code: 0 });
     expect(await hand.trine("stop", "mv", "--grace", "1s")).toMatchObject({ code: 0 });

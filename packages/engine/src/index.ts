@@ -3,7 +3,7 @@ export type { EngineConfig, EngineDeps, GuestImage } from "./deps.ts";
 export { Engine } from "./engine.ts";
 export type { MachineFigures } from "./machine-figures.ts";
 export { Pod } from "./pod.ts";
-export type { PodSummary } from "./pod-summary.ts";
+export type { MachineSummary, PodSummary } from "./pod-summary.ts";
 export type { AddExec, CreateTask, PodRef, ProcessRef, RootfsMount } from "./requests.ts";
 export type { PodStats } from "./stats.ts";
 export type { TemplateSummary } from "./guest/held-template.ts";

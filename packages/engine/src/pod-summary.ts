@@ -6,29 +6,32 @@ import type { GuestRecord, MachineRecord } from "./pod-document.ts";
 import type { PodFiles } from "./pod-files.ts";
 import type { PodIdentity } from "./pod-identity.ts";
 
+/** A pod's machine: its own, or the one its guest runs in. */
+export interface MachineSummary {
+  /** The container that is the machine; a microvm's guest is no container. */
+  readonly containerName?: string;
+  readonly containerId?: string;
+  readonly state: string;
+  readonly pid?: number;
+  readonly cpus: number;
+  readonly memoryBytes: number;
+  readonly accelerator: string;
+  readonly firmware: string;
+  readonly uuid: string;
+  readonly disks: readonly { readonly name: string; readonly path: string }[];
+  readonly consoleLog: string;
+  readonly consoleSocket: string;
+  readonly vncSocket?: string;
+  /** Of a microvm's guest: whether it booted, and why, or went on from a template. */
+  readonly start?: GuestStart;
+}
+
 /** A pod as the node API, `trine ps` and `trine inspect` show it. JSON. */
 export interface PodSummary extends PodIdentity {
   readonly level: Level["name"];
   readonly addresses: readonly string[];
   readonly shim: { readonly pid: number; readonly version: string };
-  readonly machine?: {
-    /** The container that is the machine; a microvm's guest is no container. */
-    readonly containerName?: string;
-    readonly containerId?: string;
-    readonly state: string;
-    readonly pid?: number;
-    readonly cpus: number;
-    readonly memoryBytes: number;
-    readonly accelerator: string;
-    readonly firmware: string;
-    readonly uuid: string;
-    readonly disks: readonly { readonly name: string; readonly path: string }[];
-    readonly consoleLog: string;
-    readonly consoleSocket: string;
-    readonly vncSocket?: string;
-    /** Of a microvm's guest: whether it booted, and why, or went on from a template. */
-    readonly start?: GuestStart;
-  };
+  readonly machine?: MachineSummary;
   /** Of a microvm pod, as its guest has them. */
   readonly containers?: readonly {
     readonly id: string;
@@ -69,10 +72,7 @@ function containersOf(guest: GuestRecord): NonNullable<PodSummary["containers"]>
   );
 }
 
-function machineSummary(
-  record: MachineRecord | GuestRecord,
-  files: PodFiles,
-): NonNullable<PodSummary["machine"]> {
+function machineSummary(record: MachineRecord | GuestRecord, files: PodFiles): MachineSummary {
   const { spec } = record;
   const boot = bootOf(spec);
   const pid = record.state === "ended" ? undefined : record.vmmPid;

@@ -96,8 +96,33 @@ export function selectImages(
   throw new TrineError("notFound", `no image has ${selector}; \`trine image ls\` lists them`);
 }
 
-/** What json and yaml show of an image; docs/schemas describes it. */
-export function toImageObject(image: UsedImage): object {
+/** What json and yaml show of an image. */
+export interface ImageObject {
+  readonly apiVersion: "trine.dev/v1alpha1";
+  readonly kind: "Image";
+  readonly metadata: {
+    readonly name: string;
+    readonly labels: Readonly<Record<string, string>>;
+    /** RFC 3339 */
+    readonly creationTimestamp: string;
+  };
+  readonly status: {
+    readonly digest: string;
+    readonly sizeBytes: number;
+    readonly architecture: string;
+    /** Whether the store has all of it for this host. */
+    readonly isComplete: boolean;
+    readonly isPinned: boolean;
+    /** NAMESPACE/POD/CONTAINER */
+    readonly usedBy: readonly string[];
+    /** As CRI calls it. */
+    readonly imageId?: string;
+    readonly layers?: NonNullable<ImageView["manifest"]>["layers"];
+    readonly machine?: NonNullable<ImageView["machine"]>;
+  };
+}
+
+export function toImageObject(image: UsedImage): ImageObject {
   const { name, labels, createdAt, target, manifest, machine } = image;
   return {
     apiVersion: "trine.dev/v1alpha1",

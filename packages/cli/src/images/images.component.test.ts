@@ -14,6 +14,7 @@ import { pollUntil } from "@trine/base";
 import { freePort, runCommand, startContainerd } from "@trine/testkit";
 import type { Containerd } from "@trine/testkit";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { parseAs } from "../testing/schema.ts";
 
 const MIB = 1024 * 1024;
 const MAIN = join(import.meta.dirname, "../main.ts");
@@ -138,7 +139,7 @@ describe.each(["1.6", "2.4"] as const)("images of containerd %s", (version) => {
     const ran = await image(["import", url, "--checksum", sum, "--progress=json"]);
     expect(ran).toMatchObject({ code: 0, stdout: `${LISTED}\n` });
     const steps = ran.stderr.split("\n").filter((line) => line.startsWith("{"));
-    expect(steps.map((line) => JSON.parse(line) as object)).toContainEqual(
+    expect(steps.map((line) => parseAs("progress", line))).toContainEqual(
       expect.objectContaining({ object: LISTED, step: "downloading", totalBytes: disk.length }),
     );
     expect((await image(["ls"])).stdout).toMatch(
@@ -148,7 +149,7 @@ describe.each(["1.6", "2.4"] as const)("images of containerd %s", (version) => {
       `${LISTED}\n`,
     );
     const shown = await image(["inspect", "localhost/small"]);
-    expect(JSON.parse(shown.stdout)).toMatchObject({
+    expect(parseAs("image", shown.stdout)).toMatchObject({
       apiVersion: "trine.dev/v1alpha1",
       kind: "Image",
       metadata: { name: LISTED, labels: { "trine.dev/machine": "true", "trine.dev/source": url } },
@@ -159,7 +160,7 @@ describe.each(["1.6", "2.4"] as const)("images of containerd %s", (version) => {
         machine: { format: "qcow2", virtualSizeBytes: 16 * MIB },
       },
     });
-    const list = JSON.parse((await image(["ls", "-o", "json"])).stdout) as {
+    const list = parseAs("image", (await image(["ls", "-o", "json"])).stdout) as {
       kind: string;
       items: object[];
     };

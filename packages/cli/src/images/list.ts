@@ -1,11 +1,11 @@
 import { formatAge } from "../commands/duration.ts";
 import type { Io } from "../io.ts";
 import { asList, printList } from "../output/print-list.ts";
-import type { ListFlags } from "../output/print-list.ts";
+import type { List, ListFlags } from "../output/print-list.ts";
 import { sizeText } from "../output/progress.ts";
 import { parseSelector } from "../pods/selector.ts";
 import { namedImages, pickImage, selectImages, toImageObject, usedImages } from "./image-view.ts";
-import type { UsedImage } from "./image-view.ts";
+import type { ImageObject, UsedImage } from "./image-view.ts";
 import { withStore } from "./open-store.ts";
 import type { StoreFlags } from "./open-store.ts";
 
@@ -18,6 +18,9 @@ export interface ImageListFlags extends ListFlags, StoreFlags {
   /** Names that say nothing but a digest, too. */
   readonly all?: boolean;
 }
+
+/** What `image ls` and `image inspect` show as JSON: a list unless `inspect` was given one name. */
+type ImageDocument = ImageObject | List<ImageObject>;
 
 /** `trine image ls` */
 export async function listImagesCommand(io: Io, flags: ImageListFlags): Promise<void> {
@@ -49,8 +52,10 @@ async function show(
   isOne = false,
 ): Promise<void> {
   const objects = images.map(toImageObject);
+  const [only] = objects;
+  const value: ImageDocument = isOne && only !== undefined ? only : asList(objects);
   await printList(io, flags, {
-    value: isOne ? objects[0] : asList(objects),
+    value,
     header: [...HEADER, ...WIDE],
     narrow: HEADER.length,
     rows: images.map(toRow),

@@ -6,6 +6,7 @@ import { checkShim, judgeVersion } from "./check-containerd.ts";
 import { judgeCapabilities } from "./check-host.ts";
 import { judgeHandlers } from "./judge-handlers.ts";
 import { runWith } from "../testing.ts";
+import { parseAs } from "../testing/schema.ts";
 
 const ALL = ["trine.dev/*", "Virtlet*", "kubernetes.io/target-runtime"];
 
@@ -72,7 +73,7 @@ test("on a machine with nothing every failure says how to mend it", async () => 
   const argv = ["doctor", "--containerd", "/nowhere/c.sock", "--qemu", "/nowhere/qemu"];
   const ran = await runWith("/nowhere", [...argv, "-o", "json"]);
   expect(ran).toMatchObject({ code: 1, stderr: "" });
-  const { items } = JSON.parse(ran.stdout) as { items: Record<string, string>[] };
+  const { items } = parseAs("doctor", ran.stdout) as { items: Record<string, string>[] };
   const failed = items.filter(({ status }) => status === "fail");
   const names = failed.map(({ name }) => name);
   expect(names).toEqual(expect.arrayContaining(["qemu", "kvm", "containerd", "cri", "trined"]));

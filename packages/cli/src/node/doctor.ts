@@ -5,7 +5,7 @@ import { HOST_CHECKS } from "./check-host.ts";
 import type { Check, Finding, Place } from "./finding.ts";
 import type { Io } from "../io.ts";
 import { asList, printList } from "../output/print-list.ts";
-import type { ListFlags } from "../output/print-list.ts";
+import type { List, ListFlags } from "../output/print-list.ts";
 import { printable } from "../output/table.ts";
 
 const MARK: Record<Finding["status"], string> = { ok: "ok  ", warn: "warn", fail: "FAIL" };
@@ -16,6 +16,9 @@ export interface DoctorFlags extends ListFlags {
   readonly containerd: string;
   readonly qemu: string;
 }
+
+/** What `doctor` shows as JSON. */
+type DoctorDocument = List<Finding>;
 
 /** `trine doctor`: in the order in which a person would look; answers 1 when a check failed. */
 export async function doctor(io: Io, flags: DoctorFlags): Promise<number> {
@@ -38,7 +41,7 @@ export async function doctor(io: Io, flags: DoctorFlags): Promise<number> {
 
 async function printFindings(io: Io, flags: DoctorFlags, items: readonly Finding[]): Promise<void> {
   await printList(io, flags, {
-    value: asList(items),
+    value: asList(items) satisfies DoctorDocument,
     header: ["STATUS", "CHECK", "DETAIL", "FIX"],
     narrow: 3,
     rows: items.map(({ status, name, detail, fix = "" }) => [status, name, detail, fix]),

@@ -1,14 +1,19 @@
 import { readGuestImage } from "@trine/guest-image";
-import type { GuestFile, GuestImage } from "@trine/guest-image";
+import type { GuestFile, GuestImage, GuestManifest } from "@trine/guest-image";
 import type { Io } from "../io.ts";
 import { printList } from "../output/print-list.ts";
 import type { ListFlags } from "../output/print-list.ts";
+
+/** What `guest show` shows as JSON. */
+interface GuestDocument extends GuestManifest {
+  readonly dir: string;
+}
 
 /** `trine guest show`: what a guest image is; its files are compared with their digests. */
 export async function guestShow(io: Io, dir: string, flags: ListFlags): Promise<void> {
   const image = await readGuestImage(dir, { verify: true, signal: io.signal });
   await printList(io, flags, {
-    value: { dir: image.dir, ...image.manifest },
+    value: { dir: image.dir, ...image.manifest } satisfies GuestDocument,
     header: ["FIELD", "VALUE"],
     narrow: 2,
     rows: rowsOf(image),

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { runWith } from "../testing.ts";
+import { parseAs } from "../testing/schema.ts";
 
 const NOWHERE = "/nowhere";
 let dir: string;
@@ -52,7 +53,7 @@ test("show prints the image as a table and as JSON", async () => {
   expect(stdout).toMatch(/^features +overlay vmgenid$/m);
   expect(stdout).toMatch(/^modules +none$/m);
   const json = await runWith(NOWHERE, ["guest", "show", dir, "-o", "json"]);
-  expect(JSON.parse(json.stdout)).toEqual({ dir, ...manifest });
+  expect(parseAs("guest", json.stdout)).toEqual({ dir, ...manifest });
 });
 
 test("show of nothing is exit code 3, of a damaged image 2", async () => {

@@ -30,8 +30,13 @@ export function wantsWide({ output, columns }: ListFlags): boolean {
   return output.form === "wide" || output.form === "csv" || columns !== undefined;
 }
 
-/** `{apiVersion, kind: List, items}` */
-export function asList(items: readonly unknown[]): object {
+export interface List<T> {
+  readonly apiVersion: "v1";
+  readonly kind: "List";
+  readonly items: readonly T[];
+}
+
+export function asList<T>(items: readonly T[]): List<T> {
   return { apiVersion: "v1", kind: "List", items };
 }
 

@@ -7,6 +7,17 @@ const SHOW_EVERY_MS = 200;
 const BAR_WIDTH = 20;
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
 
+/** A line of `--progress=json`, on stderr. */
+interface ProgressLine {
+  /** The pod or image. */
+  readonly object: string;
+  readonly step: string;
+  /** How far the step is; absent where nothing is counted. */
+  readonly bytes?: number;
+  /** Absent while nobody knows of how many. */
+  readonly totalBytes?: number;
+}
+
 /** The step at hand, on stderr: one line rewritten on a terminal, one line a change elsewhere. */
 export class Progress {
   readonly #io: Pick<Io, "stderr">;
@@ -31,7 +42,7 @@ export class Progress {
     this.#last = text;
     const line = printable(`${object}: ${text}`);
     if (this.#form === "json") {
-      this.#io.stderr.write(`${JSON.stringify({ object, step: text })}\n`);
+      this.#writeJson({ object, step: text });
     } else if (this.#form === "plain") {
       this.#io.stderr.write(`${line}\n`);
     } else if (this.#form === "terminal") {
@@ -58,7 +69,7 @@ export class Progress {
     const text = `${object}: ${amountText(step, done, total)}`;
     if (this.#form === "json") {
       const bytes = { bytes: done, ...(total === undefined ? {} : { totalBytes: total }) };
-      this.#io.stderr.write(`${JSON.stringify({ object, step, ...bytes })}\n`);
+      this.#writeJson({ object, step, ...bytes });
     } else if (this.#form === "plain") {
       this.#io.stderr.write(`${printable(text)}\n`);
     } else {
@@ -68,6 +79,10 @@ export class Progress {
       this.#io.stderr.write(`\r\u001b[K${printable(text)}${bar}${tail}`);
       this.#open = true;
     }
+  }
+
+  #writeJson(line: ProgressLine): void {
+    this.#io.stderr.write(`${JSON.stringify(line)}\n`);
   }
 
   /** Takes the line off the terminal; repeatable. */

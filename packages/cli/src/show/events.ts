@@ -27,8 +27,11 @@ const TYPES: Readonly<Record<string, string>> = {
   "/containers/delete": "Removed",
 };
 
-interface PodEvent {
+/** A line of `events -o json`. */
+interface EventLine {
+  /** RFC 3339 */
   readonly time: string;
+  /** Created, Started, Exited, OutOfMemory, Paused, Resumed, Removed, StartFailed. */
   readonly type: string;
   readonly namespace: string;
   readonly pod: string;
@@ -73,7 +76,7 @@ export function followEvents(io: Io, flags: EventsFlags): Promise<void> {
   });
 }
 
-function ofNote({ message, ...note }: Note): PodEvent {
+function ofNote({ message, ...note }: Note): EventLine {
   return { ...note, container: "", id: "", message };
 }
 
@@ -82,7 +85,7 @@ async function followContainerd(
   io: Io,
   cri: CriClient,
   signal: AbortSignal,
-  show: (event: PodEvent) => Promise<void>,
+  show: (event: EventLine) => Promise<void>,
 ): Promise<void> {
   const names = new Names(cri);
   await names.refresh();
@@ -123,7 +126,7 @@ export function parseEventLine(
   }
 }
 
-async function toEvent(line: string, names: Names): Promise<PodEvent | undefined> {
+async function toEvent(line: string, names: Names): Promise<EventLine | undefined> {
   const parsed = parseEventLine(line);
   if (parsed === undefined) return undefined;
   const { time, type, fields } = parsed;
@@ -142,7 +145,7 @@ const HEADER = [
 ] as const;
 
 /** Each event as it comes: a line, or a document. */
-async function printer(io: Io, flags: EventsFlags): Promise<(event: PodEvent) => Promise<void>> {
+async function printer(io: Io, flags: EventsFlags): Promise<(event: EventLine) => Promise<void>> {
   const { output, columns } = flags;
   const isCsv = output.form === "csv";
   const chosen = pickColumns(columns, HEADER);
@@ -167,7 +170,7 @@ async function printer(io: Io, flags: EventsFlags): Promise<(event: PodEvent) =>
   };
 }
 
-async function render(event: PodEvent, output: Output): Promise<string> {
+async function render(event: EventLine, output: Output): Promise<string> {
   const pod = event.pod === "" ? event.id.slice(0, 12) : `${event.namespace}/${event.pod}`;
   if (output.form === "json") return `${JSON.stringify(event)}\n`;
   if (output.form === "name") return `${printable(pod)}\n`;

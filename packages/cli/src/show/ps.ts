@@ -5,12 +5,13 @@ import { formatAge } from "../commands/duration.ts";
 import type { Io } from "../io.ts";
 import { NodeClient } from "../node/node-client.ts";
 import { asList, printList, wantsWide } from "../output/print-list.ts";
-import type { ListFlags } from "../output/print-list.ts";
+import type { List, ListFlags } from "../output/print-list.ts";
 import type { Output } from "../output/output.ts";
 import { PodRecords } from "../pods/pod-records.ts";
 import type { PodRecord } from "../pods/pod-records.ts";
 import { readinessOf } from "../pods/pod-status.ts";
 import { toPodObject } from "../pods/pod-object.ts";
+import type { PodObject } from "../pods/pod-object.ts";
 import { levelOf } from "../pods/pod-view.ts";
 import type { PodView } from "../pods/pod-view.ts";
 import { selectPods } from "../pods/select-pods.ts";
@@ -29,6 +30,9 @@ export interface PsFlags extends ListFlags {
   readonly quiet: boolean;
 }
 
+/** What `ps` shows as JSON. */
+type PsDocument = List<PodObject>;
+
 /** `trine ps` */
 export async function listPods(io: Io, flags: PsFlags): Promise<void> {
   const views = await withCri(io, async (cri) => {
@@ -41,7 +45,7 @@ export async function listPods(io: Io, flags: PsFlags): Promise<void> {
   const wide = wantsWide(flags);
   const machines = wide ? await machinesOf(io, views) : new Map<string, PodSummary>();
   await printList(io, flags.quiet ? { ...flags, output: NAME } : flags, {
-    value: asList(views.map(toPodObject)),
+    value: asList(views.map(toPodObject)) satisfies PsDocument,
     header: [...HEADER, ...WIDE],
     narrow: HEADER.length,
     rows: views.map((view) => [

@@ -4,7 +4,7 @@ import type { CriClient } from "@trine/containerd-client";
 import { withCri } from "../connect.ts";
 import type { Io } from "../io.ts";
 import { asList, printList } from "../output/print-list.ts";
-import type { ListFlags } from "../output/print-list.ts";
+import type { List, ListFlags } from "../output/print-list.ts";
 import type { PodView } from "../pods/pod-view.ts";
 import { pickPod, selectPods } from "../pods/select-pods.ts";
 
@@ -13,14 +13,19 @@ const NS_PER_S = 1e9;
 /** Two readings so far apart say how busy a container is. */
 const INTERVAL_MS = 500;
 
+/** What a container uses now. */
 interface Usage {
   readonly namespace: string;
   readonly pod: string;
   readonly container: string;
+  /** Thousandths of a processor. */
   readonly cpuMilli: number;
   readonly memoryBytes: number;
   readonly diskBytes: number;
 }
+
+/** What `top` shows as JSON, most memory first. */
+type TopDocument = List<Usage>;
 
 export interface TopFlags extends ListFlags {
   readonly selector?: string;
@@ -39,7 +44,7 @@ export async function showUsage(io: Io, names: readonly string[], flags: TopFlag
   });
   items.sort((a, b) => b.memoryBytes - a.memoryBytes);
   await printList(io, flags, {
-    value: asList(items),
+    value: asList(items) satisfies TopDocument,
     header: ["NAMESPACE", "POD", "CONTAINER", "CPU", "MEMORY", "DISK"],
     narrow: 6,
     rows: items.map((item) => [

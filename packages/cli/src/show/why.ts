@@ -8,7 +8,7 @@ import type { ContainerView, PodView } from "../pods/pod-view.ts";
 import { requireTargets } from "../pods/select-pods.ts";
 import { nameOfView, selectNames, targetOf } from "../pods/target.ts";
 import { asList, printList } from "../output/print-list.ts";
-import type { ListFlags } from "../output/print-list.ts";
+import type { List, ListFlags } from "../output/print-list.ts";
 import { printable } from "../output/table.ts";
 
 const MAX_LINES = 5;
@@ -31,9 +31,16 @@ export interface WhyFlags extends ListFlags {
 }
 
 /** A pod with what keeps it from running; no reasons: it runs. */
-interface Answer {
+interface Explained {
+  /** NAMESPACE/NAME */
   readonly pod: string;
   readonly reasons: readonly Reason[];
+}
+
+/** What `why` shows as JSON: a list unless one pod was named. */
+type WhyDocument = Explained | List<Explained>;
+
+interface Answer extends Explained {
   readonly view?: PodView;
 }
 
@@ -62,8 +69,11 @@ function answerFor(name: string, views: readonly PodView[], records: readonly Po
 
 async function printAnswers(io: Io, flags: WhyFlags, answers: readonly Answer[]): Promise<void> {
   const items = answers.map(({ pod, reasons }) => ({ pod, reasons }));
+  const [only] = items;
+  const isOne = items.length === 1 && flags.selector === undefined && only !== undefined;
+  const value: WhyDocument = isOne ? only : asList(items);
   await printList(io, flags, {
-    value: items.length === 1 && flags.selector === undefined ? items[0] : asList(items),
+    value,
     header: ["POD", "OBJECT", "CAUSE", "NEXT"],
     narrow: 4,
     rows: items.flatMap(({ pod, reasons }) =>
