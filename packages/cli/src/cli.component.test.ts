@@ -96,6 +96,19 @@ describe.each(["1.6", "2.4"] as const)("trine on a node with containerd %s", (ve
       });
     }
     expect(await trine("inspect", "other")).toMatchObject({ code: 3, stdout: "" });
+    const archive = join(dir, "diag.tar.gz");
+    expect(await trine("diag", "web", "--file", archive)).toMatchObject({ code: 0 });
+    const report = "trine-diag/pods/default_web/machine-report.json";
+    const asked = JSON.parse(await runCommand("tar", ["-xzOf", archive, report])) as object;
+    expect(asked).toMatchObject({
+      answers: {
+        "query-status": { running: true },
+        "query-block": expect.arrayContaining([]) as object,
+        "query-cpus-fast": [{ target: "x86_64" }],
+        "query-memory-size-summary": { "base-memory": 128 * MIB },
+      },
+      failures: {},
+    });
     // A daemon stopped in order leaves its machines alone, and the next one has them again.
     await node.killTrined("SIGTERM");
     expect(await runCommand("cat", [`/proc/${pid}/cmdline`])).toBe(vmm);

@@ -77,6 +77,17 @@ describe("a machine's life", () => {
     expect(one.uids.take("another pod")).toBe(FIRST_UID);
   });
 
+  test("its VMM reports while it runs, and only of this pod", async () => {
+    const none = { kind: "notFound" };
+    await engine.pod(one.ref);
+    await expect(engine.report(one.ref.sandboxId)).rejects.toMatchObject(none);
+    await running();
+    expect(await engine.report(one.ref.sandboxId)).toMatchObject({
+      answers: { status: "running" },
+    });
+    await expect(engine.report("another")).rejects.toMatchObject(none);
+  });
+
   test("the power button is pressed until the guest obeys", async () => {
     const pod = await running();
     one.driver.onPowerDown = () => {

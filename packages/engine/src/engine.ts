@@ -3,6 +3,7 @@ import { basename, dirname, join } from "node:path";
 import { TrineError, messageOf, sleep } from "@trine/base";
 import type { DescribeResponse } from "@trine/proto/shim";
 import { ShimLink } from "@trine/shim-client";
+import type { MachineReport } from "@trine/vmm";
 import type { EngineDeps } from "./deps.ts";
 import type { MachineFigures } from "./machine-figures.ts";
 import { SparePool } from "./guest/spare-pool.ts";
@@ -17,6 +18,7 @@ import type { PodRef } from "./requests.ts";
 
 const CONNECT_MS = 5_000;
 const FIGURES_MS = 2_000;
+const REPORT_MS = 5_000;
 const FIRST_LOOK_MS = 20;
 const RETRY_MS = { first: 500, longest: 30_000 };
 
@@ -74,6 +76,18 @@ export class Engine {
       }),
     );
     return found.filter((each) => each !== undefined);
+  }
+
+  /** What the VMM of a pod's machine says of itself. Kinds `notFound` without one, `timeout` when it does not answer. */
+  async report(sandboxId: string): Promise<MachineReport> {
+    const pods = await Promise.allSettled(this.#pods.values());
+    const found = pods.find(
+      (each) => each.status === "fulfilled" && each.value.identity.sandboxId === sandboxId,
+    );
+    const pod = found?.status === "fulfilled" ? found.value : undefined;
+    const report = await pod?.report(AbortSignal.timeout(REPORT_MS));
+    if (report !== undefined) return report;
+    throw new TrineError("notFound", `pod ${sandboxId} runs no machine that this daemon keeps`);
   }
 
   /** Lets go of every pod; they all run on. */

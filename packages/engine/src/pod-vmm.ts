@@ -2,7 +2,7 @@ import { TrineError, messageOf, sleep } from "@trine/base";
 import type { Child } from "@trine/proto/shim";
 import { ShimProcessHost } from "@trine/shim-client";
 import { VMM_KEY } from "@trine/vmm";
-import type { Machine } from "@trine/vmm";
+import type { Machine, MachineReport } from "@trine/vmm";
 import { hostFigures } from "./machine-figures.ts";
 import type { MachineFigures } from "./machine-figures.ts";
 import type { PodContext } from "./pod-context.ts";
@@ -113,6 +113,11 @@ export class PodVmm {
       hostFigures({ vmm, shim: this.#pod.facts.pid, tap: TAP }),
     ]);
     return { guest, ...host };
+  }
+
+  /** Undefined when no machine runs. */
+  async report(signal: AbortSignal): Promise<MachineReport | undefined> {
+    return this.#machine?.report(signal);
   }
 
   host(record: VmmRecord, onSpawned?: () => void): ShimProcessHost {

@@ -1,6 +1,7 @@
 import { SerialQueue, messageOf, sleep } from "@trine/base";
 import type { DescribeResponse } from "@trine/proto/shim";
 import type { ShimLink } from "@trine/shim-client";
+import type { MachineReport } from "@trine/vmm";
 import { readBundle } from "./bundle.ts";
 import { levelOf } from "./levels.ts";
 import type { Level } from "./levels.ts";
@@ -125,6 +126,11 @@ export class Pod {
   /** Undefined when no machine runs. */
   figures(signal: AbortSignal): Promise<MachineFigures | undefined> {
     return this.#keeper.figures(signal);
+  }
+
+  /** Undefined when no machine runs. */
+  report(signal: AbortSignal): Promise<MachineReport | undefined> {
+    return this.#keeper.report(signal);
   }
 
   summary(): PodSummary {

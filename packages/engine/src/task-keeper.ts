@@ -1,11 +1,12 @@
 import type { Event } from "@trine/proto/shim";
+import type { MachineReport } from "@trine/vmm";
 import type { MachineFigures } from "./machine-figures.ts";
 import type { AddExec, CreateTask, ProcessRef, ResizeProcess } from "./requests.ts";
 import type { PodStats } from "./stats.ts";
 
 /**
  * What serves the tasks of a pod: one implementation for each level of isolation. Called from the pod's
- * queue, one call after the other, except `stats` and `figures`. Every call may be repeated, also one an
+ * queue, one call after the other, except `stats`, `figures` and `report`. Every call may be repeated, also one an
  * earlier daemon left half done, and finds the work done.
  */
 export interface TaskKeeper {
@@ -25,6 +26,8 @@ export interface TaskKeeper {
   stats(id: string, signal: AbortSignal): Promise<PodStats>;
   /** Of the pod's machine; undefined when none runs. */
   figures(signal: AbortSignal): Promise<MachineFigures | undefined>;
+  /** What the machine's VMM says of itself; undefined when none runs. */
+  report(signal: AbortSignal): Promise<MachineReport | undefined>;
   /** After a daemon's restart: the document says what was meant, shim and guest what is. */
   recover(): Promise<void>;
   /** Something happened that the shim has told. May come again. */

@@ -6,7 +6,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { pollUntil } from "@trine/base";
+import { TrineError, pollUntil } from "@trine/base";
 import type { Engine } from "@trine/engine";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { serveNodeApi } from "./node-api.ts";
@@ -18,6 +18,7 @@ let server: Server;
 let metrics: NodeMetrics;
 let notReady: string | undefined;
 let list: () => Promise<never[]>;
+let report: (sandbox: string) => Promise<never>;
 
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), "trine-api-"));
@@ -30,7 +31,13 @@ beforeEach(async () => {
       Promise.resolve([{ cpus: 1, memoryBytes: 2 ** 28, ready: 1, wanted: 2, heldBytes: 7 }]),
     claims: { used: 3, missed: 4, refused: 0 },
   };
-  const engine = { list: () => list(), figures: () => Promise.resolve([]), templates, spares };
+  const engine = {
+    report: (sandbox: string) => report(sandbox),
+    list: () => list(),
+    figures: () => Promise.resolve([]),
+    templates,
+    spares,
+  };
   metrics = new NodeMetrics(engine as unknown as Engine, 500);
   server = await serveNodeApi(
     { engine, metrics, version: "1.2.3", notReady: () => notReady },
@@ -103,6 +110,26 @@ test("spares are told apart from pods, with what they hold and what became of cl
   expect(body).toContain('\ntrine_spare_claims_total{result="missed"} 4\n');
   expect(JSON.parse((await get("/v1/spares")).body)).toMatchObject({ items: [{ ready: 1 }] });
   expect(JSON.parse((await get("/v1/pods")).body)).toEqual({ items: [] });
+});
+
+test("a machine's report is of the pod that is asked for, and says why there is none", async () => {
+  const answers = { "query-status": { status: "running" } };
+  report = (sandbox) => Promise.resolve({ answers: { sandbox, ...answers } } as never);
+  expect(JSON.parse((await get("/v1/machine-report?sandbox=abc")).body)).toEqual({
+    answers: { sandbox: "abc", ...answers },
+  });
+  expect(await get("/v1/machine-report")).toMatchObject({ status: 400 });
+  expect(await get("/v1/machine-report?sandbox=")).toMatchObject({ status: 400 });
+  for (const [kind, status] of [
+    ["notFound", 404],
+    ["wrongState", 409],
+    ["timeout", 504],
+    ["internal", 500],
+  ] as const) {
+    report = () => Promise.reject(new TrineError(kind, `it is ${kind}`));
+    const answer = await get("/v1/machine-report?sandbox=abc");
+    expect(answer).toMatchObject({ status, body: `it is ${kind}\n` });
+  }
 });
 
 test("metrics count machines by state", async () => {

@@ -1,7 +1,8 @@
 import { rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
-import { messageOf } from "@trine/base";
+import { kindOf, messageOf } from "@trine/base";
+import type { ErrorKind } from "@trine/base";
 import type { Engine } from "@trine/engine";
 import type { NodeMetrics } from "./node-metrics.ts";
 
@@ -12,7 +13,7 @@ const MAX_CONNECTIONS = 64;
 const REQUEST_MS = 10_000;
 
 export interface NodeApiDeps {
-  readonly engine: Pick<Engine, "list"> & {
+  readonly engine: Pick<Engine, "list" | "report"> & {
     readonly templates: Pick<Engine["templates"], "list">;
     readonly spares: Pick<Engine["spares"], "list">;
   };
@@ -22,7 +23,7 @@ export interface NodeApiDeps {
   readonly notReady: () => string | undefined;
 }
 
-type Route = (deps: NodeApiDeps) => Promise<Answer> | Answer;
+type Route = (deps: NodeApiDeps, query: URLSearchParams) => Promise<Answer> | Answer;
 
 interface Answer {
   readonly status: number;
@@ -31,7 +32,7 @@ interface Answer {
 }
 
 /**
- * `/livez`, `/readyz`, `/metrics`, `/v1/version`, `/v1/pods`, `/v1/templates` and `/v1/spares` on a unix socket for root (mode 0600).
+ * `/livez`, `/readyz`, `/metrics`, `/v1/version`, `/v1/pods`, `/v1/machine-report?sandbox=ID`, `/v1/templates` and `/v1/spares` on a unix socket for root (mode 0600).
  * A file of that name is replaced: the caller makes sure that it is nobody's.
  */
 export async function serveNodeApi(deps: NodeApiDeps, path: string): Promise<Server> {
@@ -61,6 +62,7 @@ const ROUTES: Readonly<Record<string, Route>> = {
   }),
   "/v1/version": ({ version }) => json({ version }),
   "/v1/pods": async ({ engine }) => json({ items: await engine.list() }),
+  "/v1/machine-report": machineReport,
   "/v1/templates": async ({ engine }) => json({ items: await engine.templates.list() }),
   "/v1/spares": async ({ engine }) => json({ items: await engine.spares.list() }),
 };
@@ -76,18 +78,37 @@ async function answer(
 }
 
 async function route(deps: NodeApiDeps, request: IncomingMessage): Promise<Answer> {
-  const [path = ""] = (request.url ?? "").split("?");
+  const [path = "", query] = (request.url ?? "").split("?");
   const handler = Object.hasOwn(ROUTES, path) ? ROUTES[path] : undefined;
   if (handler === undefined) return text(404, `no ${path}; there are ${PATHS}\n`);
   if (request.method !== "GET") return text(405, `${path} answers GET only\n`);
   try {
-    return await handler(deps);
+    return await handler(deps, new URLSearchParams(query));
   } catch (cause) {
     return text(500, `${messageOf(cause)}\n`);
   }
 }
 
+/** Of errors that are no failure of the daemon. */
+const STATUS: Readonly<Partial<Record<ErrorKind, number>>> = {
+  notFound: 404,
+  wrongState: 409,
+  timeout: 504,
+};
+
 const PATHS = Object.keys(ROUTES).join(", ");
+
+async function machineReport({ engine }: NodeApiDeps, query: URLSearchParams): Promise<Answer> {
+  const sandbox = query.get("sandbox");
+  if (sandbox === null || sandbox === "") return text(400, "of which pod? ?sandbox=ID\n");
+  try {
+    return json(await engine.report(sandbox));
+  } catch (cause) {
+    const status = STATUS[kindOf(cause)];
+    if (status === undefined) throw cause;
+    return text(status, `${messageOf(cause)}\n`);
+  }
+}
 
 function readiness(deps: NodeApiDeps): Answer {
   const delayMs = deps.metrics.loopDelayMs();

@@ -1,6 +1,7 @@
 import * as v from "valibot";
 
 // Checked by hand against QEMU 7.2's schema (query-qmp-schema). QEMU may answer more than is listed here.
+// Loose are those whose whole answer goes into what people are sent for help.
 // Integers above 2^53 are rounded; "not known" in guest-stats is 2^64 - 1 and stays far above any real value.
 
 const nothing = v.object({});
@@ -25,18 +26,18 @@ export const RETURNS = {
     qemu: v.object({ major: v.number(), minor: v.number(), micro: v.number() }),
     package: v.string(),
   }),
-  "query-status": v.object({ status: v.string(), running: v.boolean() }),
+  "query-status": v.looseObject({ status: v.string(), running: v.boolean() }),
   "query-kvm": v.object({ enabled: v.boolean(), present: v.boolean() }),
   "query-cpus-fast": v.array(
-    v.object({ "cpu-index": v.number(), "qom-path": v.string(), "thread-id": v.number() }),
+    v.looseObject({ "cpu-index": v.number(), "qom-path": v.string(), "thread-id": v.number() }),
   ),
   "query-block": v.array(
-    v.object({
+    v.looseObject({
       device: v.string(),
       qdev: v.optional(v.string()),
       "io-status": v.optional(v.picklist(["ok", "failed", "nospace"])),
       inserted: v.optional(
-        v.object({ "node-name": v.optional(v.string()), drv: v.string(), ro: v.boolean() }),
+        v.looseObject({ "node-name": v.optional(v.string()), drv: v.string(), ro: v.boolean() }),
       ),
     }),
   ),
@@ -50,6 +51,8 @@ export const RETURNS = {
       parent: v.optional(v.object({ "node-name": v.optional(v.string()) })),
     }),
   ),
+  "query-chardev": v.array(v.looseObject({ label: v.string(), "frontend-open": v.boolean() })),
+  "query-memory-size-summary": v.looseObject({ "base-memory": v.number() }),
   "query-balloon": v.object({ actual: v.number() }),
   "query-hotpluggable-cpus": v.array(
     v.object({

@@ -4,6 +4,7 @@ import { VMM_KEY, checkSlotImage, checkTarget, identifyTemplate } from "@trine/v
 import type {
   Machine,
   MachineEvent,
+  MachineReport,
   MachineSpec,
   MachineStats,
   MachineStatus,
@@ -13,6 +14,7 @@ import type {
   Template,
 } from "@trine/vmm";
 import { toMachineEvent, toMachineStatus } from "./machine-events.ts";
+import { readReport } from "./machine-report.ts";
 import { readStats } from "./machine-stats.ts";
 import { MEMORY_NAME } from "./plan-memory.ts";
 import type { QmpLink } from "./qmp-link.ts";
@@ -79,6 +81,10 @@ export class QemuMachine implements Machine {
 
   async stats(signal: AbortSignal): Promise<MachineStats> {
     return this.#orOff(await this.#ask(signal, (client) => readStats(this.#spec, client, signal)));
+  }
+
+  async report(signal: AbortSignal): Promise<MachineReport> {
+    return this.#orOff(await this.#ask(signal, (client) => readReport(client, signal)));
   }
 
   async fillSlot(name: SlotName, image: SlotImage, signal: AbortSignal): Promise<void> {

@@ -75,7 +75,7 @@ function describeRunning(makeRig: () => Promise<MachineRig>): void {
     expect(await take(events, 2)).toEqual(["paused", "running"]);
   });
 
-  test("statistics have the machine's memory and its disks by name", async () => {
+  test("statistics have the machine's memory and its disks by name, and the VMM reports of itself", async () => {
     await using rig = await makeRig();
     const machine = await rig.driver().start(rig.spec, rig.host, signal());
     await rig.guestReady();
@@ -84,6 +84,10 @@ function describeRunning(makeRig: () => Promise<MachineRig>): void {
     expect(stats.memory.totalBytes).toBe(rig.spec.memoryBytes);
     expect(stats.disks.map((disk) => disk.name)).toEqual(rig.spec.disks.map((disk) => disk.name));
     for (const disk of stats.disks) expect(disk.readBytes).toBeGreaterThanOrEqual(0n);
+    const { answers, failures } = await machine.report(signal());
+    expect(Object.keys(answers).length).toBeGreaterThan(0);
+    expect(JSON.parse(JSON.stringify(answers))).toEqual(answers);
+    expect(failures).toEqual({});
   });
 
   test("events end when their signal aborts, and the machine runs on", async () => {

@@ -10,6 +10,7 @@ import type {
   Machine,
   MachineDriver,
   MachineEvent,
+  MachineReport,
   MachineStats,
   MachineStatus,
 } from "./machine-driver.ts";
@@ -154,6 +155,10 @@ class FakeMachine implements Machine {
         ...{ name, readBytes: 0n, writtenBytes: 0n, reads: 0n, writes: 0n },
       })),
     }));
+  }
+
+  report(signal: AbortSignal): Promise<MachineReport> {
+    return this.#call(signal, () => ({ answers: { state: this.#vmm.state }, failures: {} }));
   }
 
   fillSlot(name: SlotName, image: SlotImage, signal: AbortSignal): Promise<void> {

@@ -29,6 +29,7 @@ export type {
   Machine,
   MachineDriver,
   MachineEvent,
+  MachineReport,
   MachineStats,
   MachineStatus,
 } from "./machine-driver.ts";

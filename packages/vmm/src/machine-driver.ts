@@ -44,6 +44,8 @@ export interface Machine {
   /** Ends the VMM at once. Already gone is a success. */
   kill(signal: AbortSignal): Promise<void>;
   stats(signal: AbortSignal): Promise<MachineStats>;
+  /** For people who look for a fault: the VMM's own answers. Rejects when it gives none before the signal aborts. */
+  report(signal: AbortSignal): Promise<MachineReport>;
   /**
    * Puts an image into a slot; the guest hears nothing of it. The same image again is a success; another one
    * is `wrongState` until the slot is emptied.
@@ -83,6 +85,12 @@ export interface MachineEvent {
     | "agent-up"
     | "agent-down";
   readonly detail?: string;
+}
+
+/** Answers of a VMM to what it was asked, as it gives them, and why others are missing. JSON, of bounded size. */
+export interface MachineReport {
+  readonly answers: Readonly<Record<string, unknown>>;
+  readonly failures: Readonly<Record<string, string>>;
 }
 
 /** The guest's truth. Undefined where the guest does not say. */

@@ -48,16 +48,15 @@ export async function collectDiag(
   const views = await withCri(io, (cri) => listPodViews(cri, io.signal)).catch(
     told(add, "containerd.error"),
   );
-  const pods = await new NodeClient(io).pods().catch(told(add, "trined.error"));
+  const daemon = new NodeClient(io);
+  const pods = await daemon.pods().catch(told(add, "trined.error"));
   const all = views ?? [];
   const chosen = name === undefined ? all.slice(0, MAX_PODS) : [pickPod(all, name)];
   await addNode(io, add);
   for (const view of chosen) {
-    await addPod(
-      add,
-      view,
-      pods?.find(({ sandboxId }) => sandboxId === view.sandboxId),
-    );
+    const summary = pods?.find(({ sandboxId }) => sandboxId === view.sandboxId);
+    await addPod(add, view, summary);
+    if (summary?.machine !== undefined) await addMachine(add, daemon, view);
     if (entries.reduce((sum, { text }) => sum + text.length, 0) > MAX_TOTAL) {
       add("cut.txt", `more than ${MAX_TOTAL} bytes: the pods after ${view.name} are left out`);
       break;
@@ -99,7 +98,7 @@ async function addNode(io: Io, add: Add): Promise<void> {
 }
 
 async function addPod(add: Add, view: PodView, summary: PodSummary | undefined): Promise<void> {
-  const at = `pods/${view.namespace}_${view.name}`.slice(0, 60);
+  const at = placeOf(view);
   add(`${at}/pod.json`, { ...toPodObject(view), sandboxId: view.sandboxId, summary });
   if (summary === undefined) return;
   const dir = dirname(summary.machine?.consoleSocket ?? "");
@@ -107,6 +106,23 @@ async function addPod(add: Add, view: PodView, summary: PodSummary | undefined):
   const inside = ["--target", String(summary.shim.pid), "--net", "--"];
   add(`${at}/addresses.txt`, await tool("nsenter", ...inside, "ip", "-d", "address"));
   add(`${at}/nft.txt`, await tool("nsenter", ...inside, "nft", "list", "ruleset"));
+}
+
+/** The VMM's own answers, or why there are none. */
+export async function addMachine(
+  add: Add,
+  daemon: NodeClient,
+  view: Pick<PodView, "namespace" | "name" | "sandboxId">,
+): Promise<void> {
+  const at = placeOf(view);
+  const report = await daemon.machineReport(view.sandboxId).catch((cause: unknown) => {
+    add(`${at}/machine-report.error`, `the machine gives no report: ${messageOf(cause)}\n`);
+  });
+  if (report !== undefined) add(`${at}/machine-report.json`, report);
+}
+
+function placeOf({ namespace, name }: Pick<PodView, "namespace" | "name">): string {
+  return `pods/${namespace}_${name}`.slice(0, 60);
 }
 
 async function tool(program: string, ...args: readonly string[]): Promise<string> {

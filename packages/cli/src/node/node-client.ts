@@ -45,15 +45,26 @@ export class NodeClient {
     return this.#items<SpareSummary>("/v1/spares");
   }
 
+  /** What the VMM of the pod's machine says of itself; rejects with the daemon's words when it says nothing. */
+  async machineReport(sandboxId: string): Promise<unknown> {
+    const { status, body } = await this.#get(
+      `/v1/machine-report?sandbox=${encodeURIComponent(sandboxId)}`,
+    );
+    if (status !== 200) throw refusal(status, body);
+    return this.#parse(body);
+  }
+
   /** Undefined: no such path there. */
   async #items<T>(path: string): Promise<readonly T[] | undefined> {
     const { status, body } = await this.#get(path);
     if (status === 404) return undefined;
-    if (status !== 200) {
-      throw new TrineError("internal", `the node daemon: ${body.trim() || `HTTP ${status}`}`);
-    }
+    if (status !== 200) throw refusal(status, body);
+    return (this.#parse(body) as { items: T[] }).items;
+  }
+
+  #parse(body: string): unknown {
     try {
-      return (JSON.parse(body) as { items: T[] }).items;
+      return JSON.parse(body);
     } catch (cause) {
       throw new TrineError(
         "internal",
@@ -109,6 +120,10 @@ export class NodeClient {
     const what = `the node daemon does not answer at ${this.#socketPath} (${why}): ${advice}`;
     return new TrineError(kind, what, { cause });
   }
+}
+
+function refusal(status: number, body: string): TrineError {
+  return new TrineError("internal", `the node daemon: ${body.trim() || `HTTP ${status}`}`);
 }
 
 function hasId(pod: PodSummary, prefix: string): boolean {

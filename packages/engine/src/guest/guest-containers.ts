@@ -3,6 +3,7 @@ import type { AgentClient } from "@trine/guest-link";
 import type { Event } from "@trine/proto/shim";
 import { Status } from "@trine/proto/task";
 import { VMM_KEY } from "@trine/vmm";
+import type { MachineReport } from "@trine/vmm";
 import { createContainer, removeContainer } from "./create-container.ts";
 import { FILE_SERVER_KEY } from "./file-server.ts";
 import { requireFits } from "./guest-resources.ts";
@@ -140,7 +141,7 @@ export class GuestContainers implements TaskKeeper {
   async update(id: string, resources: Uint8Array): Promise<void> {
     this.#container(id);
     const { guest } = this.#pod.document;
-    if (guest !== undefined) requireFits(resources, guest.spec);
+    if (guest !== undefined) requireFits(resources, guest.size ?? guest.spec);
     await (await this.#guest.agent()).update(id, resources);
   }
 
@@ -161,6 +162,10 @@ export class GuestContainers implements TaskKeeper {
     return this.#guest.vmm.figures(this.#pod.document.guest, signal);
   }
 
+  report(signal: AbortSignal): Promise<MachineReport | undefined> {
+    return this.#guest.vmm.report(signal);
+  }
+
   async recover(): Promise<void> {
     const { document, deps, facts, identity, log } = this.#pod;
     const guest = document.guest;
@@ -175,7 +180,9 @@ export class GuestContainers implements TaskKeeper {
     const child = facts.children.find((each) => each.key === VMM_KEY);
     if (child === undefined) return;
     if (!child.running) {
-      await this.#sandbox.ended(child);
+      // A Create that was under way is asked again, and starts it anew.
+      if (guest.state === "preparing") await this.#guest.endChild(VMM_KEY);
+      else await this.#sandbox.ended(child);
       return;
     }
     if (guest.state === "preparing") {

@@ -2,7 +2,7 @@ import { parseMachineAnnotations } from "@trine/annotations";
 import { TrineError, Undo } from "@trine/base";
 import type { Child, Event } from "@trine/proto/shim";
 import { VMM_KEY } from "@trine/vmm";
-import type { Machine } from "@trine/vmm";
+import type { Machine, MachineReport } from "@trine/vmm";
 import { become, undoAll } from "../change-state.ts";
 import { readBundle } from "../bundle.ts";
 import { GuestExecs } from "./guest-execs.ts";
@@ -164,6 +164,10 @@ export class MachineKeeper implements TaskKeeper {
 
   figures(signal: AbortSignal): Promise<MachineFigures | undefined> {
     return this.#vmm.figures(this.#pod.document.machine, signal);
+  }
+
+  report(signal: AbortSignal): Promise<MachineReport | undefined> {
+    return this.#vmm.report(signal);
   }
 
   async recover(): Promise<void> {

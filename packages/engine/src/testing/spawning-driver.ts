@@ -73,6 +73,7 @@ export class SpawningDriver implements MachineDriver {
       resume: set("running"),
       kill: () => host.signal(VMM_KEY, 9),
       stats: () => Promise.reject(new TrineError("unavailable", "no guest")),
+      report: () => Promise.resolve({ answers: { status }, failures: {} }),
       fillSlot: (name, { path }) => {
         const holds = this.slots.get(name) ?? path;
         if (holds !== path) return Promise.reject(new TrineError("wrongState", `holds ${holds}`));
