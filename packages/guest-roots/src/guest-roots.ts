@@ -103,6 +103,8 @@ export class GuestRoots {
       await this.#noteOrigin(hex, image.origin);
       return { kind: "ready", image: path, upperDir: overlay.upperDir };
     }
+    const begun = this.#busy.get(hex); // by another that looked at the same time
+    if (begun !== undefined) return { kind: "building", ended: begun };
     const failedAt = this.#failed.get(hex);
     if (failedAt !== undefined && this.#now() - failedAt < RETRY_MS) {
       return { kind: "none", why: "its image's file could not be made" };

@@ -1,4 +1,4 @@
-import { TrineError, Undo, messageOf } from "@trine/base";
+import { TrineError, Undo, kindOf, messageOf } from "@trine/base";
 import type { MicrovmSettings } from "@trine/annotations";
 import type { AgentClient } from "@trine/guest-link";
 import type { Child } from "@trine/proto/shim";
@@ -17,6 +17,8 @@ import { joinNetwork } from "../sandbox-network.ts";
 import { endSpare, useSpare } from "./use-spare.ts";
 
 const KILLED = 137;
+/** Kinds of an agent's answer to settings that its kernel does not take. */
+const REFUSALS = ["invalid", "wrongState"];
 
 /** The sandbox of a microvm pod: what its containers have in common, from the VMM's start to its end. */
 export class GuestSandbox {
@@ -68,13 +70,17 @@ export class GuestSandbox {
     return true;
   }
 
-  /** The VMM has ended, and with it everything in it. A replayed event changes nothing. */
+  /**
+   * The VMM has ended, and with it everything in it. A replayed event changes nothing, nor does the end of one
+   * that another has taken the place of: a spare's that did not fit, a clone's that did not start.
+   */
   async ended(child: Child): Promise<void> {
     const { document, shim, log } = this.#pod;
     const guest = document.guest;
-    if (guest === undefined || guest.state === "ended") return;
+    if (guest === undefined || guest.state === "ended" || guest.state === "preparing") return;
+    const { processes, children } = await shim.describe();
+    if (runs(children, VMM_KEY)) return;
     await this.#guest.ended();
-    const { processes } = await shim.describe();
     for (const { id, execId, status } of processes) {
       if (status === Status.STOPPED) continue;
       await shim.setProcess({ id, execId, status: Status.STOPPED, exitStatus: KILLED });
@@ -89,6 +95,8 @@ export class GuestSandbox {
   async serverEnded({ exitCode, signal }: Child): Promise<void> {
     const guest = this.#pod.document.guest;
     if (guest === undefined || guest.state === "ended") return;
+    const { children } = await this.#pod.shim.describe();
+    if (runs(children, FILE_SERVER_KEY)) return; // it was a spare's that did not fit
     this.#pod.log.error({ exitCode, signal }, "the pod's file server has ended: so does its guest");
     await this.#guest.signalChild(VMM_KEY);
   }
@@ -123,7 +131,11 @@ export class GuestSandbox {
       if (guest.state === "booting") {
         await this.#guest.signalChild(VMM_KEY);
         const key = guest.spec.origin?.template.key;
-        if (key !== undefined) this.#pod.deps.templates.distrust(key, messageOf(cause));
+        // An agent that refuses what a pod asks for is well: the pod is not.
+        const isRefusal = REFUSALS.includes(kindOf(cause));
+        if (key !== undefined && !isRefusal) {
+          this.#pod.deps.templates.distrust(key, messageOf(cause));
+        }
       }
       throw cause;
     }
@@ -136,4 +148,8 @@ export class GuestSandbox {
     if (key !== undefined) deps.templates.used(key);
     deps.onGuestUp?.(guest.start ?? { how: "cold", why: "off" });
   }
+}
+
+function runs(children: readonly Child[], key: string): boolean {
+  return children.some((child) => child.key === key && child.running);
 }

@@ -62,15 +62,17 @@ export async function makeSpare(
     const guest = await prepareGuest(pod, size, new Undo());
     await pod.save();
     const running = new PodGuest(pod);
+    const letGo = (): void => {
+      running.detach();
+    };
+    signal.addEventListener("abort", letGo);
     try {
       await running.start(guest);
-      signal.addEventListener("abort", () => {
-        running.detach();
-      });
       const agent = await running.agent();
       const { machine } = running.vmm;
       if (machine !== undefined) await warmGuest(pod, { guest, machine }, agent);
     } finally {
+      signal.removeEventListener("abort", letGo);
       running.detach();
     }
     delete pod.document.network;

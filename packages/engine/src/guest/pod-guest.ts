@@ -50,8 +50,8 @@ export class PodGuest {
   async #bootInstead(record: GuestRecord, key: string, why: string): Promise<void> {
     const { log, deps } = this.#pod;
     log.warn({ why }, "the guest's clone does not start: it boots");
+    await this.endChild(VMM_KEY); // fails with a shim that has gone, which is not the template's fault
     deps.templates.distrust(key, why);
-    await this.endChild(VMM_KEY);
     record.start = { how: "cold", why: "unfit", detail: why };
     record.spec = bootingMachine(record.spec, record.size ?? record.spec);
     await this.#pod.save();

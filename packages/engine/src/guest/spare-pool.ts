@@ -74,6 +74,8 @@ export class SparePool {
   /** A pod has come with this one as its shim, and uses its guest or does not. */
   claimed(name: string, isUsed: boolean): void {
     this.#claims[isUsed ? "used" : "refused"] += 1;
+    const className = this.#spares.get(name)?.className;
+    if (isUsed && className !== undefined) this.#misgivings.clear(className);
     this.#forget(name);
     this.#wake.resolve(undefined);
   }
@@ -251,6 +253,7 @@ export class SparePool {
   /** One that is claimed meanwhile is no longer there, and its shim refuses to be ended. */
   async #remove(dir: string, name: string): Promise<void> {
     const { log, uids } = this.#deps;
+    if (!(await exists(dir))) return;
     try {
       await endTemplate(dir);
       uids.release(ownerOf(name));

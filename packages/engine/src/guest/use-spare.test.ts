@@ -1,6 +1,6 @@
 import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { TrineError } from "@trine/base";
+import { TrineError, pollUntil } from "@trine/base";
 import { FakeAgent } from "@trine/guest-link/testing";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Engine } from "../engine.ts";
@@ -126,6 +126,8 @@ test.each([
   expect(one.shim.calls.filter((call) => call === "reap")).toHaveLength(2);
   expect(spawned()).toBe(2);
   expect(one.driver.recovered).toEqual([]);
+  // The end of the spare's own VMM is told later, and is not that of the pod's.
+  await pollUntil("the events", { ms: 5_000, everyMs: 5 }, () => one.shim.isHeard || undefined);
   expect(pod.summary().machine?.state).toBe("booting");
   expect(engine.spares.claims).toMatchObject({ used: 0, refused: 1 });
   expect(decodeDocument(one.shim.state).spare).toBeUndefined();

@@ -37,6 +37,7 @@ export class FakeShim {
   revision = 0n;
   readonly #failing = new Map<Method, TrineError>();
   readonly #events: MessageInitShape<typeof EventSchema>[] = [];
+  #acknowledged = 0;
   readonly pod: { sandboxId: string; bundle: string; podDir: string };
   #server: TtrpcServer | undefined;
   #wake = Promise.withResolvers<undefined>();
@@ -62,6 +63,11 @@ export class FakeShim {
   /** The next call of `method` fails once. */
   failOnce(method: Method, error = new TrineError("unavailable", `injected into ${method}`)): void {
     this.#failing.set(method, error);
+  }
+
+  /** The daemon has made use of every event there has been. */
+  get isHeard(): boolean {
+    return this.#acknowledged === this.#events.length;
   }
 
   /** Ends a child as its process would. */
@@ -123,6 +129,7 @@ export class FakeShim {
         return done;
       },
       events: async (request, { signal }) => {
+        this.#acknowledged = Number(request.after);
         const after = (): MessageInitShape<typeof EventSchema>[] =>
           this.#events.filter((event) => (event.seq ?? 0n) > request.after);
         if (after().length === 0) {
