@@ -3,10 +3,10 @@ import type { FileHandle } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import type { ForeignDisk } from "@trine/disk-images";
 import { JAIL_UID, runJailed } from "./jail/run-jailed.ts";
-import type { OnProgress } from "./limits.ts";
+import { convertedBytes } from "./limits.ts";
+import type { ImportLimits, OnProgress } from "./limits.ts";
 
-const MIB = 1024 * 1024;
-const GIB = 1024 * MIB;
+const GIB = 1024 ** 3;
 const SECTOR = 512;
 const QEMU_IMG = "/usr/bin/qemu-img";
 const MEMORY_BYTES = 2 * GIB;
@@ -23,12 +23,13 @@ export interface Conversion {
   /** An empty file. */
   readonly to: { readonly path: string; readonly handle: FileHandle };
   readonly workDir: string;
+  readonly limits: ImportLimits;
   readonly onProgress: OnProgress;
 }
 
 /**
  * Converts a disk to QCOW2 by qemu-img in a jail that has these two files and no others. The format is ours
- * to say: qemu-img never looks for it, nor for a backing file.
+ * to say: qemu-img never looks for it, nor for a backing file. Kind `invalid` for a disk that grows beyond the limits.
  */
 export async function convertDisk(job: Conversion, signal: AbortSignal): Promise<void> {
   const { virtualSizeBytes } = job.disk;
@@ -48,8 +49,7 @@ export async function convertDisk(job: Conversion, signal: AbortSignal): Promise
       files,
       memoryBytes: MEMORY_BYTES,
       cpuSeconds: BASE_CPU_SECONDS + Math.ceil(virtualSizeBytes / GIB) * CPU_SECONDS_PER_GIB,
-      // Data, its tables and some room: a QCOW2 of a full disk is little larger than the disk.
-      fileBytes: Math.ceil(virtualSizeBytes * 1.02) + 64 * MIB,
+      fileBytes: convertedBytes(job.disk, job.limits),
       workDir: job.workDir,
     },
     (output) => followProgress(output, job),

@@ -256,11 +256,12 @@ async function unpacked(
 }
 
 async function converted(job: Job, from: Current, disk: ConvertedDisk): Promise<Current> {
-  const { work, onProgress, signal } = job;
+  const { work, request, onProgress, signal } = job;
   const source = await readableInJail(job, from);
   const to = await work.create("disk.qcow2");
   try {
-    await convertDisk({ disk, from: source, to, workDir: work.path, onProgress }, signal);
+    const { limits } = request;
+    await convertDisk({ disk, from: source, to, workDir: work.path, limits, onProgress }, signal);
   } catch (cause) {
     await to.handle.close();
     throw named(job, cause);

@@ -1,12 +1,13 @@
 import type { ImageLimits } from "@trine/disk-images";
 
-const GIB = 1024 ** 3;
+const MIB = 1024 ** 2;
+const GIB = 1024 * MIB;
 
 /** What an import may cost, whatever its input says. */
 export interface ImportLimits extends ImageLimits {
-  /** Largest file, as it is fetched and as it is unpacked; bytes. */
+  /** Largest file, as it is fetched, unpacked and converted; bytes. */
   readonly maxBytes: number;
-  /** Most unpacked bytes that one packed byte may become, above the first GiB. */
+  /** Most bytes that one packed byte, or one of a foreign disk, may become, above the first GiB. */
   readonly maxExpansion: number;
 }
 
@@ -18,6 +19,20 @@ export const DEFAULT_IMPORT_LIMITS: ImportLimits = {
 
 /** Tools and empty file systems pack well: below this nobody counts. */
 export const EXPANSION_FREE_BYTES = GIB;
+
+/**
+ * Largest QCOW2, in bytes, that a disk may become. A VMDK of some KiB may point all its tables at one piece of
+ * data, and would else be written out in full.
+ */
+export function convertedBytes(
+  disk: { readonly virtualSizeBytes: number; readonly sizeBytes: number },
+  limits: ImportLimits,
+): number {
+  // Data, its tables and some room: a QCOW2 of a full disk is little larger than the disk.
+  const full = Math.ceil(disk.virtualSizeBytes * 1.02) + 64 * MIB;
+  const grown = Math.max(EXPANSION_FREE_BYTES, disk.sizeBytes * limits.maxExpansion);
+  return Math.floor(Math.min(full, limits.maxBytes, grown));
+}
 
 /** How far an import is. Bytes of this step; `total` undefined = not known. */
 export interface ImportProgress {

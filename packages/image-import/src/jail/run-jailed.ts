@@ -4,7 +4,8 @@ import { mkdtemp, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { TrineError, errnoOf, messageOf } from "@trine/base";
-import { JAIL_SCRIPT, WRONG_FILE } from "./jail-script.ts";
+import { endError } from "./end-error.ts";
+import { JAIL_SCRIPT } from "./jail-script.ts";
 
 /** nobody: owns no file that matters, and in its own process namespace sees no one. */
 export const JAIL_UID = 65_534;
@@ -120,22 +121,4 @@ function argvOf(jailed: JailedProgram, root: string): string[] {
 function startError(program: string, cause: unknown): TrineError {
   const missing = errnoOf(cause) === "ENOENT" ? "setpriv of util-linux is not in PATH" : undefined;
   return new TrineError("unavailable", `${program}: ${missing ?? messageOf(cause)}`, { cause });
-}
-
-function endError(program: string, end: number | string, words: string): TrineError {
-  const name = program.replace(/^.*\//, "");
-  if (end === WRONG_FILE) return new TrineError("conflict", "the file was replaced meanwhile");
-  const missing = /setpriv: failed to execute|No such file or directory$/.test(words.trim());
-  if (end === 127 || (missing && words.startsWith("setpriv"))) {
-    return new TrineError("unavailable", `${program} is not there: install it`);
-  }
-  if (/No space left on device|File too large/.test(words)) {
-    return new TrineError("exhausted", `${name}: ${lastLine(words)}`);
-  }
-  return new TrineError("invalid", `${name} refuses it: ${lastLine(words) || `ended with ${end}`}`);
-}
-
-function lastLine(words: string): string {
-  const line = words.trim().split("\n").at(-1) ?? "";
-  return line.replaceAll(/\p{Cc}/gu, "?").slice(0, 300);
 }
