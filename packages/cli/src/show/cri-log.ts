@@ -36,26 +36,34 @@ export interface Follow {
 
 /**
  * Reads a CRI log with the files it was rotated into, oldest first; with `ended` it waits for more until that
- * says so and all of it was read, over rotations too.
+ * says so and all of it was read. A rotation at any time, also several while the reader is held up, loses and
+ * doubles nothing but files that were removed before they could be opened.
  */
 export async function* readLog(path: string, follow: Follow): AsyncGenerator<LogEntry> {
-  const once = { signal: follow.signal };
-  for (const old of await rotatedFrom(path)) yield* readFile(old, once);
-  for (let renamed = true; renamed;) renamed = yield* readFile(path, follow);
+  let file = await openFirst(path, follow);
+  while (file !== undefined) {
+    let next: FileHandle | undefined;
+    try {
+      next = yield* readFile(path, file, follow);
+    } finally {
+      await file.close();
+    }
+    file = next;
+  }
 }
 
-/** Answers whether it ended because another file has the name now. */
+/** Answers the file after this one, open; undefined when all was read. */
 async function* readFile(
   path: string,
+  file: FileHandle,
   { signal, ended }: Follow,
-): AsyncGenerator<LogEntry, boolean> {
-  await using file = await openLog(path, { signal, ...(ended === undefined ? {} : { ended }) });
-  if (file === undefined) return false;
+): AsyncGenerator<LogEntry, FileHandle | undefined> {
   let rest = Buffer.alloc(0);
+  let isSeen = false;
   for (;;) {
-    // Asked before the read: what was written before the end is then in this read or an earlier one.
+    // Both asked before the read: what was written before the end is then in this read or an earlier one.
     const last = ended === undefined || (await ended());
-    const renamed = ended !== undefined && (await isRenamed(path, file));
+    const next = await placeAfter(path, file);
     for await (const chunk of chunksOf(file)) {
       const lines = splitLines(Buffer.concat([rest, chunk]));
       rest = lines.rest;
@@ -65,16 +73,48 @@ async function* readFile(
         if (entry !== undefined) yield entry;
       }
     }
-    if (renamed) return true;
-    if (last) return false;
+    // The runtime makes the new file a moment before it leaves the old one: that is read once more.
+    if (next !== undefined && (next !== path || isSeen || last)) {
+      const opened = await openAfter(path, file);
+      if (opened !== undefined) return opened;
+    }
+    if (last) return undefined;
+    isSeen = next !== undefined;
     await nap(signal);
   }
 }
 
-/** Another file has the name: the runtime writes to that one. */
-async function isRenamed(path: string, file: FileHandle): Promise<boolean> {
-  const [own, now] = await Promise.all([file.stat(), stat(path).catch(unlessAbsent)]);
-  return now !== undefined && now.ino !== own.ino;
+/**
+ * The name of the file that goes on where an open one ends, of the oldest without one; undefined = there is
+ * none. One that has been removed was older than all that are left.
+ */
+async function placeAfter(path: string, file?: FileHandle): Promise<string | undefined> {
+  const own = file && (await file.stat({ bigint: true })).ino;
+  // Looked at before the names: what has lost this name by now is among them.
+  const current = await inodeOf(path);
+  if (own !== undefined && own === current) return undefined;
+  const old = await rotatedFrom(path);
+  const inodes = await Promise.all(old.map(inodeOf));
+  const at = own === undefined ? -1 : inodes.indexOf(own);
+  return old[at + 1] ?? (current === undefined ? undefined : path);
+}
+
+/** Opens it; a name that went to another file meanwhile is looked for again. */
+async function openAfter(path: string, file?: FileHandle): Promise<FileHandle | undefined> {
+  for (;;) {
+    const place = await placeAfter(path, file);
+    if (place === undefined) return undefined;
+    const opened = await open(place).catch(unlessAbsent);
+    if (opened === undefined) continue;
+    const { ino } = await opened.stat({ bigint: true });
+    const now = await placeAfter(path, file);
+    if (now !== undefined && (await inodeOf(now)) === ino) return opened;
+    await opened.close();
+  }
+}
+
+async function inodeOf(path: string): Promise<bigint | undefined> {
+  return (await stat(path, { bigint: true }).catch(unlessAbsent))?.ino;
 }
 
 /** `0.log.20261121T163000123`, as trined names them; their names sort by time. */
@@ -110,15 +150,11 @@ function splitLines(bytes: Buffer): { whole: Buffer[]; rest: Buffer<ArrayBuffer>
 }
 
 /** A container that has just been made may not have its file yet. */
-async function openLog(path: string, { signal, ended }: Follow): Promise<FileHandle | undefined> {
+async function openFirst(path: string, { signal, ended }: Follow): Promise<FileHandle | undefined> {
   for (;;) {
     const last = ended === undefined || (await ended());
-    try {
-      return await open(path);
-    } catch (cause) {
-      if (errnoOf(cause) !== "ENOENT") throw cause;
-      if (last) return undefined;
-    }
+    const file = await openAfter(path);
+    if (file !== undefined || last) return file;
     await nap(signal);
   }
 }
