@@ -11,6 +11,7 @@ export type { Claims, PullPolicy } from "./volume-plan.ts";
 export { materialiseVolume } from "./materialise-volume.ts";
 export type { VolumeHome } from "./materialise-volume.ts";
 export { unmountBelow } from "./mounts.ts";
+export { removeTree } from "./remove-tree.ts";
 export { bindSubPath, resolveOwnSubPath } from "./sub-path.ts";
 export {
   LABEL_CONTAINER,

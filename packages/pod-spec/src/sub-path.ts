@@ -1,9 +1,9 @@
 import { constants } from "node:fs";
 import { open, realpath } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
-import { chmod, chown, mkdir, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, rmdir, stat, unlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { TrineError, errnoOf } from "@trine/base";
+import { TrineError, errnoOf, messageOf } from "@trine/base";
 import { bindDescriptor, unmountBelow } from "./mounts.ts";
 
 /** Linux's; Node has no name for it. Such a descriptor names a place and reads nothing. */
@@ -33,14 +33,22 @@ export async function bindSubPath(volume: string, subPath: string, target: strin
   await unmountBelow(target);
   await using place = await openBeneath(volume, subPath);
   await mkdir(dirname(target), { recursive: true, mode: 0o700 });
-  if ((await place.stat()).isDirectory()) await mkdir(target, { recursive: true, mode: 0o700 });
+  const isDirectory = (await place.stat()).isDirectory();
+  if (isDirectory) await mkdir(target, { recursive: true, mode: 0o700 });
   else await writeFile(target, "", { mode: 0o600 });
   try {
     await bindDescriptor(place.fd, target);
   } catch (cause) {
-    await rm(target, { recursive: true, force: true });
-    throw TrineError.during(`subPath ${subPath}`, cause);
+    const left = await removePlace(target, isDirectory).catch(messageOf);
+    const doing = left === undefined ? "" : ` (${left})`;
+    throw TrineError.during(`subPath ${subPath}${doing}`, cause);
   }
+}
+
+/** The mount may have been made all the same (^C): what it shows is the pod's, and only the place under it goes. */
+async function removePlace(target: string, isDirectory: boolean): Promise<undefined> {
+  await unmountBelow(target);
+  await (isDirectory ? rmdir(target) : unlink(target));
 }
 
 async function openBeneath(volume: string, subPath: string): Promise<FileHandle> {

@@ -70,10 +70,12 @@ export async function launchPod(
     const facts = { node: launch.node, uid: record.uid, ips };
     const scope: Scope = { pod, sources: sourcesOf(record), facts };
     const hostsPath = launch.records.hostsPath(record.uid);
-    await writeFile(hostsPath, hostsFile(pod, ips), { mode: 0o644 });
     launch.step("preparing volumes");
     const home = launch.records.volumes(record.uid);
-    const volumes = await makeVolumes(record, scope, home);
+    const volumes = await launch.records.whileThere(record.uid, async () => {
+      await writeFile(hostsPath, hostsFile(pod, ips), { mode: 0o644 });
+      return makeVolumes(record, scope, home);
+    });
     stopIfAborted(launch);
     const made: Made = { sandboxId, config, scope, images, volumes, home, hostsPath };
     const failure = await startContainers(launch, made, kept?.containers ?? []);
@@ -100,8 +102,10 @@ async function makeSandbox(
   if (kept !== undefined) return { sandboxId: kept.sandboxId, config };
 
   launch.step("creating the sandbox");
-  await mkdir(logDirectory, { recursive: true, mode: 0o700 });
-  await launch.records.save({ ...record, attempts: attempt + 1 });
+  await launch.records.whileThere(uid, async () => {
+    await mkdir(logDirectory, { recursive: true, mode: 0o700 });
+    await launch.records.save({ ...record, attempts: attempt + 1 });
+  });
   const runtimeHandler = pod.spec.runtimeClassName;
   const { runtime } = launch.cri;
   const { podSandboxId } = await runtime.runPodSandbox({ config, runtimeHandler }, MUTATE);
@@ -164,7 +168,9 @@ async function ensureRunning(
   if (before?.state === "running") return before.id;
   const { runtime } = launch.cri;
   launch.step(`creating container ${container.name}`);
-  const mounts = await readyMounts(container, made.scope, made.volumes, made.home);
+  const mounts = await launch.records.whileThere(made.scope.facts.uid, () =>
+    readyMounts(container, made.scope, made.volumes, made.home),
+  );
   const image = made.images.get(container.image);
   if (image === undefined) throw new TrineError("internal", `no image for ${container.name}`);
   const config = containerConfig(container, made.scope, {

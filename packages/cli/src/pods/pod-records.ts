@@ -1,10 +1,11 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, open, readFile, readdir, rename, rm, unlink, writeFile } from "node:fs/promises";
+import { mkdir, open, readFile, readdir, rename, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { TrineError, errnoOf, messageOf } from "@trine/base";
-import { unmountBelow } from "@trine/pod-spec";
+import { removeTree, unmountBelow } from "@trine/pod-spec";
 import type { Claims, Pod, Sources, VolumeHome } from "@trine/pod-spec";
 import type { Io } from "../io.ts";
+import { lockPod } from "./pod-lock.ts";
 
 const VERSION = 1;
 const MAX_BYTES = 64 * 1024 * 1024;
@@ -84,16 +85,28 @@ export class PodRecords {
     throw new TrineError("internal", `${path}: written by another release`);
   }
 
-  /** Keeps, or with undefined takes away, the reason why the last start failed. */
+  /** Keeps, or with undefined takes away, the reason why the last start failed; of a removed pod nothing is kept. */
   async setFailure(uid: string, message: string | undefined): Promise<void> {
-    const record = await this.find(uid);
-    if (record === undefined) return;
-    const { failure, ...rest } = record;
-    if (message !== undefined) {
-      await this.save({ ...rest, failure: { time: new Date().toISOString(), message } });
-    } else if (failure !== undefined) {
-      await this.save(rest);
-    }
+    await this.#locked(uid, async (record) => {
+      if (record === undefined) return;
+      const { failure, ...rest } = record;
+      if (message !== undefined) {
+        await this.save({ ...rest, failure: { time: new Date().toISOString(), message } });
+      } else if (failure !== undefined) {
+        await this.save(rest);
+      }
+    });
+  }
+
+  /**
+   * For what makes files or mounts of a pod: it is not removed meanwhile, and nothing is made of a pod that
+   * was (kind `notFound`). Not to be nested.
+   */
+  async whileThere<T>(uid: string, body: () => Promise<T>): Promise<T> {
+    return this.#locked(uid, (record) => {
+      if (record === undefined) throw new TrineError("notFound", "it was removed meanwhile");
+      return body();
+    });
   }
 
   async list(): Promise<PodRecord[]> {
@@ -107,12 +120,14 @@ export class PodRecords {
 
   /** Takes the volumes, the logs and at last the name away; repeatable. */
   async remove(record: Pick<PodRecord, "uid" | "pod">): Promise<void> {
-    const { memory } = this.volumes(record.uid);
-    await unmountBelow(memory);
-    await rm(memory, { recursive: true, force: true });
-    await rm(this.#home(record.uid), { recursive: true, force: true });
-    const name = this.#namePath(record.pod);
-    if ((await readFile(name, "utf8").catch(() => "")) === record.uid) await unlink(name);
+    await this.#locked(record.uid, async () => {
+      for (const dir of [this.volumes(record.uid).memory, this.#home(record.uid)]) {
+        await unmountBelow(dir);
+        await removeTree(dir);
+      }
+      const name = this.#namePath(record.pod);
+      if ((await readFile(name, "utf8").catch(() => "")) === record.uid) await unlink(name);
+    });
   }
 
   logs(uid: string): string {
@@ -128,6 +143,19 @@ export class PodRecords {
 
   hostsPath(uid: string): string {
     return join(this.#home(uid), "hosts");
+  }
+
+  /** With the pod its lock goes. */
+  async #locked<T>(
+    uid: string,
+    body: (record: PodRecord | undefined) => T | Promise<T>,
+  ): Promise<T> {
+    await using lock = await lockPod(join(this.#dir, "locks"), uid);
+    try {
+      return await body(await this.find(uid));
+    } finally {
+      if ((await this.find(uid)) === undefined) await unlink(lock.path);
+    }
   }
 
   #home(uid: string): string {

@@ -1,0 +1,55 @@
+import { mkdtemp, mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseManifest } from "@trine/pod-spec";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { placesOf } from "../testing.ts";
+import { PodRecords } from "./pod-records.ts";
+import type { PodRecord } from "./pod-records.ts";
+
+const MANIFEST = JSON.stringify({
+  apiVersion: "v1",
+  kind: "Pod",
+  metadata: { name: "web" },
+  spec: { containers: [{ name: "main", image: "x" }] },
+});
+
+let dir: string;
+let records: PodRecords;
+let record: PodRecord;
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), "trine-records-"));
+  records = new PodRecords(placesOf(dir));
+  const [pod] = parseManifest(MANIFEST, "test").pods;
+  if (pod === undefined) throw new Error("no pod");
+  const nothing = { configMaps: {}, secrets: {}, claims: {} };
+  record = await records.create({ pod, ...nothing, cgroupParent: "/" });
+});
+afterEach(async () => {
+  await rm(dir, { recursive: true });
+});
+
+test("a start that makes volumes is waited for, and makes none of a removed pod", async () => {
+  const { uid } = record;
+  const { disk, memory } = records.volumes(uid);
+  const order: string[] = [];
+  let removed: Promise<void> | undefined;
+  await records.whileThere(uid, async () => {
+    // Another process has records of its own.
+    removed = new PodRecords(placesOf(dir)).remove(record).then(() => void order.push("removed"));
+    await mkdir(memory, { recursive: true });
+    await mkdir(disk);
+    await writeFile(join(memory, "file"), "");
+    await readdir(memory);
+    order.push("made");
+  });
+  await removed;
+  expect(order).toEqual(["made", "removed"]);
+  const late = records.whileThere(uid, () => mkdir(memory, { recursive: true }));
+  await expect(late).rejects.toThrow(/removed meanwhile/);
+  await records.setFailure(uid, "late");
+  for (const left of ["data/pods", "data/names", "data/locks", "volumes"]) {
+    expect(await readdir(join(dir, left))).toEqual([]);
+  }
+});
