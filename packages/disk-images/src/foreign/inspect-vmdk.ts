@@ -99,7 +99,8 @@ function checkDescriptor(text: string): void {
 
 function extentsOf(text: string): { type: string; file: string }[] {
   const lines = text.matchAll(
-    /^\s*(?:RW|RDONLY|NOACCESS)\s+\d+\s+(\S+)[^\S\r\n]*("[^"\r\n]*"?)?/gim,
+    // Blank lines are no part of it: each would be a beginning to search on from.
+    /^[^\S\r\n]*(?:RW|RDONLY|NOACCESS)\s+\d+\s+(\S+)[^\S\r\n]*("[^"\r\n]*"?)?/gim,
   );
   return [...lines].map(([, type = "", file = ""]) => ({
     type: type.toUpperCase(),

@@ -6,7 +6,8 @@ import { readTar } from "./read-tar.ts";
 import type { TarMember } from "./read-tar.ts";
 
 // Facts from DMTF DSP0243 (OVF) 1.1 and 2.1.
-const MAX_OVF_BYTES = 1024 * 1024;
+/** Licences are in it too: appliances have some 20 to 100 KiB. */
+const MAX_OVF_BYTES = 256 * 1024;
 const MAX_MANIFEST_BYTES = 64 * 1024;
 
 export interface OvaDisk {
@@ -44,7 +45,7 @@ async function textOf(archive: ByteRange, member: TarMember, max: number): Promi
 /** Name of the file of the only disk. A full XML reader would do no more with these two elements. */
 function diskOf(xml: string): string {
   if (/<!(?:DOCTYPE|ENTITY)/i.test(xml)) refuse("has an .ovf with a document type");
-  const text = xml.replaceAll(/<!--.*?-->/gs, "");
+  const text = withoutComments(xml);
   const disks = elements(text, "Disk");
   if (disks.length !== 1) {
     refuse(`is an appliance of ${disks.length} disks: a machine image has exactly one`);
@@ -63,16 +64,36 @@ function diskOf(xml: string): string {
   return href;
 }
 
+/** Searched for, not matched: a pattern would begin anew at each of many beginnings that have no end. */
+function withoutComments(xml: string): string {
+  const kept: string[] = [];
+  for (let at = 0; ;) {
+    const start = xml.indexOf("<!--", at);
+    if (start < 0) return [...kept, xml.slice(at)].join("");
+    const end = xml.indexOf("-->", start + 4);
+    if (end < 0) refuse("has an .ovf with a comment that does not end");
+    kept.push(xml.slice(at, start));
+    at = end + 3;
+  }
+}
+
 function elements(xml: string, name: string): Record<string, string>[] {
   const tags = xml.matchAll(new RegExp(`<(?:[A-Za-z_][\\w.-]*:)?${name}(\\s[^<>]*)?>`, "g"));
-  return [...tags].map(([, attributes = ""]) => {
-    const pairs = attributes.matchAll(
-      /(?:[A-Za-z_][\w.-]*:)?([A-Za-z]+)\s*=\s*(?:"([^"]*)"|'([^']*)')/g,
-    );
-    return Object.fromEntries(
-      [...pairs].map(([, key = "", double, single]) => [key, unescape(double ?? single ?? "")]),
-    );
-  });
+  return [...tags].map(([, attributes = ""]) => attributesOf(attributes));
+}
+
+/** By their names without prefix. Each is read where the one before it ends, so that no character is read twice. */
+function attributesOf(text: string): Record<string, string> {
+  const next = /\s+([^\s=/"']+)\s*=\s*(?:"([^"]*)"|'([^']*)')/y;
+  const found: [string, string][] = [];
+  let end = 0;
+  for (let match = next.exec(text); match !== null; match = next.exec(text)) {
+    const [, key = "", double, single] = match;
+    found.push([key.slice(key.indexOf(":") + 1), unescape(double ?? single ?? "")]);
+    end = next.lastIndex;
+  }
+  if (!/^\s*\/?$/.test(text.slice(end))) refuse("has an .ovf with attributes that cannot be read");
+  return Object.fromEntries(found);
 }
 
 function unescape(text: string): string {
