@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rename, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -74,3 +74,23 @@ test("a console that was killed is passed over, and its socket goes", async () =
   expect(pen.writes).toBe(true);
   expect(await readdir(dir)).not.toContain("4999-1");
 });
+
+test.each(["write", "take"] as const)(
+  "of two that got the same seat one writes (%s)",
+  async (mode) => {
+    const { pid } = process;
+    // At the end of the seats the next one gets the same, as two do that look at the same time.
+    const [before, seat] = mode === "write" ? ["9998-1", "9999"] : ["1001-1", "1000"];
+    await writeFile(join(dir, before), "");
+    Object.defineProperty(process, "pid", { value: pid + 1 });
+    const other = await sit(mode).finally(() => {
+      Object.defineProperty(process, "pid", { value: pid });
+    });
+    expect(other.pen.writes).toBe(true);
+    const own = await sit(mode);
+    expect((await readdir(dir)).sort()).toEqual([`${seat}-${pid}`, `${seat}-${pid + 1}`].sort());
+    expect(own.pen.writes).toBe(true);
+    expect(other.told.at(-1)).toEqual({ writes: false, writer: pid });
+    expect(writers()).toBe(1);
+  },
+);

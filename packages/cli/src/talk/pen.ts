@@ -83,32 +83,44 @@ export class Pen {
 
   async #sit(mode: Mode): Promise<void> {
     await mkdir(this.#dir, { recursive: true, mode: 0o700 });
-    const before = await this.#places();
-    const seats = before.map(({ seat }) => seat);
-    const seat =
+    const seats = (await this.#places()).map(({ seat }) => seat);
+    const wanted =
       seats.length === 0
         ? FIRST
         : mode === "take"
           ? Math.min(...seats) - 1
           : Math.max(...seats) + 1;
-    const name = `${Math.min(Math.max(seat, 1000), LAST)}-${process.pid}`;
+    const seat = Math.min(Math.max(wanted, 1000), LAST);
+    const name = `${seat}-${process.pid}`;
     const fresh = join(this.#dir, `.${name}`);
     // It listens before it has its name: one that does not answer is dead, not new.
     this.#server.listen(fresh);
     await once(this.#server, "listening");
     this.#own = { seat, pid: process.pid, path: join(this.#dir, name) };
     await rename(fresh, this.#own.path);
-    if (mode === "take") for (const place of before) await tell(place);
-    await this.#look();
+    await this.#tellThoseAfter();
+    await this.#lookNext();
+  }
+
+  /** One that sat down at the same time may write by now, though its place is after ours. */
+  async #tellThoseAfter(): Promise<void> {
+    for (const place of await this.#places()) {
+      if (place.path !== this.#own.path && inOrder(this.#own, place) < 0) await tell(place);
+    }
+  }
+
+  /** One look after the other: what was seen last is what holds. */
+  #lookNext(): Promise<void> {
+    const look = this.#looking.then(() => this.#look());
+    // Who cannot see the others does not write.
+    this.#looking = look.catch(() => {
+      this.#set({ writes: false });
+    });
+    return look;
   }
 
   #lookSoon(): void {
-    // Who cannot see the others does not write.
-    this.#looking = this.#looking
-      .then(() => this.#look())
-      .catch(() => {
-        this.#set({ writes: false });
-      });
+    void this.#lookNext().catch(() => undefined); // seen above
   }
 
   async #look(): Promise<void> {
@@ -150,8 +162,12 @@ export class Pen {
       if (seat === undefined || pid === undefined) return [];
       return [{ seat: Number(seat), pid: Number(pid), path: join(this.#dir, name) }];
     });
-    return places.sort((a, b) => a.seat - b.seat || a.pid - b.pid);
+    return places.sort(inOrder);
   }
+}
+
+function inOrder(a: Place, b: Place): number {
+  return a.seat - b.seat || a.pid - b.pid;
 }
 
 /** A connection to the one who sits there; undefined when nobody does, and then its socket is removed. */
