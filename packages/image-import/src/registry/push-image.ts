@@ -1,6 +1,6 @@
 import { TrineError } from "@trine/base";
 import type { ImageStore } from "@trine/containerd-client";
-import { HttpClient, parseUrl } from "../fetch/http-client.ts";
+import { parseUrl } from "../fetch/http-client.ts";
 import type { HttpSettings } from "../fetch/http-client.ts";
 import type { Descriptor, ImageView } from "../store/list-images.ts";
 import { RegistryClient, parseReference } from "./registry-client.ts";
@@ -34,8 +34,7 @@ export async function pushImage(
   const scheme =
     request.plain || (LOCAL.test(host) && request.http.caFile === undefined) ? "http" : "https";
   const base = parseUrl(`${scheme}://${host}/v2/${repository}/`);
-  const client = await HttpClient.create(request.http);
-  const registry = new RegistryClient(client, request.http.credentials, base);
+  const registry = await RegistryClient.create(request.http, base);
   const { config, layers, digest } = image.manifest;
   for (const blob of [...layers, config]) {
     if (!(await registry.hasBlob(blob.digest, signal))) {

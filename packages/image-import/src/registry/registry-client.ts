@@ -3,8 +3,8 @@ import { text } from "node:stream/consumers";
 import { TrineError, quote } from "@trine/base";
 import { authorization } from "../fetch/credentials.ts";
 import type { CredentialsOf } from "../fetch/credentials.ts";
-import type { HttpAnswer, HttpClient, HttpRequest } from "../fetch/http-client.ts";
-import { parseUrl, shown } from "../fetch/http-client.ts";
+import type { HttpAnswer, HttpRequest, HttpSettings } from "../fetch/http-client.ts";
+import { HttpClient, parseUrl, shown } from "../fetch/http-client.ts";
 
 const MAX_TOKEN = 64 * 1024;
 
@@ -15,11 +15,22 @@ export class RegistryClient {
   readonly #base: URL;
   #token: string | undefined;
 
-  /** `base`: `https://HOST/v2/REPOSITORY/`. */
-  constructor(http: HttpClient, credentials: CredentialsOf, base: URL) {
+  private constructor(http: HttpClient, credentials: CredentialsOf, base: URL) {
     this.#http = http;
     this.#credentials = credentials;
     this.#base = base;
+  }
+
+  /** `base`: `https://HOST/v2/REPOSITORY/`. */
+  static async create(settings: HttpSettings, base: URL): Promise<RegistryClient> {
+    // The registry says where to upload to: another host is told nothing that was meant for this one.
+    const credentials: CredentialsOf = (host) =>
+      host === base.host ? settings.credentials(host) : undefined;
+    return new RegistryClient(
+      await HttpClient.create({ ...settings, credentials }),
+      credentials,
+      base,
+    );
   }
 
   async hasBlob(digest: string, signal: AbortSignal): Promise<boolean> {
