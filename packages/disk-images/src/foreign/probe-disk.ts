@@ -54,7 +54,7 @@ export async function probeDisk(
     const head = await readAt(handle, 0, Math.min(HEAD_BYTES, sizeBytes));
     const packed = PACKED.find(([, magic]) => head.subarray(0, magic.length).equals(magic));
     if (packed !== undefined) return { kind: "packed", by: packed[0] };
-    if (isOva(head)) return await probeOva(range, limits);
+    if (isOva(head)) return await probeOva(range, limits, signal);
     const foreign = await probeForeign(range, head, limits);
     if (foreign !== undefined) return foreign;
   } catch (cause) {
@@ -68,8 +68,12 @@ function isOva(head: Buffer): boolean {
   return head.toString("latin1", 257, 262) === "ustar";
 }
 
-async function probeOva(archive: ByteRange, limits: ImageLimits): Promise<ForeignDisk> {
-  const disk = await readOva(archive);
+async function probeOva(
+  archive: ByteRange,
+  limits: ImageLimits,
+  signal?: AbortSignal,
+): Promise<ForeignDisk> {
+  const disk = await readOva(archive, signal);
   const range = { handle: archive.handle, offset: disk.offset, sizeBytes: disk.sizeBytes };
   const head = await readAt(range.handle, range.offset, Math.min(HEAD_BYTES, range.sizeBytes));
   if (isQcow2(head)) refuse("is an OVA with a QCOW2 in it: unpack it, and import that");

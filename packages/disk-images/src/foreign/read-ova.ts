@@ -19,8 +19,8 @@ export interface OvaDisk {
 }
 
 /** The one disk of an OVA; kind `invalid` for appliances with none or several, and for lying archives. */
-export async function readOva(archive: ByteRange): Promise<OvaDisk> {
-  const members = await readTar(archive);
+export async function readOva(archive: ByteRange, signal?: AbortSignal): Promise<OvaDisk> {
+  const members = await readTar(archive, signal);
   const names = members.map(({ name }) => name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) refuse(`holds ${quote(twice)} twice`);

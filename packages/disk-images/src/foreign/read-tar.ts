@@ -5,7 +5,7 @@ import type { ByteRange } from "./byte-range.ts";
 
 // POSIX.1-2017 pax, ustar part; large sizes as GNU tar writes them.
 const BLOCK = 512;
-const MAX_MEMBERS = 64;
+const MAX_HEADERS = 64;
 const MAX_PAX_BYTES = 64 * 1024;
 const PLAIN_NAME = /^(?:\.\/)?([^/\\\p{Cc}]{1,255})$/u;
 
@@ -19,12 +19,15 @@ export interface TarMember {
  * The files of a tar archive that has nothing but files with plain names. Kind `invalid` for links, devices,
  * directories, names that lead anywhere, and archives that end early.
  */
-export async function readTar(archive: ByteRange): Promise<TarMember[]> {
+export async function readTar(archive: ByteRange, signal?: AbortSignal): Promise<TarMember[]> {
   const members: TarMember[] = [];
   let at = 0;
-  while (at + BLOCK <= archive.sizeBytes) {
+  // Extended headers count too: each is a read.
+  for (let headers = 0; at + BLOCK <= archive.sizeBytes; headers++) {
+    signal?.throwIfAborted();
     const header = await readWithin(archive, at, BLOCK, "an archive's header");
     if (header.every((byte) => byte === 0)) return members;
+    if (headers === MAX_HEADERS) refuse(`holds more than ${MAX_HEADERS} files and headers`);
     checkSum(header);
     const sizeBytes = sizeOf(header);
     const data = at + BLOCK;
@@ -34,7 +37,6 @@ export async function readTar(archive: ByteRange): Promise<TarMember[]> {
     const type = header.toString("latin1", 156, 157);
     if (type === "x" || type === "g") await checkPax(archive, data, sizeBytes);
     else members.push({ name: plainName(header, type), offset: data, sizeBytes });
-    if (members.length > MAX_MEMBERS) refuse(`holds more than ${MAX_MEMBERS} files`);
     at = data + Math.ceil(sizeBytes / BLOCK) * BLOCK;
   }
   return refuse("is truncated: the archive has no end");
