@@ -54,27 +54,31 @@ export function namedImages(images: readonly UsedImage[]): UsedImage[] {
   return images.filter(({ name }) => !isDigestName(name));
 }
 
-/** By name, with the tag left out when it is latest, or by the start of a digest. Kinds notFound, conflict. */
+/** By name, with the tag left out when it is latest, or by the start of a digest; what CRI names so is no name. Kinds notFound, conflict. */
 export function pickImage(images: readonly UsedImage[], text: string): UsedImage {
-  const exact = images.find(({ name }) => name === text || name === `${text}:latest`);
+  const names = namedImages(images);
+  const exact = names.find(({ name }) => name === text || name === `${text}:latest`);
   if (exact !== undefined) return exact;
   const part = text.replace(/^sha256:/, "");
   const isPart = /^[0-9a-f]+$/.test(part) && part.length >= MIN_DIGEST_PART;
   const found = isPart
-    ? namedImages(images).filter(({ target, manifest }) =>
+    ? names.filter(({ target, manifest }) =>
         [target.digest, manifest?.config.digest].some((each) => each?.startsWith(`sha256:${part}`)),
       )
     : [];
   const [first, second] = found;
   if (first === undefined) {
+    // CRI's own name of an image that has no other.
+    const unnamed = images.find(({ name }) => name === text);
+    if (unnamed !== undefined) return unnamed;
     throw new TrineError(
       "notFound",
       `no image ${text} in the store; \`trine image ls\` lists them`,
     );
   }
   if (second === undefined) return first;
-  const names = found.map(({ name }) => name).join(", ");
-  throw new TrineError("conflict", `${text} is not one image but ${names}`);
+  const each = found.map(({ name }) => name).join(", ");
+  throw new TrineError("conflict", `${text} is not one image but ${each}`);
 }
 
 /** Names on the command line or -l, one of them; `forEachPod` goes on with the names. */
