@@ -215,6 +215,16 @@ test("what a server says is held against it", async () => {
   });
 });
 
+test("a part that nobody asked for is not taken for the file", async () => {
+  const { url } = await serve((_, response) => {
+    response.writeHead(206, { "content-range": "bytes 0-4/10" }).end("12345");
+  });
+  await expect(fetch(`${url}/a`)).rejects.toMatchObject({
+    kind: "invalid",
+    message: expect.stringContaining("sends a part of the file") as string,
+  });
+});
+
 test("no byte behind the announced length is taken", async () => {
   const raw = createServer((socket) => {
     socket.once("data", () => {

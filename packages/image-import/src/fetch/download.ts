@@ -121,6 +121,11 @@ async function accept(answer: HttpAnswer, job: Download, state: State): Promise<
   const { status, message } = answer;
   const found = versionOf(message, status, job);
   if (status === 206) {
+    // A part is asked for only behind what we have.
+    if (state.at === 0) {
+      const what = `${shown(job.url)}: sends a part of the file, where all of it was asked for`;
+      throw new TrineError("invalid", what);
+    }
     requireSame(state, found, rangeStart(message), job);
     return;
   }
