@@ -1,7 +1,7 @@
 //! The agent's state and its loop. One thread; nothing here waits for a workload or for a share's files, which a
 //! child does instead.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -55,6 +55,8 @@ pub struct Agent {
     pub rpcs: BTreeMap<u32, Rpc>,
     pub helpers: BTreeMap<u32, Helper>,
     pub releases: BTreeMap<u32, Release>,
+    /// Disks that were busy when their container was over: said to whoever asks again.
+    pub stuck_disks: BTreeSet<String>,
     pub pumps: BTreeMap<u32, Pump>,
     pub mounts: Mounts,
     pub events: Events,
@@ -84,6 +86,7 @@ impl Agent {
             rpcs: BTreeMap::new(),
             helpers: BTreeMap::new(),
             releases: BTreeMap::new(),
+            stuck_disks: BTreeSet::new(),
             pumps: BTreeMap::new(),
             mounts: Mounts::default(),
             events: Events::default(),

@@ -2,6 +2,7 @@
 //! guest holds them any more, and their file systems end where the container's mount namespace does.
 
 use std::io::Read;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -74,6 +75,9 @@ impl Agent {
         pinned: Option<Pinned>,
         serials: &[String],
     ) -> std::io::Result<(i32, OwnedFd, OwnedFd)> {
+        // Whoever closes a mount namespace last may wait for a share, and the agent carries those: only once a
+        // child holds it as well is it let go.
+        let pinned = ManuallyDrop::new(pinned);
         let (ours, theirs) = report::pair()?;
         let (hold, mut held) = UnixStream::pair()?;
         match fork(0, None)? {
@@ -90,7 +94,7 @@ impl Agent {
                 unsafe { libc::_exit(done.is_err().into()) }
             }
             Fork::Parent { pid, pidfd } => {
-                drop(pinned);
+                drop(ManuallyDrop::into_inner(pinned));
                 drop(hold);
                 Ok((pid, pidfd, ours))
             }
@@ -144,6 +148,7 @@ impl Agent {
     }
 
     fn released(&mut self, calls: Vec<(Call, Answer)>, busy: Vec<String>) {
+        self.stuck_disks.extend(busy.iter().cloned());
         let response = RemoveContainerResponse { busy };
         for (call, answer) in calls {
             self.answer(call, answer.map(|_| response.encode_to_vec()));

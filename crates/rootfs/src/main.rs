@@ -9,6 +9,7 @@
 
 mod args;
 mod confine;
+mod filter;
 mod tree;
 
 use std::ffi::CString;
@@ -34,6 +35,7 @@ fn become_mkfs(args: &Args) -> io::Result<()> {
     tree::enter(args)?;
     confine::drop_privileges(args.uid)?;
     confine::end_with_parent(parent)?;
+    filter::apply().map_err(during("refuse system calls"))?;
     execute(args)
 }
 

@@ -110,7 +110,15 @@ fn kill_shim(pod: &Path) {
     let pid = fs::read_to_string(lock_path(pod))
         .ok()
         .and_then(|text| text.trim().parse::<i32>().ok());
-    if let Some(pid) = pid.filter(|pid| *pid > 1) {
+    // A spare's may be that of another PID namespace, and here some stranger's: a shim is in its pod's directory.
+    let is_there = |pid: &i32| {
+        let there = fs::read_link(format!("/proc/{pid}/cwd"));
+        let exe = fs::read_link(format!("/proc/{pid}/exe"));
+        let is_ours = |exe: PathBuf| exe.to_string_lossy().contains("containerd-shim-trine");
+        there.is_ok_and(|dir| fs::canonicalize(pod).is_ok_and(|pod| pod == dir))
+            || exe.is_ok_and(is_ours)
+    };
+    if let Some(pid) = pid.filter(|pid| *pid > 1 && is_there(pid)) {
         // SAFETY: takes no pointers.
         unsafe { libc::kill(pid, libc::SIGKILL) };
     }

@@ -22,8 +22,8 @@ use crate::pod::{Spec, socket_path};
 use crate::start::{take_turn, try_lock};
 
 const PROTOCOL: u32 = 1;
-/// A spare answers at once, or something is wrong with it.
-const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+/// Moving its VMM into the pod's groups takes a busy node a while; one that is dead is noticed at once.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// More spares are not looked at.
 const MOST: usize = 256;
 /// What a spare must have in common with who claims it: what it mounts is seen there, its process ids too.
@@ -56,8 +56,12 @@ pub fn claim(args: &Args, state: &Path, pod: &Path, bundle: &Path) -> io::Result
     match tell(args, pod, bundle) {
         Ok(()) => Ok(Claimed::Yes),
         Err(error) => {
-            end_pod(pod)?;
-            Ok(Claimed::No(format!("the spare could not be used: {error}")))
+            let mut why = format!("the spare could not be used: {error}");
+            // The directory is looked at again before a shim is started in it.
+            if let Err(left) = end_pod(pod) {
+                why = format!("{why}; {left}");
+            }
+            Ok(Claimed::No(why))
         }
     }
 }

@@ -506,6 +506,7 @@ fn an_older_shim_that_knows_no_claim_is_ended_and_the_pod_starts_without() {
         .args(["--no-fork"])
         .arg(spared.dir.join("lock"))
         .args(["sleep", "100"])
+        .current_dir(&spared.dir)
         .spawn()
         .unwrap();
     let lock = spared.dir.join("lock");

@@ -1,10 +1,10 @@
 //! CreateContainer and RemoveContainer.
 
-use trine_wire::agent::{CreateContainerRequest, RemoveContainerRequest};
+use trine_wire::agent::{CreateContainerRequest, RemoveContainerRequest, RemoveContainerResponse};
 
 use super::{check_id, size};
 use crate::agent::{Agent, PATIENCE};
-use crate::answer::{Call, Code, Handled, Outcome, decode, done, failure};
+use crate::answer::{Call, Code, Handled, Outcome, decode, done, failure, reply};
 use crate::container::Container;
 use crate::container::disk_root::DiskRoot;
 use crate::container::init::Place;
@@ -110,7 +110,9 @@ pub fn remove(agent: &mut Agent, call: Call, payload: &[u8]) -> Handled {
             agent.wait_at_most(call, PATIENCE);
             return Ok(Outcome::Later);
         }
-        return done();
+        // The host may have died with the first answer, or the container was never whole.
+        let busy = agent.stuck_disks.iter().cloned().collect();
+        return reply(&RemoveContainerResponse { busy });
     };
     container.group.kill()?;
     container.removing.push(call);

@@ -319,7 +319,7 @@ impl Call {
         }
     }
 
-    /// Mounts with `directory` as the working directory, in a child: the shim's own stays `/`. The
+    /// Mounts with `directory` as the working directory, in a child: the shim's own stays. The
     /// child makes system calls only and ends with the error number.
     fn mount_from(&self, flags: libc::c_ulong, directory: &CString) -> io::Result<()> {
         let none = std::ptr::null_mut::<libc::c_void>();
