@@ -3,6 +3,7 @@ import type { ImageStore } from "@trine/containerd-client";
 
 const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
 const DIGEST_NAME = /^sha256:[0-9a-f]{64}$/;
+const DIGEST = /^sha(?:256:[0-9a-f]{64}|384:[0-9a-f]{96}|512:[0-9a-f]{128})$/;
 const INDEX = /(image\.index|manifest\.list)/;
 
 export interface Descriptor {
@@ -94,11 +95,13 @@ async function readContent(
     const config = descriptorOf(field(manifest, "config"));
     const layers = listOf(field(manifest, "layers")).map(descriptorOf);
     const image = await readDocument(store, config.digest, signal);
-    const pairs = Object.entries(objectOf(field(field(image, "config"), "Labels")));
+    const labels = Object.entries(objectOf(field(field(image, "config"), "Labels")));
+    const isText = (pair: [string, unknown]): pair is [string, string] =>
+      typeof pair[1] === "string";
     return {
       manifest: { digest, config, layers },
       architecture: textOf(field(image, "architecture")),
-      labels: Object.fromEntries(pairs.map(([key, value]) => [key, String(value)])),
+      labels: Object.fromEntries(labels.filter(isText)),
       sizeBytes: layers.reduce((sum, { sizeBytes }) => sum + sizeBytes, config.sizeBytes),
     };
   } catch (cause) {
@@ -155,10 +158,11 @@ async function readSmall(store: ImageStore, digest: string, signal: AbortSignal)
 function descriptorOf(value: unknown): Descriptor {
   const digest = field(value, "digest");
   const size = field(value, "size");
-  if (typeof digest !== "string" || typeof size !== "number") {
+  // containerd refuses to be asked for anything else.
+  if (typeof digest !== "string" || !DIGEST.test(digest) || !Number.isSafeInteger(size)) {
     throw new TrineError("malformed", "a descriptor without digest or size");
   }
-  return { mediaType: textOf(field(value, "mediaType")), digest, sizeBytes: size };
+  return { mediaType: textOf(field(value, "mediaType")), digest, sizeBytes: Number(size) };
 }
 
 function field(value: unknown, key: string): unknown {
