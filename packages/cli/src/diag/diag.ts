@@ -3,7 +3,7 @@ import { open, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { gzipSync } from "node:zlib";
-import { TrineError, messageOf } from "@trine/base";
+import { TrineError, kindOf, messageOf } from "@trine/base";
 import type { PodSummary } from "@trine/engine";
 import { withCri } from "../connect.ts";
 import type { Io } from "../io.ts";
@@ -50,10 +50,13 @@ export async function collectDiag(
   );
   const daemon = new NodeClient(io);
   const pods = await daemon.pods().catch(told(add, "trined.error"));
-  const all = views ?? [];
-  const chosen = name === undefined ? all.slice(0, MAX_PODS) : [pickPod(all, name)];
+  if (views === undefined) {
+    io.stderr.write("trine: containerd does not answer: only what the node says is in the file\n");
+  }
+  const chosen =
+    name === undefined || views === undefined ? views?.slice(0, MAX_PODS) : [pickPod(views, name)];
   await addNode(io, add);
-  for (const view of chosen) {
+  for (const view of chosen ?? []) {
     const summary = pods?.find(({ sandboxId }) => sandboxId === view.sandboxId);
     await addPod(add, view, summary);
     if (summary?.machine !== undefined) await addMachine(add, daemon, view);
@@ -73,6 +76,7 @@ type Add = (path: string, value: unknown) => void;
 /** What does not answer is a finding, and the rest is collected all the same. */
 function told(add: Add, path: string): (cause: unknown) => undefined {
   return (cause) => {
+    if (kindOf(cause) === "canceled") throw cause;
     add(path, messageOf(cause));
   };
 }
