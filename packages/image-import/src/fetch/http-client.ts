@@ -128,7 +128,11 @@ export class HttpClient {
         reject(signal.aborted ? (signal.reason as Error) : connectError(url, cause));
       });
       if (body === undefined || Buffer.isBuffer(body)) sent.end(body);
-      else body.once("error", (cause) => sent.destroy(cause)).pipe(sent);
+      else {
+        body.once("error", (cause) => sent.destroy(cause)).pipe(sent);
+        // An answer may come before all was sent: the rest has nowhere to go.
+        sent.once("close", () => body.destroy());
+      }
     });
   }
 }

@@ -1,6 +1,5 @@
 import { Readable } from "node:stream";
-import { text } from "node:stream/consumers";
-import { TrineError, quote } from "@trine/base";
+import { TrineError, messageOf, quote } from "@trine/base";
 import { authorization } from "../fetch/credentials.ts";
 import type { CredentialsOf } from "../fetch/credentials.ts";
 import type { HttpAnswer, HttpRequest, HttpSettings } from "../fetch/http-client.ts";
@@ -13,11 +12,13 @@ export class RegistryClient {
   readonly #http: HttpClient;
   readonly #credentials: CredentialsOf;
   readonly #base: URL;
+  readonly #stallMs: number;
   #token: string | undefined;
 
-  private constructor(http: HttpClient, credentials: CredentialsOf, base: URL) {
+  private constructor(http: HttpClient, settings: HttpSettings, base: URL) {
     this.#http = http;
-    this.#credentials = credentials;
+    this.#credentials = settings.credentials;
+    this.#stallMs = settings.stallMs;
     this.#base = base;
   }
 
@@ -26,11 +27,8 @@ export class RegistryClient {
     // The registry says where to upload to: another host is told nothing that was meant for this one.
     const credentials: CredentialsOf = (host) =>
       host === base.host ? settings.credentials(host) : undefined;
-    return new RegistryClient(
-      await HttpClient.create({ ...settings, credentials }),
-      credentials,
-      base,
-    );
+    const own = { ...settings, credentials };
+    return new RegistryClient(await HttpClient.create(own), own, base);
   }
 
   async hasBlob(digest: string, signal: AbortSignal): Promise<boolean> {
@@ -89,12 +87,12 @@ export class RegistryClient {
     const answer = await this.#send(request, signal);
     const challenge = answer.message.headers["www-authenticate"];
     if (answer.status !== 401 || challenge === undefined) {
-      return requireStatus(answer, wanted);
+      return headersOf(answer, wanted);
     }
-    if (request.body instanceof Readable) return requireStatus(answer, wanted);
+    if (request.body instanceof Readable) return headersOf(answer, wanted);
     answer.message.destroy();
     this.#token = await this.#tokenFor(challenge, signal);
-    return requireStatus(await this.#send(request, signal), wanted);
+    return headersOf(await this.#send(request, signal), wanted);
   }
 
   async #send(request: HttpRequest, signal: AbortSignal): Promise<HttpAnswer> {
@@ -128,18 +126,53 @@ export class RegistryClient {
     if (scope !== undefined) url.searchParams.set("scope", scope);
     // The token server is the registry's own choice: it gets what the registry would get.
     const headers = authorization(this.#credentials(this.#base.host));
-    const answer = requireStatus(await this.#http.send({ url, headers }, signal), [200]);
-    const body = (await text(answer.message)).slice(0, MAX_TOKEN);
+    const answer = await this.#http.send({ url, headers }, signal);
+    requireStatus(answer, [200]);
+    const body = await this.#readToken(answer, signal);
     const token = /"(?:token|access_token)"\s*:\s*"([\x21\x23-\x7e]+)"/.exec(body)?.[1];
     if (token !== undefined) return token;
     throw new TrineError("unauthenticated", `${shown(url)}: the token server gives no token`);
   }
+
+  /** The whole of a short answer, in the time that a silence may last. */
+  async #readToken({ message, url }: HttpAnswer, signal: AbortSignal): Promise<string> {
+    const late = setTimeout(() => {
+      const what = `${shown(url)}: no token within ${this.#stallMs} ms`;
+      message.destroy(new TrineError("timeout", what));
+    }, this.#stallMs);
+    let text = "";
+    try {
+      for await (const chunk of message.setEncoding("utf8") as AsyncIterable<string>) {
+        text += chunk;
+        if (text.length <= MAX_TOKEN) continue;
+        throw new TrineError(
+          "invalid",
+          `${shown(url)}: more than ${MAX_TOKEN} characters of token`,
+        );
+      }
+      return text;
+    } catch (cause) {
+      if (signal.aborted) throw signal.reason;
+      if (cause instanceof TrineError) throw cause;
+      const what = `${shown(url)}: cut off (${messageOf(cause)})`;
+      throw new TrineError("unavailable", what, { cause });
+    } finally {
+      clearTimeout(late);
+      message.destroy();
+    }
+  }
+}
+
+/** Of all answers but a token the headers say it all: a body is not read, nor waited for. */
+function headersOf(answer: HttpAnswer, wanted: readonly number[]): HttpAnswer {
+  answer.message.destroy();
+  return requireStatus(answer, wanted);
 }
 
 function requireStatus(answer: HttpAnswer, wanted: readonly number[]): HttpAnswer {
   const { status, message, url } = answer;
-  message.resume();
   if (wanted.includes(status)) return answer;
+  message.destroy();
   const what = `${shown(url)}: the registry answers ${status}`;
   if (status === 401)
     throw new TrineError("unauthenticated", `${what}: --auth-file names credentials`);
