@@ -220,6 +220,21 @@ test("console sends piped input whole, shows output, and leaves at the input's e
   });
 });
 
+test("piped input into a console that another takes over ends with exit code 5", async () => {
+  await withConsole(async (stateDir, heard) => {
+    const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()];
+    const { signal } = new AbortController();
+    const io = { ...placesOf(stateDir), stdin, stdout, stderr, signal };
+    const running = runTrine(["console", "web"], io);
+    stdin.write("first\n");
+    await expect.poll(heard).toBe("first\n");
+    const argv = ["console", "--take-over", "web"];
+    expect(await runWith(stateDir, argv, { typed: "second\n" })).toMatchObject({ code: 0 });
+    expect(await running).toBe(5);
+    expect(String(stderr.read())).toContain("not all of the input was sent");
+  });
+});
+
 test("console in a terminal is raw until ^], and what follows ^] is not sent", async () => {
   await withConsole(async (stateDir, heard) => {
     const raw: boolean[] = [];

@@ -72,15 +72,22 @@ async function session(
   try {
     const closed = untilClosed(socket);
     closed.catch(() => undefined); // awaited below
+    const lost = Promise.withResolvers<never>();
+    lost.promise.catch(() => undefined); // awaited below
     socket.pipe(io.stdout, { end: false });
     if (!flags.readOnly) {
       pen = await takePen(io, target, flags, (state) => {
+        // Nobody is there to see that the rest is not sent.
+        if (!state.writes && io.stdin.isTTY !== true && !keyboard.hasEnded()) {
+          const what = `another took over the console of ${target.pod}`;
+          lost.reject(new TrineError("conflict", `${what}: not all of the input was sent`));
+        }
         keyboard.allow(state.writes, `process ${state.writer ?? 0} writes; --take-over takes it`);
         say(told(state));
       });
       keyboard.connect(socket);
     }
-    await Promise.race([closed, keyboard.leaving]);
+    await Promise.race([closed, keyboard.leaving, lost.promise]);
   } finally {
     keyboard.disconnect();
     await pen?.close();

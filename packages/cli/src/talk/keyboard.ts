@@ -34,6 +34,11 @@ export class Keyboard {
     });
   }
 
+  /** Whether all that there was to type has been taken. */
+  hasEnded(): boolean {
+    return this.#ended;
+  }
+
   hasLeft(): boolean {
     return this.#left;
   }
