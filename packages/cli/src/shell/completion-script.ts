@@ -9,7 +9,7 @@ _trine() {
       return
     fi
     COMPREPLY+=("\${line%%$'\\t'*}")
-  done < <("\${COMP_WORDS[0]}" __complete -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+  done < <(command trine __complete -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
 }
 complete -F _trine trine
 `,
@@ -17,7 +17,7 @@ complete -F _trine trine
 _trine() {
   local line
   local -a found
-  for line in "\${(@f)$("\${words[1]}" __complete -- "\${(@)words[2,CURRENT]}" 2>/dev/null)}"; do
+  for line in "\${(@f)$(command trine __complete -- "\${(@)words[2,CURRENT]}" 2>/dev/null)}"; do
     if [[ $line == :files ]]; then
       _files
       return
@@ -32,7 +32,7 @@ if [[ $funcstack[1] == _trine ]]; then _trine "$@"; else compdef _trine trine; f
   fish: `# trine: trine completion fish > ~/.config/fish/completions/trine.fish
 function __trine_complete
   set -l words (commandline -opc) (commandline -ct)
-  set -l found ($words[1] __complete -- $words[2..-1] 2>/dev/null)
+  set -l found (command trine __complete -- $words[2..-1] 2>/dev/null)
   if test "$found[1]" = :files
     __fish_complete_path (commandline -ct)
   else
@@ -43,7 +43,10 @@ complete -c trine -f -a '(__trine_complete)'
 `,
 } as const;
 
-/** Each asks the program itself, so what it offers is what the program has. */
+/**
+ * Each asks the program itself, so what it offers is what the program has; by its name, for the first word of the
+ * line may be any file.
+ */
 export function completionScript(shell: keyof typeof SCRIPTS): string {
   return SCRIPTS[shell];
 }
