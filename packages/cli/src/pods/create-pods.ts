@@ -139,13 +139,27 @@ export async function launchWatched(
   } catch (failed) {
     const late = limit?.aborted === true && !io.signal.aborted;
     const cause = late ? tooLate(name, progress.last, failed) : failed;
-    if (!io.signal.aborted) await noteFailure(io, records, record, cause);
     const keeps = late || onFailure === "keep" || kindOf(cause) === "wrongState";
-    if (!keeps) await removeCompletely(cri, records, record);
+    await withAll(cause, [
+      ...(io.signal.aborted ? [] : [() => noteFailure(io, records, record, cause)]),
+      ...(keeps ? [] : [() => removeCompletely(cri, records, record)]),
+    ]);
     throw cause;
   } finally {
     progress.end();
   }
+}
+
+/** Does each, also when the one before fails; what failed is told along with the cause. */
+export async function withAll(
+  cause: unknown,
+  steps: readonly (() => Promise<void>)[],
+): Promise<void> {
+  const failed: string[] = [];
+  for (const step of steps) await step().catch((next: unknown) => failed.push(messageOf(next)));
+  if (failed.length === 0) return;
+  const what = [messageOf(cause), ...failed].join("; and after that: ");
+  throw new TrineError(kindOf(cause), what, { cause });
 }
 
 function tooLate(name: string, step: string, cause: unknown): TrineError {
