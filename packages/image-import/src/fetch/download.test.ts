@@ -178,6 +178,24 @@ test("silence and a trickle end in kind timeout, a refused connection in unavail
   });
 });
 
+test("headers that drip are not waited for", async () => {
+  const server = createServer((socket) => {
+    socket.write("HTTP/1.1 200 OK\r\n");
+    const drip = setInterval(() => socket.write("X-A: b\r\n"), 100);
+    socket.on("error", () => undefined);
+    socket.on("close", () => {
+      clearInterval(drip);
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await expect(fetch(`http://127.0.0.1:${port}/a`, { retries: 0 })).rejects.toMatchObject({
+    kind: "timeout",
+    message: expect.stringContaining("no answer within 1000 ms") as string,
+  });
+  await new Promise((resolve) => server.close(resolve));
+});
+
 test("what a server says is held against it", async () => {
   const answer = (status: number, headers: object, body = "") =>
     serve((_, response) => {

@@ -115,15 +115,21 @@ export class HttpClient {
     };
     let failed: Error | undefined;
     return new Promise((resolve, reject) => {
+      const { stallMs } = this.#settings;
       const sent = module.request(url, options, (message) => {
+        clearTimeout(late);
         sent.setTimeout(0);
         resolve({ message, failure: () => failed });
       });
-      sent.setTimeout(this.#settings.stallMs, () => {
-        const what = `${shown(url)}: no answer within ${this.#settings.stallMs} ms`;
+      const stop = (): void => {
+        const what = `${shown(url)}: no answer within ${stallMs} ms`;
         sent.destroy(new TrineError("timeout", what));
-      });
+      };
+      // Headers that drip are no silence; with nothing to send there is no other reason to wait.
+      const late = body === undefined ? setTimeout(stop, stallMs) : undefined;
+      if (body !== undefined) sent.setTimeout(stallMs, stop);
       sent.on("error", (cause) => {
+        clearTimeout(late);
         failed = cause;
         reject(signal.aborted ? (signal.reason as Error) : connectError(url, cause));
       });
