@@ -25,3 +25,26 @@ test("what the program says of its input is told without control characters", ()
     message: "gzip refuses it: gzip: ?[31mcrc error",
   });
 });
+
+test.each([
+  [96, "mount: /tmp/jail-x: permission denied.\n  dmesg(1) may have more.\n", "permission denied"],
+  [1, "unshare: unshare failed: Operation not permitted\n", "Operation not permitted"],
+  [127, "setpriv: activate capabilities: Operation not permitted\n", "activate capabilities"],
+])("end %s, %j: there is no jail", (end, words, says) => {
+  expect(endError(QEMU_IMG, end, words)).toMatchObject({
+    kind: "unavailable",
+    message: expect.stringMatching(`^no jail can be made for qemu-img: .*${says}`) as string,
+  });
+});
+
+test("a program that is not there is named", () => {
+  const words = "setpriv: failed to execute /usr/bin/qemu-img: No such file or directory\n";
+  expect(endError(QEMU_IMG, 127, words)).toMatchObject({
+    kind: "unavailable",
+    message: "/usr/bin/qemu-img is not there: install it",
+  });
+});
+
+test.each(["SIGKILL", 137])("end %s: memory or time are used up", (end) => {
+  expect(endError(QEMU_IMG, end, "")).toMatchObject({ kind: "exhausted" });
+});

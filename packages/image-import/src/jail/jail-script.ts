@@ -1,11 +1,14 @@
 /** Exit code when a file is not the one that was meant. */
 export const WRONG_FILE = 97;
+/** Exit code when the jail could not be made. */
+export const NO_JAIL = 96;
 
 /**
  * Makes the jail's root and runs a program in it. A constant: what differs comes as arguments, which are ROOT
  * UID (NAME PATH DEVICE:INODE ro|rw)... -- PROGRAM ARGUMENT...
  */
 export const JAIL_SCRIPT = `
+trap 'code=$?; [ "$code" = ${WRONG_FILE} ] || exit ${NO_JAIL}' EXIT
 root=$1; uid=$2; shift 2
 mount -t tmpfs -o size=256k,mode=0755,nosuid,nodev tmpfs "$root"
 mkdir "$root/usr" "$root/work"

@@ -40,7 +40,8 @@ export interface JailedProgram {
 /**
  * Runs a program on hostile input: its own mounts (nothing but /usr and its files), network, processes and
  * IPC; as nobody, without capabilities or new privileges; with limits; ended when this process ends. `use`
- * reads its output. Kind `invalid` with the program's last words when it does not end with 0.
+ * reads its output. Kind `invalid` with the program's last words when it does not end with 0, `unavailable`
+ * when there is no jail to run it in, `exhausted` when it needs more memory or time than it has.
  */
 export async function runJailed<T>(
   jailed: JailedProgram,
