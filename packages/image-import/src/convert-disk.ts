@@ -1,4 +1,3 @@
-import { stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import type { ForeignDisk } from "@trine/disk-images";
@@ -85,9 +84,4 @@ async function followProgress(output: Readable, job: Conversion): Promise<void> 
     if (last === undefined) continue;
     job.onProgress({ step: "convert", done: Math.floor((total * Number(last)) / 100), total });
   }
-}
-
-/** Whether the jail's user may read a file: its own permission to all, and a way there is not needed. */
-export async function isReadableToAll(path: string): Promise<boolean> {
-  return ((await stat(path)).mode & 0o004) !== 0;
 }

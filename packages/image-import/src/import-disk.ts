@@ -1,11 +1,10 @@
-import { copyFile, open, realpath, rm, statfs } from "node:fs/promises";
-import { constants } from "node:fs";
+import { realpath, rm, statfs } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { TrineError, kindOf, messageOf, quote } from "@trine/base";
 import type { ImageStore } from "@trine/containerd-client";
 import { openRegularFile, probeDisk } from "@trine/disk-images";
 import type { DiskProbe, ForeignDisk, ImageInfo } from "@trine/disk-images";
-import { convertDisk, isReadableToAll } from "./convert-disk.ts";
+import { convertDisk } from "./convert-disk.ts";
 import type { ConvertedDisk } from "./convert-disk.ts";
 import { checkSum } from "./fetch/checksum.ts";
 import type { Checksum } from "./fetch/checksum.ts";
@@ -14,6 +13,7 @@ import type { Version } from "./fetch/download.ts";
 import { HttpClient, parseUrl, shown } from "./fetch/http-client.ts";
 import type { HttpSettings } from "./fetch/http-client.ts";
 import type { ImportLimits, OnProgress } from "./limits.ts";
+import { copyForAll, isReadableToAll } from "./jail/readable.ts";
 import { dropLease, storeImage } from "./store/store-image.ts";
 import type { StoredImage } from "./store/store-image.ts";
 import { unpackFile } from "./unpack-file.ts";
@@ -276,12 +276,9 @@ async function readableInJail(job: Job, from: Current): Promise<Current> {
     await from.handle.chmod(0o644);
     return from;
   }
-  if (await isReadableToAll(from.path)) return from;
+  if (await isReadableToAll(from.handle)) return from;
   const path = `${job.work.path}/copy`;
-  await copyFile(from.path, path, constants.COPYFILE_FICLONE);
-  const handle = await open(path, "r");
-  await handle.chmod(0o644);
-  return { handle, path, isOwn: true };
+  return { handle: await copyForAll(from.handle, path), path, isOwn: true };
 }
 
 async function discard({ handle, path, isOwn }: Current): Promise<void> {
