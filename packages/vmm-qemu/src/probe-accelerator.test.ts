@@ -104,9 +104,10 @@ test("an abort ends the probe and its process, and is no answer", async () => {
   const abort = new AbortController();
   const answer = probe(qemu, { signal: abort.signal });
   answer.catch(() => undefined);
-  const pid = await pollUntil("a process", { ms: 10_000, everyMs: 10 }, () =>
-    readFile(join(dir, "pid"), "utf8").catch(() => undefined),
-  );
+  const pid = await pollUntil("a process", { ms: 10_000, everyMs: 10 }, async () => {
+    const text = await readFile(join(dir, "pid"), "utf8").catch(() => "");
+    return text.endsWith("\n") ? text : undefined; // the shell makes the file before it writes it
+  });
   abort.abort(new Error("called off"));
   await expect(answer).rejects.toThrow("called off");
   await expect(readdir(`/proc/${pid.trim()}`)).rejects.toThrow("ENOENT");
