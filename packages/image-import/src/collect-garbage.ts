@@ -8,17 +8,22 @@ export interface Leftover {
   readonly state: "kept" | "removed";
 }
 
-/** Removes what imports that died have left, here and in containerd; `all`: begun downloads too. */
+/**
+ * Removes what imports that died have left, here and in containerd; `all`: begun downloads too. With `dryRun` it
+ * is only said what would become of each.
+ */
 export async function collectLeftovers(
   store: ImageStore,
-  options: { readonly workDir: string; readonly all: boolean },
+  options: { readonly workDir: string; readonly all: boolean; readonly dryRun?: boolean },
 ): Promise<Leftover[]> {
   const found: Leftover[] = [];
   for (const dir of await WorkDir.abandoned(options.workDir)) {
-    await dropLease(store, dir.key);
     const isKept = !options.all && (await dir.isResumable());
-    if (isKept) await dir.keepDownload();
-    else await dir.remove();
+    if (options.dryRun === true) await dir.leave();
+    else {
+      await dropLease(store, dir.key);
+      await (isKept ? dir.keepDownload() : dir.remove());
+    }
     found.push({ key: dir.key, state: isKept ? "kept" : "removed" });
   }
   return found;

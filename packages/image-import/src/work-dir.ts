@@ -105,6 +105,11 @@ export class WorkDir {
     return Date.now() - found.mtimeMs < KEEP_MS;
   }
 
+  /** Lets go of it as it is. */
+  async leave(): Promise<void> {
+    await this.#lock.close();
+  }
+
   /** Removes all but the begun download, and lets go of it. */
   async keepDownload(): Promise<void> {
     for (const name of await readdir(this.path)) {

@@ -77,13 +77,10 @@ export async function tagImage(io: Io, from: string, to: string, flags: StoreFla
 /** `trine image gc`; a line for each thing that went, or would go. */
 export function collectImages(io: Io, flags: CollectFlags): Promise<number> {
   return withStore(io, flags, async (store) => {
-    if (!flags.dryRun) {
-      const found = await collectLeftovers(store, {
-        workDir: importsDir(io),
-        all: flags.downloads,
-      });
-      for (const { key, state } of found) io.stdout.write(`import ${key} ${state}\n`);
-    }
+    const { downloads: all, dryRun } = flags;
+    const found = await collectLeftovers(store, { workDir: importsDir(io), all, dryRun });
+    const would = dryRun ? "would be " : "";
+    for (const { key, state } of found) io.stdout.write(`import ${key} ${would}${state}\n`);
     const images = await usedImages(io, store, flags);
     const chosen = images.filter((image) => isGarbage(image, images, flags));
     return forEachPod(
