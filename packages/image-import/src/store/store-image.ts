@@ -1,4 +1,4 @@
-import { chmod, chown, mkdir, rename, utimes } from "node:fs/promises";
+import { chmod, chown, mkdir, rename, rm, utimes } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { TrineError, Undo, errnoOf, kindOf } from "@trine/base";
@@ -173,6 +173,7 @@ async function unpackLayer(
   const place = mount?.type === "bind" && more.length === 0 ? mount.source : undefined;
   const moved = place !== undefined && (await moveInto(place, disk, layer));
   if (!moved) {
+    await giveUp(disk);
     const size = BigInt(layer.sizeBytes);
     const diff = { mediaType: LAYER, digest: layer.digest, size };
     await store.diff.apply({ diff, mounts }, { signal, timeoutMs: APPLY_MS });
@@ -210,6 +211,13 @@ async function moveInto(place: string, disk: DiskToStore, layer: MachineLayer): 
   await chown(directory, 0, 0);
   await utimes(directory, 0, 0);
   return true;
+}
+
+/** The layer has all of it: unpacked from there it would be a third copy. */
+async function giveUp({ handle, ownPath }: DiskToStore): Promise<void> {
+  if (ownPath === undefined) return;
+  await rm(ownPath);
+  await handle.truncate(0);
 }
 
 async function hasSnapshot(store: ImageStore, snapshotter: string, key: string): Promise<boolean> {
