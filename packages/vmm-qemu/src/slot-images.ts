@@ -1,4 +1,4 @@
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import type { QmpClient } from "@trine/qmp";
 import { TrineError } from "@trine/base";
 import type { SlotImage, SlotName } from "@trine/vmm";
@@ -18,7 +18,8 @@ export async function fillSlot(
   const filename = join(SLOTS_DIR, basename(image.path));
   if (held === filename) return;
   if (held !== undefined) {
-    throw new TrineError("wrongState", `${name} holds ${held}: empty it before ${image.path}`);
+    const there = join(dirname(image.path), basename(held)); // as the host knows it
+    throw new TrineError("wrongState", `${name} holds ${there}: empty it before ${image.path}`);
   }
   await removeImage(client, name, nodes, signal);
   const [file, top] = [fileNode(name), formatNode(name)];
