@@ -197,6 +197,24 @@ export class Containerd {
     };
   }
 
+  /**
+   * Remembers what the store holds; the answer lists what has come since. What containerd's own collection takes
+   * of the old meanwhile is no matter.
+   */
+  async watchStore(): Promise<() => Promise<string[]>> {
+    const before = new Set(await this.#storeLines());
+    return async () => (await this.#storeLines()).filter((line) => !before.has(line));
+  }
+
+  async #storeLines(): Promise<string[]> {
+    const lists = ["images ls -q", "content ls -q", "content active", "snapshots ls", "leases ls"];
+    const lines = lists.map(async (list) => {
+      const text = await this.ctr(...list.split(" "));
+      return text.split("\n").map((line) => `${list}: ${line}`);
+    });
+    return (await Promise.all(lines)).flat();
+  }
+
   /** Kills the daemon alone, as a crash would; pods go on. */
   async kill9(): Promise<void> {
     await this.#end("SIGKILL");
