@@ -16,15 +16,20 @@ export async function collectLeftovers(
   store: ImageStore,
   options: { readonly workDir: string; readonly all: boolean; readonly dryRun?: boolean },
 ): Promise<Leftover[]> {
+  const dirs = await WorkDir.abandoned(options.workDir);
   const found: Leftover[] = [];
-  for (const dir of await WorkDir.abandoned(options.workDir)) {
-    const isKept = !options.all && (await dir.isResumable());
-    if (options.dryRun === true) await dir.leave();
-    else {
-      await dropLease(store, dir.key);
-      await (isKept ? dir.keepDownload() : dir.remove());
+  try {
+    for (const dir of dirs) {
+      const isKept = !options.all && (await dir.isResumable());
+      if (options.dryRun !== true) {
+        await dropLease(store, dir.key);
+        await (isKept ? dir.keepDownload() : dir.remove());
+      }
+      found.push({ key: dir.key, state: isKept ? "kept" : "removed" });
     }
-    found.push({ key: dir.key, state: isKept ? "kept" : "removed" });
+  } finally {
+    // Of what was taken and not come to no lock may stay.
+    await Promise.all(dirs.map((dir) => dir.leave()));
   }
   return found;
 }
