@@ -6,3 +6,4 @@ export { pollUntil, sleep, withDeadline } from "./deadline.ts";
 export { abortError, abortable } from "./abortable.ts";
 export { errnoOf } from "./errno-of.ts";
 export { quote } from "./quote.ts";
+export { isFileAt, lockFile } from "./lock-file.ts";

@@ -1,13 +1,11 @@
-import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import { mkdir, open, readFile, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
-import { TrineError, errnoOf, messageOf } from "@trine/base";
+import { TrineError, errnoOf, isFileAt, lockFile } from "@trine/base";
 import type { Version } from "./fetch/download.ts";
 
-const HELD = 1;
 const KEY_PREFIX = "trine-import-";
 const LOCK = "lock";
 const DOWNLOAD = "download";
@@ -64,12 +62,12 @@ export class WorkDir {
         throw cause;
       });
       if (lock === undefined) continue;
-      if (!(await isLocked(lock))) {
+      if (!(await lockFile(lock))) {
         await lock.close();
         return undefined;
       }
       // The owner before us may have removed the file that we have locked.
-      if (await isAt(lock, join(path, LOCK))) return new WorkDir(path, key, lock);
+      if (await isFileAt(lock, join(path, LOCK))) return new WorkDir(path, key, lock);
       await lock.close();
     }
   }
@@ -105,7 +103,7 @@ export class WorkDir {
     return Date.now() - found.mtimeMs < KEEP_MS;
   }
 
-  /** Lets go of it as it is. */
+  /** Lets go of it as it is; once more is nothing. */
   async leave(): Promise<void> {
     await this.#lock.close();
   }
@@ -141,32 +139,4 @@ export class WorkDir {
       return undefined; // a file cut off by a loss of power: the download begins anew
     }
   }
-}
-
-/**
- * Node cannot lock files. flock(1) locks the open file it is given as descriptor 3, which is ours as well: the
- * lock stays when it exits.
- */
-function isLocked(lock: FileHandle): Promise<boolean> {
-  return new Promise((resolve, reject) => {
-    const child = spawn("flock", ["--exclusive", "--nonblock", "3"], {
-      stdio: ["ignore", "ignore", "ignore", lock.fd],
-    });
-    child.on("error", (cause) => {
-      const what = `flock: ${messageOf(cause)}; it is part of util-linux`;
-      reject(new TrineError("unavailable", what, { cause }));
-    });
-    child.on("close", (code) => {
-      if (code === 0 || code === HELD) resolve(code === 0);
-      else reject(new TrineError("internal", `flock ended with ${code ?? "a signal"}`));
-    });
-  });
-}
-
-async function isAt(handle: FileHandle, path: string): Promise<boolean> {
-  const [ours, there] = await Promise.all([
-    handle.stat(),
-    stat(path).catch(() => undefined), // gone
-  ]);
-  return ours.ino === there?.ino;
 }

@@ -1,12 +1,9 @@
-import { spawn } from "node:child_process";
-import { mkdir, open, stat } from "node:fs/promises";
-import type { FileHandle } from "node:fs/promises";
+import { mkdir, open } from "node:fs/promises";
 import { join } from "node:path";
-import { TrineError, messageOf } from "@trine/base";
+import { TrineError, isFileAt, lockFile } from "@trine/base";
 
 /** Under it mounts and small files are made: seconds at most. */
 const WAIT_S = 60;
-const HELD = 1;
 
 /** A pod's lock, held until it is disposed of or this process ends, however it ends. */
 interface PodLock extends AsyncDisposable {
@@ -21,9 +18,11 @@ export async function lockPod(dir: string, uid: string): Promise<PodLock> {
   for (;;) {
     const handle = await open(path, "a", 0o600);
     try {
-      await lock(handle, uid);
+      if (!(await lockFile(handle, WAIT_S))) {
+        throw new TrineError("timeout", `pod ${uid}: another trine is at work on it: try again`);
+      }
       // Whoever held it may have removed the file that we have locked.
-      if (await isAt(handle, path)) {
+      if (await isFileAt(handle, path)) {
         return { path, [Symbol.asyncDispose]: () => handle.close() };
       }
     } catch (cause) {
@@ -32,31 +31,4 @@ export async function lockPod(dir: string, uid: string): Promise<PodLock> {
     }
     await handle.close();
   }
-}
-
-/** Node cannot lock files: flock(1) locks the open file it is given as descriptor 3, which is ours as well. */
-async function lock(handle: FileHandle, uid: string): Promise<void> {
-  const code = await new Promise<number | null>((resolve, reject) => {
-    const child = spawn("flock", ["--exclusive", "--timeout", `${WAIT_S}`, "3"], {
-      stdio: ["ignore", "ignore", "ignore", handle.fd],
-    });
-    child.on("error", (cause) => {
-      const what = `flock: ${messageOf(cause)}; it is part of util-linux`;
-      reject(new TrineError("unavailable", what, { cause }));
-    });
-    child.on("close", resolve);
-  });
-  if (code === 0) return;
-  if (code === HELD) {
-    throw new TrineError("timeout", `pod ${uid}: another trine is at work on it: try again`);
-  }
-  throw new TrineError("internal", `flock ended with ${code ?? "a signal"}`);
-}
-
-async function isAt(handle: FileHandle, path: string): Promise<boolean> {
-  const [ours, there] = await Promise.all([
-    handle.stat(),
-    stat(path).catch(() => undefined), // gone
-  ]);
-  return ours.ino === there?.ino;
 }

@@ -1,0 +1,38 @@
+import { spawn } from "node:child_process";
+import { stat } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
+import { TrineError, messageOf } from "./trine-error.ts";
+
+const HELD = 1;
+
+/**
+ * Locks an open file until its handle is closed or this process ends, however it ends. False when another
+ * holds it, and goes on to for `waitS` seconds. Kind `unavailable` without flock(1).
+ *
+ * Node cannot lock files: flock(1) locks the open file it is given as descriptor 3, which is ours as well, so
+ * the lock stays when it exits.
+ */
+export async function lockFile(file: FileHandle, waitS = 0): Promise<boolean> {
+  const patience = waitS === 0 ? ["--nonblock"] : ["--timeout", `${waitS}`];
+  const code = await new Promise<number | null>((resolve, reject) => {
+    const child = spawn("flock", ["--exclusive", ...patience, "3"], {
+      stdio: ["ignore", "ignore", "ignore", file.fd],
+    });
+    child.on("error", (cause) => {
+      const what = `flock: ${messageOf(cause)}; it is part of util-linux`;
+      reject(new TrineError("unavailable", what, { cause }));
+    });
+    child.on("close", resolve);
+  });
+  if (code === 0 || code === HELD) return code === 0;
+  throw new TrineError("internal", `flock ended with ${code ?? "a signal"}`);
+}
+
+/** Whether `path` is still this file: whoever held its lock before may have removed it. */
+export async function isFileAt(file: FileHandle, path: string): Promise<boolean> {
+  const [ours, there] = await Promise.all([
+    file.stat(),
+    stat(path).catch(() => undefined), // gone
+  ]);
+  return ours.ino === there?.ino;
+}
