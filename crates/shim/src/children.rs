@@ -80,7 +80,7 @@ impl Shim {
         }
         let number = self.find(id, "")?;
         match self.processes.get(&number) {
-            Some(task) if !task.is_stopped() => Ok(Some(number)),
+            Some(task) if !task.is_stopped() && task.killed.is_none() => Ok(Some(number)),
             _ => Err(failure(
                 Code::FailedPrecondition,
                 format!("task {id} has ended"),

@@ -1,6 +1,6 @@
 //! The table of what containerd knows as tasks and execs.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use trine_wire::task::Status;
 use trine_wire::{Timestamp, shim};
@@ -36,6 +36,8 @@ pub struct Process {
     pub busy: bool,
     /// containerd has deleted it; only its last output is still on its way.
     pub deleted: bool,
+    /// Killed, which its caller knows by now: when the end is told, and with which exit status.
+    pub killed: Option<(Instant, u32)>,
     /// It runs in the guest.
     pub guest: Option<Box<Attached>>,
 }
@@ -161,6 +163,7 @@ impl Shim {
             waiters: Vec::new(),
             busy: true,
             deleted: false,
+            killed: None,
             guest: None,
         };
         self.processes.insert(number, process);

@@ -137,6 +137,7 @@ impl Shim {
             self.relay_pump(now);
             self.expire_joins(now);
             self.finish_guest_processes(now);
+            self.end_killed(now);
             self.drain_outputs(now);
             self.serve_parked(now);
             self.publisher.pump(&self.reactor, now);
@@ -294,6 +295,7 @@ impl Shim {
             .chain(self.join_deadline())
             .chain(self.unclaimed.as_ref().map(|u| u.look_at))
             .chain(self.guest_deadline())
+            .chain(self.killed_deadline())
             .min()
     }
 }

@@ -1,6 +1,6 @@
 //! How a process ends: status, events, waiting callers, and its last output.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use trine_wire::events::{TaskExit, TaskOom};
 use trine_wire::shim::event::What;
@@ -8,13 +8,45 @@ use trine_wire::task::{self, Status};
 use trine_wire::{Message, Timestamp};
 
 use crate::answer::{Code, empty, failure};
-use crate::process::Process;
+use crate::process::{Process, now_stamp};
 use crate::reactor::Token;
 use crate::relay::Relayed;
 use crate::shim::Shim;
 use crate::tasks::SIGKILL;
 
+/// Between the answer to a Kill and the news of the end. containerd closes the connection once it knows of the
+/// end, and a caller of Kill that has not run since its answer came then reads "ttrpc: closed" instead
+/// (github.com/containerd/ttrpc, client.go: dispatch waits for both at once).
+const KILL_PAUSE: Duration = Duration::from_millis(20);
+
 impl Shim {
+    /// The end of a process that has no program of its own, after its Kill has been answered.
+    pub fn end_soon(&mut self, number: u32, exit_status: u32) {
+        if let Some(process) = self.processes.get_mut(&number) {
+            process
+                .killed
+                .get_or_insert((Instant::now() + KILL_PAUSE, exit_status));
+        }
+    }
+
+    pub fn end_killed(&mut self, now: Instant) {
+        let due = |(number, process): (&u32, &Process)| match process.killed {
+            Some((at, exit_status)) if at <= now && !process.is_stopped() => {
+                Some((*number, exit_status))
+            }
+            _ => None,
+        };
+        let due: Vec<(u32, u32)> = self.processes.iter().filter_map(due).collect();
+        for (number, exit_status) in due {
+            self.end_process(number, exit_status, now_stamp(), false);
+        }
+    }
+
+    pub fn killed_deadline(&self) -> Option<Instant> {
+        let killed = self.processes.values().filter(|p| !p.is_stopped());
+        killed.filter_map(|p| p.killed.map(|(at, _)| at)).min()
+    }
+
     /// The one way a process ends. Repeated, it changes nothing.
     pub fn end_process(&mut self, number: u32, exit_status: u32, at: Timestamp, oom: bool) {
         let Some(process) = self.processes.get_mut(&number) else {

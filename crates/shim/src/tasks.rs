@@ -9,7 +9,7 @@ use trine_wire::shim::event::What;
 use trine_wire::task::{self, Status};
 
 use crate::answer::{Code, Failure, decode, empty, failure};
-use crate::process::{NewProcess, Process, now_stamp};
+use crate::process::{NewProcess, Process};
 use crate::relay::Relayed;
 use crate::server::Call;
 use crate::shim::Shim;
@@ -24,7 +24,6 @@ enum Next {
     Answer(Vec<u8>),
     Relay(Relayed),
     Wait(u32),
-    /// The answer first: containerd closes the connection as soon as it knows of the end.
     AnswerThenEnd(u32, u32),
     AnswerThenShutdown,
 }
@@ -60,7 +59,7 @@ impl Shim {
             Ok(Next::Wait(number)) => self.add_waiter(number, call),
             Ok(Next::AnswerThenEnd(number, exit_status)) => {
                 self.reply(call, Ok(empty()));
-                self.end_process(number, exit_status, now_stamp(), false);
+                self.end_soon(number, exit_status);
             }
             Ok(Next::AnswerThenShutdown) => {
                 self.reply(call, Ok(empty()));
@@ -155,7 +154,7 @@ impl Shim {
     fn exec(&mut self, payload: &[u8]) -> Result<Next, Failure> {
         let request: task::ExecProcessRequest = decode(payload)?;
         let (_, task) = self.found(&request.id, "")?;
-        if task.is_stopped() {
+        if task.is_stopped() || task.killed.is_some() {
             return Err(wrong_state(task, "exec in"));
         }
         let bundle = task.bundle.clone();
@@ -178,7 +177,7 @@ impl Shim {
         let Some(process) = self.processes.get_mut(&number) else {
             return Err(failure(Code::NotFound, "no such task"));
         };
-        if process.status != Status::Created {
+        if process.status != Status::Created || process.killed.is_some() {
             return Err(wrong_state(process, "start"));
         }
         process.busy = true;
