@@ -9,6 +9,7 @@ use crate::child::{Child, Ended};
 use crate::child_log::ChildLog;
 use crate::descriptors::invalid;
 use crate::host::{cgroup, spawn};
+use crate::nested::NESTED_KEY;
 use crate::process::now_stamp;
 use crate::reactor::Token;
 use crate::shim::Shim;
@@ -119,6 +120,7 @@ impl Shim {
             oom_score_adj: request.oom_score_adj,
             max_open_files: request.max_open_files,
             keep_privileges: request.keep_capabilities,
+            working_dir: request.working_dir.clone(),
         };
         let spawned = spawn::spawn(plan);
         // Also after a failure: what the child said before it failed is worth keeping.
@@ -208,6 +210,9 @@ impl Shim {
         ));
         self.notes.push(What::ChildExited(note));
         self.end_guest_processes(key, oom);
+        if key == NESTED_KEY {
+            self.nested_lost("it has ended");
+        }
         // Nobody listens there any more.
         self.serves.retain(|_, served| served.key != key);
         self.finish_tasks();

@@ -52,6 +52,7 @@ impl Shim {
                 done()
             }),
             "SetProcess" => self.set_process(payload),
+            "Nest" => self.nest(payload),
             "AttachGuest" => self.attach_guest(payload),
             "SealMemory" => self.seal_memory(payload),
             "End" => self.end(),

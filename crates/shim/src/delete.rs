@@ -10,6 +10,7 @@ use trine_wire::{Message, task};
 
 use crate::args::Args;
 use crate::host::{cgroup, mount};
+use crate::nested_ends;
 use crate::pod::{Role, Spec, lock_path, pod_dir, state_dir, valid_id};
 use crate::process::now_stamp;
 use crate::serve::CGROUPS_FILE;
@@ -28,6 +29,11 @@ pub fn delete(args: &Args) -> io::Result<()> {
     // what is left keeps its directory, with which trined goes on.
     if let Err(error) = clear(args, &bundle) {
         eprintln!("delete {}: {error}", args.id);
+    }
+    match clear_nested(args, &bundle) {
+        Ok(None) => {}
+        Ok(Some(answer)) => return io::stdout().write_all(&answer),
+        Err(error) => eprintln!("delete {}: {error}", args.id),
     }
     let response = task::DeleteResponse {
         pid: std::process::id(),
@@ -49,6 +55,14 @@ fn clear(args: &Args, bundle: &Path) -> io::Result<()> {
         clear_pod(&pod_of(args, bundle))?;
     }
     unmounted
+}
+
+/// A container that a nested shim had: cleared as that one does it, which also unmounts its root.
+fn clear_nested(args: &Args, bundle: &Path) -> io::Result<Option<Vec<u8>>> {
+    let Some(program) = nested_ends::program_of(bundle)? else {
+        return Ok(None);
+    };
+    nested_ends::delete_nested(&program, &args.namespace, &args.id, bundle).map(Some)
 }
 
 /// The address file knows the state directory; `delete` gets no options.

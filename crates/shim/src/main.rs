@@ -25,6 +25,8 @@ mod link;
 mod log;
 mod memory;
 mod monitor;
+mod nested;
+mod nested_ends;
 mod netserve;
 mod notes;
 mod pod;

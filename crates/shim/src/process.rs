@@ -38,6 +38,9 @@ pub struct Process {
     pub deleted: bool,
     /// Killed, which its caller knows by now: when the end is told, and with which exit status.
     pub killed: Option<(Instant, u32)>,
+    /// The nested shim has it: its FIFOs, its status and its events are that one's.
+    /// Which nested shim of this pod: after the death of one there may be another.
+    pub nested: Option<u32>,
     /// It runs in the guest.
     pub guest: Option<Box<Attached>>,
 }
@@ -75,6 +78,7 @@ impl Process {
             stdout,
             stderr,
             terminal: self.terminal,
+            nested: self.nested.is_some(),
         }
     }
 }
@@ -86,6 +90,7 @@ pub struct NewProcess {
     pub bundle: String,
     pub paths: [String; 3],
     pub terminal: bool,
+    pub nested: Option<u32>,
 }
 
 pub fn now_stamp() -> Timestamp {
@@ -147,6 +152,10 @@ impl Shim {
         let [stdin, stdout, stderr] = &new.paths;
         // With a terminal containerd names a stderr that it does not read.
         let stderr = if new.terminal { "" } else { stderr.as_str() };
+        let [stdin, stdout, stderr] = match new.nested {
+            Some(_) => ["", "", ""],
+            None => [stdin.as_str(), stdout.as_str(), stderr],
+        };
         let process = Process {
             stdin: Input::open(stdin, Token::Stdin(number))?,
             stdout: Output::open(stdout, Token::Stdout(number))?,
@@ -164,6 +173,7 @@ impl Shim {
             busy: true,
             deleted: false,
             killed: None,
+            nested: new.nested,
             guest: None,
         };
         self.processes.insert(number, process);

@@ -26,8 +26,15 @@ const DEFAULT_LIMIT: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(60);
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Who wants to know how a program ended.
+pub enum Purpose {
+    Answer(Call),
+    /// A dead nested shim's task is cleared; the Delete that waits for it.
+    CleanNested(u32, Option<Call>),
+}
+
 pub struct Program {
-    call: Call,
+    purpose: Purpose,
     pub until: Instant,
     name: String,
     pid: i32,
@@ -105,15 +112,20 @@ impl Shim {
             let full = failure(Code::ResourceExhausted, "too many programs run at once");
             return self.reply(call, Err(full));
         }
+        self.run_for(Purpose::Answer(call), request, "");
+    }
+
+    /// In the directory `dir`; empty = the root.
+    pub fn run_for(&mut self, purpose: Purpose, request: shim::RunRequest, dir: &str) {
         let number = self.number();
-        match start(number, &request) {
+        match start(number, &request, dir) {
             Ok(started) => {
                 let limit = match request.timeout_ms {
                     0 => DEFAULT_LIMIT,
                     ms => Duration::from_millis(u64::from(ms)).min(LONGEST),
                 };
                 let program = Program {
-                    call,
+                    purpose,
                     until: Instant::now() + limit,
                     name: request.argv.first().cloned().unwrap_or_default(),
                     pid: started.pid,
@@ -127,7 +139,29 @@ impl Shim {
                 self.programs.insert(number, program);
                 self.program_ready(number, 0);
             }
-            Err(failure) => self.reply(call, Err(failure)),
+            Err(failure) => self.program_done(purpose, Err(failure)),
+        }
+    }
+
+    fn program_done(&mut self, purpose: Purpose, result: Result<shim::RunResponse, Failure>) {
+        match purpose {
+            Purpose::Answer(call) => self.reply(call, result.map(|r| r.encode_to_vec())),
+            Purpose::CleanNested(number, delete) => {
+                let said = match result {
+                    Ok(response) if response.exit_code == 0 => response.stdout,
+                    Ok(response) => {
+                        let said = String::from_utf8_lossy(&response.stderr).into_owned();
+                        self.log.line(&format!("clear a nested task: {said}"));
+                        Vec::new()
+                    }
+                    Err(failure) => {
+                        self.log
+                            .line(&format!("clear a nested task: {}", failure.0.message));
+                        Vec::new()
+                    }
+                };
+                self.nested_cleaned(number, delete, &said);
+            }
         }
     }
 
@@ -164,15 +198,14 @@ impl Shim {
                 exit_code: status.exit_code,
                 stdout: program.stdout.bytes,
                 stderr: program.stderr.bytes,
-            }
-            .encode_to_vec()),
+            }),
             None => {
                 let _ = signals::send(&program.pidfd, libc::SIGKILL as u32);
                 let message = format!("{} did not end in time and was killed", program.name);
                 Err(failure(Code::DeadlineExceeded, message))
             }
         };
-        self.reply(program.call, answer);
+        self.program_done(program.purpose, answer);
     }
 
     /// What has not ended is killed; what has ended but left its output open is answered.
@@ -193,7 +226,7 @@ struct Started {
     stderr: Captured,
 }
 
-fn start(number: u32, request: &shim::RunRequest) -> Result<Started, Failure> {
+fn start(number: u32, request: &shim::RunRequest, dir: &str) -> Result<Started, Failure> {
     if request.argv.is_empty() {
         return Err(failure(Code::InvalidArgument, "run needs an argv"));
     }
@@ -209,6 +242,7 @@ fn start(number: u32, request: &shim::RunRequest) -> Result<Started, Failure> {
             (2, OwnedFd::from(stderr)),
         ],
         keep_privileges: true,
+        working_dir: dir.to_owned(),
         ..SpawnPlan::default()
     };
     let spawned = spawn(plan)?;

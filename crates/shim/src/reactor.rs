@@ -31,6 +31,7 @@ pub enum Token {
     /// Where trined asks for streams of a guest link, and connections joined with them.
     GuestDoor(u32),
     Join(u32),
+    Nested,
 }
 
 impl Pack for Token {
@@ -53,6 +54,7 @@ impl Pack for Token {
             Token::Forward => (15, 0, 0),
             Token::GuestDoor(n) => (16, 0, n),
             Token::Join(n) => (17, 0, n),
+            Token::Nested => (18, 0, 0),
         };
         kind << 40 | u64::from(part) << 32 | u64::from(number)
     }
@@ -77,6 +79,7 @@ impl Pack for Token {
             15 => Token::Forward,
             16 => Token::GuestDoor(number),
             17 => Token::Join(number),
+            18 => Token::Nested,
             _ => return None,
         })
     }
@@ -106,6 +109,7 @@ mod tests {
             Token::Forward,
             Token::GuestDoor(10),
             Token::Join(11),
+            Token::Nested,
         ];
         for token in tokens {
             assert_eq!(Token::unpack(token.pack()), Some(token));

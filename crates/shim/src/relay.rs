@@ -36,10 +36,15 @@ pub enum Relayed {
     Resume(u32),
     Update(u32),
     Stats(u32),
+    /// Only to a nested shim: of others the shim knows by itself.
+    Wait(u32),
+    Pids(u32),
+    Resize(u32),
+    CloseIo(u32),
 }
 
 impl Relayed {
-    fn method(self) -> &'static str {
+    pub fn method(self) -> &'static str {
         match self {
             Relayed::Create(_) => "Create",
             Relayed::Start(_) => "Start",
@@ -50,6 +55,19 @@ impl Relayed {
             Relayed::Resume(_) => "Resume",
             Relayed::Update(_) => "Update",
             Relayed::Stats(_) => "Stats",
+            Relayed::Wait(_) => "Wait",
+            Relayed::Pids(_) => "Pids",
+            Relayed::Resize(_) => "ResizePty",
+            Relayed::CloseIo(_) => "CloseIO",
+        }
+    }
+
+    pub fn process(self) -> u32 {
+        match self {
+            Relayed::Create(n) | Relayed::Start(n) | Relayed::Exec(n) | Relayed::Kill(n) => n,
+            Relayed::Delete(n) | Relayed::Pause(n) | Relayed::Resume(n) | Relayed::Update(n) => n,
+            Relayed::Stats(n) | Relayed::Wait(n) | Relayed::Pids(n) | Relayed::Resize(n) => n,
+            Relayed::CloseIo(n) => n,
         }
     }
 }
@@ -149,6 +167,20 @@ impl Relay {
     /// When calls stop waiting for trined that need not; `None` while it is there.
     fn alone_at(&self) -> Option<Instant> {
         self.away_since.map(|since| since + AWAY_LIMIT)
+    }
+
+    pub fn holds_create(&self, number: u32) -> bool {
+        self.entries
+            .values()
+            .any(|e| e.what == Relayed::Create(number))
+    }
+
+    /// Takes a Create away from trined, whose answer to it then finds nobody.
+    pub fn take_create(&mut self, number: u32) -> Option<(Vec<u8>, Option<Call>)> {
+        let mut creates = self
+            .entries
+            .extract_if(.., |_, e| e.what == Relayed::Create(number));
+        creates.next().map(|(_, entry)| (entry.payload, entry.call))
     }
 
     pub fn forget(&mut self, drop_it: impl Fn(Relayed) -> bool) -> Vec<Call> {

@@ -17,6 +17,7 @@ use crate::control::Keeper;
 use crate::guest::{Join, Served};
 use crate::identity::Identity;
 use crate::log::Log;
+use crate::nested::Nested;
 use crate::notes::Notes;
 use crate::process::Process;
 use crate::programs::Program;
@@ -48,6 +49,7 @@ pub struct Shim {
     pub connections: BTreeMap<u32, Connection>,
     pub signals: Signals,
     pub relay: Relay,
+    pub nested: Option<Nested>,
     pub publisher: Publisher,
 
     pub processes: BTreeMap<u32, Process>,
@@ -97,6 +99,7 @@ impl Shim {
             connections: BTreeMap::new(),
             signals: parts.signals,
             relay: parts.relay,
+            nested: None,
             publisher: parts.publisher,
             processes: BTreeMap::new(),
             last_stats: BTreeMap::new(),
@@ -172,6 +175,7 @@ impl Shim {
             Token::Forward => self.forward_ready(),
             Token::GuestDoor(channel) => self.accept_at_door(channel),
             Token::Join(number) => self.join_ready(number),
+            Token::Nested => self.nested_ready(),
         }
     }
 

@@ -20,6 +20,13 @@ use crate::shim::Shim;
 use crate::task_ends::wait_response;
 
 impl Shim {
+    /// An event of a process, unless the nested shim tells of it.
+    pub fn publish(&mut self, number: u32, topic: &str, name: &str, event: &impl Message) {
+        if !self.nested_has(number) {
+            self.publisher.publish(topic, name, event);
+        }
+    }
+
     pub fn known_stats(&self, id: &str) -> Vec<u8> {
         self.last_stats.get(id).cloned().unwrap_or_else(zero_stats)
     }
@@ -91,6 +98,8 @@ impl Shim {
             Relayed::Pause(number) => Ok(self.paused(number, true)),
             Relayed::Resume(number) => Ok(self.paused(number, false)),
             Relayed::Kill(_) | Relayed::Update(_) => Ok(empty()),
+            Relayed::Wait(_) | Relayed::Pids(_) => Ok(payload),
+            Relayed::Resize(_) | Relayed::CloseIo(_) => Ok(empty()),
         }
     }
 
@@ -116,8 +125,8 @@ impl Shim {
             checkpoint: String::new(),
             pid: process.pid,
         };
-        self.publisher.publish("create", "TaskCreate", &event);
-        Ok(task::CreateTaskResponse { pid: process.pid }.encode_to_vec())
+        self.publish(number, "create", "TaskCreate", &event);
+        Ok(task::CreateTaskResponse { pid: event.pid }.encode_to_vec())
     }
 
     fn started(&mut self, number: u32, payload: &[u8]) -> Answer {
@@ -134,8 +143,12 @@ impl Shim {
         }
         let (container_id, pid) = (process.id.clone(), process.pid);
         if process.is_task() {
-            self.publisher
-                .publish("start", "TaskStart", &TaskStart { container_id, pid });
+            self.publish(
+                number,
+                "start",
+                "TaskStart",
+                &TaskStart { container_id, pid },
+            );
         } else {
             let exec_id = process.exec_id.clone();
             let event = TaskExecStarted {
@@ -143,8 +156,7 @@ impl Shim {
                 exec_id,
                 pid,
             };
-            self.publisher
-                .publish("exec-started", "TaskExecStarted", &event);
+            self.publish(number, "exec-started", "TaskExecStarted", &event);
         }
         Ok(task::StartResponse { pid }.encode_to_vec())
     }
@@ -156,8 +168,7 @@ impl Shim {
                 container_id: process.id.clone(),
                 exec_id: process.exec_id.clone(),
             };
-            self.publisher
-                .publish("exec-added", "TaskExecAdded", &event);
+            self.publish(number, "exec-added", "TaskExecAdded", &event);
         }
         empty()
     }
@@ -167,12 +178,15 @@ impl Shim {
             let container_id = process.id.clone();
             if paused {
                 process.status = Status::Paused;
-                self.publisher
-                    .publish("paused", "TaskPaused", &TaskPaused { container_id });
+                self.publish(number, "paused", "TaskPaused", &TaskPaused { container_id });
             } else {
                 process.status = Status::Running;
-                self.publisher
-                    .publish("resumed", "TaskResumed", &TaskResumed { container_id });
+                self.publish(
+                    number,
+                    "resumed",
+                    "TaskResumed",
+                    &TaskResumed { container_id },
+                );
             }
         }
         empty()
@@ -219,7 +233,7 @@ impl Shim {
                 exited_at,
                 id: id.clone(),
             };
-            self.publisher.publish("delete", "TaskDelete", &event);
+            self.publish(number, "delete", "TaskDelete", &event);
             self.delete_execs_of(&id);
         }
         self.drain_soon();
@@ -269,7 +283,12 @@ impl Shim {
         if let Some(id) = removed {
             self.notes.push(What::TaskRemoved(TaskRemoved { id }));
         }
-        for call in self.relay.forget(|what| what == Relayed::Delete(number)) {
+        let mut calls = self.relay.forget(|what| what == Relayed::Delete(number));
+        if let Some(nested) = &mut self.nested {
+            // Of an exec that never ran the Wait would stay for ever.
+            calls.extend(nested.forget(|what| what.process() == number));
+        }
+        for call in calls {
             self.reply(call, Err(failure(Code::NotFound, "the task is deleted")));
         }
     }

@@ -68,16 +68,20 @@ impl Shim {
         let answer = wait_response(process).encode_to_vec();
 
         // A Kill that is still open has done its work; containerd must have its answer before Wait's.
-        for call in self.relay.forget(|what| what == Relayed::Kill(number)) {
+        let mut kills = self.relay.forget(|what| what == Relayed::Kill(number));
+        if let Some(nested) = &mut self.nested {
+            kills.extend(nested.forget(|what| what == Relayed::Kill(number)));
+        }
+        for call in kills {
             self.reply(call, Ok(empty()));
         }
-        if exec_id.is_empty() {
+        // The nested shim tells of its execs' own ends.
+        if exec_id.is_empty() && !self.nested_has(number) {
             self.end_execs_of(&id, at);
         }
         if oom {
             let container_id = id.clone();
-            self.publisher
-                .publish("oom", "TaskOOM", &TaskOom { container_id });
+            self.publish(number, "oom", "TaskOOM", &TaskOom { container_id });
         }
         let event = TaskExit {
             container_id: id.clone(),
@@ -86,7 +90,7 @@ impl Shim {
             exit_status,
             exited_at: Some(at),
         };
-        self.publisher.publish("exit", "TaskExit", &event);
+        self.publish(number, "exit", "TaskExit", &event);
         for call in waiters {
             self.reply(call, Ok(answer.clone()));
         }

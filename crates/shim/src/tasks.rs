@@ -55,6 +55,9 @@ impl Shim {
         };
         match next {
             Ok(Next::Answer(payload)) => self.reply(call, Ok(payload)),
+            Ok(Next::Relay(what)) if self.is_nested(what.process()) => {
+                self.forward(Some(call), payload, what);
+            }
             Ok(Next::Relay(what)) => self.relay(call, payload, what),
             Ok(Next::Wait(number)) => self.add_waiter(number, call),
             Ok(Next::AnswerThenEnd(number, exit_status)) => {
@@ -67,6 +70,12 @@ impl Shim {
             }
             Err(failure) => self.reply(call, Err(failure)),
         }
+    }
+
+    fn is_nested(&self, number: u32) -> bool {
+        self.processes
+            .get(&number)
+            .is_some_and(|p| p.nested.is_some())
     }
 
     /// Callers that have given up meanwhile make room: a Wait must not fail for want of it.
@@ -129,7 +138,11 @@ impl Shim {
 
     fn pids(&self, payload: &[u8]) -> Result<Next, Failure> {
         let request: task::PidsRequest = decode(payload)?;
-        let (_, process) = self.found(&request.id, "")?;
+        let (number, process) = self.found(&request.id, "")?;
+        // Of one that has ended an empty list, or an error, would make containerd 2 throw it away.
+        if self.nested_has(number) && process.status == Status::Running {
+            return Ok(Next::Relay(Relayed::Pids(number)));
+        }
         answer(&task::PidsResponse {
             processes: vec![task::ProcessInfo {
                 pid: process.pid,
@@ -146,6 +159,7 @@ impl Shim {
             bundle: request.bundle,
             paths: [request.stdin, request.stdout, request.stderr],
             terminal: request.terminal,
+            nested: None,
         })?;
         self.task_came();
         Ok(Next::Relay(Relayed::Create(number)))
@@ -157,7 +171,7 @@ impl Shim {
         if task.is_stopped() || task.killed.is_some() {
             return Err(wrong_state(task, "exec in"));
         }
-        let bundle = task.bundle.clone();
+        let (bundle, nested) = (task.bundle.clone(), task.nested);
         if request.exec_id.is_empty() {
             return Err(failure(Code::InvalidArgument, "an exec needs an exec_id"));
         }
@@ -167,6 +181,7 @@ impl Shim {
             bundle,
             paths: [request.stdin, request.stdout, request.stderr],
             terminal: request.terminal,
+            nested,
         })?;
         Ok(Next::Relay(Relayed::Exec(number)))
     }
@@ -192,6 +207,9 @@ impl Shim {
                 Code::NotFound,
                 format!("task {} has ended", request.id),
             ));
+        }
+        if process.nested.is_some() {
+            return Ok(Next::Relay(Relayed::Kill(number)));
         }
         let is_sandbox = self.identity.has_sandbox_task
             && process.is_task()
@@ -237,7 +255,7 @@ impl Shim {
         let request: task::StatsRequest = decode(payload)?;
         let number = self.find(&request.id, "")?;
         // Asked every second, and by no means worth waiting in a queue that nobody reads.
-        if self.relay.keeps_up() {
+        if self.is_nested(number) || self.relay.keeps_up() {
             return Ok(Next::Relay(Relayed::Stats(number)));
         }
         Ok(Next::Answer(self.known_stats(&request.id)))
@@ -245,7 +263,10 @@ impl Shim {
 
     fn resize(&mut self, payload: &[u8]) -> Result<Next, Failure> {
         let request: task::ResizePtyRequest = decode(payload)?;
-        self.find(&request.id, &request.exec_id)?;
+        let number = self.find(&request.id, &request.exec_id)?;
+        if self.is_nested(number) {
+            return Ok(Next::Relay(Relayed::Resize(number)));
+        }
         self.notes.push(What::Resize(ConsoleResize {
             id: request.id,
             width: request.width,
@@ -258,6 +279,9 @@ impl Shim {
     fn close_io(&mut self, payload: &[u8]) -> Result<Next, Failure> {
         let request: task::CloseIoRequest = decode(payload)?;
         let number = self.find(&request.id, &request.exec_id)?;
+        if self.is_nested(number) {
+            return Ok(Next::Relay(Relayed::CloseIo(number)));
+        }
         if request.stdin {
             if let Some(process) = self.processes.get_mut(&number) {
                 process.stdin.close();

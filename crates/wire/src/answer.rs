@@ -15,6 +15,7 @@ pub enum Code {
     FailedPrecondition = 9,
     OutOfRange = 11,
     Unimplemented = 12,
+    Unavailable = 14,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -23,7 +23,7 @@ const DEFAULT_OPEN_FILES: u64 = 1024;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What to start. Standard input is `/dev/null` and standard output and error are `log` (else
-/// `/dev/null`) unless `fds` gives them; nothing else is inherited. The working directory is `/`,
+/// `/dev/null`) unless `fds` gives them; nothing else is inherited. The working directory is `/` unless `working_dir` says another,
 /// the process leads a session of its own, core files are off.
 #[derive(Debug, Default)]
 pub struct SpawnPlan {
@@ -45,6 +45,8 @@ pub struct SpawnPlan {
     pub max_open_files: u64,
     /// Keeps the shim's capabilities and set-uid programs working, for tools such as `ip` and `nft`.
     pub keep_privileges: bool,
+    /// Empty = `/`. Not for a program in a jail, whose root is its own.
+    pub working_dir: String,
 }
 
 /// A root of its own for the child: a read-only tmpfs that holds these binds and nothing else.
@@ -101,6 +103,7 @@ struct Prepared {
     env: CStrings,
     program: CString,
     oom_score_adj: CString,
+    working_dir: CString,
     _null: OwnedFd,
     /// (number in the child, descriptor here), ordered by number, 0 to 2 always among them.
     fds: Vec<(RawFd, RawFd)>,
@@ -170,6 +173,10 @@ impl Prepared {
             env: CStrings::new(&plan.env)?,
             program: c_string(program(plan)?)?,
             oom_score_adj: c_string(plan.oom_score_adj.to_string())?,
+            working_dir: c_string(match plan.working_dir.as_str() {
+                "" => "/",
+                dir => dir,
+            })?,
             lifted: fds.iter().map(|_| Cell::new(-1)).collect(),
             fds,
             _null: null,

@@ -216,6 +216,10 @@ pub struct Trined {
 }
 
 impl Trined {
+    pub fn of(listener: UnixListener) -> Trined {
+        Trined { listener }
+    }
+
     pub fn accept(&self) -> Client {
         self.listener.set_nonblocking(true).unwrap();
         let stream = eventually("a connection", || self.listener.accept().ok());
@@ -385,6 +389,17 @@ impl Client {
         let response = ttrpc::Response {
             status: None,
             payload: message.encode_to_vec(),
+        };
+        self.write_frame(stream, RESPONSE, &response.encode_to_vec());
+    }
+
+    pub fn refuse(&mut self, stream: u32, code: i32, message: &str) {
+        let response = ttrpc::Response {
+            status: Some(ttrpc::Status {
+                code,
+                message: message.to_owned(),
+            }),
+            payload: Vec::new(),
         };
         self.write_frame(stream, RESPONSE, &response.encode_to_vec());
     }

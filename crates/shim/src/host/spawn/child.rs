@@ -9,7 +9,7 @@ use std::io;
 pub const REPORT_BYTES: usize = 12;
 
 /// The steps in words, in the order they happen.
-const STEPS: [&str; 22] = [
+const STEPS: [&str; 23] = [
     "set up the new process",
     "watch for the parent's death",
     "make a mount namespace",
@@ -24,6 +24,7 @@ const STEPS: [&str; 22] = [
     "set the flags of the bind",
     "make the new root read-only",
     "make a network namespace",
+    "enter the working directory",
     "move descriptors",
     "close descriptors",
     "set limits",
@@ -51,6 +52,7 @@ pub enum Step {
     BindFlags,
     ReadOnlyRoot,
     NetworkNamespace,
+    WorkingDirectory,
     MoveFds,
     CloseFds,
     Limits,
@@ -119,8 +121,9 @@ fn become_program(plan: &SpawnPlan, prepared: &Prepared, reporter: &mut RawFd) -
             })?;
         }
     } else {
+        let dir = prepared.working_dir.as_ptr();
         // SAFETY: the path is a C string.
-        step(Step::SetUp, unsafe { libc::chdir(c"/".as_ptr()) })?;
+        step(Step::WorkingDirectory, unsafe { libc::chdir(dir) })?;
     }
     place_descriptors(prepared, reporter)?;
     set_limits(prepared)?;

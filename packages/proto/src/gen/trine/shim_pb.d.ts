@@ -197,6 +197,13 @@ export declare type Process = Message<"trine.shim.v1.Process"> & {
    * @generated from field: bool terminal = 11;
    */
   terminal: boolean;
+
+  /**
+   * the nested shim has it
+   *
+   * @generated from field: bool nested = 12;
+   */
+  nested: boolean;
 };
 
 /**
@@ -874,6 +881,13 @@ export declare type SpawnRequest = Message<"trine.shim.v1.SpawnRequest"> & {
    * @generated from field: bool keep_capabilities = 14;
    */
   keepCapabilities: boolean;
+
+  /**
+   * empty = /; not in a jail
+   *
+   * @generated from field: string working_dir = 15;
+   */
+  workingDir: string;
 };
 
 /**
@@ -1498,6 +1512,50 @@ export declare type AttachGuestRequest = Message<"trine.shim.v1.AttachGuestReque
 export declare const AttachGuestRequestSchema: GenMessage<AttachGuestRequest>;
 
 /**
+ * @generated from message trine.shim.v1.NestRequest
+ */
+export declare type NestRequest = Message<"trine.shim.v1.NestRequest"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * absolute path of the nested shim; the same for all tasks of a pod
+   *
+   * @generated from field: string program = 2;
+   */
+  program: string;
+
+  /**
+   * containerd's socket, which the nested shim wants to know; may be empty
+   *
+   * @generated from field: string containerd = 3;
+   */
+  containerd: string;
+
+  /**
+   * as in SpawnRequest
+   *
+   * @generated from field: string log_path = 4;
+   */
+  logPath: string;
+
+  /**
+   * containerd.runc.v1.Options for the task instead of what its Create brings, which is another runtime's.
+   *
+   * @generated from field: bytes runc_options = 5;
+   */
+  runcOptions: Uint8Array;
+};
+
+/**
+ * Describes the message trine.shim.v1.NestRequest.
+ * Use `create(NestRequestSchema)` to create a new message.
+ */
+export declare const NestRequestSchema: GenMessage<NestRequest>;
+
+/**
  * @generated from message trine.shim.v1.WriteStdioRequest
  */
 export declare type WriteStdioRequest = Message<"trine.shim.v1.WriteStdioRequest"> & {
@@ -1813,6 +1871,18 @@ export declare const Shim: GenService<{
   attachGuest: {
     methodKind: "unary";
     input: typeof AttachGuestRequestSchema;
+    output: typeof EmptySchema;
+  },
+  /**
+   * Hands a task whose Create trined is answering to the node's own runc shim, nested: a child of this shim that
+   * speaks the task service too. It gets the Create, and every later call about that task; trined's answer to the
+   * Create is passed over. Again: a success. failed_precondition: that Create no longer waits.
+   *
+   * @generated from rpc trine.shim.v1.Shim.Nest
+   */
+  nest: {
+    methodKind: "unary";
+    input: typeof NestRequestSchema;
     output: typeof EmptySchema;
   },
   /**

@@ -1,0 +1,358 @@
+//! Ordinary containers beside a machine: the node's own runc shim as a child of this one, one a pod. It gets the
+//! task calls of the containers that trined has handed over (Nest), as they came, and opens their FIFOs itself.
+//! The table of processes follows it: State and Wait are answered here, so that its death is no silence.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use trine_wire::shim::descriptor::Source;
+use trine_wire::ttrpc::{KeyValue, Request};
+use trine_wire::{Any, Message, shim, task};
+
+use crate::answer::{Answer, Code, Failure, decode, empty, failure};
+use crate::client::Client;
+use crate::nested_ends::RECORD_FILE;
+use crate::reactor::Token;
+use crate::relay::Relayed;
+use crate::server::{Call, MAX_PAYLOAD};
+use crate::shim::Shim;
+
+pub const NESTED_KEY: &str = "nested";
+const DIR: &str = "nested";
+/// containerd 1.x serves the first, 2.x the second; the messages are the same.
+const SERVICES: [&str; 2] = ["containerd.task.v2.Task", "containerd.task.v3.Task"];
+const LISTEN_FD: u32 = 3;
+const MAX_CALLS: usize = 4096;
+/// As containerd's unit sets it; containers inherit it.
+const MAX_OPEN_FILES: u64 = 1 << 20;
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const OOM_SCORE_ADJ: i32 = -998;
+
+/// The pod's nested shim and the calls it has not answered.
+pub struct Nested {
+    number: u32,
+    client: Client,
+    service: usize,
+    calls: BTreeMap<u32, Forwarded>,
+}
+
+pub struct Forwarded {
+    pub what: Relayed,
+    /// `None`: asked by this shim itself.
+    pub call: Option<Call>,
+    payload: Vec<u8>,
+    deadline: Option<Instant>,
+}
+
+impl Nested {
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Takes back the calls of which `drop_it` is true.
+    pub fn forget(&mut self, drop_it: impl Fn(Relayed) -> bool) -> Vec<Call> {
+        let dropped = self.calls.extract_if(.., |_, f| drop_it(f.what));
+        dropped.filter_map(|(_, f)| f.call).collect()
+    }
+
+    pub fn into_calls(self) -> impl Iterator<Item = Forwarded> {
+        self.calls.into_values()
+    }
+}
+
+impl Shim {
+    pub fn nest(&mut self, payload: &[u8]) -> Answer {
+        let request: shim::NestRequest = decode(payload)?;
+        let number = self.find(&request.id, "")?;
+        if !request.program.starts_with('/') {
+            let why = "a nested shim is named by an absolute path";
+            return Err(failure(Code::InvalidArgument, why));
+        }
+        let Some(process) = self.processes.get(&number).filter(|p| p.nested.is_none()) else {
+            return Ok(empty());
+        };
+        if process.is_stopped() || process.killed.is_some() || !self.relay.holds_create(number) {
+            let message = format!("the Create of task {} no longer waits", request.id);
+            return Err(failure(Code::FailedPrecondition, message));
+        }
+        let bundle = PathBuf::from(&process.bundle);
+        let nested = self.ensure_nested(&request)?;
+        // For `delete`, should both shims be gone by then.
+        fs::write(bundle.join(RECORD_FILE), &request.program)?;
+        let Some((mut create, call)) = self.relay.take_create(number) else {
+            return Err(failure(Code::FailedPrecondition, "the Create is gone"));
+        };
+        append_options(&mut create, request.runc_options);
+        if let Some(process) = self.processes.get_mut(&number) {
+            process.nested = Some(nested);
+            // The nested shim waits for a writer of it; ours would be one, and its end the container's end of input.
+            process.stdin.shut();
+        }
+        self.forward(call, create, Relayed::Create(number));
+        Ok(empty())
+    }
+
+    /// Passes a call on. `None` for the caller: the answer is for this shim.
+    pub fn forward(&mut self, call: Option<Call>, payload: Vec<u8>, what: Relayed) {
+        let forwarded = Forwarded {
+            what,
+            deadline: call.as_ref().and_then(|call| call.deadline),
+            call,
+            payload,
+        };
+        if let Err((forwarded, why)) = self.send_nested(forwarded) {
+            let why = failure(Code::Unavailable, format!("the nested shim: {why}"));
+            match forwarded.what {
+                Relayed::Delete(number) => self.clean_nested(number, forwarded.call),
+                Relayed::Wait(_) => {}
+                what => self.relay_done(what, forwarded.call, Err(why)),
+            }
+        }
+    }
+
+    /// The process is with the nested shim that runs now.
+    pub fn nested_has(&self, process: u32) -> bool {
+        let of = self.processes.get(&process).and_then(|p| p.nested);
+        of.is_some() && of == self.nested.as_ref().map(|n| n.number)
+    }
+
+    fn send_nested(&mut self, forwarded: Forwarded) -> Result<(), (Forwarded, String)> {
+        let namespace = self.identity.namespace.clone();
+        let is_there = self.nested_has(forwarded.what.process());
+        let Some(nested) = self.nested.as_mut().filter(|_| is_there) else {
+            return Err((forwarded, "it has ended".to_owned()));
+        };
+        if nested.client.is_stuck() || nested.calls.len() >= MAX_CALLS {
+            return Err((forwarded, "it does not take its calls".to_owned()));
+        }
+        let left = forwarded.deadline.map_or(0, |deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            i64::try_from(left.as_nanos()).unwrap_or(i64::MAX).max(1)
+        });
+        let request = Request {
+            service: SERVICES
+                .get(nested.service)
+                .copied()
+                .unwrap_or_default()
+                .to_owned(),
+            method: forwarded.what.method().to_owned(),
+            payload: forwarded.payload.clone(),
+            timeout_nano: left,
+            metadata: vec![KeyValue {
+                key: "containerd-namespace-ttrpc".to_owned(),
+                value: namespace,
+            }],
+        };
+        match nested.client.call(&self.reactor, &request) {
+            Ok(stream) => {
+                nested.calls.insert(stream, forwarded);
+                Ok(())
+            }
+            Err(error) => Err((forwarded, error.to_string())),
+        }
+    }
+
+    pub fn nested_ready(&mut self) {
+        let Some(nested) = &mut self.nested else {
+            return;
+        };
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let received = nested.client.receive(&self.reactor, &mut scratch);
+        self.scratch = scratch;
+        match received {
+            Ok(answers) => {
+                for (stream, response) in answers {
+                    let answer = match response.status {
+                        Some(status) if status.code != 0 => Err(Failure(status)),
+                        _ if response.payload.len() > MAX_PAYLOAD => {
+                            Err(failure(Code::ResourceExhausted, "the answer is too long"))
+                        }
+                        _ => Ok(response.payload),
+                    };
+                    self.nested_answered(stream, answer);
+                }
+            }
+            // What it leaves is cleared when its end is seen.
+            Err(error) => self.nested_lost(&error.to_string()),
+        }
+    }
+
+    fn nested_answered(&mut self, stream: u32, answer: Answer) {
+        let Some(nested) = &mut self.nested else {
+            return;
+        };
+        let Some(forwarded) = nested.calls.remove(&stream) else {
+            return;
+        };
+        let what = forwarded.what;
+        let other = matches!(&answer, Err(Failure(s)) if s.code == Code::Unimplemented as i32);
+        if other && matches!(what, Relayed::Create(_)) && nested.service == 0 {
+            nested.service = 1;
+            return self.forward(forwarded.call, forwarded.payload, what);
+        }
+        let done = answer.is_ok();
+        match (what, answer) {
+            (Relayed::Wait(number), Ok(payload)) => self.nested_exited(number, &payload),
+            // Its process is gone without having run: whoever waits is answered by its Delete.
+            (Relayed::Wait(_), Err(_)) => {}
+            (what, answer) => self.relay_done(what, forwarded.call, answer),
+        }
+        match what {
+            Relayed::Create(number) if done => {
+                if let Some(process) = self.processes.get_mut(&number) {
+                    process.stdout.close();
+                    process.stderr.close();
+                }
+                self.wait_nested(number);
+            }
+            Relayed::Exec(number) if done => self.wait_nested(number),
+            _ => {}
+        }
+    }
+
+    fn wait_nested(&mut self, number: u32) {
+        let Some(process) = self.processes.get(&number) else {
+            return;
+        };
+        let wait = task::WaitRequest {
+            id: process.id.clone(),
+            exec_id: process.exec_id.clone(),
+        };
+        self.forward(None, wait.encode_to_vec(), Relayed::Wait(number));
+    }
+
+    /// The nested shim runs; one that has ended is replaced.
+    fn ensure_nested(&mut self, request: &shim::NestRequest) -> Result<u32, Failure> {
+        if let Some(nested) = &self.nested {
+            return Ok(nested.number);
+        }
+        self.reap(NESTED_KEY)?;
+        let dir = std::env::current_dir()?.join(DIR);
+        make_dir(&dir)?;
+        let socket = dir.join("shim.sock");
+        let mut argv = vec![request.program.clone()];
+        let id = self.identity.sandbox_id.clone();
+        let namespace = self.identity.namespace.clone();
+        for (flag, value) in [
+            ("-namespace", namespace.clone()),
+            ("-id", id),
+            ("-address", request.containerd.clone()),
+        ] {
+            argv.extend([flag.to_owned(), value]);
+        }
+        let mut env = vec![
+            PATH.to_owned(),
+            format!("NAMESPACE={namespace}"),
+            "GOMAXPROCS=2".to_owned(),
+        ];
+        // Its events go straight to containerd.
+        if let Ok(address) = std::env::var("TTRPC_ADDRESS") {
+            env.push(format!("TTRPC_ADDRESS={address}"));
+        }
+        let path = socket.to_string_lossy().into_owned();
+        self.spawn(shim::SpawnRequest {
+            key: NESTED_KEY.to_owned(),
+            argv,
+            env,
+            descriptors: vec![shim::Descriptor {
+                number: LISTEN_FD,
+                source: Some(Source::Listen(shim::Listen {
+                    path,
+                    mode: 0o600,
+                    serves: String::new(),
+                })),
+            }],
+            log_path: request.log_path.clone(),
+            oom_score_adj: OOM_SCORE_ADJ,
+            max_open_files: MAX_OPEN_FILES,
+            keep_capabilities: true,
+            working_dir: dir.to_string_lossy().into_owned(),
+            ..shim::SpawnRequest::default()
+        })?;
+        let mut client = Client::new(self.identity.held(&socket), Token::Nested);
+        if !client.connect(&self.reactor, true, Instant::now()) {
+            return Err(failure(Code::Unavailable, "the nested shim's socket"));
+        }
+        let number = self.number();
+        self.nested = Some(Nested {
+            number,
+            client,
+            service: 0,
+            calls: BTreeMap::new(),
+        });
+        Ok(number)
+    }
+}
+
+/// The nested shim's own directory. It logs into `log`, which it opens by that name: its own standard error.
+fn make_dir(dir: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.mode(0o700).recursive(true).create(dir)?;
+    match symlink("/proc/self/fd/2", dir.join("log")) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// A field that comes again replaces what came before, and one message within another is merged with it field by
+/// field (protobuf encoding, "Last One Wins"): so the rest of the Create stays as it came, byte for byte.
+fn append_options(create: &mut Vec<u8>, value: Vec<u8>) {
+    const OPTIONS: u8 = 10 << 3 | 2;
+    const VALUE: [u8; 2] = [2 << 3 | 2, 0];
+    let any = Any {
+        type_url: "containerd.runc.v1.Options".to_owned(),
+        value,
+    };
+    let mut body = any.encode_to_vec();
+    if any.value.is_empty() {
+        // Left out it would replace nothing.
+        body.extend(VALUE);
+    }
+    create.push(OPTIONS);
+    create.extend(length_prefix(body.len()));
+    create.extend(body);
+}
+
+fn length_prefix(length: usize) -> Vec<u8> {
+    let mut rest = length;
+    let mut bytes = Vec::new();
+    while rest >= 0x80 {
+        bytes.push((rest & 0x7f) as u8 | 0x80);
+        rest >>= 7;
+    }
+    bytes.push(rest as u8);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_replaced_and_the_rest_stays() {
+        for value in [vec![0x48, 1], Vec::new(), vec![0; 300]] {
+            let create = task::CreateTaskRequest {
+                id: "c1".to_owned(),
+                bundle: "/b".to_owned(),
+                options: Some(Any {
+                    type_url: "runtimeoptions.v1.Options".to_owned(),
+                    value: b"\x0a\x03abc".to_vec(),
+                }),
+                ..Default::default()
+            };
+            let mut bytes = create.encode_to_vec();
+            let before = bytes.clone();
+            append_options(&mut bytes, value.clone());
+            assert!(bytes.starts_with(&before));
+            let read = task::CreateTaskRequest::decode(bytes.as_slice()).expect("sound");
+            let options = read.options.expect("options");
+            assert_eq!(options.type_url, "containerd.runc.v1.Options");
+            assert_eq!(options.value, value);
+            assert_eq!((read.id.as_str(), read.bundle.as_str()), ("c1", "/b"));
+        }
+    }
+}
