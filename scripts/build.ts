@@ -2,13 +2,26 @@
 //   dist/trined.mjs  dist/trine.mjs  dist/bin/containerd-shim-trine{,-vm,-microvm}-v2
 //   dist/bin/trine-agent  the guests' first program   dist/bin/trine-p9  serves their shares
 //   dist/bin/trine-rootfs  makes images' files
-//   dist/chunks/     what a program loads only when it needs it
+//   dist/chunks/     what a program loads only when it needs it; trine.cjs is all of the command line
+//   dist/cache/      V8's code of it
 //   dist/man/man1/   manual pages of the command line
 // Whatever cannot be built ends it with an error: nothing is left out silently.
 import { spawn } from "node:child_process";
-import { chmod, copyFile, mkdir, readdir, rename, rm, stat, symlink } from "node:fs/promises";
-import { dirname, join, relative, resolve } from "node:path";
+import { once } from "node:events";
+import {
+  chmod,
+  copyFile,
+  mkdir,
+  readdir,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
+import { join, relative, resolve } from "node:path";
 import { build } from "esbuild";
+import type { BuildOptions, Metafile, Plugin } from "esbuild";
 
 const ROOT = join(import.meta.dirname, "..");
 /** TRINE_DIST names another place, as it does for the tests. */
@@ -18,10 +31,9 @@ const SHIM = "containerd-shim-trine-v2";
 const BINARIES = [SHIM, "trine-agent", "trine-p9", "trine-rootfs"];
 /** containerd finds the shim of runtime type io.containerd.NAME.v2 by this name; the level is in it. */
 const SHIM_LINKS = ["containerd-shim-trine-vm-v2", "containerd-shim-trine-microvm-v2"];
-const PROGRAMS = [
-  { in: "packages/trined/src/main.ts", out: "trined" },
-  { in: "packages/cli/src/main.ts", out: "trine" },
-];
+/** Code of Node's own that takes long to load, and that most commands never use. */
+const SLOW_MODULES =
+  /^node:(child_process|crypto|dns|fs\/promises|http|https|os|readline|stream\/consumers|tls|zlib)$/;
 
 function run(program: string, args: readonly string[]): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -54,21 +66,36 @@ async function buildBinaries(): Promise<string[]> {
   return BINARIES.map((name) => join(bin, name));
 }
 
+const SETTINGS = {
+  absWorkingDir: ROOT,
+  bundle: true,
+  platform: "node",
+  target: "node26",
+  sourcemap: true,
+  metafile: true,
+  logLevel: "warning",
+} as const satisfies BuildOptions;
+
 async function bundlePrograms(): Promise<string[]> {
+  const [daemon, line] = await Promise.all([bundleDaemon(), bundleCommandLine()]);
+  await removeOldChunks(new Set([...daemon, ...line]));
+  const entry = join(DIST, "trine.mjs");
+  await rm(join(DIST, "trine.mjs.map"), { force: true });
+  await writeFile(entry, ENTRY);
+  const programs = [join(DIST, "trined.mjs"), entry];
+  for (const file of programs) await chmod(file, 0o755);
+  return programs;
+}
+
+async function bundleDaemon(): Promise<string[]> {
   const { metafile } = await build({
-    absWorkingDir: ROOT,
-    entryPoints: PROGRAMS,
+    ...SETTINGS,
+    entryPoints: [{ in: "packages/trined/src/main.ts", out: "trined" }],
     outdir: DIST,
     outExtension: { ".js": ".mjs" },
     chunkNames: "chunks/[name]-[hash]",
-    bundle: true,
     splitting: true,
-    platform: "node",
     format: "esm",
-    target: "node26",
-    sourcemap: true,
-    metafile: true,
-    logLevel: "warning",
     banner: {
       // Dependencies in CommonJS ask for these.
       js: [
@@ -79,11 +106,63 @@ async function bundlePrograms(): Promise<string[]> {
       ].join("\n"),
     },
   });
-  const outputs = Object.keys(metafile.outputs).map((file) => resolve(ROOT, file));
-  await removeOldChunks(new Set(outputs));
-  const programs = outputs.filter((file) => dirname(file) === DIST && file.endsWith(".mjs"));
-  for (const file of programs) await chmod(file, 0o755);
-  return programs;
+  return outputsOf(metafile);
+}
+
+/** One file, whose parts run when they are asked for: each file more would cost a millisecond of each start. */
+async function bundleCommandLine(): Promise<string[]> {
+  const { metafile } = await build({
+    ...SETTINGS,
+    entryPoints: [{ in: "packages/cli/src/main.ts", out: "chunks/trine" }],
+    outdir: DIST,
+    outExtension: { ".js": ".cjs" },
+    format: "cjs",
+    // Of a module in CommonJS, import() is a promise of require().
+    supported: { "dynamic-import": false },
+    minifyWhitespace: true,
+    minifySyntax: true,
+    plugins: [slowModules],
+  });
+  return outputsOf(metafile);
+}
+
+/** The program's file: its code comes from V8's cache where Node is the one that wrote that. */
+const ENTRY = `#!/usr/bin/env node
+import module from "node:module";
+module.enableCompileCache({ directory: import.meta.dirname + "/cache", portable: true });
+module.createRequire(import.meta.url)("./chunks/trine.cjs");
+`;
+
+/** Loads a slow module of Node's when one of its names is first used, not when it is imported. */
+const slowModules: Plugin = {
+  name: "slow-modules",
+  setup(bundle) {
+    bundle.onResolve({ filter: SLOW_MODULES }, ({ path, kind }) =>
+      kind === "import-statement" ? { path, namespace: "slow" } : undefined,
+    );
+    bundle.onLoad({ filter: /.*/, namespace: "slow" }, ({ path }) => {
+      const names = Object.keys(process.getBuiltinModule(path) ?? {}).join(" ");
+      const load = `process.getBuiltinModule(${JSON.stringify(path)})`;
+      return {
+        contents: `for (const name of ${JSON.stringify(names)}.split(" "))
+          Object.defineProperty(exports, name, { enumerable: true, get: () => ${load}[name] });`,
+      };
+    });
+  },
+};
+
+function outputsOf({ outputs }: Metafile): string[] {
+  return Object.keys(outputs).map((file) => resolve(ROOT, file));
+}
+
+/** Runs what most commands have in common, for V8 to keep its code; containerd is not there, and that is told. */
+async function warmUp(): Promise<void> {
+  const cache = join(DIST, "cache");
+  await rm(cache, { recursive: true, force: true });
+  const env = { ...process.env, TRINE_CONTAINERD: join(DIST, "nobody.sock"), TRINE_DATA: DIST };
+  const child = spawn(process.execPath, [join(DIST, "trine.mjs"), "ps"], { env, stdio: "ignore" });
+  await once(child, "close");
+  if ((await readdir(cache)).length === 0) throw new Error("Node has kept no code of trine.mjs");
 }
 
 async function removeOldChunks(current: ReadonlySet<string>): Promise<void> {
@@ -96,6 +175,7 @@ async function removeOldChunks(current: ReadonlySet<string>): Promise<void> {
 const built = (await Promise.all([buildBinaries(), bundlePrograms()])).flat();
 await rm(join(DIST, "man"), { recursive: true, force: true });
 await run(process.execPath, [join(DIST, "trine.mjs"), "__man", join(DIST, "man/man1")]);
+await warmUp();
 for (const file of built) {
   const { size } = await stat(file);
   console.log(`built ${relative(ROOT, file)} (${Math.ceil(size / 1024)} KiB)`);

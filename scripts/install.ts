@@ -1,6 +1,6 @@
 // `make install`: what `make build` made, with the Node it needs, below DESTDIR and PREFIX.
 //   PREFIX/bin                     trine, trined, the shims, the file server of shares
-//   PREFIX/lib/trine               Node, the programs' files, the agent for guest images
+//   PREFIX/lib/trine               Node, the programs' files, V8's cache of their code, the agent for guest images
 //   PREFIX/lib/systemd/system      the unit
 //   PREFIX/share/trine             drop-ins for containerd, RuntimeClasses
 //   PREFIX/share/man/man1          manual pages of the command line
@@ -37,10 +37,12 @@ async function install(destdir: string, prefix: string): Promise<void> {
   const lib = at("lib/trine");
   await mkdir(join(lib, "chunks"), { recursive: true });
   await replace(NODE, join(lib, "node"), 0o755);
-  const chunks = (await readdir(join(DIST, "chunks"))).filter((name) => name.endsWith(".mjs"));
+  const chunks = (await readdir(join(DIST, "chunks"))).filter((name) => !name.endsWith(".map"));
   for (const name of chunks) {
     await replace(join(DIST, "chunks", name), join(lib, "chunks", name), 0o644);
   }
+  await rm(join(lib, "cache"), { recursive: true, force: true });
+  await cp(join(DIST, "cache"), join(lib, "cache"), { recursive: true });
   await mkdir(join(lib, "bin"), { recursive: true });
   await replace(join(DIST, "bin/trine-agent"), join(lib, "bin/trine-agent"), 0o755);
   const bin = at("bin");

@@ -27,16 +27,22 @@ for (const signal of ["SIGTERM", "SIGHUP"] as const) {
     abort.abort();
   });
 }
-const code = await runTrine(process.argv.slice(2), {
-  // Made when it is read from: most commands never do.
-  get stdin() {
-    return process.stdin;
-  },
-  stdout: process.stdout,
-  stderr: process.stderr,
-  stateDir: process.env["TRINE_STATE"] ?? DEFAULT_STATE_DIR,
-  dataDir: process.env["TRINE_DATA"] ?? DEFAULT_DATA_DIR,
-  containerd: process.env["TRINE_CONTAINERD"] ?? DEFAULT_CONTAINERD,
-  signal: abort.signal,
-});
-process.exitCode = over.signal.aborted && code === EXIT_CODES.canceled ? TERMINATED : code;
+
+async function main(): Promise<void> {
+  const code = await runTrine(process.argv.slice(2), {
+    // Made when it is read from: most commands never do.
+    get stdin() {
+      return process.stdin;
+    },
+    stdout: process.stdout,
+    stderr: process.stderr,
+    stateDir: process.env["TRINE_STATE"] ?? DEFAULT_STATE_DIR,
+    dataDir: process.env["TRINE_DATA"] ?? DEFAULT_DATA_DIR,
+    containerd: process.env["TRINE_CONTAINERD"] ?? DEFAULT_CONTAINERD,
+    signal: abort.signal,
+  });
+  process.exitCode = over.signal.aborted && code === EXIT_CODES.canceled ? TERMINATED : code;
+}
+
+// Bundled as CommonJS, which has no await here. A bug ends the program as any that nobody catches.
+void main();

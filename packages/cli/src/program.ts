@@ -16,6 +16,26 @@ import { VERSION } from "./version.ts";
 
 const QEMU = "/usr/bin/qemu-system-x86_64";
 
+interface Group {
+  /** Commands that need no other group; whoever asks for another word gets all groups. */
+  readonly words: readonly string[];
+  readonly add: (trine: Command, io: Io, act: Act) => void;
+}
+
+/** To declare all commands takes as long as many of them run. */
+const GROUPS: readonly Group[] = [
+  {
+    words: ["run", "apply", "start", "restart", "stop", "rm", "pause", "resume"],
+    add: createCommands,
+  },
+  { words: ["ps", "logs", "inspect", "top", "events", "why"], add: lookCommands },
+  { words: ["exec", "attach", "console", "cp", "port-forward", "vnc"], add: talkCommands },
+  { words: ["doctor"], add: nodeCommands },
+  { words: ["guest"], add: guestCommands },
+  { words: ["image"], add: imageCommands },
+  { words: ["diag", "completion"], add: shellCommands },
+];
+
 /** Runs one command line (without the program's name); answers the exit code. Writes errors to stderr. */
 export async function runTrine(argv: readonly string[], io: Io): Promise<number> {
   let code = 0;
@@ -25,7 +45,7 @@ export async function runTrine(argv: readonly string[], io: Io): Promise<number>
       code = (await command(...args)) ?? 0;
     };
   try {
-    await program(io, act).parseAsync(argv, { from: "user" });
+    await program(argv, io, act).parseAsync(argv, { from: "user" });
     return io.signal.aborted ? EXIT_CODES.canceled : code;
   } catch (cause) {
     // commander has written its own error, or the help that was asked for.
@@ -36,7 +56,7 @@ export async function runTrine(argv: readonly string[], io: Io): Promise<number>
 }
 
 /** Each command loads its code when it runs: a start should cost little more than Node itself. */
-function program(io: Io, act: Act): Command {
+function program(argv: readonly string[], io: Io, act: Act): Command {
   const trine = new Command("trine")
     .description("Containers, light VMs and whole machines as pods of one node.")
     .version(VERSION)
@@ -49,13 +69,9 @@ function program(io: Io, act: Act): Command {
         write(text.replace(/^error: /, "trine: "));
       },
     });
-  createCommands(trine, io, act);
-  lookCommands(trine, io, act);
-  talkCommands(trine, io, act);
-  nodeCommands(trine, io, act);
-  guestCommands(trine, io, act);
-  imageCommands(trine, io, act);
-  shellCommands(trine, io, act);
+  const [first = ""] = argv;
+  const own = GROUPS.filter(({ words }) => words.includes(first));
+  for (const { add } of own.length > 0 ? own : GROUPS) add(trine, io, act);
   return trine;
 }
 

@@ -1,15 +1,10 @@
-import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from "node:http2";
-import { connect as connectSocket } from "node:net";
 import { TrineError, messageOf } from "@trine/base";
 import { decodeMessage, grpcError } from "./grpc-error.ts";
 import { GrpcStream } from "./grpc-stream.ts";
-
-// By name only: an import statement would run getters of each export.
-const { connect, constants } = process.getBuiltinModule("node:http2");
+import type { Headers } from "./http2/hpack.ts";
+import { Http2Session } from "./http2/session.ts";
 
 const HEADER_BYTES = 5;
-/** Answers of CRI are read whole; a window of a frame's size would cost a round trip each 64 KiB. */
-const WINDOW_BYTES = 8 * 1024 * 1024;
 
 export interface UnaryCall {
   /** `/package.Service/Method` */
@@ -32,7 +27,7 @@ export type GrpcHeaders = Readonly<Record<string, string>>;
 export class GrpcChannel {
   readonly #socket: string;
   readonly #maxBytes: number;
-  #session: ClientHttp2Session | undefined;
+  #session: Http2Session | undefined;
 
   constructor(socket: string, maxBytes: number) {
     this.#socket = socket;
@@ -43,27 +38,18 @@ export class GrpcChannel {
     if (call.signal?.aborted === true) {
       throw new TrineError("canceled", `${call.name}: canceled before it was sent`);
     }
-    const stream = this.#connect().request({
-      ":method": "POST",
-      ":path": call.path,
-      "content-type": "application/grpc",
-      te: "trailers",
+    const headers = {
+      ...requestHeaders(call.path),
       "grpc-timeout": `${Math.max(1, Math.ceil(call.timeoutMs))}m`,
       ...call.headers,
-    });
-    return exchange(stream, call, this.#maxBytes);
+    };
+    return exchange(this.#connect(), headers, call, this.#maxBytes);
   }
 
   /** Starts a streaming call, which has no deadline of its own. */
   open(path: string, name: string, headers: GrpcHeaders = {}): GrpcStream {
-    const stream = this.#connect().request({
-      ":method": "POST",
-      ":path": path,
-      "content-type": "application/grpc",
-      te: "trailers",
-      ...headers,
-    });
-    return new GrpcStream(stream, name, this.#maxBytes);
+    const session = this.#connect();
+    return new GrpcStream(session, { ...requestHeaders(path), ...headers }, name, this.#maxBytes);
   }
 
   close(): void {
@@ -71,28 +57,26 @@ export class GrpcChannel {
     this.#session = undefined;
   }
 
-  #connect(): ClientHttp2Session {
-    const known = this.#session;
-    if (known !== undefined && !known.closed && !known.destroyed) return known;
-    const session = connect("http://localhost", {
-      createConnection: () => connectSocket(this.#socket),
-      settings: { initialWindowSize: WINDOW_BYTES },
-    });
-    session.on("connect", () => {
-      session.setLocalWindowSize(WINDOW_BYTES);
-    });
-    // Every call that is under way learns of it by its own stream.
-    session.on("error", () => undefined);
-    session.on("goaway", () => {
-      if (this.#session === session) this.#session = undefined;
-    });
-    this.#session = session;
-    return session;
+  #connect(): Http2Session {
+    if (this.#session?.isUsable !== true) this.#session = new Http2Session(this.#socket);
+    return this.#session;
   }
 }
 
+function requestHeaders(path: string): Headers {
+  return {
+    ":method": "POST",
+    ":scheme": "http",
+    ":authority": "localhost",
+    ":path": path,
+    "content-type": "application/grpc",
+    te: "trailers",
+  };
+}
+
 function exchange(
-  stream: ClientHttp2Stream,
+  session: Http2Session,
+  headers: Headers,
   call: UnaryCall,
   maxBytes: number,
 ): Promise<Uint8Array> {
@@ -101,7 +85,7 @@ function exchange(
     const end = (error: Error | undefined, bytes?: Uint8Array): void => {
       clearTimeout(timer);
       call.signal?.removeEventListener("abort", abort);
-      stream.close(constants.NGHTTP2_CANCEL);
+      stream.close();
       if (error !== undefined) reject(error);
       else resolve(bytes ?? new Uint8Array());
     };
@@ -113,28 +97,25 @@ function exchange(
       end(new TrineError("timeout", `${call.name}: no answer within ${call.timeoutMs} ms`));
     }, call.timeoutMs);
     call.signal?.addEventListener("abort", abort, { once: true });
-    stream.on("response", (headers) => {
-      answer.headers(headers);
+    const stream = session.request(headers, {
+      headers: (fields) => {
+        answer.headers(fields);
+      },
+      data: (chunk) => {
+        stream.take(chunk.length);
+        const error = answer.take(chunk);
+        if (error !== undefined) end(error);
+      },
+      end: () => {
+        const result = answer.finish();
+        if (result instanceof Error) end(result);
+        else end(undefined, result);
+      },
+      fail: (cause) => {
+        end(new TrineError("unavailable", `${call.name}: ${messageOf(cause)}`, { cause }));
+      },
     });
-    stream.on("trailers", (headers: IncomingHttpHeaders) => {
-      answer.headers(headers);
-    });
-    stream.on("data", (chunk: Buffer) => {
-      const error = answer.take(chunk);
-      if (error !== undefined) end(error);
-    });
-    stream.on("end", () => {
-      const result = answer.finish();
-      if (result instanceof Error) end(result);
-      else end(undefined, result);
-    });
-    stream.on("error", (cause) => {
-      end(new TrineError("unavailable", `${call.name}: ${messageOf(cause)}`, { cause }));
-    });
-    stream.on("close", () => {
-      end(new TrineError("unavailable", `${call.name}: the connection was closed`));
-    });
-    stream.end(frame(call.request));
+    stream.send([frame(call.request)], true);
   });
 }
 
@@ -160,12 +141,11 @@ class Answer {
     this.#maxBytes = maxBytes;
   }
 
-  headers(headers: IncomingHttpHeaders & { ":status"?: number | undefined }): void {
-    this.#httpStatus = headers[":status"] ?? this.#httpStatus;
-    const status = headers["grpc-status"];
-    if (typeof status === "string") this.#status = status;
-    const message = headers["grpc-message"];
-    if (typeof message === "string") this.#message = decodeMessage(message);
+  headers(headers: Headers): void {
+    const { ":status": http, "grpc-status": status, "grpc-message": message } = headers;
+    if (http !== undefined) this.#httpStatus = Number(http);
+    this.#status = status ?? this.#status;
+    if (message !== undefined) this.#message = decodeMessage(message);
   }
 
   take(chunk: Buffer): TrineError | undefined {

@@ -1,36 +1,46 @@
-import { once } from "node:events";
-import type { ClientHttp2Stream, IncomingHttpHeaders } from "node:http2";
 import { TrineError, messageOf } from "@trine/base";
 import { decodeMessage, grpcError } from "./grpc-error.ts";
+import type { Headers } from "./http2/hpack.ts";
+import type { Http2Session } from "./http2/session.ts";
+import type { Http2Stream } from "./http2/stream.ts";
 
 const HEADER_BYTES = 5;
-/** NGHTTP2_CANCEL */
-const CANCEL = 8;
 
 /** One streaming call: messages both ways, each waiting for the slower side. */
 export class GrpcStream {
-  readonly #stream: ClientHttp2Stream;
+  readonly #stream: Http2Stream;
   readonly #name: string;
   readonly #maxBytes: number;
-  readonly #messages: AsyncGenerator<Uint8Array, void>;
+  #pending: Buffer[] = [];
+  #have = 0;
+  #isDone = false;
   #status: string | undefined;
   #words = "";
   #failure: Error | undefined;
+  #wake: (() => void) | undefined;
 
-  constructor(stream: ClientHttp2Stream, name: string, maxBytes: number) {
-    this.#stream = stream;
+  constructor(session: Http2Session, headers: Headers, name: string, maxBytes: number) {
     this.#name = name;
     this.#maxBytes = maxBytes;
-    const note = (headers: IncomingHttpHeaders): void => {
-      this.#note(headers);
-    };
-    stream.on("response", note);
-    stream.on("trailers", note);
-    // Told by the next call.
-    stream.on("error", (cause) => {
-      this.#failure = cause;
+    this.#stream = session.request(headers, {
+      headers: (fields) => {
+        this.#status = fields["grpc-status"] ?? this.#status;
+        this.#words = decodeMessage(fields["grpc-message"] ?? this.#words);
+      },
+      data: (chunk) => {
+        this.#pending.push(chunk);
+        this.#have += chunk.length;
+        this.#wake?.();
+      },
+      end: () => {
+        this.#finish();
+      },
+      // Told by the next call.
+      fail: (cause) => {
+        this.#failure = cause;
+        this.#finish();
+      },
     });
-    this.#messages = this.#read();
   }
 
   /** Sends one message, given in parts; resolves when there is room for the next. */
@@ -40,80 +50,61 @@ export class GrpcStream {
       parts.reduce((sum, part) => sum + part.length, 0),
       1,
     );
-    let hasRoom = true;
-    for (const part of [header, ...parts]) hasRoom = this.#stream.write(part);
-    if (!hasRoom && !this.#stream.destroyed) await this.#room();
-    if (this.#stream.destroyed) throw this.#ended();
-  }
-
-  async #room(): Promise<void> {
-    const over = new AbortController();
-    const { signal } = over;
-    try {
-      await Promise.race([
-        once(this.#stream, "drain", { signal }),
-        once(this.#stream, "close", { signal }),
-      ]);
-    } catch {
-      // The error is in #failure.
-    } finally {
-      over.abort();
-    }
+    this.#stream.send([header, ...parts], false);
+    await this.#stream.drained();
+    if (this.#stream.isOver) throw this.#ended();
   }
 
   /** No more messages from here. */
   end(): void {
-    this.#stream.end();
+    this.#stream.send([], true);
   }
 
-  /** The next message; undefined when the server has ended the call well. */
+  /** The next message; undefined when the server has ended the call well. Called by one at a time. */
   async receive(): Promise<Uint8Array | undefined> {
-    const next = await this.#messages.next();
-    return next.done === true ? undefined : next.value;
+    for (;;) {
+      const message = this.#next();
+      if (message !== undefined) return message;
+      if (this.#isDone) break;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+    if (this.#failure === undefined && this.#status === "0" && this.#have === 0) return undefined;
+    throw this.#ended();
   }
 
   /** Gives the call up; repeatable. */
   close(): void {
-    this.#stream.close(CANCEL);
+    this.#stream.close();
+    this.#finish();
   }
 
-  #note(headers: IncomingHttpHeaders): void {
-    const { "grpc-status": status, "grpc-message": words } = headers;
-    if (typeof status === "string") this.#status = status;
-    if (typeof words === "string") this.#words = decodeMessage(words);
+  #finish(): void {
+    this.#isDone = true;
+    this.#wake?.();
   }
 
-  async *#read(): AsyncGenerator<Uint8Array, void> {
-    let pending: Buffer[] = [];
-    let have = 0;
-    try {
-      for await (const chunk of this.#stream as AsyncIterable<Buffer>) {
-        pending.push(chunk);
-        have += chunk.length;
-        let whole = this.#frameBytes(pending, have);
-        while (whole !== undefined && have >= whole) {
-          const all = Buffer.concat(pending);
-          yield all.subarray(HEADER_BYTES, whole);
-          pending = [all.subarray(whole)];
-          have -= whole;
-          whole = this.#frameBytes(pending, have);
-        }
-      }
-    } catch (cause) {
-      this.#failure ??= cause as Error;
-      throw this.#ended();
+  /** The first message, when it is whole. */
+  #next(): Uint8Array | undefined {
+    if (this.#have < HEADER_BYTES) return undefined;
+    if ((this.#pending[0]?.length ?? 0) < HEADER_BYTES) this.#pending = [this.#joined()];
+    const length = this.#pending[0]?.readUInt32BE(1) ?? 0;
+    if (length > this.#maxBytes) {
+      throw new TrineError("exhausted", `${this.#name}: a message of ${length} bytes`);
     }
-    if (this.#status !== "0" || have > 0) throw this.#ended();
+    const whole = HEADER_BYTES + length;
+    if (this.#have < whole) return undefined;
+    const all = this.#joined();
+    this.#pending = [all.subarray(whole)];
+    this.#have -= whole;
+    this.#stream.take(whole);
+    return all.subarray(HEADER_BYTES, whole);
   }
 
-  /** Length of the first frame with its header; undefined while that is not there. */
-  #frameBytes(pending: Buffer[], have: number): number | undefined {
-    if (have < HEADER_BYTES) return undefined;
-    if ((pending[0]?.length ?? 0) < HEADER_BYTES)
-      pending.splice(0, Infinity, Buffer.concat(pending));
-    const length = pending[0]?.readUInt32BE(1) ?? 0;
-    if (length <= this.#maxBytes) return HEADER_BYTES + length;
-    throw new TrineError("exhausted", `${this.#name}: a message of ${length} bytes`);
+  #joined(): Buffer {
+    const [only, ...more] = this.#pending;
+    return only !== undefined && more.length === 0 ? only : Buffer.concat(this.#pending);
   }
 
   #ended(): TrineError {

@@ -1,9 +1,6 @@
 import { TrineError } from "@trine/base";
 import { SpdyConnection } from "./spdy-connection.ts";
 
-// An import statement would read every export of node:http, one of which loads all of undici: 80 ms.
-const { request } = process.getBuiltinModule("node:http");
-
 /**
  * Upgrades a streaming URL (answer of Exec, Attach or PortForward) to SPDY/3.1. containerd serves each
  * such URL once, on loopback. Refused: kind by HTTP status, with the server's words.
@@ -13,6 +10,8 @@ export function dialStreaming(
   protocol: "v4.channel.k8s.io" | "portforward.k8s.io",
   options: { timeoutMs?: number; signal?: AbortSignal } = {},
 ): Promise<SpdyConnection> {
+  // An import statement would read every export of node:http, one of which loads all of undici: 80 ms.
+  const { request } = process.getBuiltinModule("node:http");
   const target = new URL(url);
   const timeoutMs = options.timeoutMs ?? 30_000;
   return new Promise((resolve, reject) => {

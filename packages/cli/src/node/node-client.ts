@@ -5,9 +5,6 @@ import type { ErrorKind } from "@trine/base";
 import type { PodSummary, SpareSummary, TemplateSummary } from "@trine/engine";
 import type { Io } from "../io.ts";
 
-// An import statement would read every export of node:http, one of which loads all of undici: 80 ms.
-const { request } = process.getBuiltinModule("node:http");
-
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
 const TIMEOUT_MS = 10_000;
 
@@ -98,6 +95,8 @@ export class NodeClient {
 
   #get(path: string): Promise<Reply> {
     const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(this.#timeoutMs)]);
+    // An import statement would read every export of node:http, one of which loads all of undici: 80 ms.
+    const { request } = process.getBuiltinModule("node:http");
     return new Promise((resolve, reject) => {
       const fail = (cause: Error): void => {
         reject(this.#explain(signal.aborted ? signal.reason : cause));

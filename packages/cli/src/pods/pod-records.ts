@@ -2,7 +2,6 @@ import { randomUUID } from "node:crypto";
 import { mkdir, open, readFile, readdir, rename, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { TrineError, errnoOf, messageOf } from "@trine/base";
-import { removeTree, unmountBelow } from "@trine/pod-spec";
 import type { Claims, Pod, Sources, VolumeHome } from "@trine/pod-spec";
 import type { Io } from "../io.ts";
 import { lockPod } from "./pod-lock.ts";
@@ -120,6 +119,8 @@ export class PodRecords {
 
   /** Takes the volumes, the logs and at last the name away; repeatable. */
   async remove(record: Pick<PodRecord, "uid" | "pod">): Promise<void> {
+    // Only those who remove pay for it: it comes with all of what a manifest is.
+    const { removeTree, unmountBelow } = await import("@trine/pod-spec");
     await this.#locked(record.uid, async () => {
       for (const dir of [this.volumes(record.uid).memory, this.#home(record.uid)]) {
         await unmountBelow(dir);
