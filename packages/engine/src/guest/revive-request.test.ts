@@ -16,7 +16,7 @@ function pod(sandboxId: string): PodContext {
   const context = {
     key: `k8s.io/${sandboxId}`,
     identity,
-    sandbox: { spec: {}, annotations: {}, isPodSandbox: true },
+    sandbox: { spec: {}, annotations: {}, hostname: "web", isPodSandbox: true },
     document: { version: 1, execs: {} },
     deps: { now: () => NOW },
   };

@@ -5,6 +5,7 @@ import { guestNetwork } from "@trine/pod-network";
 import type { ReviveRequestSchema } from "@trine/proto/agent";
 import type { PodContext } from "../pod-context.ts";
 import { uuidOf } from "../pod-identity.ts";
+import { guestHostname } from "./guest-hostname.ts";
 import { podSysctls } from "./pod-sysctls.ts";
 
 const ENTROPY_BYTES = 64;
@@ -18,7 +19,7 @@ export function reviveRequest(pod: PodContext): MessageInitShape<typeof ReviveRe
     provisional: document.guest === undefined,
     entropy: randomBytes(ENTROPY_BYTES),
     time: timestampFromDate(deps.now()),
-    hostname: sandbox.hostname ?? identity.name,
+    hostname: guestHostname(sandbox, identity.name),
     machineId: uuidOf(identity.namespace, identity.uid, identity.sandboxId).replaceAll("-", ""),
     sysctls: podSysctls(sandbox),
     ...(document.network === undefined ? {} : networkOf(document.network)),
