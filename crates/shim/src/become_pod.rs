@@ -14,7 +14,7 @@ use crate::host::move_link::move_link;
 use crate::host::{cgroup, net};
 use crate::pod::{Role, Spec, socket_path, valid_id};
 use crate::publisher::Publisher;
-use crate::serve::write_cgroups;
+use crate::serve;
 use crate::shim::Shim;
 use crate::spare::own_namespaces;
 
@@ -95,10 +95,11 @@ impl Shim {
     fn become_pod(&mut self, request: ClaimRequest) -> io::Result<()> {
         let spec = Spec::read(Path::new(&request.bundle))?;
         let dir = std::env::current_dir()?;
+        // First, so that whatever fails from here on, or ends here, is found by its groups.
+        self.enter_cgroups(&dir, &spec.cgroups_path)?;
         if !spec.netns.is_empty() {
             self.enter_network(Path::new(&spec.netns))?;
         }
-        self.enter_cgroups(&dir, &spec.cgroups_path)?;
         // Made beside pods that run: its threads have stood back so far.
         for child in self.children.values() {
             stand_back_no_more(child.pid);
@@ -134,11 +135,10 @@ impl Shim {
 
     /// What the children have used so far stays charged where they were.
     fn enter_cgroups(&mut self, dir: &Path, path: &str) -> io::Result<()> {
-        if path.is_empty() {
+        let groups = serve::enter_cgroups(dir, path)?;
+        if groups.is_empty() {
             return Ok(());
         }
-        let groups = cgroup::join(path)?;
-        write_cgroups(dir, &groups)?;
         for child in self.children.values_mut() {
             cgroup::add(&groups, child.pid)?;
             child.oom_before = cgroup::oom_kills(&groups);

@@ -77,12 +77,7 @@ fn take_place(args: &Args, pod: &Path, listener: UnixListener) -> io::Result<Par
         net::enter(Path::new(&spec.netns))?;
     }
     own_namespaces()?;
-    let cgroups = if spec.cgroups_path.is_empty() {
-        Vec::new()
-    } else {
-        cgroup::join(&spec.cgroups_path)?
-    };
-    write_cgroups(pod, &cgroups)?;
+    let cgroups = enter_cgroups(pod, &spec.cgroups_path)?;
     // SAFETY: takes no pointers.
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
     raise_open_files();
@@ -149,12 +144,21 @@ fn close_on_exec(fd: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-pub fn write_cgroups(pod: &Path, cgroups: &[PathBuf]) -> io::Result<()> {
-    let lines: String = cgroups
+/// Moves this process into the pod's groups, whose directories it answers. They are written down before one is
+/// made: who finds this process dead knows what it may have left.
+pub fn enter_cgroups(pod: &Path, cgroups_path: &str) -> io::Result<Vec<PathBuf>> {
+    if cgroups_path.is_empty() {
+        return Ok(Vec::new());
+    }
+    let groups = cgroup::find(cgroups_path)?;
+    let dirs = groups.dirs();
+    let lines: String = dirs
         .iter()
         .map(|dir| format!("{}\n", dir.display()))
         .collect();
-    fs::write(pod.join(CGROUPS_FILE), lines)
+    fs::write(pod.join(CGROUPS_FILE), lines)?;
+    groups.join()?;
+    Ok(dirs)
 }
 
 /// The pod is over: nothing of it stays, but for a group that cannot be removed, which `delete` tries again.

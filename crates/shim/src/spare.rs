@@ -3,9 +3,9 @@
 //! anything fails the pod's shim is made anew: no pod fails for its spare.
 //!
 //! `<state>/spares/<class>/class.json` says what the spares of a class are, `<class>/<n>/ready` that one may
-//! be claimed.
+//! be claimed, and from which namespaces.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,7 @@ const PROTOCOL: u32 = 1;
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// More spares are not looked at.
 const MOST: usize = 256;
+const MAX_READY_BYTES: u64 = 4 << 10;
 /// What a spare must have in common with who claims it: what it mounts is seen there, its process ids too.
 pub const SAME_NAMESPACES: [&str; 2] = ["mnt", "pid"];
 
@@ -50,7 +51,7 @@ pub fn claim(args: &Args, state: &Path, pod: &Path, bundle: &Path) -> io::Result
     if fitting.is_empty() {
         return Ok(Claimed::No("no class of spares fits the pod".to_owned()));
     }
-    if !take_one(&fitting, pod)? {
+    if !take_one(&fitting, pod, &own_namespaces()?)? {
         return Ok(Claimed::No("no spare is ready".to_owned()));
     }
     match tell(args, pod, bundle) {
@@ -67,20 +68,30 @@ pub fn claim(args: &Args, state: &Path, pod: &Path, bundle: &Path) -> io::Result
 }
 
 /// Renames the directory of one to the pod's. Of two that want the same one the kernel gives it to one.
-fn take_one(classes: &[PathBuf], pod: &Path) -> io::Result<bool> {
+fn take_one(classes: &[PathBuf], pod: &Path, own: &[String]) -> io::Result<bool> {
     let _turn = take_turn(pod)?;
     let spares = classes
         .iter()
         .filter_map(|class| fs::read_dir(class).ok())
         .flat_map(|entries| entries.flatten().take(MOST))
         .map(|entry| entry.path());
-    for spare in spares.filter(|spare| spare.join("ready").exists()) {
+    for spare in spares.filter(|spare| may_be_claimed(spare, own)) {
         let lives = matches!(try_lock(&spare), Ok(None));
         if lives && fs::rename(&spare, pod).is_ok() {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// One that lives elsewhere is left to whom it is for. A trined of an earlier release writes no namespaces: the
+/// shim itself refuses then.
+fn may_be_claimed(spare: &Path, own: &[String]) -> bool {
+    let mut said = Vec::new();
+    let read = File::open(spare.join("ready"))
+        .and_then(|file| file.take(MAX_READY_BYTES).read_to_end(&mut said));
+    let said = String::from_utf8_lossy(&said);
+    read.is_ok() && (said.is_empty() || said.lines().eq(own.iter().map(String::as_str)))
 }
 
 fn tell(args: &Args, pod: &Path, bundle: &Path) -> io::Result<()> {

@@ -50,8 +50,10 @@ pub fn start(args: &Args) -> io::Result<()> {
         }
     } else {
         make_pod(args, &state, &pod, &bundle)?;
-        // For trined, which asks that containerd for images.
+        // For trined: which containerd to ask for images, and what its containers' processes begin with. The
+        // shim's own limits are another's where it was a spare.
         write_atomically(&pod.join("containerd"), args.address.as_bytes())?;
+        write_atomically(&pod.join("limits"), &fs::read("/proc/self/limits")?)?;
     }
     write_atomically(&bundle.join("address"), address.as_bytes())?;
     let line = match asked.bootstrap {

@@ -363,6 +363,40 @@ fn a_pod_that_does_not_fit_gets_a_shim_of_its_own() {
 }
 
 #[test]
+fn one_of_other_namespaces_is_left_alone_and_one_of_ours_is_taken() {
+    let mut spared = Spared::new("elsewhere");
+    let own = claim_of(&spared.pod).same_namespaces;
+    fs::write(spared.dir.join("ready"), "mnt:[1]\npid:[1]\n").unwrap();
+    assert_ne!(describe(&mut spared.start()).pid, spared.pid);
+    assert!(spared.log().contains("no spare is ready"));
+    assert!(spared.dir.exists(), "it was not even moved");
+    assert!(spared.pod.delete(&spared.pod.id).status.success());
+    fs::write(spared.dir.join("ready"), own.join("\n")).unwrap();
+    assert_eq!(describe(&mut spared.start()).pid, spared.pid);
+}
+
+#[test]
+fn what_containers_begin_with_is_what_start_began_with() {
+    let mut spared = Spared::new("limits");
+    let limited = "ulimit -c 4096; ulimit -n 1000; exec \"$@\"";
+    let mut command = Command::new("sh");
+    let start = spared.pod.prepared(&spared.pod.id, "start");
+    command.args(["-c", limited, "sh"]).arg(start.get_program());
+    command.args(start.get_args());
+    for (name, value) in start.get_envs() {
+        command.env(name, value.unwrap());
+    }
+    command.current_dir(start.get_current_dir().unwrap());
+    let out = command.stdin(Stdio::null()).output().unwrap();
+    spared.pod.address = address(&out);
+    assert_eq!(describe(&mut spared.pod.connect()).pid, spared.pid);
+    let limits = fs::read_to_string(spared.pod.pod_dir().join("limits")).unwrap();
+    let line = |name| limits.lines().find(|line| line.starts_with(name)).unwrap();
+    assert!(line("Max open files").contains(" 1000 "), "{limits}");
+    assert!(line("Max core file size").contains(" 2097152 "), "{limits}");
+}
+
+#[test]
 fn one_that_is_not_ready_is_left_alone() {
     let mut spared = Spared::new("unready");
     fs::remove_file(spared.dir.join("ready")).unwrap();
@@ -481,10 +515,17 @@ fn other_namespaces_and_other_protocols_are_refused_and_change_nothing() {
 fn a_claim_that_fails_half_way_ends_the_spare_and_the_pod_fails_as_without() {
     let mut spared = Spared::new("halfway");
     let linux = r#""namespaces":[{"type":"network","path":"/run/trine-no-such-netns"}]"#;
-    spared.pod.bundle(&spared.pod.id, SANDBOX, linux);
+    let group = format!("/trine-halfway-{}", std::process::id());
+    let linux = format!(r#"{linux},"cgroupsPath":"{group}""#);
+    spared.pod.bundle(&spared.pod.id, SANDBOX, &linux);
     let out = spared.pod.start(&spared.pod.id, &[]);
     assert!(!out.status.success());
     assert!(!spared.dir.exists());
+    let groups = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let mut groups = groups.lines().filter(|line| line.contains(" - cgroup"));
+    let left = groups
+        .find(|line| Path::new(&format!("{}{group}", line.split(' ').nth(4).unwrap())).exists());
+    assert_eq!(left, None, "what it had entered is gone with it");
     assert_eq!(
         fs::read_dir(spared.pod.state().join("pods"))
             .unwrap()

@@ -18,11 +18,15 @@ const PAUSE: Duration = Duration::from_millis(5);
 const MOST_GROUPS: usize = 1024;
 const DEEPEST: usize = 8;
 
-/// Makes the control group `cgroups_path` in every hierarchy that is mounted and moves the calling
-/// process in. Answers the directories. Both forms are known: `/kubepods/podX/ID` and
-/// `SLICE:PREFIX:NAME`. Existing directories are used as they are.
-pub fn join(cgroups_path: &str) -> io::Result<Vec<PathBuf>> {
-    let relative = parse_path(cgroups_path)?;
+/// One control group in every hierarchy that is mounted.
+pub struct Groups {
+    hierarchies: Vec<Hierarchy>,
+    names: Vec<String>,
+}
+
+/// Both forms of `cgroups_path` are known: `/kubepods/podX/ID` and `SLICE:PREFIX:NAME`.
+pub fn find(cgroups_path: &str) -> io::Result<Groups> {
+    let names = parse_path(cgroups_path)?;
     let hierarchies = hierarchies(mountinfo::read()?);
     if hierarchies.is_empty() {
         return Err(io::Error::new(
@@ -30,10 +34,27 @@ pub fn join(cgroups_path: &str) -> io::Result<Vec<PathBuf>> {
             "no cgroup hierarchy is mounted",
         ));
     }
-    hierarchies
-        .iter()
-        .map(|hierarchy| hierarchy.join(&relative))
-        .collect()
+    Ok(Groups { hierarchies, names })
+}
+
+impl Groups {
+    /// Its directories, whether they are there or not.
+    pub fn dirs(&self) -> Vec<PathBuf> {
+        let roots = self.hierarchies.iter().map(|hierarchy| &hierarchy.root);
+        roots
+            .map(|root| {
+                self.names
+                    .iter()
+                    .fold(root.clone(), |dir, name| dir.join(name))
+            })
+            .collect()
+    }
+
+    /// Makes it and moves the calling process in. Existing directories are used as they are.
+    pub fn join(&self) -> io::Result<()> {
+        let mut each = self.hierarchies.iter();
+        each.try_for_each(|hierarchy| hierarchy.join(&self.names))
+    }
 }
 
 /// Moves another process, with all its threads, into these groups.
@@ -270,7 +291,7 @@ fn hierarchies(mounts: Vec<Mount>) -> Vec<Hierarchy> {
 
 impl Hierarchy {
     /// Makes the group with its parents and moves the caller in.
-    fn join(&self, names: &[String]) -> io::Result<PathBuf> {
+    fn join(&self, names: &[String]) -> io::Result<()> {
         let mut group = self.root.clone();
         for name in names {
             if self.kind == Kind::V2 {
@@ -288,8 +309,7 @@ impl Hierarchy {
         }
         // 0 is the writer, whatever its number is in this PID namespace.
         fs::write(group.join("cgroup.procs"), "0")
-            .map_err(during(format!("move into {}", group.display())))?;
-        Ok(group)
+            .map_err(during(format!("move into {}", group.display())))
     }
 }
 

@@ -10,7 +10,7 @@ fn sleeper(path: &str) -> Child {
     command.arg("60").stdin(Stdio::null());
     command.stdout(Stdio::null()).stderr(Stdio::null());
     // SAFETY: single-threaded after the fork; the C library's allocator works there.
-    unsafe { command.pre_exec(move || join(&path).map(drop)) };
+    unsafe { command.pre_exec(move || find(&path)?.join()) };
     command.spawn().unwrap()
 }
 
@@ -134,7 +134,7 @@ fn a_process_killed_for_memory_is_counted() {
     eater.args(["if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"]);
     eater.stderr(Stdio::null());
     // SAFETY: as in `sleeper`.
-    unsafe { eater.pre_exec(move || join(&inside).map(drop)) };
+    unsafe { eater.pre_exec(move || find(&inside)?.join()) };
     let status = eater.status().unwrap();
     assert!(!status.success());
     eventually("an oom kill counted", || oom_kills(&dirs) == 1);
@@ -151,7 +151,9 @@ fn the_caller_is_never_killed() {
     // SAFETY: as in `sleeper`.
     unsafe {
         command.pre_exec(move || {
-            let dirs = join(&inside)?;
+            let groups = find(&inside)?;
+            let dirs = groups.dirs();
+            groups.join()?;
             kill_all(&dirs)
         });
     }
@@ -198,7 +200,7 @@ fn hostile_paths_are_refused() {
         &long,
         &deep,
     ] {
-        let error = join(path).unwrap_err();
+        let error = find(path).err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{path}");
     }
 }
