@@ -18,6 +18,7 @@ const input: SeedInput = {
   network: {
     interfaces: [
       {
+        name: "eth0",
         mac: "02:00:00:00:00:01",
         mtu: 1450,
         addresses: ["10.1.0.2/32", "fd00::2/64"],
@@ -27,6 +28,13 @@ const input: SeedInput = {
           { to: "0.0.0.0/0", via: "169.254.1.1" },
           { to: "::/0", via: "fd00::1" },
         ],
+      },
+      {
+        name: "net1",
+        mac: "02:00:00:00:00:02",
+        mtu: 1400,
+        addresses: ["10.2.0.2/24"],
+        routes: [{ to: "10.3.0.0/16", via: "10.2.0.1", metric: 50 }],
       },
     ],
     nameservers: ["10.96.0.10"],
@@ -96,6 +104,8 @@ test.each([
       "on-link: true",
       "gateway6: fd00::1",
       "mtu: 1450",
+      "set-name: net1",
+      "metric: 50",
     ],
   ],
   [
@@ -106,6 +116,8 @@ test.each([
       "address fd00::2/64",
       "gateway fd00::1",
       "mtu 1450",
+      "iface net1 inet static",
+      "gw 10.2.0.1 metric 50",
     ],
   ],
   [
@@ -116,6 +128,8 @@ test.each([
       "Gateway=fd00::1",
       "MTUBytes=1450",
       "MACAddress=02:00:00:00:00:01",
+      "MACAddress=02:00:00:00:00:02",
+      "Destination=10.3.0.0/16",
     ],
   ],
   [
@@ -125,6 +139,8 @@ test.each([
       "0.0.0.0/0,169.254.1.1",
       "gateway=fd00::1",
       "mac-address=02:00:00:00:00:01",
+      "mac-address=02:00:00:00:00:02",
+      "10.3.0.0/16,10.2.0.1",
     ],
   ],
 ])("the network renders for %s", async (renderer, expected) => {

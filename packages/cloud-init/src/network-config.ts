@@ -7,6 +7,9 @@ import type { GuestInterface, GuestNetwork, GuestRoute } from "./seed-types.ts";
 
 const MAX = { interfaces: 16, addresses: 64, routes: 256, nameservers: 16, search: 32 };
 const MAC = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i;
+/** Of a network interface in Linux, without what has a meaning elsewhere. */
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/;
+const MAX_METRIC = 0xffff_ffff;
 const DOMAIN = /^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*\.?$/i;
 const DEFAULT_ROUTE = { ipv4: "0.0.0.0/0", ipv6: "::/0" };
 
@@ -40,6 +43,9 @@ export function networkConfigBytes(network: GuestNetwork): Buffer {
 
 function ethernet(nic: GuestInterface, key: string): object {
   requireValid(MAC.test(nic.mac), `${key}.mac`, `${quote(nic.mac)} is not a MAC address`);
+  const { name } = nic;
+  const isName = name === undefined || NAME.test(name);
+  requireValid(isName, `${key}.name`, `${quote(name ?? "")} is no interface name`);
   const isMtu = Number.isInteger(nic.mtu) && nic.mtu >= 68 && nic.mtu <= 65_535;
   requireValid(isMtu, `${key}.mtu`, `${nic.mtu} is not 68 to 65535`);
   requireCount(`${key}.addresses`, nic.addresses, MAX.addresses);
@@ -48,11 +54,12 @@ function ethernet(nic: GuestInterface, key: string): object {
   const routes = nic.routes.map((route, i) => checkedRoute(route, `${key}.routes[${i}]`));
   const gateway6 = plainGateway6(routes, addresses);
   const written = routes
-    .filter((route) => route.via !== gateway6 || !isDefault6(route))
+    .filter((r) => r.via !== gateway6 || !isDefault6(r) || r.metric !== undefined)
     .filter((route) => !isImplied(route, routes, addresses))
     .map((route) => writtenRoute(route, addresses));
   return {
     match: { macaddress: nic.mac.toLowerCase() },
+    ...(name !== undefined && { "set-name": name }),
     mtu: nic.mtu,
     dhcp4: false,
     dhcp6: false,
@@ -65,6 +72,7 @@ function ethernet(nic: GuestInterface, key: string): object {
 interface CheckedRoute {
   readonly to: IpPrefix;
   readonly via: string | undefined;
+  readonly metric: number | undefined;
 }
 
 function checkedRoute(route: GuestRoute, key: string): CheckedRoute {
@@ -73,7 +81,11 @@ function checkedRoute(route: GuestRoute, key: string): CheckedRoute {
     const isSameFamily = familyOf(route.via) === to.family;
     requireValid(isSameFamily, `${key}.via`, `${quote(route.via)} is no ${to.family} address`);
   }
-  return { to, via: route.via };
+  const { metric } = route;
+  const isMetric =
+    metric === undefined || (Number.isInteger(metric) && metric >= 0 && metric <= MAX_METRIC);
+  requireValid(isMetric, `${key}.metric`, `${metric ?? ""} is not 0 to ${MAX_METRIC}`);
+  return { to, via: route.via, metric };
 }
 
 /**
@@ -84,7 +96,9 @@ function plainGateway6(
   routes: readonly CheckedRoute[],
   addresses: readonly IpPrefix[],
 ): string | undefined {
-  const route = routes.find((each) => isDefault6(each) && each.via !== undefined);
+  const route = routes.find(
+    (each) => isDefault6(each) && each.via !== undefined && each.metric === undefined,
+  );
   return route?.via !== undefined && !needsOnLink(route.via, addresses) ? route.via : undefined;
 }
 
@@ -117,8 +131,9 @@ function writtenRoute(route: CheckedRoute, addresses: readonly IpPrefix[]): obje
   const to = route.to.prefix === 0 ? DEFAULT_ROUTE[route.to.family] : route.to.text;
   // A host on the link can be its own gateway, which every renderer takes. A network cannot.
   const via = route.via ?? (isHost(route.to) ? route.to.address : undefined);
-  if (via === undefined) return { to, scope: "link" };
-  return { to, via, ...(needsOnLink(via, addresses) && { "on-link": true }) };
+  const metric = route.metric === undefined ? {} : { metric: route.metric };
+  if (via === undefined) return { to, scope: "link", ...metric };
+  return { to, via, ...(needsOnLink(via, addresses) && { "on-link": true }), ...metric };
 }
 
 function isHost(to: IpPrefix): boolean {

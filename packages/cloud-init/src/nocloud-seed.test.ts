@@ -168,6 +168,25 @@ describe("network-config", () => {
     });
   });
 
+  test("a name for the interface, and routes that are preferred less", () => {
+    const routes = [
+      { to: "0.0.0.0/0", via: "10.1.0.1", metric: 200 },
+      { to: "::/0", via: "fe80::1", metric: 300 },
+    ];
+    const network = { ...dns, interfaces: [{ ...nic, name: "net1", routes }] };
+    expect(networkConfig(network)).toMatchObject({
+      ethernets: {
+        eth0: {
+          "set-name": "net1",
+          routes: [
+            { to: "0.0.0.0/0", via: "10.1.0.1", metric: 200 },
+            { to: "::/0", via: "fe80::1", metric: 300 },
+          ],
+        },
+      },
+    });
+  });
+
   test("link routes that nothing implies: a host is its own gateway, a network has link scope", () => {
     const routes = [
       { to: "169.254.77.1/32" },

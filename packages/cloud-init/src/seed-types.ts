@@ -25,6 +25,8 @@ export interface GuestNetwork {
 }
 
 export interface GuestInterface {
+  /** What the guest is to call it; undefined: as its own rules say. */
+  readonly name?: string | undefined;
   readonly mac: string;
   readonly mtu: number;
   /** ADDRESS/PREFIX, IPv4 and IPv6. */
@@ -37,4 +39,6 @@ export interface GuestRoute {
   readonly to: string;
   /** Undefined: `to` is on the link itself. */
   readonly via?: string | undefined;
+  /** The lowest wins; undefined: the guest's own. */
+  readonly metric?: number | undefined;
 }

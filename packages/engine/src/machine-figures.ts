@@ -1,10 +1,10 @@
 import { readFile } from "node:fs/promises";
 import type { MachineStats } from "@trine/vmm";
 
-/** A machine's use of the node: what the guest says, what crosses its tap, and what the host pays. */
+/** A machine's use of the node: what the guest says, what crosses its taps, and what the host pays. */
 export interface MachineFigures {
   readonly guest: MachineStats;
-  /** From the guest's side: received = sent to the tap. Undefined without a network. */
+  /** From the guest's side, all its NICs: received = sent to a tap. Undefined without a network. */
   readonly network: NetworkFigures | undefined;
   /** Resident bytes of the processes that keep the machine. */
   readonly host: { readonly vmmBytes: number; readonly shimBytes: number };
@@ -19,12 +19,12 @@ interface NetworkFigures {
 export async function hostFigures(pids: {
   readonly vmm: number;
   readonly shim: number;
-  readonly tap: string;
+  readonly taps: readonly string[];
 }): Promise<Omit<MachineFigures, "guest">> {
   const [vmmBytes, shimBytes, network] = await Promise.all([
     residentBytes(pids.vmm),
     residentBytes(pids.shim),
-    tapFigures(pids.shim, pids.tap),
+    tapFigures(pids.shim, pids.taps),
   ]);
   return { host: { vmmBytes, shimBytes }, network };
 }
@@ -36,13 +36,17 @@ export async function residentBytes(pid: number): Promise<number> {
 }
 
 /** Columns of /proc/net/dev: received bytes are the first, transmitted the ninth. */
-async function tapFigures(pid: number, tap: string): Promise<NetworkFigures | undefined> {
+async function tapFigures(
+  pid: number,
+  taps: readonly string[],
+): Promise<NetworkFigures | undefined> {
   const table = await readFile(`/proc/${pid}/net/dev`, "utf8").catch(() => "");
-  const line = table.split("\n").find((each) => each.trimStart().startsWith(`${tap}:`));
-  const columns = line
-    ?.slice(line.indexOf(":") + 1)
-    .trim()
-    .split(/\s+/);
-  if (columns === undefined) return undefined;
-  return { sentBytes: Number(columns[0]), receivedBytes: Number(columns[8]) };
+  const figures = table.split("\n").flatMap((line) => {
+    const [name = "", columns = ""] = line.split(":", 2);
+    return taps.includes(name.trim()) ? [columns.trim().split(/\s+/)] : [];
+  });
+  if (figures.length === 0) return undefined;
+  const sum = (column: number): number =>
+    figures.reduce((total, columns) => total + Number(columns[column]), 0);
+  return { sentBytes: sum(0), receivedBytes: sum(8) };
 }

@@ -11,8 +11,10 @@ import type { MachineState } from "./machine/machine-state.ts";
  */
 export interface PodDocument {
   readonly version: 1;
-  /** The pod's interface as CNI left it; its address is the guest's from then on. */
+  /** The pod's primary interface as CNI left it; its addresses are the guest's from then on. */
   network?: PodInterface;
+  /** Its further ones, in the guest's order; absent in the documents of older daemons. */
+  otherNetworks?: readonly PodInterface[];
   /** Level vm: the container that is a machine, and its execs. */
   machine?: MachineRecord;
   execs: Record<string, ExecRecord>;
@@ -20,6 +22,14 @@ export interface PodDocument {
   guest?: GuestRecord;
   /** Level microvm: a guest that was there before the pod. Becomes `guest`, or is ended. */
   spare?: SpareRecord;
+}
+
+/** The interfaces of the pod and so of its guest, the primary one first. */
+export function interfacesOf({
+  network,
+  otherNetworks = [],
+}: Pick<PodDocument, "network" | "otherNetworks">): readonly PodInterface[] {
+  return network === undefined ? [] : [network, ...otherNetworks];
 }
 
 /** A guest made before there was a pod for it. */

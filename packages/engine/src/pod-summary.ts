@@ -2,6 +2,7 @@ import { bootOf } from "@trine/vmm";
 import type { GuestStart } from "./guest/guest-start.ts";
 import type { Level } from "./levels.ts";
 import type { PodContext } from "./pod-context.ts";
+import { interfacesOf } from "./pod-document.ts";
 import type { GuestRecord, MachineRecord } from "./pod-document.ts";
 import type { PodFiles } from "./pod-files.ts";
 import type { PodIdentity } from "./pod-identity.ts";
@@ -51,7 +52,7 @@ export function makeSummary(pod: PodContext, level: Pick<Level, "name">): PodSum
   return {
     ...identity,
     level: level.name,
-    addresses: document.network?.addresses.map((a) => a.address) ?? [],
+    addresses: interfacesOf(document).flatMap((each) => each.addresses.map((a) => a.address)),
     shim: { pid: facts.pid, version: facts.version },
     ...(vmm === undefined
       ? {}

@@ -6,8 +6,9 @@ import type { Machine, MachineReport } from "@trine/vmm";
 import { hostFigures } from "./machine-figures.ts";
 import type { MachineFigures } from "./machine-figures.ts";
 import type { PodContext } from "./pod-context.ts";
+import { interfacesOf } from "./pod-document.ts";
 import type { VmmRecord } from "./pod-document.ts";
-import { TAP } from "./tap.ts";
+import { tapOf } from "./tap.ts";
 
 const RECOVER_MS = 20_000;
 const MONITOR_RETRY_MS = 1_000;
@@ -108,9 +109,10 @@ export class PodVmm {
   ): Promise<MachineFigures | undefined> {
     const vmm = record?.vmmPid;
     if (this.#machine === undefined || vmm === undefined) return undefined;
+    const taps = interfacesOf(this.#pod.document).map((_, index) => tapOf(index));
     const [guest, host] = await Promise.all([
       this.#machine.stats(signal),
-      hostFigures({ vmm, shim: this.#pod.facts.pid, tap: TAP }),
+      hostFigures({ vmm, shim: this.#pod.facts.pid, taps }),
     ]);
     return { guest, ...host };
   }

@@ -1,8 +1,9 @@
-import { LINK_LOCAL, connectTap, guestNetwork, readPodInterface } from "@trine/pod-network";
-import type { PodInterface } from "@trine/pod-network";
+import { connectTaps, dhcpOffer, linkLocalOf, readPodInterfaces } from "@trine/pod-network";
+import type { DnsConfig, PodInterface } from "@trine/pod-network";
 import type { ShimLink } from "@trine/shim-client";
 import type { PodContext } from "./pod-context.ts";
-import { TAP } from "./tap.ts";
+import { interfacesOf } from "./pod-document.ts";
+import { tapOf } from "./tap.ts";
 
 /**
  * Where a connection to the pod's localhost goes: to the guest's address, or through the agent to the
@@ -10,61 +11,54 @@ import { TAP } from "./tap.ts";
  */
 export type ForwardTo = "address" | "agent";
 
-/** Moves the pod's addresses to a tap for its guest; nothing for a pod without a network. Repeatable. */
+/** Moves the pod's addresses to taps for its guest; nothing for a pod without a network. Repeatable. */
 export async function joinNetwork(pod: PodContext, forwardTo: ForwardTo): Promise<void> {
   const { facts, shim, document } = pod;
   if (facts.netns === "") return;
   if (document.network === undefined) {
-    const network = await discoverNetwork(shim);
-    if (network === undefined) return;
-    // Written down before the interface loses the address: from here this is the only record.
-    document.network = network;
+    // A shim that was claimed has brought its tap along.
+    const run: ShimLink["run"] = (argv, stdin) => shim.run(argv, stdin);
+    const [primary, ...others] = await readPodInterfaces(run, facts.taps);
+    if (primary === undefined) return; // no CNI, as with ctr
+    // Written down before the interfaces lose their addresses: from here this is the only record.
+    document.network = primary;
+    document.otherNetworks = others;
     await pod.save();
   }
-  await connectNetwork(shim, document.network, forwardTo);
+  await connectNetwork(shim, interfacesOf(document), forwardTo);
 }
 
-/** Reads what CNI set up. Undefined when the pod has no interface of its own (no CNI, as with ctr). */
-function discoverNetwork(shim: ShimLink): Promise<PodInterface | undefined> {
-  return readPodInterface((argv, stdin) => shim.run(argv, stdin));
-}
-
-/** Joins the guest's tap to the pod's interface. Repeatable, also half done. */
+/** Joins the guest's taps to the pod's interfaces. Repeatable, also half done. */
 async function connectNetwork(
   shim: ShimLink,
-  network: PodInterface,
+  interfaces: readonly PodInterface[],
   forwardTo: ForwardTo,
 ): Promise<void> {
-  await shim.openTap(TAP, network.mtu);
-  const forwardPort = await serveForward(shim, network, forwardTo);
-  await connectTap((argv, stdin) => shim.run(argv, stdin), {
-    interface: network,
-    tap: TAP,
-    linkLocal: LINK_LOCAL,
-    ...(forwardPort === undefined ? {} : { forwardPort }),
-  });
+  const pairs = interfaces.map((each, index) => ({ interface: each, tap: tapOf(index) }));
+  for (const pair of pairs) await shim.openTap(pair.tap, pair.interface.mtu);
+  const forwardPort = await serveForward(shim, interfaces[0], forwardTo);
+  await connectTaps((argv, stdin) => shim.run(argv, stdin), pairs, forwardPort);
 }
 
 async function serveForward(
   shim: ShimLink,
-  network: PodInterface,
+  primary: PodInterface | undefined,
   forwardTo: ForwardTo,
 ): Promise<number | undefined> {
   if (forwardTo === "agent") return shim.serveForward({ throughGuest: true });
-  const target = network.addresses.find((a) => a.family === "ipv4")?.address;
-  return target === undefined ? undefined : shim.serveForward({ target, source: LINK_LOCAL });
+  const target = primary?.addresses.find((a) => a.family === "ipv4")?.address;
+  return target === undefined ? undefined : shim.serveForward({ target, source: linkLocalOf(0) });
 }
 
-/** Lets the guest have its address by DHCP too: images without cloud-init ask for it. */
+/** Lets the guest have its addresses by DHCP too: images without cloud-init ask for them. */
 export async function serveDhcp(
   shim: ShimLink,
-  network: PodInterface,
-  names: {
-    hostname: string;
-    dns: { nameservers: readonly string[]; search: readonly string[] };
-  },
+  interfaces: readonly PodInterface[],
+  names: { readonly hostname: string; readonly dns: DnsConfig },
 ): Promise<void> {
-  const { dhcp } = guestNetwork(network, names.dns);
-  if (dhcp === undefined) return;
-  await shim.serveDhcp({ ...dhcp, tap: TAP, hostname: names.hostname });
+  for (const [index, pod] of interfaces.entries()) {
+    const offer = dhcpOffer(pod, index, names.dns);
+    if (offer === undefined) continue;
+    await shim.serveDhcp({ ...offer, tap: tapOf(index), hostname: names.hostname });
+  }
 }

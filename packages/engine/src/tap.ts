@@ -1,2 +1,4 @@
-/** The tap of the pod's guest in the pod's network namespace. */
-export const TAP = "tap0";
+/** The tap of the guest's n-th NIC, from 0, in the pod's network namespace. */
+export function tapOf(index: number): string {
+  return `tap${index}`;
+}

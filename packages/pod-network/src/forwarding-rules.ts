@@ -1,16 +1,21 @@
 import type { PodInterface } from "./pod-interface.ts";
 
-export interface ForwardingInput {
+/** An interface of the pod and the tap that stands for it towards the guest. */
+export interface TapLink {
   readonly interface: PodInterface;
   readonly tap: string;
   /** The namespace's own IPv4 address on the tap. */
   readonly linkLocal: string;
+}
+
+export interface ForwardingInput {
+  readonly links: readonly TapLink[];
   /** Where the shim's forwarder listens on 127.0.0.1 and ::1; absent = no port-forward. */
   readonly forwardPort?: number;
 }
 
 /**
- * nftables rules that join the tap to the pod's interface (docs/decisions/0002). One transaction, and
+ * nftables rules that join each tap to its pod's interface (docs/decisions/0002). One transaction, and
  * the same again replaces itself. Between the two nothing reaches the namespace's own stack but what
  * is addressed to `linkLocal`.
  *
@@ -24,31 +29,49 @@ export function forwardingRules(input: ForwardingInput): string {
     "table netdev trine {",
     "  counter spoofed { }",
     "  counter refused { }",
-    ...chain("to_guest", [
-      `type filter hook ingress device "${input.interface.name}" priority 0; policy drop;`,
-      `fwd to "${input.tap}"`,
-    ]),
-    ...chain("from_guest_arp", arpRules(input)),
-    ...chain("from_guest_ip", ipv4Rules(input)),
-    ...chain("from_guest_ip6", ipv6Rules(input)),
-    ...chain("from_guest", [
-      `type filter hook ingress device "${input.tap}" priority 0; policy drop;`,
-      `ether saddr != ${input.interface.mac} ${SPOOFED}`,
-      "ether type arp goto from_guest_arp",
-      "ether type ip goto from_guest_ip",
-      "ether type ip6 goto from_guest_ip6",
-      REFUSED,
-    ]),
+    ...input.links.flatMap(linkChains),
     "}",
     ...localRules(input),
     "",
   ].join("\n");
 }
 
+function linkChains(link: TapLink, index: number): string[] {
+  const { interface: pod, tap } = link;
+  const from = `from_guest${index}`;
+  // An interface without addresses carries protocols of its own, of which only the MAC can be looked at.
+  const isOpaque = pod.addresses.length === 0;
+  return [
+    ...chain(`to_guest${index}`, [
+      `type filter hook ingress device "${pod.name}" priority 0; policy drop;`,
+      `fwd to "${tap}"`,
+    ]),
+    ...(isOpaque
+      ? []
+      : [
+          ...chain(`${from}_arp`, arpRules(link)),
+          ...chain(`${from}_ip`, ipv4Rules(link)),
+          ...chain(`${from}_ip6`, ipv6Rules(link)),
+        ]),
+    ...chain(from, [
+      `type filter hook ingress device "${tap}" priority 0; policy drop;`,
+      `ether saddr != ${pod.mac} ${SPOOFED}`,
+      ...(isOpaque
+        ? [`fwd to "${pod.name}"`]
+        : [
+            `ether type arp goto ${from}_arp`,
+            `ether type ip goto ${from}_ip`,
+            `ether type ip6 goto ${from}_ip6`,
+            REFUSED,
+          ]),
+    ]),
+  ];
+}
+
 const SPOOFED = 'counter name "spoofed" drop';
 const REFUSED = 'counter name "refused" drop';
 
-function arpRules({ interface: pod, linkLocal }: ForwardingInput): string[] {
+function arpRules({ interface: pod, linkLocal }: TapLink): string[] {
   const own = addressesOf(pod, "ipv4");
   // 0.0.0.0 is the sender of a probe for an address in use (RFC 5227).
   const sender = `arp saddr ether ${pod.mac} arp saddr ip ${set(["0.0.0.0", ...own])}`;
@@ -61,7 +84,7 @@ function arpRules({ interface: pod, linkLocal }: ForwardingInput): string[] {
   ];
 }
 
-function ipv4Rules({ interface: pod, linkLocal }: ForwardingInput): string[] {
+function ipv4Rules({ interface: pod, linkLocal }: TapLink): string[] {
   const own = addressesOf(pod, "ipv4");
   // The shim answers DHCP from a packet socket, which has seen the frame before this hook.
   if (own.length === 0) return ["udp dport 67 drop", REFUSED];
@@ -76,7 +99,7 @@ function ipv4Rules({ interface: pod, linkLocal }: ForwardingInput): string[] {
   ];
 }
 
-function ipv6Rules({ interface: pod }: ForwardingInput): string[] {
+function ipv6Rules({ interface: pod }: TapLink): string[] {
   const own = addressesOf(pod, "ipv6");
   if (own.length === 0) return [REFUSED];
   const starting =
@@ -93,7 +116,8 @@ function ipv6Rules({ interface: pod }: ForwardingInput): string[] {
 }
 
 /** The namespace's own stack: the guest may answer it, not call it; localhost goes to the forwarder. */
-function localRules({ tap, forwardPort: port }: ForwardingInput): string[] {
+function localRules({ links, forwardPort: port }: ForwardingInput): string[] {
+  const taps = set(links.map(({ tap }) => `"${tap}"`));
   return [
     "table inet trine",
     "delete table inet trine",
@@ -101,8 +125,8 @@ function localRules({ tap, forwardPort: port }: ForwardingInput): string[] {
     "  counter refused { }",
     ...chain("input", [
       "type filter hook input priority 0; policy accept;",
-      `iifname "${tap}" ct state established,related accept`,
-      `iifname "${tap}" ${REFUSED}`,
+      `iifname ${taps} ct state established,related accept`,
+      `iifname ${taps} ${REFUSED}`,
     ]),
     ...(port === undefined
       ? []

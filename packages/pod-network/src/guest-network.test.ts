@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { guestNetwork } from "./guest-network.ts";
+import { dhcpOffer, guestNetwork } from "./guest-network.ts";
 import type { PodInterface } from "./pod-interface.ts";
 import { parseResolvConf } from "./resolv-conf.ts";
 
@@ -20,9 +20,10 @@ const CALICO: PodInterface = {
 const DNS = { nameservers: ["10.96.0.10", "fd00::a"], search: ["svc.cluster.local"] };
 
 test("gives cloud-init the pod's network as it is", () => {
-  expect(guestNetwork(CALICO, DNS).cloudInit).toEqual({
+  expect(guestNetwork([CALICO], DNS)).toEqual({
     interfaces: [
       {
+        name: "eth0",
         mac: "02:00:00:00:00:01",
         mtu: 1450,
         addresses: ["10.1.0.2/32", "fd00::2/128"],
@@ -39,7 +40,7 @@ test("gives cloud-init the pod's network as it is", () => {
 });
 
 test("offers the IPv4 part by DHCP, for ever", () => {
-  expect(guestNetwork(CALICO, DNS).dhcp).toEqual({
+  expect(dhcpOffer(CALICO, 0, DNS)).toEqual({
     clientMac: "02:00:00:00:00:01",
     address: "10.1.0.2",
     prefix: 32,
@@ -58,15 +59,46 @@ test("offers the IPv4 part by DHCP, for ever", () => {
 
 test("tells a guest without a default route where port-forward comes from", () => {
   const isolated = { ...CALICO, routes: [] };
-  expect(guestNetwork(isolated, DNS).cloudInit.interfaces[0]?.routes).toEqual([
-    { to: "169.254.77.1/32" },
-  ]);
-  expect(guestNetwork(isolated, DNS).dhcp?.router).toBe("");
+  expect(guestNetwork([isolated], DNS).interfaces[0]?.routes).toEqual([{ to: "169.254.77.1/32" }]);
+  expect(dhcpOffer(isolated, 0, DNS)?.router).toBe("");
+});
+
+test("gives each interface its own routes, and DHCP from its own tap", () => {
+  const net1: PodInterface = {
+    name: "net1",
+    mac: "02:00:00:00:00:02",
+    mtu: 1500,
+    addresses: [{ family: "ipv4", address: "10.2.0.2", prefix: 24 }],
+    routes: [{ family: "ipv4", to: "10.3.0.0/16", via: "10.2.0.1", metric: 50 }],
+  };
+  expect(guestNetwork([CALICO, net1], DNS).interfaces[1]).toEqual({
+    name: "net1",
+    mac: "02:00:00:00:00:02",
+    mtu: 1500,
+    addresses: ["10.2.0.2/24"],
+    routes: [{ to: "10.3.0.0/16", via: "10.2.0.1", metric: 50 }],
+  });
+  expect(dhcpOffer(net1, 1, DNS)).toMatchObject({
+    server: "169.254.77.2",
+    router: "",
+    routes: [
+      { destination: "169.254.77.2/32", via: "" },
+      { destination: "10.3.0.0/16", via: "10.2.0.1" },
+    ],
+  });
+  const other = {
+    ...net1,
+    routes: [{ family: "ipv4", to: "0.0.0.0/0", via: "10.2.0.1" } as const],
+  };
+  // Answers to port-forward would leave by the other default route.
+  expect(guestNetwork([CALICO, other], DNS).interfaces[0]?.routes).toContainEqual({
+    to: "169.254.77.1/32",
+  });
 });
 
 test("offers no DHCP to a pod without IPv4", () => {
   const addresses = CALICO.addresses.slice(1);
-  expect(guestNetwork({ ...CALICO, addresses }, DNS).dhcp).toBeUndefined();
+  expect(dhcpOffer({ ...CALICO, addresses }, 0, DNS)).toBeUndefined();
 });
 
 test("reads a cluster's resolv.conf", () => {

@@ -1,20 +1,29 @@
 import type { PodInterface, PodRoute } from "./pod-interface.ts";
 import type { DnsConfig } from "./resolv-conf.ts";
 
-/** The pod network namespace's own address on the tap (docs/decisions/0002). */
-export const LINK_LOCAL = "169.254.77.1";
+/** The pod network namespace's own address on the tap of the n-th interface (docs/decisions/0002). */
+export function linkLocalOf(index: number): string {
+  return `169.254.77.${index + 1}`;
+}
+
 /** RFC 2131 "infinity": the address is the pod's for life. */
 const INFINITE_LEASE = 0xffff_ffff;
 
 /** For the seed's network-config. */
 export interface GuestNetworkConfig {
   readonly interfaces: readonly {
+    /** In the pod; what the guest is asked to call it. */
+    readonly name: string;
     readonly mac: string;
     readonly mtu: number;
     /** CIDR. */
     readonly addresses: readonly string[];
     /** CIDR; without `via` on-link. */
-    readonly routes: readonly { readonly to: string; readonly via?: string }[];
+    readonly routes: readonly {
+      readonly to: string;
+      readonly via?: string;
+      readonly metric?: number;
+    }[];
   }[];
   readonly nameservers: readonly string[];
   readonly search: readonly string[];
@@ -34,33 +43,39 @@ export interface DhcpOffer {
   readonly leaseSeconds: number;
 }
 
-/** What the guest is told, in both ways; `dhcp` is undefined for a pod without IPv4. */
-export function guestNetwork(
-  pod: PodInterface,
-  dns: DnsConfig,
-): { cloudInit: GuestNetworkConfig; dhcp: DhcpOffer | undefined } {
-  return { cloudInit: cloudInitConfig(pod, dns), dhcp: dhcpOffer(pod, dns) };
-}
-
-function cloudInitConfig(pod: PodInterface, dns: DnsConfig): GuestNetworkConfig {
-  const routes = pod.routes.map(({ to, via }) => (via === undefined ? { to } : { to, via }));
-  // With a default route the answers to LINK_LOCAL go that way, and are caught on the tap.
-  const needsLinkLocal = hasIpv4(pod) && defaultRouteOf(pod) === undefined;
+/** What the guest is told of its interfaces, the primary one first. */
+export function guestNetwork(pod: readonly PodInterface[], dns: DnsConfig): GuestNetworkConfig {
   return {
-    interfaces: [
-      {
-        mac: pod.mac,
-        mtu: pod.mtu,
-        addresses: pod.addresses.map(({ address, prefix }) => `${address}/${prefix}`),
-        routes: needsLinkLocal ? [{ to: `${LINK_LOCAL}/32` }, ...routes] : routes,
-      },
-    ],
+    interfaces: pod.map((each, index) => ({
+      name: each.name,
+      mac: each.mac,
+      mtu: each.mtu,
+      addresses: each.addresses.map(({ address, prefix }) => `${address}/${prefix}`),
+      routes: [
+        ...(index === 0 && needsLinkLocal(pod) ? [{ to: `${linkLocalOf(index)}/32` }] : []),
+        ...each.routes.map(({ to, via, metric }) => ({
+          to,
+          ...(via === undefined ? {} : { via }),
+          ...(metric === undefined ? {} : { metric }),
+        })),
+      ],
+    })),
     nameservers: dns.nameservers,
     search: dns.search,
   };
 }
 
-function dhcpOffer(pod: PodInterface, dns: DnsConfig): DhcpOffer | undefined {
+/** With a default route the primary's answers to its namespace go that way, and are caught on the tap. */
+function needsLinkLocal([primary, ...others]: readonly PodInterface[]): boolean {
+  if (primary?.addresses.some((a) => a.family === "ipv4") !== true) return false;
+  return (
+    defaultRouteOf(primary) === undefined ||
+    others.some((other) => defaultRouteOf(other) !== undefined)
+  );
+}
+
+/** What the n-th interface is answered by DHCP; undefined for one without IPv4. */
+export function dhcpOffer(pod: PodInterface, index: number, dns: DnsConfig): DhcpOffer | undefined {
   const own = pod.addresses.find((a) => a.family === "ipv4");
   if (own === undefined) return undefined;
   const router = defaultRouteOf(pod);
@@ -69,21 +84,17 @@ function dhcpOffer(pod: PodInterface, dns: DnsConfig): DhcpOffer | undefined {
     clientMac: pod.mac,
     address: own.address,
     prefix: own.prefix,
-    server: LINK_LOCAL,
+    server: linkLocalOf(index),
     router: router?.via ?? "",
     mtu: pod.mtu,
     dns: dns.nameservers.filter((address) => !address.includes(":")),
     search: [...dns.search],
     routes: [
-      { destination: `${LINK_LOCAL}/32`, via: "" },
+      { destination: `${linkLocalOf(index)}/32`, via: "" },
       ...others.map(({ to, via }) => ({ destination: to, via: via ?? "" })),
     ],
     leaseSeconds: INFINITE_LEASE,
   };
-}
-
-function hasIpv4(pod: PodInterface): boolean {
-  return pod.addresses.some((a) => a.family === "ipv4");
 }
 
 /** The IPv4 default route through a gateway. */

@@ -6,6 +6,9 @@ export interface IpLink {
   readonly linkType: string;
   readonly mac: string;
   readonly mtu: number;
+  readonly isUp: boolean;
+  /** A port of a bridge or a bond: what it carries is the other's. */
+  readonly isPort: boolean;
   readonly addresses: readonly { family: string; local: string; prefix: number; scope: string }[];
 }
 
@@ -20,6 +23,8 @@ export interface IpRoute {
   readonly kernel: boolean;
   readonly ipv6: boolean;
   readonly mtu: number | undefined;
+  /** 0 = the kernel's own. */
+  readonly metric: number;
 }
 
 type Json = Readonly<Record<string, unknown>>;
@@ -48,6 +53,8 @@ export function parseLink(json: Json): IpLink {
     linkType: text(json["link_type"]),
     mac: text(json["address"]).toLowerCase(),
     mtu: number(json["mtu"]) ?? 0,
+    isUp: Array.isArray(json["flags"]) && json["flags"].includes("UP"),
+    isPort: json["master"] !== undefined,
     addresses: objects(json["addr_info"]).map((info) => ({
       family: text(info["family"]),
       local: text(info["local"]),
@@ -75,6 +82,7 @@ export function parseRoute(json: Json): IpRoute {
     mtu: objects(json["metrics"])
       .map((metric) => number(metric["mtu"]))
       .find((mtu) => mtu !== undefined),
+    metric: number(json["metric"]) ?? 0,
   };
 }
 

@@ -4,7 +4,7 @@ export interface PodInterface {
   readonly mac: string;
   /** Bytes; the default route's where that is smaller. */
   readonly mtu: number;
-  /** At least one. */
+  /** None where CNI gave it none: such an interface carries Ethernet frames of a protocol of its own. */
   readonly addresses: readonly PodAddress[];
   /** On-link ones first. */
   readonly routes: readonly PodRoute[];
@@ -26,4 +26,6 @@ export interface PodRoute {
   readonly to: string;
   /** Gateway; absent = on-link. */
   readonly via?: string;
+  /** Absent = the kernel's own. The lowest wins. */
+  readonly metric?: number;
 }

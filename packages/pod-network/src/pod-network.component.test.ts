@@ -8,15 +8,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { pollUntil, withDeadline } from "@trine/base";
-import { connectTap } from "./connect-tap.ts";
-import { LINK_LOCAL, guestNetwork } from "./guest-network.ts";
+import { connectTaps } from "./connect-taps.ts";
+import { guestNetwork, linkLocalOf } from "./guest-network.ts";
 import type { PodInterface } from "./pod-interface.ts";
-import { readPodInterface } from "./read-pod-interface.ts";
+import { readPodInterfaces } from "./read-pod-interfaces.ts";
 import type { RunInPod } from "./run-command.ts";
 
 const CNI_DIR = "/usr/lib/cni";
 const PORT = 8080;
 const FORWARD_PORT = 4000;
+const LINK_LOCAL = linkLocalOf(0);
 const NAMES = ["node", "pod", "guest", "peer"] as const;
 type Name = (typeof NAMES)[number];
 type Result = Awaited<ReturnType<RunInPod>>;
@@ -79,7 +80,7 @@ const bridge = (subnets: readonly string[]): object => ({
 /** Gives the guest's end of the stand-in tap the pod's MAC and what the seed would say. */
 async function startGuest(pod: PodInterface): Promise<void> {
   await ip("pod", [`link add tap0 type veth peer name eth0 netns ${netns("guest")}`]);
-  const [nic] = guestNetwork(pod, { nameservers: [], search: [] }).cloudInit.interfaces;
+  const [nic] = guestNetwork([pod], { nameservers: [], search: [] }).interfaces;
   if (nic === undefined) throw new Error("no interface");
   await ip("guest", [
     `link set eth0 address ${nic.mac} mtu ${nic.mtu}`,
@@ -92,12 +93,7 @@ async function startGuest(pod: PodInterface): Promise<void> {
 }
 
 async function connect(pod: PodInterface): Promise<void> {
-  await connectTap(runInPod, {
-    interface: pod,
-    tap: "tap0",
-    linkLocal: LINK_LOCAL,
-    forwardPort: FORWARD_PORT,
-  });
+  await connectTaps(runInPod, [{ interface: pod, tap: "tap0" }], FORWARD_PORT);
 }
 
 /** Runs a Node script in the namespace until the test ends; resolves once it has printed a line. */
@@ -184,7 +180,7 @@ async function bridgedPod(): Promise<{ pod: PodInterface; config: object }> {
   const config = bridge(["10.213.0.0/24", "fd00:213::/64"]);
   await cni("ADD", "pod", config);
   await cni("ADD", "peer", config);
-  const pod = await readPodInterface(runInPod);
+  const [pod] = await readPodInterfaces(runInPod);
   if (pod === undefined) throw new Error("no interface");
   return { pod, config };
 }
@@ -213,7 +209,7 @@ test("reads what the bridge plugin set", async () => {
 });
 
 test("finds no interface in a namespace without CNI", async () => {
-  expect(await readPodInterface(runInPod)).toBeUndefined();
+  expect(await readPodInterfaces(runInPod)).toEqual([]);
 });
 
 test("gives the guest the pod's addresses, towards other pods, the node and back", async () => {
@@ -282,7 +278,7 @@ test("drops and counts what the guest sends under other names", async () => {
 
 test("lets no IPv6 out of a pod that has none", async () => {
   await cni("ADD", "pod", bridge(["10.213.0.0/24"]));
-  const pod = await readPodInterface(runInPod);
+  const [pod] = await readPodInterfaces(runInPod);
   if (pod === undefined) throw new Error("no interface");
   await startGuest(pod);
   await connect(pod);
@@ -302,7 +298,7 @@ test("leaves the plugin all it needs to tear down", async () => {
 test("serves a pod whose subnet is routed through its gateway", async () => {
   await cni("ADD", "pod", { type: "ptp", mtu: 1400, ipam: ipam(["10.214.0.0/24"]) });
   await cni("ADD", "peer", { type: "ptp", mtu: 1400, ipam: ipam(["10.214.0.0/24"]) });
-  const pod = await readPodInterface(runInPod);
+  const [pod] = await readPodInterfaces(runInPod);
   expect(pod).toMatchObject({
     mtu: 1400,
     addresses: [{ address: "10.214.0.2", prefix: 32 }],
@@ -319,6 +315,63 @@ test("serves a pod whose subnet is routed through its gateway", async () => {
   await serveForward("10.214.0.2");
   expect(await dial("peer", "10.214.0.2", PORT)).toBe("guest saw 10.214.0.3");
   expect(await dial("pod", "127.0.0.1", PORT)).toBe(`guest saw ${LINK_LOCAL}`);
+});
+
+/** What Calico leaves: a single address, a gateway that is nobody's on the link, the node answers for it. */
+async function calico(who: "pod" | "peer", host: number): Promise<void> {
+  const link = `cali${who}`;
+  await ip("node", [
+    `link add ${link} address ee:ee:ee:ee:ee:ee type veth peer name eth0 netns ${netns(who)}`,
+    `link set ${link} up`,
+  ]);
+  const settings = [`ipv4/conf/${link}/proxy_arp`, "ipv4/ip_forward", "ipv6/conf/all/forwarding"];
+  await must([
+    ...[...inside("node"), "sysctl", "-qw"],
+    ...settings.map((setting) => `net/${setting}=1`),
+  ]);
+  await ip(who, [
+    "link set eth0 mtu 1440 up",
+    `address add 10.215.0.${host}/32 dev eth0`,
+    `address add fd00:215::${host}/128 dev eth0 nodad`,
+    "route add 169.254.1.1 dev eth0 scope link",
+    "route add default via 169.254.1.1 dev eth0",
+    "route add default via fe80::ecee:eeff:feee:eeee dev eth0",
+  ]);
+  await ip("node", [
+    `route add 10.215.0.${host} dev ${link} scope link`,
+    `route add fd00:215::${host} dev ${link}`,
+  ]);
+}
+
+test("serves a pod of Calico: single addresses, a gateway that is on no subnet", async () => {
+  await ip("node", ["link add uplink type bridge", "link set uplink up"]);
+  await ip("node", ["route add default dev uplink"]); // without one a node answers for no gateway
+  await calico("pod", 2);
+  await calico("peer", 3);
+  const [pod] = await readPodInterfaces(runInPod);
+  expect(pod).toMatchObject({
+    mtu: 1440,
+    addresses: [
+      { address: "10.215.0.2", prefix: 32 },
+      { address: "fd00:215::2", prefix: 128 },
+    ],
+    routes: [
+      { family: "ipv4", to: "169.254.1.1/32" },
+      { family: "ipv4", to: "0.0.0.0/0", via: "169.254.1.1" },
+      { family: "ipv6", to: "::/0", via: "fe80::ecee:eeff:feee:eeee" },
+    ],
+  });
+  if (pod === undefined) throw new Error("no interface");
+  await startGuest(pod);
+  await connect(pod);
+  await serveGuest();
+  await serveForward("10.215.0.2");
+  expect(await dial("peer", "10.215.0.2", PORT)).toBe("guest saw 10.215.0.3");
+  expect(await dial("peer", "fd00:215::2", PORT)).toBe("guest saw fd00:215::3");
+  expect(await dial("guest", "10.215.0.3", 1)).toBe("ECONNREFUSED");
+  expect(await dial("guest", "fd00:215::3", 1)).toBe("ECONNREFUSED");
+  expect(await dial("pod", "127.0.0.1", PORT)).toBe(`guest saw ${LINK_LOCAL}`);
+  expect(await counter("netdev", "spoofed")).toBe(0);
 });
 
 test("says what failed when the tap is missing", async () => {

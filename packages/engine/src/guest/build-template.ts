@@ -10,7 +10,6 @@ import { VMM_KEY } from "@trine/vmm";
 import type { MachineSpec, Template } from "@trine/vmm";
 import type { EngineDeps } from "../deps.ts";
 import { endChild } from "../end-child.ts";
-import { TAP } from "../tap.ts";
 import { encodeTemplateRecord } from "./template-record.ts";
 import type { TemplateRecord } from "./template-record.ts";
 
@@ -75,7 +74,7 @@ export function templateMachine(dir: string, like: MachineSpec): MachineSpec {
     ...like,
     id: "template",
     uuid: "00000000-0000-4000-8000-000000000000",
-    nics: like.nics.map((nic) => ({ ...nic, tap: TAP, mac: "02:00:00:00:00:00", mtu: 1500 })),
+    nics: like.nics.map((nic) => ({ ...nic, mac: "02:00:00:00:00:00", mtu: 1500 })),
     ...(slots === undefined ? {} : { slots: { ...slots, dir: join(dir, "slots") } }),
     isTemplate: true,
   };

@@ -1,6 +1,6 @@
 import type { Accelerator, MachineSpec } from "@trine/vmm";
 import type { GuestImage } from "../deps.ts";
-import { TAP } from "../tap.ts";
+import { tapOf } from "../tap.ts";
 
 /** The guest's last words on the machine's console: a kernel that panics with loglevel=0 says nothing. */
 const CONSOLE = "8250.nr_uarts=1 console=ttyS0 loglevel=1";
@@ -14,13 +14,13 @@ export interface GuestIdentity {
   readonly uuid: string;
   /** Where its slots are filled; undefined for a machine that others are compared with. */
   readonly slotsDir?: string | undefined;
-  /** Undefined for a pod without a network. */
-  readonly network: { readonly mac: string; readonly mtu: number } | undefined;
+  /** None for a pod without a network. */
+  readonly interfaces: readonly { readonly mac: string; readonly mtu: number }[];
 }
 
 /** The machine of a microvm pod, and of the templates such pods go on from. */
 export function guestMachine(
-  { id, uuid, slotsDir = "/slots", network }: GuestIdentity,
+  { id, uuid, slotsDir = "/slots", interfaces }: GuestIdentity,
   size: { readonly cpus: number; readonly memoryBytes: number },
   from: { readonly image: GuestImage; readonly accelerator: Accelerator },
 ): MachineSpec {
@@ -34,7 +34,12 @@ export function guestMachine(
     accelerator: from.accelerator,
     disks: [],
     slots: { dir: slotsDir, ...SLOTS },
-    nics: network === undefined ? [] : [{ name: "eth0", tap: TAP, ...network }],
+    nics: interfaces.map(({ mac, mtu }, index) => ({
+      name: `eth${index}`,
+      tap: tapOf(index),
+      mac,
+      mtu,
+    })),
     display: false,
     guestAgent: false,
     console: "serial",

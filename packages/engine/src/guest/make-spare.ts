@@ -7,7 +7,7 @@ import type { Bundle } from "../bundle.ts";
 import { makeShim } from "../make-shim.ts";
 import { PodContext } from "../pod-context.ts";
 import type { PodDeps } from "../pod-context.ts";
-import { TAP } from "../tap.ts";
+import { tapOf } from "../tap.ts";
 import { PodGuest } from "./pod-guest.ts";
 import { prepareGuest } from "./prepare-guest.ts";
 import { NOBODYS_NETWORK } from "./spare-identity.ts";
@@ -58,7 +58,7 @@ export async function makeSpare(
     setPriority(facts.pid, NICE);
     const pod = new PodContext(deps, shim, facts, NO_BUNDLE);
     pod.document.network = NOBODYS_NETWORK;
-    await shim.openTap(TAP, NOBODYS_NETWORK.mtu);
+    await shim.openTap(tapOf(0), NOBODYS_NETWORK.mtu);
     const guest = await prepareGuest(pod, size, new Undo());
     await pod.save();
     const running = new PodGuest(pod);

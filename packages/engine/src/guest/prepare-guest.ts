@@ -9,6 +9,7 @@ import { guestMachine } from "./guest-machine.ts";
 import { guestSize } from "./guest-size.ts";
 import { refuseHostNamespaces } from "../host-namespaces.ts";
 import type { PodContext } from "../pod-context.ts";
+import { interfacesOf } from "../pod-document.ts";
 import type { GuestRecord } from "../pod-document.ts";
 import { makeMachineDirs } from "../pod-files.ts";
 import { uuidOf } from "../pod-identity.ts";
@@ -58,7 +59,7 @@ export async function prepareGuest(
 }
 
 function specOf(
-  { identity, document: { network }, deps, files }: PodContext,
+  { identity, document, deps, files }: PodContext,
   size: { cpus: number; memoryBytes: number },
   image: GuestImage,
 ): MachineSpec {
@@ -67,7 +68,7 @@ function specOf(
     id: sandboxId,
     uuid: uuidOf(namespace, uid, sandboxId),
     slotsDir: files.slotsDir,
-    network: network && { mac: network.mac, mtu: network.mtu },
+    interfaces: interfacesOf(document),
   };
   return guestMachine(own, size, { image, accelerator: deps.config.accelerator });
 }

@@ -2,8 +2,10 @@ import { randomBytes } from "node:crypto";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { guestNetwork } from "@trine/pod-network";
+import type { PodInterface } from "@trine/pod-network";
 import type { ReviveRequestSchema } from "@trine/proto/agent";
 import type { PodContext } from "../pod-context.ts";
+import { interfacesOf } from "../pod-document.ts";
 import { uuidOf } from "../pod-identity.ts";
 import { guestHostname } from "./guest-hostname.ts";
 import { podSysctls } from "./pod-sysctls.ts";
@@ -22,28 +24,29 @@ export function reviveRequest(pod: PodContext): MessageInitShape<typeof ReviveRe
     hostname: guestHostname(sandbox, identity.name),
     machineId: uuidOf(identity.namespace, identity.uid, identity.sandboxId).replaceAll("-", ""),
     sysctls: podSysctls(sandbox),
-    ...(document.network === undefined ? {} : networkOf(document.network)),
+    ...networkOf(interfacesOf(document)),
   };
 }
 
 function networkOf(
-  network: NonNullable<PodContext["document"]["network"]>,
+  pod: readonly PodInterface[],
 ): Pick<MessageInitShape<typeof ReviveRequestSchema>, "interfaces" | "routes"> {
   // The containers' resolv.conf is a file of theirs: the guest itself resolves nothing.
-  const { interfaces } = guestNetwork(network, { nameservers: [], search: [] }).cloudInit;
+  const { interfaces } = guestNetwork(pod, { nameservers: [], search: [] });
   return {
-    interfaces: interfaces.map(({ mac, mtu, addresses }, index) => ({
-      name: network.name,
+    interfaces: interfaces.map(({ name, mac, mtu, addresses }, index) => ({
+      name,
       index,
       mac,
       mtu,
       addresses: [...addresses],
     })),
-    routes: interfaces.flatMap(({ routes }) =>
-      routes.map(({ to, via }) => ({
+    routes: interfaces.flatMap(({ name, routes }) =>
+      routes.map(({ to, via, metric }) => ({
         destination: to,
         gateway: via ?? "",
-        interface: network.name,
+        interface: name,
+        metric: metric ?? 0,
       })),
     ),
   };

@@ -33,7 +33,7 @@ export async function spareKey(
   const { driver, config } = deps;
   const { accelerator, microvms } = config;
   const slotsDir = deps.roots === undefined ? undefined : "/slots";
-  const nobody = { id: "", uuid: "", slotsDir, network: NOBODYS_NETWORK };
+  const nobody = { id: "", uuid: "", slotsDir, interfaces: [NOBODYS_NETWORK] };
   const size = { cpus, memoryBytes };
   const spec = guestMachine(nobody, size, { image: await deps.guestImage(), accelerator });
   const [machine, ...files] = await Promise.all([

@@ -59,7 +59,7 @@ export class Templates {
     const { templates } = microvms;
     const make = async (): Promise<void> => {
       const image = await this.#deps.guestImage();
-      const nobody = { id: "template", uuid: "", network: { mac: "", mtu: 0 } };
+      const nobody = { id: "template", uuid: "", interfaces: [{ mac: "", mtu: 0 }] };
       for (const size of this.#bases().slice(0, templates.most)) {
         await this.startOf(guestMachine(nobody, size, { image, accelerator }));
       }

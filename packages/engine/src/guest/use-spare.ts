@@ -5,6 +5,7 @@ import { errnoOf, messageOf } from "@trine/base";
 import { VMM_KEY } from "@trine/vmm";
 import { endChild } from "../end-child.ts";
 import type { PodContext } from "../pod-context.ts";
+import { interfacesOf } from "../pod-document.ts";
 import type { GuestRecord } from "../pod-document.ts";
 import { SPARES, removeMachineFiles } from "../pod-files.ts";
 import { removeSlots } from "./disk-root.ts";
@@ -91,7 +92,9 @@ async function misfit(
   });
   const { cpus, memoryBytes, nics } = { ...guest.spec, ...guest.size };
   if (size.cpus !== cpus || size.memoryBytes !== memoryBytes) return "it is of another size";
-  const mtu = document.network?.mtu ?? 0;
+  const interfaces = interfacesOf(document);
+  if (interfaces.length > nics.length) return `it has ${nics.length} network interfaces`;
+  const mtu = interfaces[0]?.mtu ?? 0;
   if (nics.some((nic) => nic.mtu < mtu)) return `its network carries less than ${mtu} bytes`;
   return (await deps.spares.keyOf(size)) === key
     ? undefined

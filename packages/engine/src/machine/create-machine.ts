@@ -8,7 +8,7 @@ import type { ShimLink } from "@trine/shim-client";
 import type { DiskSpec, MachineSpec } from "@trine/vmm";
 import type { EngineConfig } from "../deps.ts";
 import { guestMemory } from "../guest-memory.ts";
-import { TAP } from "../tap.ts";
+import { tapOf } from "../tap.ts";
 import type { MachineInput } from "./machine-input.ts";
 import { makeMachineDirs } from "../pod-files.ts";
 import { uuidOf } from "../pod-identity.ts";
@@ -53,10 +53,12 @@ export async function createMachine(
     accelerator: config.accelerator,
     ...(settings.cpuModel === undefined ? {} : { cpuModel: settings.cpuModel }),
     disks: seed === undefined ? [root] : [root, seed],
-    nics:
-      input.network === undefined
-        ? []
-        : [{ name: "eth0", tap: TAP, mac: input.network.mac, mtu: input.network.mtu }],
+    nics: input.interfaces.map(({ mac, mtu }, index) => ({
+      name: `eth${index}`,
+      tap: tapOf(index),
+      mac,
+      mtu,
+    })),
     display: settings.display,
     guestAgent: settings.guestAgent,
     console: settings.console,

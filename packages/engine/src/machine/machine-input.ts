@@ -11,7 +11,8 @@ export interface MachineInput {
   readonly task: CreateTask;
   readonly bundle: Bundle;
   readonly settings: MachineSettings;
-  readonly network: PodInterface | undefined;
+  /** The pod's, the primary one first. */
+  readonly interfaces: readonly PodInterface[];
   readonly files: PodFiles;
   readonly uid: number;
   readonly cgroups: readonly string[];

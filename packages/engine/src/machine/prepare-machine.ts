@@ -3,6 +3,7 @@ import type { Undo } from "@trine/base";
 import type { Bundle } from "../bundle.ts";
 import { createMachine } from "./create-machine.ts";
 import type { PodContext } from "../pod-context.ts";
+import { interfacesOf } from "../pod-document.ts";
 import type { MachineRecord } from "../pod-document.ts";
 import { removeMachineFiles } from "../pod-files.ts";
 import { containerNameOf } from "../pod-identity.ts";
@@ -24,12 +25,12 @@ export async function prepareMachine(
     return Promise.resolve();
   });
   undo.defer("remove the machine's files", () => removeMachineFiles(files));
-  const network = document.network;
-  const input = { identity, ...container, network, files, uid, cgroups: facts.cgroups };
+  const interfaces = interfacesOf(document);
+  const input = { identity, ...container, interfaces, files, uid, cgroups: facts.cgroups };
   const spec = await createMachine({ shim, config: deps.config, undo }, input);
-  if (network !== undefined) {
+  if (interfaces.length > 0) {
     const dns = await podDns(bundle.resolvConf);
-    await serveDhcp(shim, network, { hostname: hostnameOf(input), dns });
+    await serveDhcp(shim, interfaces, { hostname: hostnameOf(input), dns });
   }
   return {
     taskId: task.id,

@@ -9,7 +9,7 @@ const MAX_RESOLV_CONF_BYTES = 64 * 1024;
 
 /** Files of the NoCloud seed; undefined when the pod opted out of cloud-init. */
 export async function seedFiles(input: MachineInput): Promise<readonly SeedFile[] | undefined> {
-  const { settings, identity, network, bundle } = input;
+  const { settings, identity, interfaces, bundle } = input;
   if (settings.cloudInit === "off") return undefined;
   const dns = await podDns(bundle.resolvConf);
   return nocloudSeed({
@@ -20,9 +20,9 @@ export async function seedFiles(input: MachineInput): Promise<readonly SeedFile[
     metaData: settings.metaData,
     sshKeys: settings.sshKeys,
     network:
-      network === undefined || !settings.networkConfig
+      interfaces.length === 0 || !settings.networkConfig
         ? undefined
-        : guestNetwork(network, dns).cloudInit,
+        : guestNetwork(interfaces, dns),
   });
 }
 

@@ -316,6 +316,13 @@ export declare type Route = Message<"trine.agent.v1.Route"> & {
    * @generated from field: string interface = 4;
    */
   interface: string;
+
+  /**
+   * 0 = the kernel's own
+   *
+   * @generated from field: uint32 metric = 5;
+   */
+  metric: number;
 };
 
 /**
@@ -635,6 +642,20 @@ export declare type BlockDevice = Message<"trine.agent.v1.BlockDevice"> & {
    * @generated from field: uint32 gid = 5;
    */
   gid: number;
+
+  /**
+   * Of the disk as the host has it; 0 = as the guest sees it. A guest that was told another size reads it anew.
+   *
+   * @generated from field: uint64 size_bytes = 6;
+   */
+  sizeBytes: bigint;
+
+  /**
+   * letters r, w, m as in OCI's device rules; empty = all three
+   *
+   * @generated from field: string access = 7;
+   */
+  access: string;
 };
 
 /**

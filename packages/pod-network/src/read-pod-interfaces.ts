@@ -7,32 +7,61 @@ import { mustRun } from "./run-command.ts";
 import type { RunInPod } from "./run-command.ts";
 
 const MAX_ROUTES = 64;
+/** What the VMM has places for. */
+const MAX_INTERFACES = 8;
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/;
 const MAC = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/;
 const DEFAULT = { ipv4: "0.0.0.0/0", ipv6: "::/0" } as const;
+/** What the kernel gives an IPv6 route that names none. */
+const IPV6_METRIC = 1024;
 
 /**
- * The pod's primary interface as CNI left it; undefined when there is none. To be read before
- * `connectTap`, which takes the routes away. Kind `unimplemented` for what a guest cannot be given.
+ * The pod's interfaces as CNI (and Multus) left them, the primary one first; `ours` are names of links that
+ * are not CNI's. To be read before `connectTaps`, which takes the routes away. Kind `unimplemented` for what
+ * a guest cannot be given.
  */
-export async function readPodInterface(run: RunInPod): Promise<PodInterface | undefined> {
+export async function readPodInterfaces(
+  run: RunInPod,
+  ours: readonly string[] = [],
+): Promise<PodInterface[]> {
   const commands = "address show\nroute show table all\n";
   const argv = ["ip", "-j", "-batch", "-"];
   const stdout = await mustRun(run, "read the pod's interfaces", argv, commands);
   const [links = [], routes = []] = parseIpBatch(stdout, 2);
-  return choosePodInterface(links.map(parseLink), routes.map(parseRoute));
+  const usable = usableLinks(links.map(parseLink), ours);
+  usable.forEach(refuseUnusable);
+  return usable.map((link) => podInterface(link, routes.map(parseRoute)));
+}
+
+/**
+ * The kernel puts tunnels of its own into every namespace: they are down. An interface that is up and has no
+ * address is a second network's without address management.
+ */
+function usableLinks(all: readonly IpLink[], ours: readonly string[]): IpLink[] {
+  const links = all.filter(
+    (link) =>
+      link.linkType !== "loopback" &&
+      !link.isPort &&
+      !ours.includes(link.name) &&
+      (globalAddresses(link).length > 0 || (link.isUp && link.linkType === "ether")),
+  );
+  if (links.length > MAX_INTERFACES) {
+    throw new TrineError(
+      "unimplemented",
+      `the pod has ${links.length} interfaces; a guest can be given ${MAX_INTERFACES}`,
+    );
+  }
+  const primary = primaryOf(links);
+  return [...links.filter((link) => link === primary), ...links.filter((link) => link !== primary)];
 }
 
 /** eth0, which every CRI calls the pod's first interface, else the first with a global address. */
-function choosePodInterface(
-  links: readonly IpLink[],
-  routes: readonly IpRoute[],
-): PodInterface | undefined {
-  const usable = links.filter((link) => link.name !== "lo" && globalAddresses(link).length > 0);
-  const link = usable.find(({ name }) => name === "eth0") ?? usable[0];
-  if (link === undefined) return undefined;
-  refuseUnusable(link);
+function primaryOf(links: readonly IpLink[]): IpLink | undefined {
+  const addressed = links.filter((link) => globalAddresses(link).length > 0);
+  return addressed.find(({ name }) => name === "eth0") ?? addressed[0] ?? links[0];
+}
 
+function podInterface(link: IpLink, routes: readonly IpRoute[]): PodInterface {
   const own = routes.filter(
     (route) => route.device === link.name && route.table === "main" && route.type === "unicast",
   );
@@ -42,7 +71,7 @@ function choosePodInterface(
     mac: link.mac,
     mtu: Math.min(link.mtu, ...own.filter((r) => r.to === "default").map((r) => r.mtu ?? link.mtu)),
     addresses,
-    routes: guestRoutes(own, addresses),
+    routes: guestRoutes(link.name, own, addresses),
   };
 }
 
@@ -73,12 +102,16 @@ function asSeenOnLink(address: PodAddress, routes: readonly IpRoute[]): PodAddre
   return connected ? address : { ...address, prefix: address.family === "ipv6" ? 128 : 32 };
 }
 
-function guestRoutes(own: readonly IpRoute[], addresses: readonly PodAddress[]): PodRoute[] {
+function guestRoutes(
+  name: string,
+  own: readonly IpRoute[],
+  addresses: readonly PodAddress[],
+): PodRoute[] {
   const wanted = own.filter((route) => !isConnected(route, addresses));
   if (wanted.length > MAX_ROUTES) {
     throw new TrineError(
       "unimplemented",
-      `pod interface: CNI set ${wanted.length} routes; a guest can be given ${MAX_ROUTES}`,
+      `pod interface ${name}: CNI set ${wanted.length} routes; a guest can be given ${MAX_ROUTES}`,
     );
   }
   const routes = new Map<string, PodRoute>();
@@ -86,16 +119,25 @@ function guestRoutes(own: readonly IpRoute[], addresses: readonly PodAddress[]):
     if (route.foreignGateway) {
       throw new TrineError(
         "unimplemented",
-        `pod interface: route ${route.to} goes through a gateway of the other IP version, which a guest cannot be told`,
+        `pod interface ${name}: route ${route.to} goes through a gateway of the other IP version, which a guest cannot be told`,
       );
     }
-    const to = cidr(route);
-    const via = route.gateway === undefined ? {} : { via: route.gateway };
     // ip prints the lowest metric first; a second route to the same place is a spare.
-    if (!routes.has(to)) routes.set(to, { family: familyOf(route), to, ...via });
+    const to = cidr(route);
+    if (!routes.has(to)) routes.set(to, podRoute(route, to));
   }
   const all = [...routes.values()];
   return [...all.filter((r) => r.via === undefined), ...all.filter((r) => r.via !== undefined)];
+}
+
+function podRoute({ ipv6, gateway, metric }: IpRoute, to: string): PodRoute {
+  const isUsual = metric === (ipv6 ? IPV6_METRIC : 0) || metric === 0;
+  return {
+    family: ipv6 ? "ipv6" : "ipv4",
+    to,
+    ...(gateway === undefined ? {} : { via: gateway }),
+    ...(isUsual ? {} : { metric }),
+  };
 }
 
 /** What the guest's kernel makes by itself: routes of its addresses, link-local and multicast ones. */
@@ -108,12 +150,8 @@ function isConnected(route: IpRoute, addresses: readonly PodAddress[]): boolean 
   );
 }
 
-function familyOf(route: IpRoute): "ipv4" | "ipv6" {
-  return route.ipv6 ? "ipv6" : "ipv4";
-}
-
 function cidr(route: IpRoute): string {
-  if (route.to === "default") return DEFAULT[familyOf(route)];
+  if (route.to === "default") return DEFAULT[route.ipv6 ? "ipv6" : "ipv4"];
   return route.to.includes("/") ? route.to : `${route.to}/${route.ipv6 ? 128 : 32}`;
 }
 

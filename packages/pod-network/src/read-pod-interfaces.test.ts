@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { readPodInterface } from "./read-pod-interface.ts";
+import type { PodInterface } from "./pod-interface.ts";
+import { readPodInterfaces } from "./read-pod-interfaces.ts";
 
 const LO = { ifname: "lo", link_type: "loopback", address: "00:00:00:00:00:00", mtu: 65536 };
 const ETH0 = { ifname: "eth0", link_type: "ether", address: "1E:73:9c:fc:b3:40", mtu: 1500 };
@@ -11,10 +12,17 @@ const inet = (local: string, prefixlen: number, scope = "global"): object => ({
   scope,
 });
 
-function read(links: object[], routes: object[]): ReturnType<typeof readPodInterface> {
+async function readAll(
+  links: object[],
+  routes: object[] = [],
+  ours?: string[],
+): Promise<PodInterface[]> {
   const stdout = `${JSON.stringify(links)}\n${JSON.stringify(routes)}\n`;
-  return readPodInterface(() => Promise.resolve({ exitCode: 0, stdout, stderr: "" }));
+  return readPodInterfaces(() => Promise.resolve({ exitCode: 0, stdout, stderr: "" }), ours);
 }
+
+const read = async (links: object[], routes: object[]): Promise<PodInterface | undefined> =>
+  (await readAll(links, routes))[0];
 
 const connected = (dst: string): object => ({
   dst,
@@ -116,6 +124,45 @@ test("prefers eth0, else takes the first with a global address", async () => {
   expect(await read([LO], [])).toBeUndefined();
 });
 
+test("reads every interface that CNI made, the primary one first, and nobody else's", async () => {
+  const up = { flags: ["BROADCAST", "UP", "LOWER_UP"] };
+  const net1 = { ...ETH0, ...up, ifname: "net1", address: "02:00:00:00:00:02" };
+  const links = [
+    LO,
+    { ...ETH0, ...up, ifname: "net2", addr_info: [inet("fe80::1", 64, "link")] },
+    { ...net1, addr_info: [inet("10.2.0.2", 24)] },
+    { ...ETH0, ...up, ifname: "tap0" },
+    { ...ETH0, ...up, ifname: "port1", master: "br0" },
+    { ...ETH0, ifname: "gretap0", flags: ["BROADCAST"] },
+    { ifname: "tunl0", link_type: "ipip", address: "0.0.0.0", mtu: 1480, flags: ["NOARP"] },
+    { ...ETH0, ...up, addr_info: [inet("10.1.0.2", 16)] },
+  ];
+  const routes = [
+    viaEth0("default", "10.1.0.1"),
+    { dst: "default", dev: "net1", gateway: "10.2.0.1", metric: 200 },
+    { dst: "10.2.0.0/24", dev: "net1", protocol: "kernel" },
+  ];
+  const found = await readAll(links, routes, ["tap0"]);
+  expect(found.map(({ name }) => name)).toEqual(["eth0", "net2", "net1"]);
+  expect(found[1]).toMatchObject({ addresses: [], routes: [] });
+  expect(found[2]).toMatchObject({
+    addresses: [{ address: "10.2.0.2", prefix: 24 }],
+    routes: [{ family: "ipv4", to: "0.0.0.0/0", via: "10.2.0.1", metric: 200 }],
+  });
+});
+
+test("says how many interfaces a guest can have", async () => {
+  const links = Array.from({ length: 9 }, (_, i) => ({
+    ...ETH0,
+    ifname: `eth${i}`,
+    addr_info: [inet(`10.1.${i}.2`, 24)],
+  }));
+  await expect(readAll(links)).rejects.toMatchObject({
+    kind: "unimplemented",
+    message: "the pod has 9 interfaces; a guest can be given 8",
+  });
+});
+
 test.each([
   [{ link_type: "none" }, [], /needs an Ethernet interface/],
   [{ ifname: 'eth0"; drop' }, [], /needs an Ethernet interface/],
@@ -131,12 +178,12 @@ test.each([
 
 test.each(["", "[]\n", "[]\n[{\n", "null\nnull\nnull\n"])("refuses output %j", async (stdout) => {
   const answering = () => Promise.resolve({ exitCode: 0, stdout, stderr: "" });
-  await expect(readPodInterface(answering)).rejects.toMatchObject({ kind: "internal" });
+  await expect(readPodInterfaces(answering)).rejects.toMatchObject({ kind: "internal" });
 });
 
 test("says what ip said when it fails", async () => {
   const failing = () => Promise.resolve({ exitCode: 1, stdout: "", stderr: "no such thing\n" });
-  await expect(readPodInterface(failing)).rejects.toMatchObject({
+  await expect(readPodInterfaces(failing)).rejects.toMatchObject({
     kind: "unavailable",
     message: "read the pod's interfaces: ip -j -batch - ended with 1: no such thing",
   });

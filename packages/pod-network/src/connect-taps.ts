@@ -1,34 +1,45 @@
-import { isIPv4 } from "node:net";
 import { TrineError } from "@trine/base";
 import { forwardingRules } from "./forwarding-rules.ts";
-import type { ForwardingInput } from "./forwarding-rules.ts";
+import type { ForwardingInput, TapLink } from "./forwarding-rules.ts";
+import { linkLocalOf } from "./guest-network.ts";
+import type { PodInterface } from "./pod-interface.ts";
 import { mustRun } from "./run-command.ts";
 import type { RunInPod } from "./run-command.ts";
 
 const TAP_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/;
 
 /**
- * Joins the guest's tap to the pod's interface and gives the guest the pod's addresses. Repeatable,
- * also after half of it. The tap must exist. Nothing undoes it: it goes with the namespace.
+ * Joins the guest's taps to the pod's interfaces and gives the guest the pod's addresses. Repeatable,
+ * also after half of it. The taps must exist. Nothing undoes it: it goes with the namespace.
  *
- * The addresses stay listed on the interface (CNI plugins read them there when they tear down, and
+ * The addresses stay listed on the interfaces (CNI plugins read them there when they tear down, and
  * leak their NAT rules when they find none) but are not local to the namespace any more.
  */
-export async function connectTap(run: RunInPod, input: ForwardingInput): Promise<void> {
-  if (!TAP_NAME.test(input.tap) || !isIPv4(input.linkLocal)) {
-    throw new TrineError("internal", `connect tap: ${JSON.stringify(input)} has a wrong name`);
+export async function connectTaps(
+  run: RunInPod,
+  pairs: readonly { readonly interface: PodInterface; readonly tap: string }[],
+  forwardPort?: number,
+): Promise<void> {
+  const links = pairs.map((pair, index) => ({ ...pair, linkLocal: linkLocalOf(index) }));
+  for (const { tap } of links) {
+    if (!TAP_NAME.test(tap)) {
+      throw new TrineError("internal", `connect tap: ${JSON.stringify(tap)} is no name`);
+    }
   }
-  const doing = `connect ${input.tap} to ${input.interface.name}`;
+  const input: ForwardingInput = { links, ...(forwardPort === undefined ? {} : { forwardPort }) };
+  const doing = `connect ${links.map((each) => `${each.tap} to ${each.interface.name}`).join(", ")}`;
   await mustRun(run, doing, ["nft", "-f", "-"], forwardingRules(input));
-  await mustRun(run, doing, ["sysctl", "-eqw", ...networkSettings(input)], "");
-  await mustRun(run, doing, ["ip", "-batch", "-"], ipv4Commands(input));
-  const ipv6 = ipv6Commands(input);
+  const settings = [...new Set(links.flatMap(networkSettings))];
+  await mustRun(run, doing, ["sysctl", "-eqw", ...settings], "");
+  await mustRun(run, doing, ["ip", "-batch", "-"], links.map(ipv4Commands).join(""));
+  const ipv6 = links.map(ipv6Commands).join("");
   if (ipv6 !== "") await mustRun(run, doing, ["ip", "-6", "-batch", "-"], ipv6);
 }
 
 /** A new namespace takes most of these from the host, so none can be taken for granted. */
-function networkSettings({ interface: pod, tap }: ForwardingInput): string[] {
+function networkSettings({ interface: pod, tap }: TapLink): string[] {
   const ipv6 = pod.addresses.some((a) => a.family === "ipv6");
+  // sysctl takes a dot in an interface's name for a separator, unless the others are slashes.
   return [
     // The guest's source address is one that the namespace still lists as its own.
     `net/ipv4/conf/${tap}/accept_local=1`,
@@ -43,7 +54,7 @@ function networkSettings({ interface: pod, tap }: ForwardingInput): string[] {
   ];
 }
 
-function ipv4Commands({ interface: pod, tap, linkLocal }: ForwardingInput): string {
+function ipv4Commands({ interface: pod, tap, linkLocal }: TapLink): string {
   const own = pod.addresses.filter((a) => a.family === "ipv4").map((a) => a.address);
   const lines = [
     `link set dev ${tap} up`,
@@ -59,7 +70,7 @@ function ipv4Commands({ interface: pod, tap, linkLocal }: ForwardingInput): stri
   return `${lines.join("\n")}\n`;
 }
 
-function ipv6Commands({ interface: pod }: ForwardingInput): string {
+function ipv6Commands({ interface: pod }: TapLink): string {
   const own = pod.addresses.filter((a) => a.family === "ipv6").map((a) => a.address);
   if (own.length === 0) return "";
   const flush = own.map((address) => `route flush table local exact ${address}\n`);
