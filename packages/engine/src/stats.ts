@@ -1,4 +1,5 @@
 import type { StatsResponse } from "@trine/proto/agent";
+import type { Metrics } from "@trine/proto/metrics";
 import type { MachineStats } from "@trine/vmm";
 
 /** A task's figures as CRI wants them: the guest's truth. */
@@ -16,6 +17,8 @@ export interface PodStats {
     readonly pageFaults: bigint;
     readonly majorFaults: bigint;
   };
+  /** Level microvm: all that the container's control group says of these, and of what its memory limit did. */
+  readonly group?: Pick<Metrics, "cpu" | "memory" | "memoryEvents">;
 }
 
 const NS_PER_US = 1000n;
@@ -53,7 +56,7 @@ export function noStats(): PodStats {
 
 /** A container's control group in its guest. */
 export function containerStats({ container }: StatsResponse): PodStats {
-  const { cpu, memory, pids } = container ?? {};
+  const { cpu, memory, memoryEvents, pids } = container ?? {};
   return {
     cpuNs: (cpu?.usageUsec ?? 0n) * NS_PER_US,
     cpuUserNs: (cpu?.userUsec ?? 0n) * NS_PER_US,
@@ -67,6 +70,11 @@ export function containerStats({ container }: StatsResponse): PodStats {
       limitBytes: memory?.usageLimit ?? 0n,
       pageFaults: memory?.pgfault ?? 0n,
       majorFaults: memory?.pgmajfault ?? 0n,
+    },
+    group: {
+      ...(cpu === undefined ? {} : { cpu }),
+      ...(memory === undefined ? {} : { memory }),
+      ...(memoryEvents === undefined ? {} : { memoryEvents }),
     },
   };
 }

@@ -9,7 +9,8 @@ const NS_PER_US = 1000n;
 
 /**
  * io.containerd.cgroups.v2.Metrics: containerd 1.6 and 2.x take it on hosts of either cgroup version. CPU,
- * memory and pids are always there, since readers do not check.
+ * memory and pids are always there, since readers do not check; events of memory are, since a count that is absent
+ * is no metric (container_oom_events_total).
  */
 export function toMetricsAny(stats: PodStats): Any {
   // containerd's registry knows the bare message name, without protobuf's usual prefix.
@@ -20,15 +21,15 @@ export function toMetricsAny(stats: PodStats): Any {
 }
 
 function toMetrics(stats: PodStats): Metrics {
-  const { memory } = stats;
+  const { memory, group = {} } = stats;
   return create(MetricsSchema, {
     pids: { current: stats.pids },
-    cpu: {
+    cpu: group.cpu ?? {
       usageUsec: stats.cpuNs / NS_PER_US,
       userUsec: stats.cpuUserNs / NS_PER_US,
       systemUsec: stats.cpuSystemNs / NS_PER_US,
     },
-    memory: {
+    memory: group.memory ?? {
       usage: memory.usageBytes,
       usageLimit: memory.limitBytes,
       inactiveFile: memory.inactiveFileBytes,
@@ -37,5 +38,6 @@ function toMetrics(stats: PodStats): Metrics {
       pgfault: memory.pageFaults,
       pgmajfault: memory.majorFaults,
     },
+    memoryEvents: group.memoryEvents ?? {},
   });
 }
