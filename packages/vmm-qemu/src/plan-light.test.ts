@@ -29,7 +29,7 @@ test("a light machine, word for word from its board on", () => {
     -accel
     tcg,tb-size=32
     -cpu
-    max,la57=off
+    max,la57=off,erms=off
     -smp
     cpus=1,maxcpus=2,sockets=1,cores=2,threads=1
     -m

@@ -60,7 +60,7 @@ test("the smallest machine, word for word", () => {
     -accel
     tcg,tb-size=32
     -cpu
-    max,la57=off
+    max,la57=off,erms=off
     -smp
     cpus=1,sockets=1,cores=1,threads=1
     -m

@@ -1,6 +1,6 @@
 import { SerialQueue, TrineError, kindOf, pollUntil } from "@trine/base";
 import type { QmpClient, QmpEvent } from "@trine/qmp";
-import { VMM_KEY, checkSlotImage, checkTarget, identifyTemplate } from "@trine/vmm";
+import { VMM_KEY, checkSlotImage, checkSlotSize, checkTarget, identifyTemplate } from "@trine/vmm";
 import type {
   Machine,
   MachineEvent,
@@ -19,7 +19,7 @@ import { readStats } from "./machine-stats.ts";
 import { MEMORY_NAME } from "./plan-memory.ts";
 import type { QmpLink } from "./qmp-link.ts";
 import { resizeCpus, resizeMemory } from "./resize.ts";
-import { emptySlot, fillSlot } from "./slot-images.ts";
+import { emptySlot, fillSlot, resizeSlot } from "./slot-images.ts";
 import { saveState } from "./template-state.ts";
 
 const SIGKILL = 9;
@@ -97,6 +97,13 @@ export class QemuMachine implements Machine {
   async emptySlot(name: SlotName, signal: AbortSignal): Promise<void> {
     checkSlotImage(this.#spec, name);
     await this.#slots.run(() => this.#command(signal, (client) => emptySlot(client, name, signal)));
+  }
+
+  async resizeSlot(name: SlotName, bytes: number, signal: AbortSignal): Promise<void> {
+    checkSlotSize(this.#spec, name, bytes);
+    await this.#slots.run(() =>
+      this.#command(signal, (client) => resizeSlot(client, name, bytes, signal)),
+    );
   }
 
   async resizeMemory(bytes: number, signal: AbortSignal): Promise<void> {

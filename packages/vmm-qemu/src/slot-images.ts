@@ -24,9 +24,10 @@ export async function fillSlot(
   await removeImage(client, name, nodes, signal);
   const [file, top] = [fileNode(name), formatNode(name)];
   const access = { "read-only": image.readOnly, ...(image.readOnly ? {} : { discard: "unmap" }) };
+  const driver = image.source === "block-device" ? "host_device" : "file";
   await client.execute(
     "blockdev-add",
-    { driver: "file", "node-name": file, filename, ...access },
+    { driver, "node-name": file, filename, ...access },
     { signal },
   );
   if (image.format === "qcow2") {
@@ -44,6 +45,16 @@ export async function emptySlot(
   const { nodes, held } = await slotState(client, name, signal);
   if (held !== undefined) await reopen(client, name, emptyNode(name), signal);
   await removeImage(client, name, nodes, signal);
+}
+
+/** QEMU looks at the size of a host's device only when it is asked to change it to that. */
+export async function resizeSlot(
+  client: QmpClient,
+  name: SlotName,
+  size: number,
+  signal: AbortSignal,
+): Promise<void> {
+  await client.execute("block_resize", { "node-name": name, size }, { signal });
 }
 
 function fileNode(name: SlotName): string {
@@ -66,8 +77,10 @@ async function slotState(
   name: SlotName,
   signal: AbortSignal,
 ): Promise<SlotState> {
-  const all = await client.execute("query-named-block-nodes", { flat: true }, { signal });
-  const stats = await client.execute("query-blockstats", {}, { signal });
+  const [all, stats] = await Promise.all([
+    client.execute("query-named-block-nodes", { flat: true }, { signal }),
+    client.execute("query-blockstats", {}, { signal }),
+  ]);
   const source = stats.find((each) => each["node-name"] === name)?.parent?.["node-name"];
   const file = all.find((node) => node["node-name"] === fileNode(name))?.file;
   return {
