@@ -117,7 +117,7 @@ test.each([
       "gateway fd00::1",
       "mtu 1450",
       "iface net1 inet static",
-      "gw 10.2.0.1 metric 50",
+      "net 10.3.0.0/16 gw 10.2.0.1",
     ],
   ],
   [
