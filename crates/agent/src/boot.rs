@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::AsRawFd;
 
-use crate::sys::{c_string, check, check_long, during, make_dir, mount, open};
+use crate::modules;
+use crate::sys::{c_string, check, during, make_dir, mount};
 
-const MODULES: &str = "/etc/trine/modules";
 const SAFE: libc::c_ulong = libc::MS_NOSUID | libc::MS_NOEXEC | libc::MS_NODEV;
 
 /// Makes the initramfs a system that containers can be run in.
@@ -55,7 +54,7 @@ pub fn prepare() -> io::Result<()> {
     }
     // What is mounted below a volume later shows in containers that ask for it.
     mount("", "/", "", libc::MS_SHARED | libc::MS_REC, "")?;
-    load_modules()?;
+    modules::load_at_boot()?;
     fs::write("/proc/self/oom_score_adj", "-1000").map_err(during("protect the agent"))?;
     crate::net::loopback_up()
 }
@@ -81,30 +80,6 @@ fn leave_ramfs() -> io::Result<()> {
         check(libc::chdir(root.as_ptr()))?;
     }
     Ok(())
-}
-
-/// The files named in the list, in order; one that is built in or loaded already is no error.
-fn load_modules() -> io::Result<()> {
-    let list = match fs::read_to_string(MODULES) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(during(MODULES))?,
-    };
-    for path in list.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        load(path).map_err(during(format!("load module {path}")))?;
-    }
-    Ok(())
-}
-
-fn load(path: &str) -> io::Result<()> {
-    let file = open(path, libc::O_RDONLY)?;
-    // SAFETY: a C string.
-    let loaded = check_long(unsafe {
-        libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), c"".as_ptr(), 0)
-    });
-    match loaded {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other.map(|_| ()),
-    }
 }
 
 /// `NAME` of `trine.port=NAME` on the kernel's command line.

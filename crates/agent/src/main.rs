@@ -1,7 +1,8 @@
 //! trine-agent: runs a pod's containers inside its virtual machine, told by the host over one byte stream.
 //!
 //! As PID 1 it sets the guest up first and finds the stream at a virtio port. Otherwise:
-//! `trine-agent [--port NAME | --socket PATH] [--cgroup DIR]`, or `trine-agent --version`.
+//! `trine-agent [--port NAME | --socket PATH] [--cgroup DIR]`, or `trine-agent --version`. The guest's kernel
+//! starts it as well, in modprobe's place.
 
 mod agent;
 mod answer;
@@ -15,6 +16,7 @@ mod helper;
 mod identity;
 mod lifecycle;
 mod link;
+mod modules;
 mod mounts;
 mod net;
 mod online;
@@ -69,6 +71,9 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("--version") {
         println!("{IDENTITY}");
         return ExitCode::SUCCESS;
+    }
+    if let Some(name) = modules::asked_for(std::env::args().skip(1)) {
+        return modules::load_on_demand(&name);
     }
     match options().and_then(|options| serve(&options)) {
         Ok(()) => ExitCode::SUCCESS,

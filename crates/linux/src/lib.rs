@@ -7,7 +7,7 @@ pub use reactor::{Pack, READ, Reactor, WRITE, Watch};
 use std::ffi::CString;
 use std::fmt::Display;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// The error of the last system call when it answered -1.
 pub fn check(result: libc::c_int) -> io::Result<libc::c_int> {
@@ -46,4 +46,18 @@ pub fn invalid(what: impl Display) -> io::Error {
 /// A C string; text with a NUL inside is invalid input.
 pub fn c_string(text: impl Into<Vec<u8>>) -> io::Result<CString> {
     CString::new(text).map_err(|_| invalid("a NUL byte inside a name, a path or an argument"))
+}
+
+/// A socket to the kernel's network configuration of the calling thread's network namespace.
+pub fn route_socket() -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
+    // SAFETY: takes no pointers.
+    let socket = owned(unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE) })?;
+    // SAFETY: all zeroes is a valid address: the kernel chooses.
+    let mut any: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
+    any.nl_family = libc::AF_NETLINK as libc::sa_family_t;
+    let length = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
+    // SAFETY: the pointer and the length describe `any`.
+    check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const any).cast(), length) })?;
+    Ok(socket)
 }

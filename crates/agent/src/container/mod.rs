@@ -65,6 +65,9 @@ impl Container {
                 .map_or(&[], |process| &process.rlimits),
         )?;
         let filter = spec.linux.seccomp.as_ref().map(Filter::of).transpose()?;
+        if may_administer_network(&spec) {
+            crate::modules::prepare_net_admin();
+        }
         let group = groups.make(id)?;
         if let Err(error) = group.limit(&spec.linux.resources) {
             let _ = groups.remove(id);
@@ -104,4 +107,9 @@ impl Container {
             let _ = crate::signals::send(&fd, signal);
         }
     }
+}
+
+fn may_administer_network(spec: &Spec) -> bool {
+    let capabilities = spec.process.as_ref().and_then(|p| p.capabilities.as_ref());
+    capabilities.is_some_and(|sets| sets.bounding.iter().any(|name| name == "CAP_NET_ADMIN"))
 }

@@ -42,8 +42,13 @@ pub fn configure(interfaces: &[Interface], routes: &[Route]) -> io::Result<()> {
         .map(parse::Hop::parse)
         .collect::<io::Result<_>>()?;
     let mut netlink = Netlink::open()?;
-    for (interface, mac, addresses) in &wanted {
-        one(&mut netlink, interface, *mac, addresses)
+    let named: Vec<_> = wanted
+        .iter()
+        .map(|(interface, mac, _)| (*interface, *mac))
+        .collect();
+    let indices = give_names(&mut netlink, &named)?;
+    for ((interface, _, addresses), index) in wanted.iter().zip(indices) {
+        one(&mut netlink, interface, index, addresses)
             .map_err(during(format!("set up interface {}", interface.name)))?;
     }
     set_routes(&mut netlink, &routes)?;
@@ -54,18 +59,51 @@ pub fn configure(interfaces: &[Interface], routes: &[Route]) -> io::Result<()> {
     Ok(())
 }
 
+/// Finds each interface and gives it its name and hardware address; their indices, in the same order.
+fn give_names(netlink: &mut Netlink, wanted: &[(&Interface, [u8; 6])]) -> io::Result<Vec<u32>> {
+    let all = present()?;
+    let places = choose(&all, wanted)?;
+    let mut found = Vec::new();
+    for place in places {
+        let Some(one) = all.get(place) else { continue };
+        found.push((one, index_of(&one.name)?));
+    }
+    // A name that is wanted may be another's as yet: that one steps aside first.
+    for other in &all {
+        let own = found
+            .iter()
+            .zip(wanted)
+            .find(|((f, _), _)| f.name == other.name);
+        let stays = own.is_some_and(|(_, (interface, _))| interface.name == other.name);
+        if !stays
+            && wanted
+                .iter()
+                .any(|(interface, _)| interface.name == other.name)
+        {
+            let index = index_of(&other.name)?;
+            netlink.set_up(index, false)?;
+            netlink
+                .rename(index, &format!("aside{index}"), other.mac)
+                .map_err(during(format!("rename {}", other.name)))?;
+        }
+    }
+    for ((one, index), (interface, mac)) in found.iter().zip(wanted) {
+        if one.name != interface.name || one.mac != *mac {
+            netlink.set_up(*index, false)?;
+            netlink
+                .rename(*index, &interface.name, *mac)
+                .map_err(during(format!("set up interface {}", interface.name)))?;
+        }
+    }
+    Ok(found.into_iter().map(|(_, index)| index).collect())
+}
+
 fn one(
     netlink: &mut Netlink,
     interface: &Interface,
-    mac: [u8; 6],
+    index: u32,
     addresses: &[Prefix],
 ) -> io::Result<()> {
-    let found = find(interface, mac)?;
-    let index = index_of(&found.name)?;
-    if found.name != interface.name || found.mac != mac {
-        netlink.set_up(index, false)?;
-        netlink.rename(index, &interface.name, mac)?;
-    }
     if interface.mtu > 0 {
         netlink.set_mtu(index, interface.mtu)?;
     }
@@ -111,23 +149,31 @@ struct Found {
     device: Option<u32>,
 }
 
-/// The one with that hardware address; else, as in a clone, the n-th virtio NIC.
-fn find(interface: &Interface, mac: [u8; 6]) -> io::Result<Found> {
-    let mut all = present()?;
-    if let Some(same) = all.iter().position(|found| found.mac == mac) {
-        return Ok(all.swap_remove(same));
+/// For each the one with its hardware address; else, as in a clone, the n-th virtio NIC. None is taken twice:
+/// interfaces of one parent may share an address. Answers places in `all`.
+fn choose(all: &[Found], wanted: &[(&Interface, [u8; 6])]) -> io::Result<Vec<usize>> {
+    let mut taken: Vec<usize> = Vec::new();
+    for (interface, mac) in wanted {
+        let nth = usize::try_from(interface.index).ok();
+        let nth = nth.filter(|n| all.get(*n).is_some_and(|found| found.device.is_some()));
+        let free = |place: &usize| !taken.contains(place);
+        let same = |place: &usize| all.get(*place).is_some_and(|found| found.mac == *mac);
+        let place = nth
+            .filter(|place| free(place) && same(place))
+            .or_else(|| (0..all.len()).find(|place| free(place) && same(place)))
+            .or_else(|| nth.filter(free))
+            .ok_or_else(|| {
+                io::Error::new(
+                    io::ErrorKind::NotFound,
+                    format!("the guest has no virtio NIC {}", interface.index),
+                )
+            })?;
+        taken.push(place);
     }
-    all.retain(|found| found.device.is_some());
-    all.sort_by_key(|found| found.device);
-    let n = usize::try_from(interface.index).unwrap_or(usize::MAX);
-    all.into_iter().nth(n).ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::NotFound,
-            format!("the guest has no virtio NIC {}", interface.index),
-        )
-    })
+    Ok(taken)
 }
 
+/// All with a hardware address: virtio NICs in the order of their devices, then the others.
 fn present() -> io::Result<Vec<Found>> {
     let mut all = Vec::new();
     for entry in fs::read_dir("/sys/class/net")? {
@@ -146,6 +192,7 @@ fn present() -> io::Result<Vec<Found>> {
         let device = device.and_then(|d| d.strip_prefix("virtio")?.parse().ok());
         all.push(Found { name, mac, device });
     }
+    all.sort_by_key(|found| found.device.unwrap_or(u32::MAX));
     Ok(all)
 }
 
@@ -173,4 +220,54 @@ pub fn loopback_up() -> io::Result<()> {
     // SAFETY: the pointer is to an `ifreq`.
     check(unsafe { libc::ioctl(fd, libc::SIOCSIFFLAGS as _, &raw mut request) })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: [u8; 6] = [2, 0, 0, 0, 0, 1];
+    const B: [u8; 6] = [2, 0, 0, 0, 0, 2];
+    const NONE: [u8; 6] = [2, 0, 0, 0, 0, 0];
+
+    fn nic(name: &str, mac: [u8; 6], device: u32) -> Found {
+        Found {
+            name: name.to_owned(),
+            mac,
+            device: Some(device),
+        }
+    }
+
+    fn wanted(index: u32) -> Interface {
+        Interface {
+            index,
+            ..Interface::default()
+        }
+    }
+
+    #[test]
+    fn found_by_hardware_address_and_in_a_clone_by_place() {
+        let (zero, one) = (wanted(0), wanted(1));
+        let by_mac = [nic("eth0", B, 3), nic("eth1", A, 4)];
+        let places = choose(&by_mac, &[(&zero, A), (&one, B)]).expect("both");
+        assert_eq!(places, [1, 0]);
+        let clone = [nic("eth0", NONE, 3), nic("eth1", NONE, 4)];
+        let places = choose(&clone, &[(&zero, A), (&one, B)]).expect("both");
+        assert_eq!(places, [0, 1]);
+    }
+
+    #[test]
+    fn two_of_one_address_are_told_apart_and_none_is_taken_twice() {
+        let (zero, one) = (wanted(0), wanted(1));
+        let twins = [nic("eth0", A, 3), nic("eth1", A, 4)];
+        let places = choose(&twins, &[(&zero, A), (&one, A)]).expect("both");
+        assert_eq!(places, [0, 1]);
+        assert!(choose(&twins[..1], &[(&zero, A), (&one, A)]).is_err());
+        let other = [Found {
+            name: "lo".to_owned(),
+            mac: [0; 6],
+            device: None,
+        }];
+        assert!(choose(&other, &[(&zero, A)]).is_err(), "no virtio NIC");
+    }
 }

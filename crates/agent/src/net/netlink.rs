@@ -2,11 +2,11 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use super::messages::{HEADER, split, verdict};
 use super::parse::{Hop, Prefix, bytes};
-use crate::sys::{check, owned, read, write};
+use crate::sys::{read, write};
 
 const REQUEST: u16 = 0x1;
 const ACK: u16 = 0x4;
@@ -34,6 +34,7 @@ const NO_DAD: u8 = 2;
 const ROUTE_DESTINATION: u16 = 1;
 const ROUTE_OUT: u16 = 4;
 const ROUTE_GATEWAY: u16 = 5;
+const ROUTE_PRIORITY: u16 = 6;
 const ROUTE_SOURCE: u16 = 7;
 
 const TABLE_MAIN: u8 = 254;
@@ -49,17 +50,8 @@ pub struct Netlink {
 
 impl Netlink {
     pub fn open() -> io::Result<Netlink> {
-        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
-        // SAFETY: takes no pointers.
-        let socket = owned(unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE) })?;
-        // SAFETY: all zeroes is a valid address: the kernel chooses.
-        let mut any: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
-        any.nl_family = libc::AF_NETLINK as libc::sa_family_t;
-        let length = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
-        // SAFETY: the pointer and the length describe `any`.
-        check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const any).cast(), length) })?;
         Ok(Netlink {
-            socket,
+            socket: trine_linux::route_socket()?,
             sequence: 0,
         })
     }
@@ -159,6 +151,9 @@ impl Netlink {
         }
         if let Some(index) = index {
             put(&mut body, ROUTE_OUT, &index.to_ne_bytes());
+        }
+        if hop.metric > 0 {
+            put(&mut body, ROUTE_PRIORITY, &hop.metric.to_ne_bytes());
         }
         self.ask(NEW_ROUTE, CREATE | REPLACE, &body).map(|_| ())
     }

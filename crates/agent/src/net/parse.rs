@@ -61,6 +61,8 @@ pub struct Hop {
     pub source: Option<IpAddr>,
     pub interface: String,
     pub is_v4: bool,
+    /// 0 = the kernel's own.
+    pub metric: u32,
 }
 
 impl Hop {
@@ -98,6 +100,7 @@ impl Hop {
             source,
             interface: route.interface.clone(),
             is_v4,
+            metric: route.metric,
         })
     }
 }
@@ -145,6 +148,7 @@ mod tests {
             gateway: gateway.to_owned(),
             source: String::new(),
             interface: interface.to_owned(),
+            metric: 0,
         }
     }
 

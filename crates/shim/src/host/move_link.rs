@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 
-use super::sys::{check, control_socket, during, ifreq, ifreq_ioctl, invalid, owned};
+use super::sys::{control_socket, during, ifreq, ifreq_ioctl, invalid};
 
 const HEADER: usize = 16;
 const NEW_LINK: u16 = 16;
@@ -21,7 +21,7 @@ pub fn move_link(name: &str, to: &File) -> io::Result<()> {
     let named = || during(format!("move {name} to another network namespace"));
     let index = index_of(name).map_err(named())?;
     let request = request(index, to.as_raw_fd());
-    let mut socket = File::from(open().map_err(named())?);
+    let mut socket = File::from(trine_linux::route_socket().map_err(named())?);
     socket.write_all(&request).map_err(named())?;
     let mut answer = [0; ANSWER];
     let count = socket.read(&mut answer).map_err(named())?;
@@ -34,19 +34,6 @@ fn index_of(name: &str) -> io::Result<i32> {
     ifreq_ioctl(socket.as_fd(), libc::SIOCGIFINDEX as _, &mut request)?;
     // SAFETY: SIOCGIFINDEX has filled this member in.
     Ok(unsafe { request.ifr_ifru.ifru_ifindex })
-}
-
-fn open() -> io::Result<OwnedFd> {
-    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
-    // SAFETY: takes no pointers.
-    let socket = owned(unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE) })?;
-    // SAFETY: all zeroes is a valid address: the kernel chooses.
-    let mut any: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
-    any.nl_family = libc::AF_NETLINK as libc::sa_family_t;
-    let length = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
-    // SAFETY: the pointer and the length describe `any`.
-    check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const any).cast(), length) })?;
-    Ok(socket)
 }
 
 /// `struct nlmsghdr`, `struct ifinfomsg`, one attribute.
