@@ -11,6 +11,10 @@ use crate::sys::{during, invalid, open};
 /// Bytes of a serial number (virtio, 5.2.6).
 const MAX_SERIAL: usize = 20;
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
+const SECTOR_BYTES: u64 = 512;
+/// Until the kernel has taken a size that the host has announced.
+const SIZE_PATIENCE: Duration = Duration::from_secs(2);
+const DRIVER: &str = "/sys/bus/virtio/drivers/virtio_blk";
 
 /// Path of the device with this serial number.
 pub fn find(serial: &str) -> io::Result<String> {
@@ -39,6 +43,54 @@ pub fn number(serial: &str) -> io::Result<(u32, u32)> {
     }
     let device = metadata.rdev();
     Ok((libc::major(device), libc::minor(device)))
+}
+
+/// Makes sure that the guest knows the disk by the size the host has it in. The host announces that of a disk that can
+/// be written; of a read-only one its driver hears nothing, and takes it in when it is bound anew: nobody may use it.
+pub fn know_size(serial: &str, bytes: u64) -> io::Result<()> {
+    let attributes = sysfs(&find(serial)?);
+    if attribute(&attributes, "ro")? != "1" {
+        let end = Instant::now() + SIZE_PATIENCE;
+        while size(&attributes)? != bytes && Instant::now() < end {
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+    if size(&attributes)? == bytes {
+        return Ok(());
+    }
+    let device = fs::read_link(format!("{attributes}/device"))?;
+    let device = device.file_name().map(|name| name.to_string_lossy());
+    let device = device.ok_or_else(|| invalid(format!("{serial} is no device")))?;
+    for step in ["unbind", "bind"] {
+        let file = format!("{DRIVER}/{step}");
+        fs::write(&file, device.as_bytes()).map_err(during(format!("{step} disk {serial}")))?;
+    }
+    let found = size(&sysfs(&find(serial)?))?;
+    if found == bytes {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "disk {serial} has {found} bytes here and {bytes} on the host"
+    )))
+}
+
+/// Where a disk's attributes are.
+fn sysfs(device: &str) -> String {
+    device.replacen("/dev/", "/sys/block/", 1)
+}
+
+fn attribute(dir: &str, name: &str) -> io::Result<String> {
+    let path = format!("{dir}/{name}");
+    let text = fs::read_to_string(&path).map_err(during(&path))?;
+    Ok(text.trim_end().to_owned())
+}
+
+fn size(dir: &str) -> io::Result<u64> {
+    let sectors = attribute(dir, "size")?;
+    let sectors: u64 = sectors
+        .parse()
+        .map_err(|_| invalid(format!("{dir}: {sectors:?} sectors")))?;
+    Ok(sectors * SECTOR_BYTES)
 }
 
 /// The file system of a disk, attached nowhere yet. `options`: `name` or `name=value`.

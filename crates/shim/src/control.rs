@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use trine_wire::{Message, shim, task};
 
 use crate::answer::{Answer, Code, Failure, decode, empty, failure};
-use crate::host::{bind, mount, net};
+use crate::host::{bind, device, mount, net};
 use crate::netserve::NetServers;
 use crate::process::now_stamp;
 use crate::server::Call;
@@ -28,6 +28,8 @@ pub struct Keeper {
     pub net: NetServers,
     /// Relative to the pod's directory where they are below it.
     pub mounted: BTreeSet<PathBuf>,
+    /// By the place of its node: what keeps others from writing a device.
+    pub claims: BTreeMap<PathBuf, OwnedFd>,
     pub memories: BTreeMap<String, File>,
 }
 
@@ -127,22 +129,23 @@ impl Shim {
         let below = target
             .strip_prefix(&pod)
             .or(target.strip_prefix(&self.identity.pod_dir));
-        if request.shared || request.bind.is_some() {
+        if request.shared || request.bind.is_some() || request.device.is_some() {
             let below = below.map_err(|_| {
                 failure(
                     Code::InvalidArgument,
                     "this is done below the pod's directory only",
                 )
             })?;
-            match request.bind {
-                Some(host) => {
+            match (request.bind, request.device) {
+                (Some(host), _) => {
                     let how = bind::How {
                         read_only: host.read_only,
                         follows: host.follows,
                     };
                     bind::bind(Path::new(&host.source), &pod, below, how)?;
                 }
-                None => bind::share(&pod, below)?,
+                (None, Some(wanted)) => self.make_node(&wanted, &pod, below, &held)?,
+                (None, None) => bind::share(&pod, below)?,
             }
         } else {
             if let Ok(below) = below {
@@ -160,11 +163,40 @@ impl Shim {
         done()
     }
 
+    fn make_node(
+        &mut self,
+        wanted: &shim::HostDevice,
+        pod: &Path,
+        below: &Path,
+        held: &Path,
+    ) -> Result<(), Failure> {
+        let device = device::Device {
+            major: wanted.major,
+            minor: wanted.minor,
+            read_only: wanted.read_only,
+            uid: wanted.uid,
+            shared: wanted.shared,
+        };
+        match device::make_node(&device, pod, below) {
+            Ok(Some(claim)) => {
+                self.keeper.claims.insert(held.to_owned(), claim);
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
+                Err(failure(Code::FailedPrecondition, error.to_string()))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn unmount(&mut self, payload: &[u8]) -> Answer {
         let request: shim::UnmountRequest = decode(payload)?;
         let target = absolute(&request.target)?;
         mount::unmount_all(&target)?;
-        self.keeper.mounted.remove(&self.identity.held(&target));
+        let held = self.identity.held(&target);
+        self.keeper.mounted.remove(&held);
+        self.keeper.claims.remove(&held);
         done()
     }
 

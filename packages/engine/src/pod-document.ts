@@ -2,6 +2,7 @@ import { TrineError } from "@trine/base";
 import type { PodInterface } from "@trine/pod-network";
 import type { MachineSpec, SlotName } from "@trine/vmm";
 import type { DiskRoot } from "./guest/disk-root-record.ts";
+import type { VolumeRecord } from "./guest/volume-record.ts";
 import type { GuestStart } from "./guest/guest-start.ts";
 import type { MachineState } from "./machine/machine-state.ts";
 
@@ -72,6 +73,8 @@ export interface GuestRecord extends VmmRecord {
   readonly size?: GuestSize;
   /** How it came up; absent in the documents of older daemons, whose guests all booted. */
   start?: GuestStart;
+  /** Slots that a block volume is or was in: the guest knows them by its size. */
+  volumeSlots?: readonly SlotName[];
   /** Slots that something in the guest did not let go of. */
   lostSlots?: readonly SlotName[];
   /** Containers of the pod by containerd's id. */
@@ -83,6 +86,8 @@ export interface ContainerRecord {
   readonly name: string;
   /** Its root on disks of the guest; undefined = through the share. Written down before a slot is filled. */
   readonly root?: DiskRoot;
+  /** Its block volumes on disks of the guest; written down before a slot is filled. */
+  readonly volumes?: readonly VolumeRecord[];
   /** What is mounted for it on the host, in the order it was mounted; written down before it is. */
   readonly mounts: readonly ShareMount[];
   /** creating: some of its mounts, maybe the guest's container · created, running, paused: as the guest has it */

@@ -71,6 +71,7 @@ export const RETURNS = {
   "blockdev-add": nothing,
   "blockdev-reopen": nothing,
   "blockdev-del": nothing,
+  block_resize: nothing,
   device_add: nothing,
   device_del: nothing,
   migrate: nothing,
@@ -94,6 +95,7 @@ interface QmpArguments {
   readonly "blockdev-add": Options;
   readonly "blockdev-reopen": { readonly options: readonly Options[] };
   readonly "blockdev-del": { readonly "node-name": string };
+  readonly block_resize: { readonly "node-name": string; readonly size: number };
   readonly device_add: Options;
   readonly device_del: { readonly id: string };
   readonly migrate: { readonly uri: string };

@@ -24,6 +24,17 @@ export function checkSlotImage(spec: MachineSpec, name: SlotName, image?: SlotIm
   }
 }
 
+/** Kind `notFound` or `invalid` for a slot whose size cannot be told. */
+export function checkSlotSize(spec: MachineSpec, name: SlotName, bytes: number): void {
+  checkSlotImage(spec, name);
+  if (!name.startsWith("slot-rw-") || !Number.isSafeInteger(bytes) || bytes < 0) {
+    throw new TrineError(
+      "invalid",
+      `${name} of machine ${spec.id}: ${bytes} bytes: not to be told`,
+    );
+  }
+}
+
 const MIB = 1024 * 1024;
 /** Least piece that memory grows by: a huge page of x86. */
 export const MEMORY_STEP = 2 * MIB;

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { TrineError } from "@trine/base";
-import { checkSlotImage, checkTarget } from "./check-request.ts";
+import { checkSlotImage, checkSlotSize, checkTarget } from "./check-request.ts";
 import { checkTemplate, identifyTemplate } from "./checked-template.ts";
 import { EventQueue } from "./event-queue.ts";
 import { FakeVmm } from "./fake-vmm.ts";
@@ -174,6 +174,12 @@ class FakeMachine implements Machine {
     return this.#call(signal, () => {
       checkSlotImage(this.#spec, name);
       this.#vmm.slots.delete(name);
+    });
+  }
+
+  resizeSlot(name: SlotName, bytes: number, signal: AbortSignal): Promise<void> {
+    return this.#call(signal, () => {
+      checkSlotSize(this.#spec, name, bytes);
     });
   }
 

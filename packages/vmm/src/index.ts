@@ -34,4 +34,4 @@ export type {
   MachineStatus,
 } from "./machine-driver.ts";
 export { MAX_STATE_BYTES, checkTemplate, identifyTemplate } from "./checked-template.ts";
-export { MEMORY_STEP, checkSlotImage, checkTarget } from "./check-request.ts";
+export { MEMORY_STEP, checkSlotImage, checkSlotSize, checkTarget } from "./check-request.ts";

@@ -54,6 +54,11 @@ export interface Machine {
   /** The guest must have unmounted it. Empty already is a success. */
   emptySlot(name: SlotName, signal: AbortSignal): Promise<void>;
   /**
+   * Tells the guest that what is in a writable slot has `bytes` by now, as its host has it. What reads or writes it
+   * goes on. Kind `invalid` for a read-only slot: a guest is not told of those.
+   */
+  resizeSlot(name: SlotName, bytes: number, signal: AbortSignal): Promise<void>;
+  /**
    * Offers the guest memory up to `bytes` (at least the spec's `memoryBytes`, at most `memoryMaxBytes`) or asks
    * it back; the guest follows in its own time, and gives back what it can. Kind `invalid` outside the limits.
    */

@@ -85,6 +85,8 @@ export interface SlotImage {
   /** Under the slots' directory. */
   readonly path: string;
   readonly format: "raw" | "qcow2";
+  /** What `path` is; undefined = a regular file. */
+  readonly source?: "file" | "block-device";
   /** As the slot is. */
   readonly readOnly: boolean;
 }

@@ -48,7 +48,7 @@ pub fn guard(group: &Group, linux: &Linux) -> io::Result<()> {
     for rule in &linux.resources.devices {
         rules.push(checked(rule)?);
     }
-    rules.extend(always(&linux.devices));
+    rules.extend(always(&linux.devices)?);
     if rules.len() > MAX_RULES {
         return Err(invalid(format!("more than {MAX_RULES} device rules")));
     }
@@ -62,8 +62,20 @@ fn checked(rule: &DeviceRule) -> io::Result<Rule> {
         "c" | "u" => Some(CHAR),
         other => return Err(invalid(format!("{other:?} is no type of device"))),
     };
+    let number = |n: Option<i64>| n.and_then(|n| u32::try_from(n).ok());
+    Ok(Rule {
+        allow: rule.allow,
+        kind,
+        access: access(&rule.access)?,
+        major: number(rule.major),
+        minor: number(rule.minor),
+    })
+}
+
+/// No letter = all of them.
+fn access(letters: &str) -> io::Result<u32> {
     let mut access = 0;
-    for letter in rule.access.chars() {
+    for letter in letters.chars() {
         access |= match letter {
             'm' => MKNOD,
             'r' => READ,
@@ -71,23 +83,15 @@ fn checked(rule: &DeviceRule) -> io::Result<Rule> {
             other => return Err(invalid(format!("{other:?} is no access to a device"))),
         };
     }
-    let number = |n: Option<i64>| n.and_then(|n| u32::try_from(n).ok());
-    Ok(Rule {
-        allow: rule.allow,
-        kind,
-        access: if access == 0 {
-            MKNOD | READ | WRITE
-        } else {
-            access
-        },
-        major: number(rule.major),
-        minor: number(rule.minor),
+    Ok(match access {
+        0 => MKNOD | READ | WRITE,
+        some => some,
     })
 }
 
 /// The default devices, terminals and those the specification makes. Nodes of any number may be made: using them is
 /// another matter (as runc does).
-fn always(devices: &[Device]) -> Vec<Rule> {
+fn always(devices: &[Device]) -> io::Result<Vec<Rule>> {
     let allow = |kind, access, major, minor| Rule {
         allow: true,
         kind: Some(kind),
@@ -108,10 +112,11 @@ fn always(devices: &[Device]) -> Vec<Rule> {
     for device in devices {
         let kind = if device.kind == "b" { BLOCK } else { CHAR };
         if device.kind != "p" {
-            rules.push(allow(kind, all, Some(device.major), Some(device.minor)));
+            let access = access(&device.access)?;
+            rules.push(allow(kind, access, Some(device.major), Some(device.minor)));
         }
     }
-    rules
+    Ok(rules)
 }
 
 /// The last rule that covers a whole access decides, so the program asks them from the back. What no rule speaks of

@@ -39,7 +39,7 @@ fn rule(allow: bool, kind: &str, major: Option<i64>, minor: Option<i64>, access:
 #[test]
 fn a_default_container_has_the_default_devices_only() {
     let mut rules = vec![rule(false, "", None, None, "rwm")];
-    rules.extend(always(&[]));
+    rules.extend(always(&[]).expect("no devices"));
     let code = program(&rules);
     assert_eq!(run(&code, CHAR, READ | WRITE, 1, 3), 1);
     assert_eq!(run(&code, CHAR, READ | WRITE, 136, 7), 1);

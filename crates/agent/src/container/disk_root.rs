@@ -38,6 +38,9 @@ impl Spec {
             return Err(invalid(format!("more than {MAX_LIST} devices")));
         }
         for device in added {
+            if device.size_bytes != 0 {
+                disks::know_size(&device.serial, device.size_bytes)?;
+            }
             let (major, minor) = disks::number(&device.serial)?;
             self.linux.devices.push(Device {
                 path: device.path.clone(),
@@ -48,6 +51,7 @@ impl Spec {
                 uid: Some(device.uid),
                 gid: Some(device.gid),
                 disk: Some(device.serial.clone()),
+                access: device.access.clone(),
             });
         }
         Ok(self)

@@ -117,6 +117,9 @@ pub struct Device {
     /// Serial number of the disk it is. Not OCI's: the request says it.
     #[serde(skip)]
     pub disk: Option<String>,
+    /// What the container may do with it, as in `DeviceRule`. Not OCI's either.
+    #[serde(skip)]
+    pub access: String,
 }
 
 #[derive(Debug, Default, Deserialize)]

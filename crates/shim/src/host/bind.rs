@@ -17,11 +17,11 @@ const MOUNT_ATTR_RDONLY: u64 = 1;
 
 #[repr(C)]
 #[derive(Default)]
-struct MountAttributes {
-    set: u64,
-    clear: u64,
-    propagation: u64,
-    user_namespace: u64,
+pub(super) struct MountAttributes {
+    pub set: u64,
+    pub clear: u64,
+    pub propagation: u64,
+    pub user_namespace: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -116,14 +116,14 @@ fn step(at: &OwnedFd, name: &CStr, directory: bool) -> io::Result<OwnedFd> {
     Ok(found.into())
 }
 
-fn open_tree(at: RawFd, path: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
+pub(super) fn open_tree(at: RawFd, path: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
     let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | flags as libc::c_uint;
     // SAFETY: the path is a C string.
     let fd = unsafe { libc::syscall(libc::SYS_open_tree, at, path.as_ptr(), flags) };
     owned(fd as libc::c_int)
 }
 
-fn set_attributes(
+pub(super) fn set_attributes(
     tree: &OwnedFd,
     flags: libc::c_int,
     attributes: &MountAttributes,
@@ -142,7 +142,7 @@ fn set_attributes(
     check(result as libc::c_int).map(drop)
 }
 
-fn attach(tree: &OwnedFd, place: &OwnedFd) -> io::Result<()> {
+pub(super) fn attach(tree: &OwnedFd, place: &OwnedFd) -> io::Result<()> {
     // SAFETY: C strings and plain integers.
     let result = unsafe {
         libc::syscall(

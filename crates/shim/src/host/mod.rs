@@ -6,6 +6,7 @@
 
 pub mod bind;
 pub mod cgroup;
+pub mod device;
 pub mod dhcp;
 pub mod forward;
 pub mod mount;

@@ -4,17 +4,20 @@ import type { AgentClient } from "@trine/guest-link";
 import type { Machine } from "@trine/vmm";
 import { readBundle } from "../bundle.ts";
 import { mountShare, planShare, unmountShare } from "./container-share.ts";
-import { chooseRoot, emptyRoot, fillRoot } from "./disk-root.ts";
+import { agentDevices, chooseVolumes, fillVolumes } from "./block-volumes.ts";
+import { chooseRoot, fillRoot } from "./disk-root.ts";
 import { guestSpec } from "./guest-spec.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { ContainerRecord, GuestRecord } from "../pod-document.ts";
 import { containerNameOf } from "../pod-identity.ts";
 import type { CreateTask } from "../requests.ts";
+import type { VolumeRecord } from "./volume-record.ts";
 import { processLimits } from "./process-limits.ts";
+import { emptySlots } from "./slots.ts";
 
 /**
- * Makes a container in the pod's guest: its root on disks or, like its volumes, below the share, then the container
- * itself, and its stdio joined to the task. Repeatable, also half done; `undo` takes it back. `agent` is asked for only
+ * Makes a container in the pod's guest: its root on disks or, like its volumes, below the share, block volumes as
+ * disks, then the container itself, and its stdio joined to the task. Repeatable, also half done; `undo` takes it back. `agent` is asked for only
  * when the share is ready: the guest boots meanwhile.
  */
 export async function createContainer(
@@ -26,30 +29,34 @@ export async function createContainer(
   const { shim, identity, facts } = pod;
   const { guest, machine } = to;
   const bundle = await readBundle(task.bundle);
-  const { spec, mounts } = guestSpec(bundle.spec, {
+  const { spec, mounts, volumes } = guestSpec(bundle.spec, {
     id: task.id,
     sandboxId: identity.sandboxId,
     limits: await processLimits(facts.pid),
   });
   const dir = shareOf(pod, task.id);
   const booted = (): Promise<unknown> => to.agent().catch(() => undefined); // seen below again
-  const root = await chooseRoot(pod, { guest, booted }, task);
+  const disks = await chooseVolumes(guest, task.id, volumes);
+  const root = await chooseRoot(pod, { guest, booted, volumes: disks }, task);
   const planned = await planShare(dir, { task, bundle, onDisks: root !== undefined }, mounts);
   const record: ContainerRecord = {
     name: containerNameOf(bundle) ?? task.id,
     ...(root === undefined ? {} : { root }),
+    ...(disks.length === 0 ? {} : { volumes: disks }),
     mounts: planned.map(({ target, kind }) => ({ target, kind })),
     state: "creating",
   };
   guest.containers[task.id] = record;
+  keepForVolumes(guest, disks);
   let busy: readonly string[] = [];
   undo.defer("unmount the container", async () => {
-    await emptyRoot(pod, { guest, machine, busy }, task.id);
+    await emptySlots(pod, { guest, machine, busy }, task.id);
     await unmountShare(shim, dir, record.mounts);
     await forget(pod, guest, task.id); // not before: what is still mounted must not be forgotten
   });
   await pod.save();
   await mountShare(shim, planned);
+  await fillVolumes(pod, machine, disks);
   if (root !== undefined) await fillRoot(pod, machine, root);
 
   const agent = await to.agent();
@@ -62,6 +69,7 @@ export async function createContainer(
     terminal: task.terminal,
     stdin: task.stdin,
     ...(root === undefined ? {} : { root: { lower: root.lower, upper: root.upper } }),
+    devices: agentDevices(volumes, disks),
   });
   await shim.attachGuest({
     id: task.id,
@@ -81,13 +89,20 @@ export async function removeContainer(
   const record = from.guest.containers[id];
   if (record === undefined) return;
   const busy = (await from.agent?.removeContainer(id)) ?? [];
-  await emptyRoot(pod, { ...from, busy }, id);
+  await emptySlots(pod, { ...from, busy }, id);
   await unmountShare(pod.shim, shareOf(pod, id), record.mounts);
   await forget(pod, from.guest, id);
 }
 
 function shareOf(pod: PodContext, id: string): string {
   return join(pod.files.shareDir, id);
+}
+
+/** The guest keeps a volume's size for a slot when the volume has gone: only another volume, whose size it is told, fits. */
+function keepForVolumes(guest: GuestRecord, volumes: readonly VolumeRecord[]): void {
+  if (volumes.length === 0) return;
+  const slots = new Set([...(guest.volumeSlots ?? []), ...volumes.map(({ slot }) => slot)]);
+  guest.volumeSlots = [...slots];
 }
 
 async function forget(pod: PodContext, guest: GuestRecord, id: string): Promise<void> {

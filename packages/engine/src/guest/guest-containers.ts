@@ -18,6 +18,7 @@ import { containerStats, noStats } from "../stats.ts";
 import type { PodStats } from "../stats.ts";
 import type { TaskKeeper } from "../task-keeper.ts";
 import { welcomeSpare } from "./use-spare.ts";
+import { VolumeSizes } from "./volume-sizes.ts";
 
 const SIGKILL = 9;
 /** Names of the share's directories, and the agent's own rule for containers. */
@@ -36,11 +37,13 @@ export class GuestContainers implements TaskKeeper {
   readonly #pod: PodContext;
   readonly #guest: PodGuest;
   readonly #sandbox: GuestSandbox;
+  readonly #sizes: VolumeSizes;
 
   constructor(pod: PodContext) {
     this.#pod = pod;
     this.#guest = new PodGuest(pod);
     this.#sandbox = new GuestSandbox(pod, this.#guest);
+    this.#sizes = new VolumeSizes(pod, this.#guest);
   }
 
   createSandbox(): Promise<void> {
@@ -61,6 +64,7 @@ export class GuestContainers implements TaskKeeper {
     try {
       const agent = (): Promise<AgentClient> => this.#sandbox.bootedAgent(guest);
       await createContainer(this.#pod, { guest, machine, agent }, task, undo);
+      this.#sizes.watch();
     } catch (cause) {
       await undoAll(this.#pod, undo);
       if (task.id === identity.sandboxId) await this.#sandbox.takeApart(); // it has no sandbox to be deleted
@@ -192,6 +196,7 @@ export class GuestContainers implements TaskKeeper {
     for (const id of Object.keys(guest.containers)) {
       if (!tasks.has(id)) await this.#removed(id);
     }
+    this.#sizes.watch();
     log.info({ vmm: child.pid, state: guest.state }, "guest adopted");
   }
 
@@ -226,6 +231,7 @@ export class GuestContainers implements TaskKeeper {
   }
 
   detach(): void {
+    this.#sizes.stop();
     this.#guest.detach();
   }
 

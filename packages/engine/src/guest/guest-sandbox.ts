@@ -5,7 +5,7 @@ import type { Child } from "@trine/proto/shim";
 import { Status } from "@trine/proto/task";
 import { VMM_KEY } from "@trine/vmm";
 import { removeContainer } from "./create-container.ts";
-import { removeSlots } from "./disk-root.ts";
+import { removeSlots } from "./slots.ts";
 import { FILE_SERVER_KEY, removeShare } from "./file-server.ts";
 import { become, undoAll } from "../change-state.ts";
 import type { PodContext } from "../pod-context.ts";

@@ -106,12 +106,48 @@ describe("devices", () => {
   });
 
   test("of the node are refused by name, and left out for a privileged container", () => {
-    const some = [
-      { allow: false, access: "rwm" },
-      { allow: true, type: "b", major: 8, minor: 0 },
-    ];
-    expect(() => devicesOf([fuse, disk], some)).toThrow(/device \/dev\/sda/);
-    expect(devicesOf([fuse, disk], ALL_DEVICES)).toEqual([fuse]);
+    const kmsg = { path: "/dev/kmsg", type: "c", major: 1, minor: 11 };
+    const some = [{ allow: true, type: "c", major: 1, minor: 11 }];
+    expect(() => devicesOf([fuse, kmsg], some)).toThrow(/device \/dev\/kmsg: character devices/);
+    expect(devicesOf([fuse, kmsg, disk], ALL_DEVICES)).toEqual([fuse]);
+  });
+
+  const volumesOf = (device: JsonObject, rules: JsonObject[]): unknown =>
+    rewrite({ linux: { devices: [fuse, device], resources: { devices: rules } } }).volumes;
+  const rule = (access: string, allow = true): JsonObject => ({
+    ...{ allow, access },
+    ...{ type: "b", major: 8, minor: 0 },
+  });
+
+  test("of kind block become disks, with the access their rules give", () => {
+    const volume = { path: "/dev/sda", major: 8, minor: 0, mode: 0o660, uid: 0, gid: 0 };
+    const owned = { ...disk, fileMode: 0o60600, uid: 5, gid: 6 };
+    expect(volumesOf(owned, [rule("rwm")])).toEqual([
+      { ...volume, mode: 0o600, uid: 5, gid: 6, access: "rwm", readOnly: false },
+    ]);
+    const readOnly = { access: "r", readOnly: true };
+    expect(volumesOf(disk, [rule("r")])).toEqual([{ ...volume, ...readOnly }]);
+    expect(volumesOf(disk, [rule("rw"), rule("w", false)])).toEqual([{ ...volume, ...readOnly }]);
+    expect(volumesOf(disk, [])).toEqual([{ ...volume, access: "m", readOnly: true }]);
+    expect(
+      volumesOf(disk, [{ allow: true, access: "rw", type: "b", major: 8, minor: -1 }]),
+    ).toEqual([{ ...volume, access: "rw", readOnly: false }]);
+  });
+
+  test.each([{ major: -1 }, { minor: 2 ** 20 }, { major: "8" }, { path: "dev/sda" }, { path: 3 }])(
+    "of kind block that are none are refused: %j",
+    (wrong) => {
+      expect(() => volumesOf({ ...disk, ...wrong }, [])).toThrow(
+        /not a path and a device's number/,
+      );
+    },
+  );
+
+  test("of kind block leave no rule behind: their numbers are others' in the guest", () => {
+    const deny = { allow: false, access: "rwm" };
+    const resources = { memory: { limit: 5 }, devices: [deny, rule("rw")] };
+    const { spec } = rewrite({ linux: { devices: [disk], resources } });
+    expect((spec["linux"] as JsonObject)["resources"]).toEqual({ ...resources, devices: [deny] });
   });
 });
 

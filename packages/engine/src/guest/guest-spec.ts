@@ -1,5 +1,6 @@
 import { TrineError } from "@trine/base";
 import { guestDevices } from "./guest-devices.ts";
+import type { BlockVolume } from "./guest-devices.ts";
 import { list, record, text } from "../json-shape.ts";
 import type { JsonObject } from "../json-shape.ts";
 
@@ -34,6 +35,8 @@ export interface GuestSpec {
   /** OCI runtime specification for the guest. */
   readonly spec: JsonObject;
   readonly mounts: readonly SharedMount[];
+  /** Disks of the guest that the container has as devices. */
+  readonly volumes: readonly BlockVolume[];
 }
 
 /**
@@ -53,8 +56,10 @@ export function guestSpec(
   refuseHooks(record(spec["hooks"]));
   const linux = record(spec["linux"]);
   const { mounts, shared } = guestMounts(list(spec["mounts"]), container);
+  const { devices, volumes, resources } = guestDevices(linux);
   return {
     mounts: shared,
+    volumes,
     spec: {
       ociVersion: spec["ociVersion"],
       process: guestProcess(record(spec["process"]), container.limits),
@@ -67,8 +72,8 @@ export function guestSpec(
       mounts,
       linux: {
         namespaces: guestNamespaces(list(linux["namespaces"])),
-        devices: guestDevices(linux),
-        resources: linux["resources"],
+        devices,
+        resources,
         sysctl: linux["sysctl"],
         seccomp: linux["seccomp"],
         maskedPaths: linux["maskedPaths"],

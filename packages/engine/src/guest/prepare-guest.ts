@@ -3,7 +3,7 @@ import type { MicrovmSettings } from "@trine/annotations";
 import type { Undo } from "@trine/base";
 import type { MachineSpec } from "@trine/vmm";
 import type { GuestImage } from "../deps.ts";
-import { shareSlots } from "./disk-root.ts";
+import { shareSlots } from "./slots.ts";
 import { startFileServer } from "./file-server.ts";
 import { guestMachine } from "./guest-machine.ts";
 import { guestSize } from "./guest-size.ts";

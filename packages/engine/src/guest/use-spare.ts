@@ -8,7 +8,7 @@ import type { PodContext } from "../pod-context.ts";
 import { interfacesOf } from "../pod-document.ts";
 import type { GuestRecord } from "../pod-document.ts";
 import { SPARES, removeMachineFiles } from "../pod-files.ts";
-import { removeSlots } from "./disk-root.ts";
+import { removeSlots } from "./slots.ts";
 import { FILE_SERVER_KEY, removeShare } from "./file-server.ts";
 import { guestSize } from "./guest-size.ts";
 import { setOomScore } from "./spare-identity.ts";

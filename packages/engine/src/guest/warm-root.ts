@@ -6,8 +6,9 @@ import { messageOf } from "@trine/base";
 import type { Machine } from "@trine/vmm";
 import type { PodContext } from "../pod-context.ts";
 import type { GuestRecord } from "../pod-document.ts";
-import { emptyRoot, fillRoot } from "./disk-root.ts";
+import { fillRoot } from "./disk-root.ts";
 import type { DiskRoot } from "./disk-root-record.ts";
+import { emptySlots } from "./slots.ts";
 
 const run = promisify(execFile);
 const MAKE_MS = 30_000;
@@ -43,7 +44,7 @@ export async function placeWarmRoot(
   guest.containers[id] = { name: id, mounts: [], state: "creating", root };
   await fillRoot(pod, machine, root);
   const remove = async (busy: readonly string[]): Promise<void> => {
-    await emptyRoot(pod, { guest, machine, busy }, id);
+    await emptySlots(pod, { guest, machine, busy }, id);
     Reflect.deleteProperty(guest.containers, id);
     await rm(dir, { recursive: true });
   };

@@ -185,8 +185,8 @@ export class FakeShim {
 }
 
 /** Below the pod's directory a missing target is made, as what is bound there is. */
-async function makeTarget({ target, bind }: MountRequest): Promise<void> {
-  if (bind !== undefined && (await stat(bind.source)).isFile()) {
+async function makeTarget({ target, bind, device }: MountRequest): Promise<void> {
+  if (device !== undefined || (bind !== undefined && (await stat(bind.source)).isFile())) {
     await mkdir(dirname(target), { recursive: true });
     await writeFile(target, "");
   } else {

@@ -12,6 +12,8 @@ export class SpawningDriver implements MachineDriver {
   readonly recovered: string[] = [];
   /** What is in the machine's slots. */
   readonly slots = new Map<string, string>();
+  /** What the guest was told of the sizes of its slots. */
+  readonly slotBytes = new Map<string, number>();
   onPowerDown: () => void = () => undefined;
   powerDowns = 0;
   failStart: Error | undefined;
@@ -82,6 +84,10 @@ export class SpawningDriver implements MachineDriver {
       },
       emptySlot: (name) => {
         this.slots.delete(name);
+        return Promise.resolve();
+      },
+      resizeSlot: (name, bytes) => {
+        this.slotBytes.set(name, bytes);
         return Promise.resolve();
       },
       resizeMemory: cannot,

@@ -506,6 +506,13 @@ export declare type MountRequest = Message<"trine.shim.v1.MountRequest"> & {
    * @generated from field: bool shared = 4;
    */
   shared: boolean;
+
+  /**
+   * Instead of mounts.
+   *
+   * @generated from field: trine.shim.v1.HostDevice device = 5;
+   */
+  device?: HostDevice | undefined;
 };
 
 /**
@@ -513,6 +520,50 @@ export declare type MountRequest = Message<"trine.shim.v1.MountRequest"> & {
  * Use `create(MountRequestSchema)` to create a new message.
  */
 export declare const MountRequestSchema: GenMessage<MountRequest>;
+
+/**
+ * A block device of the host as a node at the target, a file below the pod's directory, which is the mount of a node
+ * of this pod's own. One that is written is the pod's alone until it is unmounted: failed_precondition when it
+ * is mounted or written elsewhere on the host.
+ *
+ * @generated from message trine.shim.v1.HostDevice
+ */
+export declare type HostDevice = Message<"trine.shim.v1.HostDevice"> & {
+  /**
+   * @generated from field: uint32 major = 1;
+   */
+  major: number;
+
+  /**
+   * @generated from field: uint32 minor = 2;
+   */
+  minor: number;
+
+  /**
+   * @generated from field: bool read_only = 3;
+   */
+  readOnly: boolean;
+
+  /**
+   * whose node it is; nobody else may open it
+   *
+   * @generated from field: uint32 uid = 4;
+   */
+  uid: number;
+
+  /**
+   * written, but not alone
+   *
+   * @generated from field: bool shared = 5;
+   */
+  shared: boolean;
+};
+
+/**
+ * Describes the message trine.shim.v1.HostDevice.
+ * Use `create(HostDeviceSchema)` to create a new message.
+ */
+export declare const HostDeviceSchema: GenMessage<HostDevice>;
 
 /**
  * A file or directory of the host with all that is mounted below it. The target is below the pod's
@@ -1742,7 +1793,8 @@ export declare const Shim: GenService<{
     output: typeof EventsResponseSchema;
   },
   /**
-   * Mounts the layers of a root filesystem, one over the other, on target; or binds a path of the host.
+   * Mounts the layers of a root filesystem, one over the other, on target; or binds a path of the host; or makes a
+   * node of a block device.
    * Below the pod's directory a missing target is made.
    *
    * @generated from rpc trine.shim.v1.Shim.Mount

@@ -22,7 +22,7 @@ import { file_containerd_task } from "../containerd/task_pb.js";
  * Describes the file trine/shim.proto.
  */
 export const file_trine_shim = /*@__PURE__*/
-  fileDesc("ChB0cmluZS9zaGltLnByb3RvEg10cmluZS5zaGltLnYxIhEKD0Rlc2NyaWJlUmVxdWVzdCLXAgoQRGVzY3JpYmVSZXNwb25zZRIQCghwcm90b2NvbBgBIAEoDRIPCgd2ZXJzaW9uGAIgASgJEhEKCW5hbWVzcGFjZRgDIAEoCRISCgpzYW5kYm94X2lkGAQgASgJEg8KB3J1bnRpbWUYBSABKAkSDgoGYnVuZGxlGAYgASgJEg0KBW5ldG5zGAcgASgJEg8KB3BvZF9kaXIYCCABKAkSCwoDcGlkGAkgASgNEg0KBXN0YXRlGAogASgMEhYKDnN0YXRlX3JldmlzaW9uGAsgASgEEikKCXByb2Nlc3NlcxgMIAMoCzIWLnRyaW5lLnNoaW0udjEuUHJvY2VzcxImCghjaGlsZHJlbhgNIAMoCzIULnRyaW5lLnNoaW0udjEuQ2hpbGQSDAoEdGFwcxgOIAMoCRISCgpsYXN0X2V2ZW50GA8gASgEEg8KB2Nncm91cHMYECADKAkihAIKB1Byb2Nlc3MSCgoCaWQYASABKAkSDwoHZXhlY19pZBgCIAEoCRIOCgZidW5kbGUYAyABKAkSKgoGc3RhdHVzGAQgASgOMhouY29udGFpbmVyZC50YXNrLnYyLlN0YXR1cxILCgNwaWQYBSABKA0SEwoLZXhpdF9zdGF0dXMYBiABKA0SLQoJZXhpdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVzdGRpbhgIIAEoCRIOCgZzdGRvdXQYCSABKAkSDgoGc3RkZXJyGAogASgJEhAKCHRlcm1pbmFsGAsgASgIEg4KBm5lc3RlZBgMIAEoCCLHAQoFQ2hpbGQSCwoDa2V5GAEgASgJEgsKA3BpZBgCIAEoDRIPCgdydW5uaW5nGAMgASgIEhEKCWV4aXRfY29kZRgEIAEoBRIOCgZzaWduYWwYBSABKAUSCwoDb29tGAYgASgIEg4KBnJlYXNvbhgHIAEoCRITCgtleGl0X3N0YXR1cxgIIAEoDRItCglleGl0ZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3Rhc2tfaWQYCiABKAkiMgoPUHV0U3RhdGVSZXF1ZXN0Eg0KBXN0YXRlGAEgASgMEhAKCHJldmlzaW9uGAIgASgEIi8KDUV2ZW50c1JlcXVlc3QSDQoFYWZ0ZXIYASABKAQSDwoHd2FpdF9tcxgCIAEoDSJECg5FdmVudHNSZXNwb25zZRIkCgZldmVudHMYASADKAsyFC50cmluZS5zaGltLnYxLkV2ZW50EgwKBGxvc3QYAiABKAgijAIKBUV2ZW50EgsKA3NlcRgBIAEoBBIsCgxjaGlsZF9leGl0ZWQYAiABKAsyFC50cmluZS5zaGltLnYxLkNoaWxkSAASMAoOcHJvY2Vzc19leGl0ZWQYAyABKAsyFi50cmluZS5zaGltLnYxLlByb2Nlc3NIABIyCgx0YXNrX3JlbW92ZWQYBCABKAsyGi50cmluZS5zaGltLnYxLlRhc2tSZW1vdmVkSAASKgoEbm90ZRgFIAEoCzIaLnRyaW5lLnNoaW0udjEuTW9uaXRvck5vdGVIABIuCgZyZXNpemUYBiABKAsyHC50cmluZS5zaGltLnYxLkNvbnNvbGVSZXNpemVIAEIGCgR3aGF0IhkKC1Rhc2tSZW1vdmVkEgoKAmlkGAEgASgJIjkKC01vbml0b3JOb3RlEgsKA2tleRgBIAEoCRINCgVldmVudBgCIAEoCRIOCgZyZWFzb24YAyABKAkiSwoNQ29uc29sZVJlc2l6ZRIKCgJpZBgBIAEoCRINCgV3aWR0aBgCIAEoDRIOCgZoZWlnaHQYAyABKA0SDwoHZXhlY19pZBgEIAEoCSKAAQoMTW91bnRSZXF1ZXN0Eg4KBnRhcmdldBgBIAEoCRIpCgZtb3VudHMYAiADKAsyGS5jb250YWluZXJkLnRhc2sudjIuTW91bnQSJQoEYmluZBgDIAEoCzIXLnRyaW5lLnNoaW0udjEuSG9zdEJpbmQSDgoGc2hhcmVkGAQgASgIIj4KCEhvc3RCaW5kEg4KBnNvdXJjZRgBIAEoCRIRCglyZWFkX29ubHkYAiABKAgSDwoHZm9sbG93cxgDIAEoCCIgCg5Vbm1vdW50UmVxdWVzdBIOCgZ0YXJnZXQYASABKAkiPQoKUnVuUmVxdWVzdBIMCgRhcmd2GAEgAygJEg0KBXN0ZGluGAIgASgMEhIKCnRpbWVvdXRfbXMYAyABKA0iQAoLUnVuUmVzcG9uc2USEQoJZXhpdF9jb2RlGAEgASgFEg4KBnN0ZG91dBgCIAEoDBIOCgZzdGRlcnIYAyABKAwiKwoOT3BlblRhcFJlcXVlc3QSDAoEbmFtZRgBIAEoCRILCgNtdHUYAiABKA0i7QEKEFNlcnZlRGhjcFJlcXVlc3QSCwoDdGFwGAEgASgJEhIKCmNsaWVudF9tYWMYAiABKAkSDwoHYWRkcmVzcxgDIAEoCRIOCgZwcmVmaXgYBCABKA0SDgoGc2VydmVyGAUgASgJEg4KBnJvdXRlchgGIAEoCRILCgNtdHUYByABKA0SEAoIaG9zdG5hbWUYCCABKAkSCwoDZG5zGAkgAygJEg4KBnNlYXJjaBgKIAMoCRIkCgZyb3V0ZXMYCyADKAsyFC50cmluZS5zaGltLnYxLlJvdXRlEhUKDWxlYXNlX3NlY29uZHMYDCABKA0iKQoFUm91dGUSEwoLZGVzdGluYXRpb24YASABKAkSCwoDdmlhGAIgASgJIkwKE1NlcnZlRm9yd2FyZFJlcXVlc3QSDgoGdGFyZ2V0GAEgASgJEg4KBnNvdXJjZRgCIAEoCRIVCg10aHJvdWdoX2d1ZXN0GAMgASgIIiQKFFNlcnZlRm9yd2FyZFJlc3BvbnNlEgwKBHBvcnQYASABKA0i4gIKDFNwYXduUmVxdWVzdBILCgNrZXkYASABKAkSDAoEYXJndhgCIAMoCRILCgNlbnYYAyADKAkSLgoLZGVzY3JpcHRvcnMYBCADKAsyGS50cmluZS5zaGltLnYxLkRlc2NyaXB0b3ISCwoDdWlkGAUgASgNEgsKA2dpZBgGIAEoDRIOCgZncm91cHMYByADKA0SIQoEamFpbBgIIAEoCzITLnRyaW5lLnNoaW0udjEuSmFpbBIQCghsb2dfcGF0aBgJIAEoCRIPCgd0YXNrX2lkGAogASgJEisKCmV4aXRfcnVsZXMYCyADKAsyFy50cmluZS5zaGltLnYxLkV4aXRSdWxlEhUKDW9vbV9zY29yZV9hZGoYDCABKAUSFgoObWF4X29wZW5fZmlsZXMYDSABKAQSGQoRa2VlcF9jYXBhYmlsaXRpZXMYDiABKAgSEwoLd29ya2luZ19kaXIYDyABKAkiLQoNU3Bhd25SZXNwb25zZRILCgNwaWQYASABKA0SDwoHYWxyZWFkeRgCIAEoCCKKAgoKRGVzY3JpcHRvchIOCgZudW1iZXIYASABKA0SJwoEZmlsZRgCIAEoCzIXLnRyaW5lLnNoaW0udjEuT3BlbkZpbGVIABINCgN0YXAYAyABKAlIABIpCgdjaGFubmVsGAQgASgLMhYudHJpbmUuc2hpbS52MS5DaGFubmVsSAASJwoGbGlzdGVuGAUgASgLMhUudHJpbmUuc2hpbS52MS5MaXN0ZW5IABInCgZtZW1vcnkYBiABKAsyFS50cmluZS5zaGltLnYxLk1lbW9yeUgAEi0KBnNlYWxlZBgHIAEoCzIbLnRyaW5lLnNoaW0udjEuU2VhbGVkTWVtb3J5SABCCAoGc291cmNlIiUKBk1lbW9yeRIMCgRuYW1lGAEgASgJEg0KBWJ5dGVzGAIgASgEIjoKDFNlYWxlZE1lbW9yeRIMCgRwYXRoGAEgASgJEg0KBWlub2RlGAIgASgEEg0KBWJ5dGVzGAMgASgEIioKCE9wZW5GaWxlEgwKBHBhdGgYASABKAkSEAoId3JpdGFibGUYAiABKAgi3AEKB0NoYW5uZWwSDAoEbmFtZRgBIAEoCRIpCgRraW5kGAIgASgOMhsudHJpbmUuc2hpbS52MS5DaGFubmVsLktpbmQSDwoHdGFza19pZBgDIAEoCRISCgpzcG9vbF9wYXRoGAQgASgJEhMKC3Nwb29sX2J5dGVzGAUgASgEEhMKC2F0dGFjaF9wYXRoGAYgASgJEhIKCmd1ZXN0X3BhdGgYByABKAkiNQoES2luZBIICgRIRUxEEAASCwoHQ09OU09MRRABEgsKB01PTklUT1IQAhIJCgVHVUVTVBADIjQKBkxpc3RlbhIMCgRwYXRoGAEgASgJEgwKBG1vZGUYAiABKA0SDgoGc2VydmVzGAMgASgJIlAKBEphaWwSIgoFYmluZHMYASADKAsyEy50cmluZS5zaGltLnYxLkJpbmQSEwoLbmV3X25ldHdvcmsYAiABKAgSDwoHbmV3X3BpZBgDIAEoCCJWCgRCaW5kEg4KBnNvdXJjZRgBIAEoCRIOCgZ0YXJnZXQYAiABKAkSEAoId3JpdGFibGUYAyABKAgSDgoGZGV2aWNlGAQgASgIEgwKBGxpdmUYBSABKAgiLwoIRXhpdFJ1bGUSDgoGcmVhc29uGAEgASgJEhMKC2V4aXRfc3RhdHVzGAIgASgNIiwKDVNpZ25hbFJlcXVlc3QSCwoDa2V5GAEgASgJEg4KBnNpZ25hbBgCIAEoDSIaCgtSZWFwUmVxdWVzdBILCgNrZXkYASABKAkiagoSUmVhZENoYW5uZWxSZXF1ZXN0EgwKBG5hbWUYASABKAkSDgoGb2Zmc2V0GAIgASgEEg8KB3dhaXRfbXMYAyABKA0SEQoJbWF4X2J5dGVzGAQgASgNEhIKCmtlZXBfYnl0ZXMYBSABKA0iQwoTUmVhZENoYW5uZWxSZXNwb25zZRIOCgZvZmZzZXQYASABKAQSDAoEZGF0YRgCIAEoDBIOCgZjbG9zZWQYAyABKAgiQQoTV3JpdGVDaGFubmVsUmVxdWVzdBIMCgRuYW1lGAEgASgJEg4KBm9mZnNldBgCIAEoBBIMCgRkYXRhGAMgASgMIiYKFFdyaXRlQ2hhbm5lbFJlc3BvbnNlEg4KBm9mZnNldBgBIAEoBCKtAQoRU2V0UHJvY2Vzc1JlcXVlc3QSCgoCaWQYASABKAkSDwoHZXhlY19pZBgCIAEoCRIqCgZzdGF0dXMYAyABKA4yGi5jb250YWluZXJkLnRhc2sudjIuU3RhdHVzEgsKA3BpZBgEIAEoDRITCgtleGl0X3N0YXR1cxgFIAEoDRItCglleGl0ZWRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wInAKEkF0dGFjaEd1ZXN0UmVxdWVzdBIKCgJpZBgBIAEoCRIPCgdleGVjX2lkGAIgASgJEhcKD2d1ZXN0X2NvbnRhaW5lchgDIAEoCRISCgpndWVzdF9leGVjGAQgASgJEhAKCHRlcm1pbmFsGAUgASgIImYKC05lc3RSZXF1ZXN0EgoKAmlkGAEgASgJEg8KB3Byb2dyYW0YAiABKAkSEgoKY29udGFpbmVyZBgDIAEoCRIQCghsb2dfcGF0aBgEIAEoCRIUCgxydW5jX29wdGlvbnMYBSABKAwiXgoRV3JpdGVTdGRpb1JlcXVlc3QSCgoCaWQYASABKAkSDwoHZXhlY19pZBgCIAEoCRIOCgZzdGRlcnIYAyABKAgSDgoGb2Zmc2V0GAQgASgEEgwKBGRhdGEYBSABKAwiJAoSV3JpdGVTdGRpb1Jlc3BvbnNlEg4KBm9mZnNldBgBIAEoBCIhChFTZWFsTWVtb3J5UmVxdWVzdBIMCgRuYW1lGAEgASgJIkAKElNlYWxNZW1vcnlSZXNwb25zZRIMCgRwYXRoGAEgASgJEg0KBWlub2RlGAIgASgEEg0KBWJ5dGVzGAMgASgEIpoBCgxDbGFpbVJlcXVlc3QSEAoIcHJvdG9jb2wYASABKA0SEQoJbmFtZXNwYWNlGAIgASgJEhIKCnNhbmRib3hfaWQYAyABKAkSDwoHcnVudGltZRgEIAEoCRIOCgZidW5kbGUYBSABKAkSFwoPcHVibGlzaF9hZGRyZXNzGAYgASgJEhcKD3NhbWVfbmFtZXNwYWNlcxgHIAMoCTLVCwoEU2hpbRJLCghEZXNjcmliZRIeLnRyaW5lLnNoaW0udjEuRGVzY3JpYmVSZXF1ZXN0Gh8udHJpbmUuc2hpbS52MS5EZXNjcmliZVJlc3BvbnNlEkIKCFB1dFN0YXRlEh4udHJpbmUuc2hpbS52MS5QdXRTdGF0ZVJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSRQoGRXZlbnRzEhwudHJpbmUuc2hpbS52MS5FdmVudHNSZXF1ZXN0Gh0udHJpbmUuc2hpbS52MS5FdmVudHNSZXNwb25zZRI8CgVNb3VudBIbLnRyaW5lLnNoaW0udjEuTW91bnRSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5EkAKB1VubW91bnQSHS50cmluZS5zaGltLnYxLlVubW91bnRSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5EjwKA1J1bhIZLnRyaW5lLnNoaW0udjEuUnVuUmVxdWVzdBoaLnRyaW5lLnNoaW0udjEuUnVuUmVzcG9uc2USQAoHT3BlblRhcBIdLnRyaW5lLnNoaW0udjEuT3BlblRhcFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSRAoJU2VydmVEaGNwEh8udHJpbmUuc2hpbS52MS5TZXJ2ZURoY3BSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5ElcKDFNlcnZlRm9yd2FyZBIiLnRyaW5lLnNoaW0udjEuU2VydmVGb3J3YXJkUmVxdWVzdBojLnRyaW5lLnNoaW0udjEuU2VydmVGb3J3YXJkUmVzcG9uc2USQgoFU3Bhd24SGy50cmluZS5zaGltLnYxLlNwYXduUmVxdWVzdBocLnRyaW5lLnNoaW0udjEuU3Bhd25SZXNwb25zZRI+CgZTaWduYWwSHC50cmluZS5zaGltLnYxLlNpZ25hbFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSOgoEUmVhcBIaLnRyaW5lLnNoaW0udjEuUmVhcFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSVAoLUmVhZENoYW5uZWwSIS50cmluZS5zaGltLnYxLlJlYWRDaGFubmVsUmVxdWVzdBoiLnRyaW5lLnNoaW0udjEuUmVhZENoYW5uZWxSZXNwb25zZRJXCgxXcml0ZUNoYW5uZWwSIi50cmluZS5zaGltLnYxLldyaXRlQ2hhbm5lbFJlcXVlc3QaIy50cmluZS5zaGltLnYxLldyaXRlQ2hhbm5lbFJlc3BvbnNlEkYKClNldFByb2Nlc3MSIC50cmluZS5zaGltLnYxLlNldFByb2Nlc3NSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5EkgKC0F0dGFjaEd1ZXN0EiEudHJpbmUuc2hpbS52MS5BdHRhY2hHdWVzdFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSOgoETmVzdBIaLnRyaW5lLnNoaW0udjEuTmVzdFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSUQoKV3JpdGVTdGRpbxIgLnRyaW5lLnNoaW0udjEuV3JpdGVTdGRpb1JlcXVlc3QaIS50cmluZS5zaGltLnYxLldyaXRlU3RkaW9SZXNwb25zZRJRCgpTZWFsTWVtb3J5EiAudHJpbmUuc2hpbS52MS5TZWFsTWVtb3J5UmVxdWVzdBohLnRyaW5lLnNoaW0udjEuU2VhbE1lbW9yeVJlc3BvbnNlEjUKA0VuZBIWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRI8CgVDbGFpbRIbLnRyaW5lLnNoaW0udjEuQ2xhaW1SZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5YgZwcm90bzM", [file_google_protobuf_empty, file_google_protobuf_timestamp, file_containerd_task]);
+  fileDesc("ChB0cmluZS9zaGltLnByb3RvEg10cmluZS5zaGltLnYxIhEKD0Rlc2NyaWJlUmVxdWVzdCLXAgoQRGVzY3JpYmVSZXNwb25zZRIQCghwcm90b2NvbBgBIAEoDRIPCgd2ZXJzaW9uGAIgASgJEhEKCW5hbWVzcGFjZRgDIAEoCRISCgpzYW5kYm94X2lkGAQgASgJEg8KB3J1bnRpbWUYBSABKAkSDgoGYnVuZGxlGAYgASgJEg0KBW5ldG5zGAcgASgJEg8KB3BvZF9kaXIYCCABKAkSCwoDcGlkGAkgASgNEg0KBXN0YXRlGAogASgMEhYKDnN0YXRlX3JldmlzaW9uGAsgASgEEikKCXByb2Nlc3NlcxgMIAMoCzIWLnRyaW5lLnNoaW0udjEuUHJvY2VzcxImCghjaGlsZHJlbhgNIAMoCzIULnRyaW5lLnNoaW0udjEuQ2hpbGQSDAoEdGFwcxgOIAMoCRISCgpsYXN0X2V2ZW50GA8gASgEEg8KB2Nncm91cHMYECADKAkihAIKB1Byb2Nlc3MSCgoCaWQYASABKAkSDwoHZXhlY19pZBgCIAEoCRIOCgZidW5kbGUYAyABKAkSKgoGc3RhdHVzGAQgASgOMhouY29udGFpbmVyZC50YXNrLnYyLlN0YXR1cxILCgNwaWQYBSABKA0SEwoLZXhpdF9zdGF0dXMYBiABKA0SLQoJZXhpdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVzdGRpbhgIIAEoCRIOCgZzdGRvdXQYCSABKAkSDgoGc3RkZXJyGAogASgJEhAKCHRlcm1pbmFsGAsgASgIEg4KBm5lc3RlZBgMIAEoCCLHAQoFQ2hpbGQSCwoDa2V5GAEgASgJEgsKA3BpZBgCIAEoDRIPCgdydW5uaW5nGAMgASgIEhEKCWV4aXRfY29kZRgEIAEoBRIOCgZzaWduYWwYBSABKAUSCwoDb29tGAYgASgIEg4KBnJlYXNvbhgHIAEoCRITCgtleGl0X3N0YXR1cxgIIAEoDRItCglleGl0ZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3Rhc2tfaWQYCiABKAkiMgoPUHV0U3RhdGVSZXF1ZXN0Eg0KBXN0YXRlGAEgASgMEhAKCHJldmlzaW9uGAIgASgEIi8KDUV2ZW50c1JlcXVlc3QSDQoFYWZ0ZXIYASABKAQSDwoHd2FpdF9tcxgCIAEoDSJECg5FdmVudHNSZXNwb25zZRIkCgZldmVudHMYASADKAsyFC50cmluZS5zaGltLnYxLkV2ZW50EgwKBGxvc3QYAiABKAgijAIKBUV2ZW50EgsKA3NlcRgBIAEoBBIsCgxjaGlsZF9leGl0ZWQYAiABKAsyFC50cmluZS5zaGltLnYxLkNoaWxkSAASMAoOcHJvY2Vzc19leGl0ZWQYAyABKAsyFi50cmluZS5zaGltLnYxLlByb2Nlc3NIABIyCgx0YXNrX3JlbW92ZWQYBCABKAsyGi50cmluZS5zaGltLnYxLlRhc2tSZW1vdmVkSAASKgoEbm90ZRgFIAEoCzIaLnRyaW5lLnNoaW0udjEuTW9uaXRvck5vdGVIABIuCgZyZXNpemUYBiABKAsyHC50cmluZS5zaGltLnYxLkNvbnNvbGVSZXNpemVIAEIGCgR3aGF0IhkKC1Rhc2tSZW1vdmVkEgoKAmlkGAEgASgJIjkKC01vbml0b3JOb3RlEgsKA2tleRgBIAEoCRINCgVldmVudBgCIAEoCRIOCgZyZWFzb24YAyABKAkiSwoNQ29uc29sZVJlc2l6ZRIKCgJpZBgBIAEoCRINCgV3aWR0aBgCIAEoDRIOCgZoZWlnaHQYAyABKA0SDwoHZXhlY19pZBgEIAEoCSKrAQoMTW91bnRSZXF1ZXN0Eg4KBnRhcmdldBgBIAEoCRIpCgZtb3VudHMYAiADKAsyGS5jb250YWluZXJkLnRhc2sudjIuTW91bnQSJQoEYmluZBgDIAEoCzIXLnRyaW5lLnNoaW0udjEuSG9zdEJpbmQSDgoGc2hhcmVkGAQgASgIEikKBmRldmljZRgFIAEoCzIZLnRyaW5lLnNoaW0udjEuSG9zdERldmljZSJaCgpIb3N0RGV2aWNlEg0KBW1ham9yGAEgASgNEg0KBW1pbm9yGAIgASgNEhEKCXJlYWRfb25seRgDIAEoCBILCgN1aWQYBCABKA0SDgoGc2hhcmVkGAUgASgIIj4KCEhvc3RCaW5kEg4KBnNvdXJjZRgBIAEoCRIRCglyZWFkX29ubHkYAiABKAgSDwoHZm9sbG93cxgDIAEoCCIgCg5Vbm1vdW50UmVxdWVzdBIOCgZ0YXJnZXQYASABKAkiPQoKUnVuUmVxdWVzdBIMCgRhcmd2GAEgAygJEg0KBXN0ZGluGAIgASgMEhIKCnRpbWVvdXRfbXMYAyABKA0iQAoLUnVuUmVzcG9uc2USEQoJZXhpdF9jb2RlGAEgASgFEg4KBnN0ZG91dBgCIAEoDBIOCgZzdGRlcnIYAyABKAwiKwoOT3BlblRhcFJlcXVlc3QSDAoEbmFtZRgBIAEoCRILCgNtdHUYAiABKA0i7QEKEFNlcnZlRGhjcFJlcXVlc3QSCwoDdGFwGAEgASgJEhIKCmNsaWVudF9tYWMYAiABKAkSDwoHYWRkcmVzcxgDIAEoCRIOCgZwcmVmaXgYBCABKA0SDgoGc2VydmVyGAUgASgJEg4KBnJvdXRlchgGIAEoCRILCgNtdHUYByABKA0SEAoIaG9zdG5hbWUYCCABKAkSCwoDZG5zGAkgAygJEg4KBnNlYXJjaBgKIAMoCRIkCgZyb3V0ZXMYCyADKAsyFC50cmluZS5zaGltLnYxLlJvdXRlEhUKDWxlYXNlX3NlY29uZHMYDCABKA0iKQoFUm91dGUSEwoLZGVzdGluYXRpb24YASABKAkSCwoDdmlhGAIgASgJIkwKE1NlcnZlRm9yd2FyZFJlcXVlc3QSDgoGdGFyZ2V0GAEgASgJEg4KBnNvdXJjZRgCIAEoCRIVCg10aHJvdWdoX2d1ZXN0GAMgASgIIiQKFFNlcnZlRm9yd2FyZFJlc3BvbnNlEgwKBHBvcnQYASABKA0i4gIKDFNwYXduUmVxdWVzdBILCgNrZXkYASABKAkSDAoEYXJndhgCIAMoCRILCgNlbnYYAyADKAkSLgoLZGVzY3JpcHRvcnMYBCADKAsyGS50cmluZS5zaGltLnYxLkRlc2NyaXB0b3ISCwoDdWlkGAUgASgNEgsKA2dpZBgGIAEoDRIOCgZncm91cHMYByADKA0SIQoEamFpbBgIIAEoCzITLnRyaW5lLnNoaW0udjEuSmFpbBIQCghsb2dfcGF0aBgJIAEoCRIPCgd0YXNrX2lkGAogASgJEisKCmV4aXRfcnVsZXMYCyADKAsyFy50cmluZS5zaGltLnYxLkV4aXRSdWxlEhUKDW9vbV9zY29yZV9hZGoYDCABKAUSFgoObWF4X29wZW5fZmlsZXMYDSABKAQSGQoRa2VlcF9jYXBhYmlsaXRpZXMYDiABKAgSEwoLd29ya2luZ19kaXIYDyABKAkiLQoNU3Bhd25SZXNwb25zZRILCgNwaWQYASABKA0SDwoHYWxyZWFkeRgCIAEoCCKKAgoKRGVzY3JpcHRvchIOCgZudW1iZXIYASABKA0SJwoEZmlsZRgCIAEoCzIXLnRyaW5lLnNoaW0udjEuT3BlbkZpbGVIABINCgN0YXAYAyABKAlIABIpCgdjaGFubmVsGAQgASgLMhYudHJpbmUuc2hpbS52MS5DaGFubmVsSAASJwoGbGlzdGVuGAUgASgLMhUudHJpbmUuc2hpbS52MS5MaXN0ZW5IABInCgZtZW1vcnkYBiABKAsyFS50cmluZS5zaGltLnYxLk1lbW9yeUgAEi0KBnNlYWxlZBgHIAEoCzIbLnRyaW5lLnNoaW0udjEuU2VhbGVkTWVtb3J5SABCCAoGc291cmNlIiUKBk1lbW9yeRIMCgRuYW1lGAEgASgJEg0KBWJ5dGVzGAIgASgEIjoKDFNlYWxlZE1lbW9yeRIMCgRwYXRoGAEgASgJEg0KBWlub2RlGAIgASgEEg0KBWJ5dGVzGAMgASgEIioKCE9wZW5GaWxlEgwKBHBhdGgYASABKAkSEAoId3JpdGFibGUYAiABKAgi3AEKB0NoYW5uZWwSDAoEbmFtZRgBIAEoCRIpCgRraW5kGAIgASgOMhsudHJpbmUuc2hpbS52MS5DaGFubmVsLktpbmQSDwoHdGFza19pZBgDIAEoCRISCgpzcG9vbF9wYXRoGAQgASgJEhMKC3Nwb29sX2J5dGVzGAUgASgEEhMKC2F0dGFjaF9wYXRoGAYgASgJEhIKCmd1ZXN0X3BhdGgYByABKAkiNQoES2luZBIICgRIRUxEEAASCwoHQ09OU09MRRABEgsKB01PTklUT1IQAhIJCgVHVUVTVBADIjQKBkxpc3RlbhIMCgRwYXRoGAEgASgJEgwKBG1vZGUYAiABKA0SDgoGc2VydmVzGAMgASgJIlAKBEphaWwSIgoFYmluZHMYASADKAsyEy50cmluZS5zaGltLnYxLkJpbmQSEwoLbmV3X25ldHdvcmsYAiABKAgSDwoHbmV3X3BpZBgDIAEoCCJWCgRCaW5kEg4KBnNvdXJjZRgBIAEoCRIOCgZ0YXJnZXQYAiABKAkSEAoId3JpdGFibGUYAyABKAgSDgoGZGV2aWNlGAQgASgIEgwKBGxpdmUYBSABKAgiLwoIRXhpdFJ1bGUSDgoGcmVhc29uGAEgASgJEhMKC2V4aXRfc3RhdHVzGAIgASgNIiwKDVNpZ25hbFJlcXVlc3QSCwoDa2V5GAEgASgJEg4KBnNpZ25hbBgCIAEoDSIaCgtSZWFwUmVxdWVzdBILCgNrZXkYASABKAkiagoSUmVhZENoYW5uZWxSZXF1ZXN0EgwKBG5hbWUYASABKAkSDgoGb2Zmc2V0GAIgASgEEg8KB3dhaXRfbXMYAyABKA0SEQoJbWF4X2J5dGVzGAQgASgNEhIKCmtlZXBfYnl0ZXMYBSABKA0iQwoTUmVhZENoYW5uZWxSZXNwb25zZRIOCgZvZmZzZXQYASABKAQSDAoEZGF0YRgCIAEoDBIOCgZjbG9zZWQYAyABKAgiQQoTV3JpdGVDaGFubmVsUmVxdWVzdBIMCgRuYW1lGAEgASgJEg4KBm9mZnNldBgCIAEoBBIMCgRkYXRhGAMgASgMIiYKFFdyaXRlQ2hhbm5lbFJlc3BvbnNlEg4KBm9mZnNldBgBIAEoBCKtAQoRU2V0UHJvY2Vzc1JlcXVlc3QSCgoCaWQYASABKAkSDwoHZXhlY19pZBgCIAEoCRIqCgZzdGF0dXMYAyABKA4yGi5jb250YWluZXJkLnRhc2sudjIuU3RhdHVzEgsKA3BpZBgEIAEoDRITCgtleGl0X3N0YXR1cxgFIAEoDRItCglleGl0ZWRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wInAKEkF0dGFjaEd1ZXN0UmVxdWVzdBIKCgJpZBgBIAEoCRIPCgdleGVjX2lkGAIgASgJEhcKD2d1ZXN0X2NvbnRhaW5lchgDIAEoCRISCgpndWVzdF9leGVjGAQgASgJEhAKCHRlcm1pbmFsGAUgASgIImYKC05lc3RSZXF1ZXN0EgoKAmlkGAEgASgJEg8KB3Byb2dyYW0YAiABKAkSEgoKY29udGFpbmVyZBgDIAEoCRIQCghsb2dfcGF0aBgEIAEoCRIUCgxydW5jX29wdGlvbnMYBSABKAwiXgoRV3JpdGVTdGRpb1JlcXVlc3QSCgoCaWQYASABKAkSDwoHZXhlY19pZBgCIAEoCRIOCgZzdGRlcnIYAyABKAgSDgoGb2Zmc2V0GAQgASgEEgwKBGRhdGEYBSABKAwiJAoSV3JpdGVTdGRpb1Jlc3BvbnNlEg4KBm9mZnNldBgBIAEoBCIhChFTZWFsTWVtb3J5UmVxdWVzdBIMCgRuYW1lGAEgASgJIkAKElNlYWxNZW1vcnlSZXNwb25zZRIMCgRwYXRoGAEgASgJEg0KBWlub2RlGAIgASgEEg0KBWJ5dGVzGAMgASgEIpoBCgxDbGFpbVJlcXVlc3QSEAoIcHJvdG9jb2wYASABKA0SEQoJbmFtZXNwYWNlGAIgASgJEhIKCnNhbmRib3hfaWQYAyABKAkSDwoHcnVudGltZRgEIAEoCRIOCgZidW5kbGUYBSABKAkSFwoPcHVibGlzaF9hZGRyZXNzGAYgASgJEhcKD3NhbWVfbmFtZXNwYWNlcxgHIAMoCTLVCwoEU2hpbRJLCghEZXNjcmliZRIeLnRyaW5lLnNoaW0udjEuRGVzY3JpYmVSZXF1ZXN0Gh8udHJpbmUuc2hpbS52MS5EZXNjcmliZVJlc3BvbnNlEkIKCFB1dFN0YXRlEh4udHJpbmUuc2hpbS52MS5QdXRTdGF0ZVJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSRQoGRXZlbnRzEhwudHJpbmUuc2hpbS52MS5FdmVudHNSZXF1ZXN0Gh0udHJpbmUuc2hpbS52MS5FdmVudHNSZXNwb25zZRI8CgVNb3VudBIbLnRyaW5lLnNoaW0udjEuTW91bnRSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5EkAKB1VubW91bnQSHS50cmluZS5zaGltLnYxLlVubW91bnRSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5EjwKA1J1bhIZLnRyaW5lLnNoaW0udjEuUnVuUmVxdWVzdBoaLnRyaW5lLnNoaW0udjEuUnVuUmVzcG9uc2USQAoHT3BlblRhcBIdLnRyaW5lLnNoaW0udjEuT3BlblRhcFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSRAoJU2VydmVEaGNwEh8udHJpbmUuc2hpbS52MS5TZXJ2ZURoY3BSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5ElcKDFNlcnZlRm9yd2FyZBIiLnRyaW5lLnNoaW0udjEuU2VydmVGb3J3YXJkUmVxdWVzdBojLnRyaW5lLnNoaW0udjEuU2VydmVGb3J3YXJkUmVzcG9uc2USQgoFU3Bhd24SGy50cmluZS5zaGltLnYxLlNwYXduUmVxdWVzdBocLnRyaW5lLnNoaW0udjEuU3Bhd25SZXNwb25zZRI+CgZTaWduYWwSHC50cmluZS5zaGltLnYxLlNpZ25hbFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSOgoEUmVhcBIaLnRyaW5lLnNoaW0udjEuUmVhcFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSVAoLUmVhZENoYW5uZWwSIS50cmluZS5zaGltLnYxLlJlYWRDaGFubmVsUmVxdWVzdBoiLnRyaW5lLnNoaW0udjEuUmVhZENoYW5uZWxSZXNwb25zZRJXCgxXcml0ZUNoYW5uZWwSIi50cmluZS5zaGltLnYxLldyaXRlQ2hhbm5lbFJlcXVlc3QaIy50cmluZS5zaGltLnYxLldyaXRlQ2hhbm5lbFJlc3BvbnNlEkYKClNldFByb2Nlc3MSIC50cmluZS5zaGltLnYxLlNldFByb2Nlc3NSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5EkgKC0F0dGFjaEd1ZXN0EiEudHJpbmUuc2hpbS52MS5BdHRhY2hHdWVzdFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSOgoETmVzdBIaLnRyaW5lLnNoaW0udjEuTmVzdFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSUQoKV3JpdGVTdGRpbxIgLnRyaW5lLnNoaW0udjEuV3JpdGVTdGRpb1JlcXVlc3QaIS50cmluZS5zaGltLnYxLldyaXRlU3RkaW9SZXNwb25zZRJRCgpTZWFsTWVtb3J5EiAudHJpbmUuc2hpbS52MS5TZWFsTWVtb3J5UmVxdWVzdBohLnRyaW5lLnNoaW0udjEuU2VhbE1lbW9yeVJlc3BvbnNlEjUKA0VuZBIWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRI8CgVDbGFpbRIbLnRyaW5lLnNoaW0udjEuQ2xhaW1SZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5YgZwcm90bzM", [file_google_protobuf_empty, file_google_protobuf_timestamp, file_containerd_task]);
 
 /**
  * Describes the message trine.shim.v1.DescribeRequest.
@@ -109,122 +109,129 @@ export const MountRequestSchema = /*@__PURE__*/
   messageDesc(file_trine_shim, 11);
 
 /**
+ * Describes the message trine.shim.v1.HostDevice.
+ * Use `create(HostDeviceSchema)` to create a new message.
+ */
+export const HostDeviceSchema = /*@__PURE__*/
+  messageDesc(file_trine_shim, 12);
+
+/**
  * Describes the message trine.shim.v1.HostBind.
  * Use `create(HostBindSchema)` to create a new message.
  */
 export const HostBindSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 12);
+  messageDesc(file_trine_shim, 13);
 
 /**
  * Describes the message trine.shim.v1.UnmountRequest.
  * Use `create(UnmountRequestSchema)` to create a new message.
  */
 export const UnmountRequestSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 13);
+  messageDesc(file_trine_shim, 14);
 
 /**
  * Describes the message trine.shim.v1.RunRequest.
  * Use `create(RunRequestSchema)` to create a new message.
  */
 export const RunRequestSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 14);
+  messageDesc(file_trine_shim, 15);
 
 /**
  * Describes the message trine.shim.v1.RunResponse.
  * Use `create(RunResponseSchema)` to create a new message.
  */
 export const RunResponseSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 15);
+  messageDesc(file_trine_shim, 16);
 
 /**
  * Describes the message trine.shim.v1.OpenTapRequest.
  * Use `create(OpenTapRequestSchema)` to create a new message.
  */
 export const OpenTapRequestSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 16);
+  messageDesc(file_trine_shim, 17);
 
 /**
  * Describes the message trine.shim.v1.ServeDhcpRequest.
  * Use `create(ServeDhcpRequestSchema)` to create a new message.
  */
 export const ServeDhcpRequestSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 17);
+  messageDesc(file_trine_shim, 18);
 
 /**
  * Describes the message trine.shim.v1.Route.
  * Use `create(RouteSchema)` to create a new message.
  */
 export const RouteSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 18);
+  messageDesc(file_trine_shim, 19);
 
 /**
  * Describes the message trine.shim.v1.ServeForwardRequest.
  * Use `create(ServeForwardRequestSchema)` to create a new message.
  */
 export const ServeForwardRequestSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 19);
+  messageDesc(file_trine_shim, 20);
 
 /**
  * Describes the message trine.shim.v1.ServeForwardResponse.
  * Use `create(ServeForwardResponseSchema)` to create a new message.
  */
 export const ServeForwardResponseSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 20);
+  messageDesc(file_trine_shim, 21);
 
 /**
  * Describes the message trine.shim.v1.SpawnRequest.
  * Use `create(SpawnRequestSchema)` to create a new message.
  */
 export const SpawnRequestSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 21);
+  messageDesc(file_trine_shim, 22);
 
 /**
  * Describes the message trine.shim.v1.SpawnResponse.
  * Use `create(SpawnResponseSchema)` to create a new message.
  */
 export const SpawnResponseSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 22);
+  messageDesc(file_trine_shim, 23);
 
 /**
  * Describes the message trine.shim.v1.Descriptor.
  * Use `create(DescriptorSchema)` to create a new message.
  */
 export const DescriptorSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 23);
+  messageDesc(file_trine_shim, 24);
 
 /**
  * Describes the message trine.shim.v1.Memory.
  * Use `create(MemorySchema)` to create a new message.
  */
 export const MemorySchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 24);
+  messageDesc(file_trine_shim, 25);
 
 /**
  * Describes the message trine.shim.v1.SealedMemory.
  * Use `create(SealedMemorySchema)` to create a new message.
  */
 export const SealedMemorySchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 25);
+  messageDesc(file_trine_shim, 26);
 
 /**
  * Describes the message trine.shim.v1.OpenFile.
  * Use `create(OpenFileSchema)` to create a new message.
  */
 export const OpenFileSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 26);
+  messageDesc(file_trine_shim, 27);
 
 /**
  * Describes the message trine.shim.v1.Channel.
  * Use `create(ChannelSchema)` to create a new message.
  */
 export const ChannelSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 27);
+  messageDesc(file_trine_shim, 28);
 
 /**
  * Describes the enum trine.shim.v1.Channel.Kind.
  */
 export const Channel_KindSchema = /*@__PURE__*/
-  enumDesc(file_trine_shim, 27, 0);
+  enumDesc(file_trine_shim, 28, 0);
 
 /**
  * @generated from enum trine.shim.v1.Channel.Kind
@@ -237,126 +244,126 @@ export const Channel_Kind = /*@__PURE__*/
  * Use `create(ListenSchema)` to create a new message.
  */
 export const ListenSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 28);
+  messageDesc(file_trine_shim, 29);
 
 /**
  * Describes the message trine.shim.v1.Jail.
  * Use `create(JailSchema)` to create a new message.
  */
 export const JailSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 29);
+  messageDesc(file_trine_shim, 30);
 
 /**
  * Describes the message trine.shim.v1.Bind.
  * Use `create(BindSchema)` to create a new message.
  */
 export const BindSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 30);
+  messageDesc(file_trine_shim, 31);
 
 /**
  * Describes the message trine.shim.v1.ExitRule.
  * Use `create(ExitRuleSchema)` to create a new message.
  */
 export const ExitRuleSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 31);
+  messageDesc(file_trine_shim, 32);
 
 /**
  * Describes the message trine.shim.v1.SignalRequest.
  * Use `create(SignalRequestSchema)` to create a new message.
  */
 export const SignalRequestSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 32);
+  messageDesc(file_trine_shim, 33);
 
 /**
  * Describes the message trine.shim.v1.ReapRequest.
  * Use `create(ReapRequestSchema)` to create a new message.
  */
 export const ReapRequestSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 33);
+  messageDesc(file_trine_shim, 34);
 
 /**
  * Describes the message trine.shim.v1.ReadChannelRequest.
  * Use `create(ReadChannelRequestSchema)` to create a new message.
  */
 export const ReadChannelRequestSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 34);
+  messageDesc(file_trine_shim, 35);
 
 /**
  * Describes the message trine.shim.v1.ReadChannelResponse.
  * Use `create(ReadChannelResponseSchema)` to create a new message.
  */
 export const ReadChannelResponseSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 35);
+  messageDesc(file_trine_shim, 36);
 
 /**
  * Describes the message trine.shim.v1.WriteChannelRequest.
  * Use `create(WriteChannelRequestSchema)` to create a new message.
  */
 export const WriteChannelRequestSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 36);
+  messageDesc(file_trine_shim, 37);
 
 /**
  * Describes the message trine.shim.v1.WriteChannelResponse.
  * Use `create(WriteChannelResponseSchema)` to create a new message.
  */
 export const WriteChannelResponseSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 37);
+  messageDesc(file_trine_shim, 38);
 
 /**
  * Describes the message trine.shim.v1.SetProcessRequest.
  * Use `create(SetProcessRequestSchema)` to create a new message.
  */
 export const SetProcessRequestSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 38);
+  messageDesc(file_trine_shim, 39);
 
 /**
  * Describes the message trine.shim.v1.AttachGuestRequest.
  * Use `create(AttachGuestRequestSchema)` to create a new message.
  */
 export const AttachGuestRequestSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 39);
+  messageDesc(file_trine_shim, 40);
 
 /**
  * Describes the message trine.shim.v1.NestRequest.
  * Use `create(NestRequestSchema)` to create a new message.
  */
 export const NestRequestSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 40);
+  messageDesc(file_trine_shim, 41);
 
 /**
  * Describes the message trine.shim.v1.WriteStdioRequest.
  * Use `create(WriteStdioRequestSchema)` to create a new message.
  */
 export const WriteStdioRequestSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 41);
+  messageDesc(file_trine_shim, 42);
 
 /**
  * Describes the message trine.shim.v1.WriteStdioResponse.
  * Use `create(WriteStdioResponseSchema)` to create a new message.
  */
 export const WriteStdioResponseSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 42);
+  messageDesc(file_trine_shim, 43);
 
 /**
  * Describes the message trine.shim.v1.SealMemoryRequest.
  * Use `create(SealMemoryRequestSchema)` to create a new message.
  */
 export const SealMemoryRequestSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 43);
+  messageDesc(file_trine_shim, 44);
 
 /**
  * Describes the message trine.shim.v1.SealMemoryResponse.
  * Use `create(SealMemoryResponseSchema)` to create a new message.
  */
 export const SealMemoryResponseSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 44);
+  messageDesc(file_trine_shim, 45);
 
 /**
  * Describes the message trine.shim.v1.ClaimRequest.
  * Use `create(ClaimRequestSchema)` to create a new message.
  */
 export const ClaimRequestSchema = /*@__PURE__*/
-  messageDesc(file_trine_shim, 45);
+  messageDesc(file_trine_shim, 46);
 
 /**
  * @generated from service trine.shim.v1.Shim

@@ -1,0 +1,220 @@
+//! Nodes of the host's block devices, for a VMM that may open nothing else. A node is made below the pod's directory
+//! and mounted on itself: there the file system's `nodev` does not hold, and whoever shares the directory's mounts
+//! sees it come and go.
+
+use super::bind::{MountAttributes, attach, make_place, open_tree, set_attributes};
+use super::sys::{c_string, check, during, invalid, owned};
+use std::ffi::CStr;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Component, Path};
+
+// linux/mount.h
+const MOUNT_ATTR_NODEV: u64 = 4;
+
+#[derive(Debug, Clone, Copy)]
+pub struct Device {
+    pub major: u32,
+    pub minor: u32,
+    pub read_only: bool,
+    pub uid: u32,
+    /// Written by others too.
+    pub shared: bool,
+}
+
+impl Device {
+    fn number(&self) -> libc::dev_t {
+        libc::makedev(self.major, self.minor)
+    }
+
+    fn named(&self) -> String {
+        format!("block device {}:{}", self.major, self.minor)
+    }
+}
+
+/// Makes the node `root`/`below`. What is answered keeps others of the host from writing the device, mounting it
+/// included, for as long as it is open; for one that is only read or is shared there is nothing to keep. Kind
+/// `ResourceBusy` when somebody has it.
+pub fn make_node(device: &Device, root: &Path, below: &Path) -> io::Result<Option<OwnedFd>> {
+    let during_this = || during(format!("make a node of {}", device.named()));
+    let (dir, name) = parent(root, below)?;
+    let node = node_in(&dir, &name, device).map_err(during_this())?;
+    let tree =
+        open_tree(dir.as_raw_fd(), &name, libc::AT_SYMLINK_NOFOLLOW).map_err(during_this())?;
+    let attributes = MountAttributes {
+        clear: MOUNT_ATTR_NODEV,
+        propagation: libc::MS_PRIVATE,
+        ..Default::default()
+    };
+    set_attributes(&tree, 0, &attributes).map_err(during_this())?;
+    let alone = claim(device, &tree)?;
+    attach(&tree, &node).map_err(during_this())?;
+    Ok(alone)
+}
+
+fn parent(root: &Path, below: &Path) -> io::Result<(OwnedFd, std::ffi::CString)> {
+    let Some(Component::Normal(name)) = below.components().next_back() else {
+        return Err(invalid("a place below the directory is needed"));
+    };
+    let dir = match below.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+        Some(dir) => make_place(root, dir, true)?,
+        None => OwnedFd::from(File::open(root)?),
+    };
+    Ok((dir, c_string(name.as_bytes())?))
+}
+
+/// The node; one that is there already must be that device's.
+fn node_in(dir: &OwnedFd, name: &CStr, device: &Device) -> io::Result<OwnedFd> {
+    let mode = if device.read_only { 0o400 } else { 0o600 };
+    let number = device.number();
+    // SAFETY: a C string. That it is there already, or cannot be made, shows when it is opened.
+    let made = check(unsafe {
+        libc::mknodat(dir.as_raw_fd(), name.as_ptr(), libc::S_IFBLK | mode, number)
+    });
+    let flags = libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    // SAFETY: a C string.
+    let node = owned(unsafe { libc::openat(dir.as_raw_fd(), name.as_ptr(), flags) });
+    let node = match (node, made) {
+        (Err(_), Err(made)) => return Err(made),
+        (node, _) => File::from(node?),
+    };
+    let found = node.metadata()?;
+    if !found.file_type().is_block_device() || found.rdev() != number {
+        return Err(invalid("something else is there"));
+    }
+    let (uid, flags) = (device.uid, libc::AT_SYMLINK_NOFOLLOW);
+    // SAFETY: C strings. Nobody but the shim writes in this directory.
+    unsafe {
+        check(libc::fchownat(
+            dir.as_raw_fd(),
+            name.as_ptr(),
+            uid,
+            uid,
+            flags,
+        ))?;
+        check(libc::fchmodat(dir.as_raw_fd(), name.as_ptr(), mode, 0))?;
+    }
+    Ok(node.into())
+}
+
+/// O_EXCL on a block device is the kernel's own claim, the same that mounts and volume managers make.
+fn claim(device: &Device, tree: &OwnedFd) -> io::Result<Option<OwnedFd>> {
+    let path = format!("/proc/self/fd/{}", tree.as_raw_fd());
+    let alone = !device.read_only && !device.shared;
+    let flags = if alone { libc::O_EXCL } else { 0 } | libc::O_NONBLOCK;
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(!device.read_only)
+        .custom_flags(flags)
+        .open(path);
+    match opened {
+        Ok(file) => Ok(alone.then(|| file.into())),
+        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Err(io::Error::new(
+            io::ErrorKind::ResourceBusy,
+            format!(
+                "{} is in use: it is mounted on the node, part of a volume, or a disk of another machine",
+                device.named()
+            ),
+        )),
+        Err(error) => Err(during(format!("open {}", device.named()))(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::mount::unmount_all;
+    use crate::host::testing::{Scratch, in_mount_namespace, run};
+    use std::fs;
+
+    /// A loop device over a file of 1 MiB; `body` gets it and the pod's directory, on a file system without devices.
+    fn with_loop(name: &str, body: impl FnOnce(Device, &Path) + Send + 'static) {
+        let scratch = Scratch::new(name);
+        let root = scratch.path().canonicalize().unwrap();
+        in_mount_namespace(move || {
+            let pod = root.join("pod");
+            fs::create_dir_all(&pod).unwrap();
+            run(
+                "mount",
+                &format!("-t tmpfs -o nodev none {}", pod.display()),
+            );
+            fs::write(root.join("image"), vec![7u8; 1 << 20]).unwrap();
+            let path = run("losetup", &format!("-f --show {}/image", root.display()));
+            let number = fs::metadata(path.trim()).unwrap().rdev();
+            let device = Device {
+                major: libc::major(number),
+                minor: libc::minor(number),
+                read_only: false,
+                uid: 4242,
+                shared: false,
+            };
+            body(device, &pod);
+            run("losetup", &format!("-d {}", path.trim()));
+        });
+    }
+
+    #[test]
+    fn a_node_works_where_devices_do_not_and_is_its_owners_alone() {
+        with_loop("device-node", |device, pod| {
+            let alone = make_node(&device, pod, Path::new("slots/one")).unwrap();
+            assert!(alone.is_some());
+            let place = pod.join("slots/one");
+            let found = fs::metadata(&place).unwrap();
+            assert_eq!((found.uid(), found.mode() & 0o777), (4242, 0o600));
+            assert_eq!(fs::read(&place).unwrap().len(), 1 << 20);
+            unmount_all(&place).unwrap();
+            // What lies under the mount is no use to anybody.
+            let error = fs::read(&place).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        });
+    }
+
+    #[test]
+    fn who_writes_is_alone_and_readers_do_not_mind() {
+        with_loop("device-alone", |device, pod| {
+            let reader = Device {
+                read_only: true,
+                ..device
+            };
+            assert!(make_node(&reader, pod, Path::new("r")).unwrap().is_none());
+            let first = make_node(&device, pod, Path::new("w")).unwrap();
+            let error = make_node(&device, pod, Path::new("w2")).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
+            drop(first);
+            // Another test's child may hold it for a moment.
+            let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+            let again = loop {
+                match make_node(&device, pod, Path::new("w2")) {
+                    Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                        assert!(std::time::Instant::now() < end, "{error}");
+                    }
+                    other => break other.unwrap(),
+                }
+            };
+            assert!(again.is_some());
+            for place in ["r", "w", "w2"] {
+                unmount_all(&pod.join(place)).unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn what_is_no_such_node_is_left_alone() {
+        with_loop("device-other", |device, pod| {
+            fs::write(pod.join("file"), "x").unwrap();
+            for bad in ["file", "file/x", "../out", ""] {
+                assert!(make_node(&device, pod, Path::new(bad)).is_err(), "{bad}");
+            }
+            let none = Device {
+                major: 4095,
+                minor: 7,
+                ..device
+            };
+            assert!(make_node(&none, pod, Path::new("none")).is_err());
+            assert_eq!(fs::read(pod.join("file")).unwrap(), b"x");
+        });
+    }
+}
