@@ -40,7 +40,7 @@ export async function chooseVolumes(
 }
 
 /** The slot a volume is in: who only reads may do that where another of the pod writes. */
-export function volumeOf(
+function volumeOf(
   records: readonly VolumeRecord[],
   { major, minor, readOnly }: Pick<BlockVolume, "major" | "minor" | "readOnly">,
 ): VolumeRecord | undefined {
