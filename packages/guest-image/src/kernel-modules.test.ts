@@ -1,8 +1,9 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { zstdCompressSync } from "node:zlib";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { buildInitramfs } from "./initramfs.ts";
 import { KernelModules } from "./kernel-modules.ts";
 import { sampleModule } from "./testing.ts";
 
@@ -53,6 +54,30 @@ test("a missing module is named, with who needs it", async () => {
     kind: "notFound",
     message: `${dir}: no module c`,
   });
+});
+
+test("what is loaded on demand brings what it needs, and the names it is asked for by", async () => {
+  await add(
+    "nf_tables.ko",
+    sampleModule(["nfnetlink"], ["nfnetlink-subsys-10", "with blank", "x*"]),
+  );
+  await add("nfnetlink.ko", sampleModule([], ["net-pf-16-proto-12"]));
+  await writeFile(join(dir, "modules.builtin"), "kernel/net/dummy.ko\n");
+  const modules = await KernelModules.open(dir);
+  const found = await modules.onDemand(["nf-tables", "dummy", "not-there"], signal);
+  expect(found).toMatchObject([
+    { name: "nfnetlink", needs: [], aliases: ["net-pf-16-proto-12"] },
+    { name: "nf_tables", needs: ["nfnetlink"], aliases: ["nfnetlink-subsys-10"] },
+  ]);
+  const [, nfTables] = found;
+  const initramfs = buildInitramfs(Buffer.alloc(1), found.slice(0, 1), found).toString("latin1");
+  expect(initramfs).toContain(
+    "nfnetlink - net-pf-16-proto-12\nnf_tables nfnetlink nfnetlink-subsys-10\n",
+  );
+  expect(initramfs).toContain("lib/modules/nf_tables.ko");
+  // A module of both lists is in the archive once.
+  expect(initramfs.split("lib/modules/nfnetlink.ko\0")).toHaveLength(2);
+  expect(nfTables?.data).toEqual(await readFile(join(dir, "kernel/drivers/nf_tables.ko")));
 });
 
 test("modules that need one another are refused", async () => {

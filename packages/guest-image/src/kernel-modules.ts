@@ -7,6 +7,7 @@ import { section } from "./elf.ts";
 const MAX_MODULES = 20_000;
 const MAX_MODULE = 64 << 20;
 const MAX_LOADED = 512;
+const ALIAS = /^[A-Za-z0-9_:.-]{1,128}$/;
 const FILE_NAME = /^([A-Za-z0-9_-]+)\.ko(?:\.(?:xz|zst|gz))?$/;
 
 export interface KernelModule {
@@ -14,6 +15,14 @@ export interface KernelModule {
   readonly name: string;
   /** Not compressed. */
   readonly data: Buffer;
+}
+
+/** A module that the guest loads when something asks for it. */
+export interface OnDemandModule extends KernelModule {
+  /** Names of the modules it needs, in load order. */
+  readonly needs: readonly string[];
+  /** Other names by which the kernel asks for it. */
+  readonly aliases: readonly string[];
 }
 
 /** The modules of one kernel: a directory such as /lib/modules/6.1.0-56-amd64. */
@@ -77,6 +86,25 @@ export class KernelModules {
     return [...ordered.values()];
   }
 
+  /**
+   * These modules, and all that they need, as the guest finds them by name or alias. One that this kernel has
+   * not, or has built in, is left out.
+   */
+  async onDemand(names: readonly string[], signal: AbortSignal): Promise<OnDemandModule[]> {
+    const found = new Map<string, OnDemandModule>();
+    for (const name of names.map(canonical)) {
+      if (!this.#files.has(name)) continue;
+      const ordered = await this.inLoadOrder([name], signal);
+      // The first ones of a list in load order are what a module of it needs, and a few more, which do no harm.
+      ordered.forEach((module, place) => {
+        if (found.has(module.name)) return;
+        const needs = ordered.slice(0, place).map((each) => each.name);
+        found.set(module.name, { ...module, needs, aliases: aliasesOf(module) });
+      });
+    }
+    return [...found.values()];
+  }
+
   async #read(name: string, neededBy: string | undefined, signal: AbortSignal): Promise<Buffer> {
     const path = this.#files.get(name);
     const why = neededBy === undefined ? "" : `, which ${neededBy} needs`;
@@ -94,10 +122,20 @@ export class KernelModules {
 
 /** What a module's own description says it needs. */
 function dependencies(what: string, data: Buffer): string[] {
-  const info = section(what, data, ".modinfo")?.toString("latin1").split("\0") ?? [];
-  const line = info.find((entry) => entry.startsWith("depends="));
+  const [line] = infoOf(what, data, "depends");
   if (line === undefined) throw new TrineError("invalid", `${what}: not a kernel module`);
-  return line.slice("depends=".length).split(",").filter(Boolean);
+  return line.split(",").filter(Boolean);
+}
+
+/** One with a blank or a pattern in it is of a kind that nothing here asks for. */
+function aliasesOf({ name, data }: KernelModule): string[] {
+  return infoOf(`module ${name}`, data, "alias").filter((alias) => ALIAS.test(alias));
+}
+
+function infoOf(what: string, data: Buffer, key: string): string[] {
+  const info = section(what, data, ".modinfo")?.toString("latin1").split("\0") ?? [];
+  const start = `${key}=`;
+  return info.filter((entry) => entry.startsWith(start)).map((entry) => entry.slice(start.length));
 }
 
 async function builtinNames(path: string): Promise<ReadonlySet<string>> {

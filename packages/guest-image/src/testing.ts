@@ -34,12 +34,13 @@ export function sampleKernel(release: string): Buffer {
   ]);
 }
 
-/** A kernel module that needs others. */
-export function sampleModule(depends: readonly string[]): Buffer {
-  const info = Buffer.from(`license=GPL\0depends=${depends.join(",")}\0`);
-  const names = Buffer.from("\0.modinfo\0.shstrtab\0");
+/** A kernel module that needs others, with other names of its own. */
+export function sampleModule(depends: readonly string[], aliases: readonly string[] = []): Buffer {
+  const names = aliases.map((alias) => `alias=${alias}\0`).join("");
+  const info = Buffer.from(`license=GPL\0${names}depends=${depends.join(",")}\0`);
+  const sections = Buffer.from("\0.modinfo\0.shstrtab\0");
   const head = elfHeader();
-  head.writeBigUInt64LE(BigInt(64 + info.length + names.length), 40);
+  head.writeBigUInt64LE(BigInt(64 + info.length + sections.length), 40);
   head.writeUInt16LE(64, 58);
   head.writeUInt16LE(3, 60);
   head.writeUInt16LE(2, 62);
@@ -52,8 +53,8 @@ export function sampleModule(depends: readonly string[]): Buffer {
     return bytes;
   };
   return Buffer.concat([
-    ...[head, info, names, entry(0, 0, 0, 0), entry(1, 1, 64, info.length)],
-    entry(10, 3, 64 + info.length, names.length),
+    ...[head, info, sections, entry(0, 0, 0, 0), entry(1, 1, 64, info.length)],
+    entry(10, 3, 64 + info.length, sections.length),
   ]);
 }
 

@@ -18,7 +18,8 @@ import {
 import type { KernelConfig } from "./kernel-config.ts";
 import type { KernelChoice, KernelContext, KernelFiles } from "./kernel-files.ts";
 import { KernelModules } from "./kernel-modules.ts";
-import type { KernelModule } from "./kernel-modules.ts";
+import type { KernelModule, OnDemandModule } from "./kernel-modules.ts";
+import { ON_DEMAND_MODULES } from "./on-demand-modules.ts";
 import { ownKernel } from "./own-kernel.ts";
 import { sourceKernel } from "./source-kernel.ts";
 import { extractVmlinux, kernelRelease } from "./vmlinux.ts";
@@ -51,7 +52,7 @@ export async function writeGuestImage(
   try {
     const files = await findKernel(options.kernel, { ...options, workDir });
     const kernel = await readKernel(files, signal);
-    const initrd = buildInitramfs(agent.data, kernel.modules);
+    const initrd = buildInitramfs(agent.data, kernel.modules, kernel.onDemand);
     const manifest: GuestManifest = {
       format: FORMAT,
       kernel: {
@@ -89,6 +90,7 @@ interface Kernel {
   readonly release: string;
   readonly config: KernelConfig;
   readonly modules: readonly KernelModule[];
+  readonly onDemand: readonly OnDemandModule[];
 }
 
 /** Unpacks a kernel and picks its modules; refuses one that no guest of ours can run on. */
@@ -109,7 +111,7 @@ async function readKernel(files: KernelFiles, signal: AbortSignal): Promise<Kern
   }
   const config = parseKernelConfig(text);
   checkKernelConfig(name, config);
-  return { vmlinux, release, config, modules: await modulesFor(files, release, config, signal) };
+  return { vmlinux, release, config, ...(await modulesFor(files, release, config, signal)) };
 }
 
 async function modulesFor(
@@ -117,9 +119,9 @@ async function modulesFor(
   release: string,
   config: KernelConfig,
   signal: AbortSignal,
-): Promise<KernelModule[]> {
+): Promise<Pick<Kernel, "modules" | "onDemand">> {
   const wanted = wantedModules(config);
-  if (wanted.length === 0) return [];
+  if (wanted.length === 0) return { modules: [], onDemand: [] };
   if (modulesDir === undefined) {
     const names = wanted.slice(0, 5).join(", ");
     throw new TrineError("invalid", `${path}: has modules (${names}, …); give --modules DIR`);
@@ -130,7 +132,11 @@ async function modulesFor(
       `${modulesDir}: modules of another kernel; ${path} is ${release}, and so its directory is named`,
     );
   }
-  return (await KernelModules.open(modulesDir)).inLoadOrder(wanted, signal);
+  const kernel = await KernelModules.open(modulesDir);
+  return {
+    modules: await kernel.inLoadOrder(wanted, signal),
+    onDemand: await kernel.onDemand(ON_DEMAND_MODULES, signal),
+  };
 }
 
 async function writeImageFile(dir: string, name: string, data: Buffer): Promise<GuestFile> {
