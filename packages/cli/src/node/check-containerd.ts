@@ -1,8 +1,7 @@
-import { access, constants } from "node:fs/promises";
-import { join } from "node:path";
 import { messageOf } from "@trine/base";
 import { createCriClient } from "@trine/containerd-client";
 import type { CriClient } from "@trine/containerd-client";
+import { findProgram, programDirs } from "./find-program.ts";
 import { UNTESTED } from "./finding.ts";
 import type { Check, Finding } from "./finding.ts";
 import { judgeHandlers } from "./judge-handlers.ts";
@@ -13,8 +12,6 @@ const CALL_MS = 10_000;
 const SHIMS = ["containerd-shim-trine-vm-v2", "containerd-shim-trine-microvm-v2"];
 /** Those the tests run on (docs/compatibility.md). */
 const TESTED = [/^1\.6\./, /^2\.4\./];
-/** Where systemd lets services look, when PATH says nothing. */
-const USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 export const CONTAINERD_CHECKS: readonly Check[] = [
   { name: "containerd", run: ({ containerd }) => checkVersion(containerd) },
@@ -78,21 +75,11 @@ async function asked(socket: string, ask: (client: CriClient) => Promise<Result>
 
 /** containerd finds a shim by its PATH, which for a service is the usual one. */
 export async function checkShim(path: string): Promise<Result> {
-  const dirs = [...new Set(`${path}:${USUAL_PATH}`.split(":").filter((dir) => dir !== ""))];
-  for (const dir of dirs) {
-    const here = await Promise.all(SHIMS.map((shim) => isProgram(join(dir, shim))));
-    if (here.every(Boolean)) return { status: "ok", detail: `${SHIMS.join(", ")} in ${dir}` };
-  }
+  const dir = await findProgram(path, SHIMS);
+  if (dir !== undefined) return { status: "ok", detail: `${SHIMS.join(", ")} in ${dir}` };
   return {
     status: "warn",
-    detail: `no ${SHIMS.join(" and ")} in ${dirs.join(":")}`,
+    detail: `no ${SHIMS.join(" and ")} in ${programDirs(path).join(":")}`,
     fix: "make install, or put the directory of the shims into containerd's PATH",
   };
-}
-
-async function isProgram(file: string): Promise<boolean> {
-  return access(file, constants.X_OK).then(
-    () => true,
-    () => false,
-  );
 }

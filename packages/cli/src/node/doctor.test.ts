@@ -2,6 +2,7 @@ import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { checkCallers } from "./check-callers.ts";
 import { checkShim, judgeVersion } from "./check-containerd.ts";
 import { judgeCapabilities } from "./check-host.ts";
 import { judgeHandlers } from "./judge-handlers.ts";
@@ -64,6 +65,18 @@ test("the shim is looked for in PATH, both names", async () => {
       await chmod(join(dir, name), 0o755);
     }
     expect(await checkShim(`/nowhere:${dir}`)).toMatchObject({ status: "ok" });
+  } finally {
+    await rm(dir, { recursive: true });
+  }
+});
+
+test("who else may start containers here is named, with how; nobody has run them", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "trine-callers-"));
+  try {
+    await writeFile(join(dir, "crio"), "", { mode: 0o755 });
+    const found = await checkCallers(dir);
+    expect(found).toMatchObject({ status: "warn", fix: expect.any(String) as string });
+    expect(found.detail).toMatch(/crio \(runtime_type = "vm".*untested on this kind of host/);
   } finally {
     await rm(dir, { recursive: true });
   }

@@ -1,4 +1,5 @@
 import { kindOf, messageOf, TrineError } from "@trine/base";
+import { CALLER_CHECKS } from "./check-callers.ts";
 import { CONTAINERD_CHECKS } from "./check-containerd.ts";
 import { DAEMON_CHECKS } from "./check-daemon.ts";
 import { HOST_CHECKS } from "./check-host.ts";
@@ -29,7 +30,7 @@ export async function doctor(io: Io, flags: DoctorFlags): Promise<number> {
   };
   const human = flags.output.form === "table" && flags.columns === undefined;
   const items: Finding[] = [];
-  for (const check of [...HOST_CHECKS, ...CONTAINERD_CHECKS, ...DAEMON_CHECKS]) {
+  for (const check of [...HOST_CHECKS, ...CONTAINERD_CHECKS, ...CALLER_CHECKS, ...DAEMON_CHECKS]) {
     const finding = await guarded(check, place, io.signal);
     items.push(finding);
     // A person reads each as soon as it is found.
