@@ -29,6 +29,7 @@ mod nested;
 mod nested_ends;
 mod netserve;
 mod notes;
+mod pause;
 mod pod;
 mod process;
 mod programs;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         "make" => start::make(&args),
         "delete" => delete::delete(&args),
         "serve" => serve::serve(&args),
+        "pause" => pause::pause(),
         other => Err(std::io::Error::other(format!("unknown action {other:?}"))),
     };
     match result {

@@ -1,7 +1,7 @@
 import { constants } from "node:fs";
 import { lstat, open, opendir } from "node:fs/promises";
 import { join } from "node:path";
-import { TrineError, quote } from "@trine/base";
+import { TrineError, errnoOf, quote } from "@trine/base";
 import { HEAD_BYTES, rawSignature } from "./foreign-format.ts";
 import { isQcow2 } from "./inspect-image.ts";
 import { openRegularFile, readAt } from "./open-image.ts";
@@ -30,6 +30,28 @@ export async function findMachineDisk(rootfsDir: string): Promise<string> {
     );
   }
   return join(dir, disk);
+}
+
+/**
+ * Whether a mounted image holds a disk where a machine image does, one or more. What a machine image may not be
+ * (an odd /disk, too much in it) is for `findMachineDisk` to say.
+ */
+export async function hasMachineDisk(rootfsDir: string): Promise<boolean> {
+  const dir = join(rootfsDir, "disk");
+  const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
+  try {
+    await (await open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)).close();
+  } catch (cause) {
+    const code = errnoOf(cause);
+    if (code === "ENOENT" || code === "ENOTDIR" || code === "ELOOP") return false;
+    throw TrineError.during("look into the image's /disk", cause);
+  }
+  let looked = 0;
+  for await (const { name } of await opendir(dir)) {
+    if (await startsLikeDisk(join(dir, name))) return true;
+    if (++looked === MAX_ENTRIES) return false;
+  }
+  return false;
 }
 
 async function requireDirectory(dir: string): Promise<void> {

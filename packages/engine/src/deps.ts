@@ -42,6 +42,8 @@ export interface EngineConfig {
     /** Read-only firmware image and the template of its variables; undefined = no UEFI on this node. */
     readonly uefi: { readonly code: string; readonly vars: string } | undefined;
     readonly powerButtonEveryMs: number;
+    /** The node's own runc shim, for ordinary containers beside a machine. */
+    readonly nestedShim: string;
   };
   readonly microvms: {
     /** Program of shims that are made without a pod: the one containerd starts for the others. */

@@ -16,6 +16,10 @@ export interface PodDocument {
   network?: PodInterface;
   /** Its further ones, in the guest's order; absent in the documents of older daemons. */
   otherNetworks?: readonly PodInterface[];
+  /** Level vm: ordinary containers have the pod's network beside the machine. */
+  shared?: true;
+  /** Level vm: the container that was found to be the machine; it stays so when it starts anew. */
+  machineName?: string;
   /** Level vm: the container that is a machine, and its execs. */
   machine?: MachineRecord;
   execs: Record<string, ExecRecord>;

@@ -12,6 +12,8 @@ export interface PodFiles {
   readonly machineDir: string;
   readonly seed: string;
   readonly vmmLog: string;
+  /** What the nested shim of its ordinary containers says. */
+  readonly nestedLog: string;
   readonly consoleAttach: string;
   /** Served to a microvm's guest, a directory for each container. */
   readonly shareDir: string;
@@ -35,6 +37,7 @@ export function podFiles(config: EngineConfig, podDir: string): PodFiles {
     machineDir: join(podDir, "machine"),
     seed: join(podDir, "seed.iso"),
     vmmLog: join(podDir, "vmm.log"),
+    nestedLog: join(podDir, "nested.log"),
     consoleAttach: join(podDir, "console.sock"),
     shareDir: join(podDir, "share"),
     shareSocket: join(podDir, "p9.sock"),

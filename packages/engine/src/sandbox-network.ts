@@ -40,7 +40,7 @@ async function connectNetwork(
   await connectTaps((argv, stdin) => shim.run(argv, stdin), pairs, forwardPort);
 }
 
-async function serveForward(
+export async function serveForward(
   shim: ShimLink,
   primary: PodInterface | undefined,
   forwardTo: ForwardTo,

@@ -6,6 +6,7 @@ import type {
   DescribeResponse,
   Event,
   MountRequestSchema,
+  NestRequestSchema,
   ServeDhcpRequestSchema,
   SetProcessRequestSchema,
   SpawnRequestSchema,
@@ -173,6 +174,11 @@ export class ShimLink {
   /** Ends a shim that has no pod, and all it holds. */
   async end(): Promise<void> {
     await this.#shim.end({}, { timeoutMs: CALL_TIMEOUT_MS });
+  }
+
+  /** Hands a task whose Create is being answered to a nested runc shim, which answers it. */
+  async nest(request: MessageInitShape<typeof NestRequestSchema>): Promise<void> {
+    await this.#shim.nest(request, { timeoutMs: CALL_TIMEOUT_MS });
   }
 
   /** Joins the stdio and the end of a task or an exec to a process in the guest. */

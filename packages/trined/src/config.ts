@@ -105,6 +105,15 @@ const Machines = v.pipe(
       ),
       5_000,
     ),
+    nestedShim: v.optional(
+      v.pipe(
+        path,
+        v.description(
+          "The node's own runc shim: ordinary containers beside a machine run under it. Where it is absent, one of that name in /usr/local/bin.",
+        ),
+      ),
+      "/usr/bin/containerd-shim-runc-v2",
+    ),
   }),
   v.check(
     ({ uidBase, uidCount }) => uidBase + uidCount - 1 <= MAX_UID,

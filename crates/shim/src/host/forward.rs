@@ -1,6 +1,7 @@
 //! Carries connections to the pod's localhost on to the machine: containerd's port-forward dials
 //! localhost in the pod's network namespace, where nothing of a machine listens. An nft rule
-//! redirects loopback TCP to this listener; the kernel remembers the port that was meant.
+//! redirects loopback TCP to this listener; the kernel remembers the port that was meant. Beside
+//! ordinary containers `tproxy` brings it what no socket waits for, under the address that was meant.
 //!
 //! All descriptors are behind one epoll descriptor. Memory is bounded: data waits in the kernel
 //! while its other side is slow, at most 64 KiB for each direction wait here.
@@ -238,7 +239,11 @@ impl Forwarder {
 /// Makes a client's connection ready for use; the port it was meant for.
 fn meant(client: &TcpStream, own: u16) -> io::Result<u16> {
     client.set_nonblocking(true)?;
-    let port = original_port(client)?;
+    let port = match original_port(client) {
+        // Not tracked, so nothing was redirected: it came as it was meant.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => client.local_addr()?.port(),
+        other => other?,
+    };
     if port == own {
         return Err(invalid("not redirected"));
     }
@@ -279,9 +284,12 @@ fn listen() -> io::Result<Vec<TcpListener>> {
         let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = first.local_addr()?.port();
         first.set_nonblocking(true)?;
+        set_option(first.as_raw_fd(), libc::SOL_IP, libc::IP_TRANSPARENT, &1i32)?;
         match TcpListener::bind((Ipv6Addr::LOCALHOST, port)) {
             Ok(second) => {
                 second.set_nonblocking(true)?;
+                let fd = second.as_raw_fd();
+                set_option(fd, libc::SOL_IPV6, libc::IPV6_TRANSPARENT, &1i32)?;
                 return Ok(vec![first, second]);
             }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => result = Err(error),

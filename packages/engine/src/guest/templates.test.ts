@@ -51,6 +51,7 @@ function make(most: number): Templates {
         consoleSpoolBytes: MIB,
         uefi: undefined,
         powerButtonEveryMs: 10,
+        nestedShim: "/none",
       },
       microvms: {
         shim: join(dir, "absent"),

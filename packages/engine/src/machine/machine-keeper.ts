@@ -7,8 +7,10 @@ import { become, undoAll } from "../change-state.ts";
 import { readBundle } from "../bundle.ts";
 import { GuestExecs } from "./guest-execs.ts";
 import type { MachineFigures } from "../machine-figures.ts";
+import { isMachine } from "./machine-role.ts";
 import { nextState } from "./machine-state.ts";
 import type { MachineRequest, MachineState } from "./machine-state.ts";
+import { nestContainer } from "./nest-container.ts";
 import { requireOneMachine } from "./one-machine.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { MachineRecord } from "../pod-document.ts";
@@ -61,16 +63,22 @@ export class MachineKeeper implements TaskKeeper {
     // containerd repeats the pod's annotations on its containers; docker and ctr have only those.
     const settings = parseMachineAnnotations({ ...bundle.annotations, ...sandbox.annotations });
     const name = containerNameOf(bundle) ?? task.id;
+    if (!(await isMachine(this.#pod, { task, name }, settings))) {
+      await nestContainer(this.#pod, { id: task.id, name }, bundle);
+      return;
+    }
     requireOneMachine({ id: task.id, name, podName: identity.name }, settings, document.machine);
     if (this.#next("create") === undefined) return;
 
     const undo = new Undo();
     try {
       document.machine = await prepareMachine(this.#pod, { task, bundle, settings }, undo);
+      document.machineName = name;
       await this.#pod.save();
     } catch (cause) {
       await undoAll(this.#pod, undo);
       delete document.machine;
+      delete document.machineName;
       throw TrineError.during(`create the machine of pod ${identity.name}`, cause);
     }
   }

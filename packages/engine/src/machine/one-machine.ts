@@ -1,7 +1,7 @@
 import type { MachineSettings } from "@trine/annotations";
 import { TrineError } from "@trine/base";
 
-/** Decision 8: one machine a pod, and which container it is. Throws for any other container. */
+/** Decision 8: one machine a pod. Throws for another container. */
 export function requireOneMachine(
   container: { readonly id: string; readonly name: string; readonly podName: string },
   settings: MachineSettings,
@@ -13,13 +13,6 @@ export function requireOneMachine(
       "invalid",
       `container ${name}: pod ${podName} already has its machine, ` +
         `container ${machine.containerName}; a pod has one machine`,
-    );
-  }
-  if (settings.machine !== undefined && settings.machine !== name) {
-    throw new TrineError(
-      "unimplemented",
-      `container ${name}: trine.dev/machine names ${settings.machine}, and ordinary containers ` +
-        "beside a machine are not supported yet",
     );
   }
   if (settings.disks.length > 0) {

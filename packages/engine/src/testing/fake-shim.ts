@@ -8,6 +8,7 @@ import type {
   ChildSchema,
   EventSchema,
   MountRequest,
+  NestRequest,
   SpawnRequest,
 } from "@trine/proto/shim";
 import type { Status } from "@trine/proto/task";
@@ -26,6 +27,8 @@ export class FakeShim {
   readonly mounted = new Set<string>();
   /** Execs and tasks joined to processes of a guest. */
   readonly attached: AttachGuestRequest[] = [];
+  /** Tasks handed to the nested shim. */
+  readonly nested: NestRequest[] = [];
   /** As SetProcess left them, by task and exec. */
   readonly statuses = new Map<string, { status: Status; exitStatus: number }>();
   /** Tasks containerd knows of. */
@@ -111,7 +114,7 @@ export class FakeShim {
           runtime: this.runtime,
           namespace: "k8s.io",
           ...this.pod,
-          pid: 1,
+          pid: process.pid,
           state: this.state,
           stateRevision: this.revision,
           processes: [...this.tasks].map((id) => ({ id, ...this.statuses.get(`${id}/`) })),
@@ -165,6 +168,10 @@ export class FakeShim {
       },
       setProcess: ({ id, execId, status, exitStatus }) => {
         this.statuses.set(`${id}/${execId}`, { status, exitStatus });
+        return done;
+      },
+      nest: (request) => {
+        this.nested.push(request);
         return done;
       },
       attachGuest: (request) => {

@@ -88,6 +88,7 @@ export class OnePod {
         consoleSpoolBytes: MIB,
         uefi: undefined,
         powerButtonEveryMs: 10,
+        nestedShim: process.execPath,
       },
       microvms: {
         shim: "/usr/local/bin/containerd-shim-trine-microvm-v2",

@@ -1,0 +1,44 @@
+import { join } from "node:path";
+import type { MachineSettings } from "@trine/annotations";
+import { TrineError } from "@trine/base";
+import { hasMachineDisk } from "@trine/disk-images";
+import type { PodContext } from "../pod-context.ts";
+import type { CreateTask } from "../requests.ts";
+
+/**
+ * Decision 8: whether a container is the pod's machine. It is when `trine.dev/machine` names it, else when its image
+ * holds a disk. Kind `invalid` for a second one: a pod has one machine.
+ */
+export async function isMachine(
+  pod: PodContext,
+  container: { readonly task: CreateTask; readonly name: string },
+  settings: MachineSettings,
+): Promise<boolean> {
+  const { document, identity, sandbox } = pod;
+  const { task, name } = container;
+  const machine = settings.machine ?? document.machineName;
+  if (machine === name) return true;
+  // Of docker and ctr, which make no pods: there is nothing beside it.
+  if (!sandbox.isPodSandbox) return true;
+  if (!(await holdsDisk(pod, task))) return false;
+  if (machine === undefined) return true;
+  throw new TrineError(
+    "invalid",
+    `container ${name}: its image holds a disk, and pod ${identity.name} already has its machine, container ` +
+      `${machine}; a pod has one machine, which trine.dev/machine may name`,
+  );
+}
+
+/** Looks into the image, mounted for that. */
+async function holdsDisk({ shim }: PodContext, task: CreateTask): Promise<boolean> {
+  const rootfs = join(task.bundle, "rootfs");
+  await shim.mount({
+    target: rootfs,
+    mounts: task.rootfs.map((m) => ({ ...m, options: [...m.options] })),
+  });
+  try {
+    return await hasMachineDisk(rootfs);
+  } finally {
+    await shim.unmount(rootfs);
+  }
+}
