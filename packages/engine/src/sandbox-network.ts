@@ -13,12 +13,20 @@ export type ForwardTo = "address" | "agent";
 
 /** Moves the pod's addresses to taps for its guest; nothing for a pod without a network. Repeatable. */
 export async function joinNetwork(pod: PodContext, forwardTo: ForwardTo): Promise<void> {
-  const { facts, shim, document } = pod;
-  if (facts.netns === "") return;
+  if (pod.facts.netns !== "") await takeNetwork(pod, forwardTo, pod.facts.taps);
+}
+
+/** The same of a pod in a namespace of its shim's own. `taps`: those that are there already. */
+export async function takeNetwork(
+  pod: PodContext,
+  forwardTo: ForwardTo,
+  taps: readonly string[],
+): Promise<void> {
+  const { shim, document } = pod;
   if (document.network === undefined) {
     // A shim that was claimed has brought its tap along.
     const run: ShimLink["run"] = (argv, stdin) => shim.run(argv, stdin);
-    const [primary, ...others] = await readPodInterfaces(run, facts.taps);
+    const [primary, ...others] = await readPodInterfaces(run, taps);
     if (primary === undefined) return; // no CNI, as with ctr
     // Written down before the interfaces lose their addresses: from here this is the only record.
     document.network = primary;

@@ -7,6 +7,7 @@ import type {
   DescribeResponse,
   MountRequestSchema,
   ReviveRequestSchema,
+  SetNetworkRequestSchema,
   StatsResponse,
 } from "@trine/proto/agent";
 import { TtrpcClient } from "@trine/ttrpc";
@@ -77,6 +78,11 @@ export class AgentClient {
 
   async revive(request: MessageInitShape<typeof ReviveRequestSchema>): Promise<void> {
     await this.#call((agent, options) => agent.revive(request, options));
+  }
+
+  /** Gives the guest's interfaces these addresses and routes in place of what they have. */
+  async setNetwork(request: MessageInitShape<typeof SetNetworkRequestSchema>): Promise<void> {
+    await this.#call((agent, options) => agent.setNetwork(request, options));
   }
 
   /** Takes CPUs and memory into use that were plugged in. Answers how many CPUs run. */

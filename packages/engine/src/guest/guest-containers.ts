@@ -7,6 +7,7 @@ import type { MachineReport } from "@trine/vmm";
 import { createContainer, removeContainer } from "./create-container.ts";
 import { FILE_SERVER_KEY } from "./file-server.ts";
 import { requireFits } from "./guest-resources.ts";
+import { joinLateNetwork } from "./late-network.ts";
 import { GuestSandbox } from "./guest-sandbox.ts";
 import type { MachineFigures } from "../machine-figures.ts";
 import { become, undoAll } from "../change-state.ts";
@@ -76,6 +77,7 @@ export class GuestContainers implements TaskKeeper {
     if (this.#pod.isSandboxTask(process.id)) return;
     const record = this.#container(process.id);
     const agent = await this.#guest.agent();
+    if (process.execId === "") await joinLateNetwork(this.#pod, agent);
     await agent.startProcess(inGuest(process));
     // Its process id would name some process of the host: the shim's own stands for it.
     await this.#pod.shim.setProcess({ ...refOf(process), status: Status.RUNNING });

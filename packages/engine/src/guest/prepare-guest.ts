@@ -9,8 +9,8 @@ import { guestMachine } from "./guest-machine.ts";
 import { guestSize } from "./guest-size.ts";
 import { refuseHostNamespaces } from "../host-namespaces.ts";
 import type { PodContext } from "../pod-context.ts";
-import { interfacesOf } from "../pod-document.ts";
 import type { GuestRecord } from "../pod-document.ts";
+import { openLateTap, plannedInterfaces } from "./late-network.ts";
 import { makeMachineDirs } from "../pod-files.ts";
 import { uuidOf } from "../pod-identity.ts";
 import { podSysctls } from "./pod-sysctls.ts";
@@ -42,6 +42,7 @@ export async function prepareGuest(
   await makeMachineDirs(files, uid);
   await startFileServer(pod);
   await shareSlots(pod);
+  await openLateTap(pod);
   const spec = specOf(pod, size, image);
   const { start, clone = spec } = await deps.templates.startOf(spec);
   pod.log.info(start, "how the guest starts");
@@ -59,16 +60,17 @@ export async function prepareGuest(
 }
 
 function specOf(
-  { identity, document, deps, files }: PodContext,
+  pod: PodContext,
   size: { cpus: number; memoryBytes: number },
   image: GuestImage,
 ): MachineSpec {
+  const { identity, deps, files } = pod;
   const { namespace, uid, sandboxId } = identity;
   const own = {
     id: sandboxId,
     uuid: uuidOf(namespace, uid, sandboxId),
     slotsDir: files.slotsDir,
-    interfaces: interfacesOf(document),
+    interfaces: plannedInterfaces(pod),
   };
   return guestMachine(own, size, { image, accelerator: deps.config.accelerator });
 }

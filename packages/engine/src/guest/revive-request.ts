@@ -28,7 +28,8 @@ export function reviveRequest(pod: PodContext): MessageInitShape<typeof ReviveRe
   };
 }
 
-function networkOf(
+/** Interfaces and routes, as the agent wants them. */
+export function networkOf(
   pod: readonly PodInterface[],
 ): Pick<MessageInitShape<typeof ReviveRequestSchema>, "interfaces" | "routes"> {
   // The containers' resolv.conf is a file of theirs: the guest itself resolves nothing.
