@@ -180,6 +180,20 @@ export const MACHINE_ANNOTATIONS = [
     ],
   },
   {
+    key: "trine.dev/network-binding",
+    setting: "networkBindings",
+    level: "vm",
+    type: "bindings",
+    maxCount: 8,
+    default: "tap",
+    description:
+      "How the guest has the pod's interfaces, all or by name. tap: with the pod's MAC and addresses, frame by frame. masquerade: behind the pod's addresses, with 10.0.2.2 and fd10:0:2::2 of its own (10.0.3.2 … for further interfaces); connections to the pod are the guest's unless a container waits for them.",
+    reason:
+      "Some guests must keep one address wherever they run, and some pods share theirs with other containers.",
+    example: "net1=masquerade",
+    virtlet: [],
+  },
+  {
     key: "trine.dev/guest-agent",
     setting: "guestAgent",
     level: "vm",

@@ -1,7 +1,7 @@
 import { parseDocument } from "yaml";
 import { formatQuantity, parseQuantity } from "./quantity.ts";
 import { sshKeyProblem } from "./ssh-key.ts";
-import type { ParsedValues, ValueType } from "./value-types.ts";
+import type { NetworkBinding, NetworkBindings, ParsedValues, ValueType } from "./value-types.ts";
 
 /** The value, or why there is none (undefined: `allowedText` says all there is to say). */
 export type ParseResult<T = unknown> =
@@ -46,6 +46,13 @@ const PARSERS: Parsers = {
   },
   mapping: parseMapping,
   sshKeys: parseSshKeys,
+  bindings: parseBindings,
+};
+
+/** What other systems have under these names, and what to use instead. */
+const UNBUILT_BINDINGS: Readonly<Record<string, string>> = {
+  passt: "which Trine does not run: masquerade keeps the pod's addresses in its namespace as well",
+  macvtap: "which Trine does not make: tap gives the guest the pod's own MAC and addresses",
 };
 
 /** Parses `text` as `type`. Blanks around single values are the caller's to trim. */
@@ -77,6 +84,8 @@ export function allowedText(type: ValueType): string {
       return `a YAML or JSON mapping, at most ${type.maxBytes} bytes`;
     case "sshKeys":
       return `SSH public keys ("type base64 comment"), one a line, at most ${type.maxCount}`;
+    case "bindings":
+      return `"tap" or "masquerade", or INTERFACE=BINDING for each of at most ${type.maxCount}, separated by commas`;
   }
 }
 
@@ -88,6 +97,27 @@ function parseNames(text: string, { maxCount }: { maxCount: number }): ParseResu
   if (names.length > maxCount) return bad(`has ${names.length} names`);
   if (new Set(names).size !== names.length) return bad("has a name twice");
   return names.every((name) => DNS_LABEL.test(name)) ? good(names) : bad();
+}
+
+/** `masquerade` alone is every interface's. */
+function parseBindings(
+  text: string,
+  { maxCount }: { maxCount: number },
+): ParseResult<NetworkBindings> {
+  const bindings = new Map<string, NetworkBinding>();
+  const entries = text.split(",").map((entry) => entry.trim());
+  if (entries.length > maxCount) return bad(`has ${entries.length} entries`);
+  for (const entry of entries) {
+    const named = /^([A-Za-z0-9][A-Za-z0-9._-]{0,14})=(.*)$/.exec(entry);
+    const [name = "*", binding = entry] = named?.slice(1) ?? [];
+    if (Object.hasOwn(UNBUILT_BINDINGS, binding)) {
+      return bad(`names ${binding}, ${UNBUILT_BINDINGS[binding] ?? ""}`);
+    }
+    if (binding !== "tap" && binding !== "masquerade") return bad();
+    if (bindings.has(name)) return bad("has an interface twice");
+    bindings.set(name, binding);
+  }
+  return good(Object.fromEntries(bindings));
 }
 
 function parseMapping(

@@ -9,7 +9,8 @@ export type ValueType =
   | { readonly type: "names"; readonly maxCount: number }
   | { readonly type: "userData"; readonly maxBytes: number }
   | { readonly type: "mapping"; readonly maxBytes: number }
-  | { readonly type: "sshKeys"; readonly maxCount: number };
+  | { readonly type: "sshKeys"; readonly maxCount: number }
+  | { readonly type: "bindings"; readonly maxCount: number };
 
 /** The value a parser gives, by the type's name. Quantities are bytes, at most 2^53. */
 export interface ParsedValues {
@@ -23,7 +24,14 @@ export interface ParsedValues {
   userData: string;
   mapping: Readonly<Record<string, unknown>>;
   sshKeys: readonly string[];
+  bindings: NetworkBindings;
 }
+
+/** How a guest has an interface of its pod. */
+export type NetworkBinding = "tap" | "masquerade";
+
+/** By the interface's name; "*" for those that are not named. */
+export type NetworkBindings = Readonly<Record<string, NetworkBinding>>;
 
 /** A name Virtlet gave to the same thing. */
 export interface VirtletAlias {

@@ -1,5 +1,5 @@
 import { TrineError } from "@trine/base";
-import type { PodInterface } from "@trine/pod-network";
+import type { Binding, PodInterface } from "@trine/pod-network";
 import type { MachineSpec, SlotName } from "@trine/vmm";
 import type { DiskRoot } from "./guest/disk-root-record.ts";
 import type { VolumeRecord } from "./guest/volume-record.ts";
@@ -16,6 +16,8 @@ export interface PodDocument {
   network?: PodInterface;
   /** Its further ones, in the guest's order; absent in the documents of older daemons. */
   otherNetworks?: readonly PodInterface[];
+  /** How the guest has them, by name; "*" = the rest. Absent = as a tap. */
+  bindings?: Readonly<Record<string, Binding>>;
   /** Level vm: ordinary containers have the pod's network beside the machine. */
   shared?: true;
   /** Level vm: the container that was found to be the machine; it stays so when it starts anew. */

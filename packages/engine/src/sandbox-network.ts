@@ -1,8 +1,9 @@
 import { connectTaps, dhcpOffer, linkLocalOf, readPodInterfaces } from "@trine/pod-network";
 import type { DnsConfig, PodInterface } from "@trine/pod-network";
 import type { ShimLink } from "@trine/shim-client";
+import { checkBindings, guestInterfaces, tapPairs } from "./guest-side.ts";
 import type { PodContext } from "./pod-context.ts";
-import { interfacesOf } from "./pod-document.ts";
+import type { PodDocument } from "./pod-document.ts";
 import { tapOf } from "./tap.ts";
 
 /**
@@ -28,23 +29,24 @@ export async function takeNetwork(
     const run: ShimLink["run"] = (argv, stdin) => shim.run(argv, stdin);
     const [primary, ...others] = await readPodInterfaces(run, taps);
     if (primary === undefined) return; // no CNI, as with ctr
+    checkBindings(document.bindings, [primary, ...others]);
     // Written down before the interfaces lose their addresses: from here this is the only record.
     document.network = primary;
     document.otherNetworks = others;
     await pod.save();
   }
-  await connectNetwork(shim, interfacesOf(document), forwardTo);
+  await connectNetwork(shim, document, forwardTo);
 }
 
 /** Joins the guest's taps to the pod's interfaces. Repeatable, also half done. */
 async function connectNetwork(
   shim: ShimLink,
-  interfaces: readonly PodInterface[],
+  document: PodDocument,
   forwardTo: ForwardTo,
 ): Promise<void> {
-  const pairs = interfaces.map((each, index) => ({ interface: each, tap: tapOf(index) }));
+  const pairs = tapPairs(document);
   for (const pair of pairs) await shim.openTap(pair.tap, pair.interface.mtu);
-  const forwardPort = await serveForward(shim, interfaces[0], forwardTo);
+  const forwardPort = await serveForward(shim, guestInterfaces(document)[0], forwardTo);
   await connectTaps((argv, stdin) => shim.run(argv, stdin), pairs, forwardPort);
 }
 

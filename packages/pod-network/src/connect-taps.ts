@@ -2,14 +2,18 @@ import { TrineError } from "@trine/base";
 import { forwardingRules } from "./forwarding-rules.ts";
 import type { ForwardingInput, TapLink } from "./forwarding-rules.ts";
 import { linkLocalOf } from "./guest-network.ts";
-import type { PodInterface } from "./pod-interface.ts";
+import { masqueradeCommands, masqueradeRules, masqueradeSettings } from "./masquerade.ts";
+import type { MasqueradeLink } from "./masquerade.ts";
 import { mustRun } from "./run-command.ts";
 import type { RunInPod } from "./run-command.ts";
 
 const TAP_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/;
 
+/** An interface of the pod and the guest's tap for it; `guest` where the pod keeps its addresses. */
+export type TapPair = Pick<TapLink, "interface" | "tap"> | MasqueradeLink;
+
 /**
- * Joins the guest's taps to the pod's interfaces and gives the guest the pod's addresses. Repeatable,
+ * Joins the guest's taps to the pod's interfaces and gives the guest the pod's addresses, or hides it behind them. Repeatable,
  * also after half of it. The taps must exist. Nothing undoes it: it goes with the namespace.
  *
  * The addresses stay listed on the interfaces (CNI plugins read them there when they tear down, and
@@ -17,23 +21,43 @@ const TAP_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/;
  */
 export async function connectTaps(
   run: RunInPod,
-  pairs: readonly { readonly interface: PodInterface; readonly tap: string }[],
+  pairs: readonly TapPair[],
   forwardPort?: number,
 ): Promise<void> {
-  const links = pairs.map((pair, index) => ({ ...pair, linkLocal: linkLocalOf(index) }));
-  for (const { tap } of links) {
+  const all = pairs.map((pair, index) => ({ ...pair, linkLocal: linkLocalOf(index) }));
+  for (const { tap } of all) {
     if (!TAP_NAME.test(tap)) {
       throw new TrineError("internal", `connect tap: ${JSON.stringify(tap)} is no name`);
     }
   }
+  const hidden = all.filter((link) => "guest" in link);
+  const links = all.filter((link) => !("guest" in link));
   const input: ForwardingInput = { links, ...(forwardPort === undefined ? {} : { forwardPort }) };
-  const doing = `connect ${links.map((each) => `${each.tap} to ${each.interface.name}`).join(", ")}`;
-  await mustRun(run, doing, ["nft", "-f", "-"], forwardingRules(input));
-  const settings = [...new Set(links.flatMap(networkSettings))];
+  const doing = `connect ${all.map((each) => `${each.tap} to ${each.interface.name}`).join(", ")}`;
+  await mustRun(run, doing, ["nft", "-f", "-"], rulesOf(input, hidden));
+  const settings = [
+    ...new Set([...links.flatMap(networkSettings), ...hidden.flatMap(masqueradeSettings)]),
+  ];
   await mustRun(run, doing, ["sysctl", "-eqw", ...settings], "");
-  await mustRun(run, doing, ["ip", "-batch", "-"], links.map(ipv4Commands).join(""));
-  const ipv6 = links.map(ipv6Commands).join("");
+  await mustRun(run, doing, ["ip", "-batch", "-"], commandsOf("ipv4", links, hidden));
+  const ipv6 = commandsOf("ipv6", links, hidden);
   if (ipv6 !== "") await mustRun(run, doing, ["ip", "-6", "-batch", "-"], ipv6);
+}
+
+function rulesOf(input: ForwardingInput, hidden: readonly MasqueradeLink[]): string {
+  return [forwardingRules(input), ...masqueradeRules(hidden), ""].join("\n");
+}
+
+function commandsOf(
+  family: "ipv4" | "ipv6",
+  links: readonly TapLink[],
+  hidden: readonly (MasqueradeLink & { readonly linkLocal: string })[],
+): string {
+  const joined = links.map(family === "ipv4" ? ipv4Commands : ipv6Commands);
+  return [
+    ...joined,
+    ...hidden.map((each) => masqueradeCommands(each, each.linkLocal)[family]),
+  ].join("");
 }
 
 /** A new namespace takes most of these from the host, so none can be taken for granted. */

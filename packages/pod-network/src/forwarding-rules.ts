@@ -1,3 +1,4 @@
+import { hexOf } from "./ip-bits.ts";
 import type { PodInterface } from "./pod-interface.ts";
 
 /** An interface of the pod and the tap that stands for it towards the guest. */
@@ -125,8 +126,9 @@ function localRules({ links, forwardPort: port }: ForwardingInput): string[] {
     "  counter refused { }",
     ...chain("input", [
       "type filter hook input priority 0; policy accept;",
-      `iifname ${taps} ct state established,related accept`,
-      `iifname ${taps} ${REFUSED}`,
+      ...(links.length === 0
+        ? []
+        : [`iifname ${taps} ct state established,related accept`, `iifname ${taps} ${REFUSED}`]),
     ]),
     ...(port === undefined
       ? []
@@ -148,24 +150,3 @@ function addressesOf(pod: PodInterface, family: "ipv4" | "ipv6"): string[] {
 }
 
 const set = (items: readonly string[]): string => `{ ${items.join(", ")} }`;
-
-/** An IPv6 address as one 128-bit number. */
-function hexOf(address: string): string {
-  const [head = "", tail] = address.split("::", 2);
-  const before = groupsOf(head);
-  const after = groupsOf(tail ?? "");
-  const zeros = Array<string>(Math.max(0, 8 - before.length - after.length)).fill("0");
-  return `0x${[...before, ...zeros, ...after].map((group) => group.padStart(4, "0")).join("")}`;
-}
-
-/** Groups of hexadecimal digits; a trailing dotted quad makes two. */
-function groupsOf(text: string): string[] {
-  return text
-    .split(":")
-    .filter((group) => group !== "")
-    .flatMap((group) => {
-      if (!group.includes(".")) return [group];
-      const [a = 0, b = 0, c = 0, d = 0] = group.split(".").map(Number);
-      return [(a * 256 + b).toString(16), (c * 256 + d).toString(16)];
-    });
-}

@@ -10,6 +10,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { pollUntil, withDeadline } from "@trine/base";
 import { connectTaps } from "./connect-taps.ts";
 import { guestNetwork, linkLocalOf } from "./guest-network.ts";
+import { masqueraded } from "./masquerade.ts";
 import type { PodInterface } from "./pod-interface.ts";
 import { readPodInterfaces } from "./read-pod-interfaces.ts";
 import type { RunInPod } from "./run-command.ts";
@@ -104,11 +105,14 @@ async function serve(name: Name, script: string): Promise<void> {
   await withDeadline("server", 10_000, once(child.stdout, "data"));
 }
 
-const serveGuest = (): Promise<void> =>
+const serveGuest = (): Promise<void> => serveName("guest", PORT);
+
+/** Says who serves and who called. */
+const serveName = (name: Name, port: number): Promise<void> =>
   serve(
-    "guest",
-    `require("net").createServer((s) => s.end("guest saw " + s.remoteAddress.replace("::ffff:", "")))
-       .listen(${PORT}, "::", () => console.log("ready"))`,
+    name,
+    `require("net").createServer((s) => s.end("${name} saw " + s.remoteAddress.replace("::ffff:", "")))
+       .listen(${port}, "::", () => console.log("ready"))`,
   );
 
 /** Stands in for the shim's forwarder, which learns the port from SO_ORIGINAL_DST. */
@@ -137,8 +141,8 @@ async function dial(
   return must([...inside(from), process.execPath, "-e", script]);
 }
 
-async function counter(family: "netdev" | "inet", name: string): Promise<number> {
-  const argv = [...inside("pod"), "nft", "-j", "list", "counter", family, "trine", name];
+async function counter(family: "netdev" | "inet", name: string, table = "trine"): Promise<number> {
+  const argv = [...inside("pod"), "nft", "-j", "list", "counter", family, table, name];
   const answer = JSON.parse(await must(argv)) as { nftables: { counter?: { packets: number } }[] };
   return answer.nftables.find((one) => one.counter !== undefined)?.counter?.packets ?? -1;
 }
@@ -372,6 +376,34 @@ test("serves a pod of Calico: single addresses, a gateway that is on no subnet",
   expect(await dial("guest", "fd00:215::3", 1)).toBe("ECONNREFUSED");
   expect(await dial("pod", "127.0.0.1", PORT)).toBe(`guest saw ${LINK_LOCAL}`);
   expect(await counter("netdev", "spoofed")).toBe(0);
+});
+
+test("hides a guest behind the pod's addresses, which the namespace keeps", async () => {
+  const { pod } = await bridgedPod();
+  const link = masqueraded(pod, "tap0", 0);
+  await startGuest(link.guest);
+  await connectTaps(runInPod, [link], FORWARD_PORT);
+  await connectTaps(runInPod, [link], FORWARD_PORT);
+  await serveGuest();
+  await serveName("peer", PORT);
+  await serveName("pod", PORT + 1);
+  await serveForward("10.0.2.2");
+  // What nobody in the namespace waits for is the guest's, of both families.
+  expect(await dial("peer", "10.213.0.2", PORT)).toBe("guest saw 10.213.0.3");
+  expect(await dial("peer", "fd00:213::2", PORT)).toBe("guest saw fd00:213::3");
+  expect(await dial("node", "10.213.0.2", PORT)).toBe("guest saw 10.213.0.1");
+  expect(await dial("peer", "10.213.0.2", PORT + 1)).toBe("pod saw 10.213.0.3");
+  expect(await dial("peer", "fd00:213::2", PORT + 1)).toBe("pod saw fd00:213::3");
+  expect(await dial("guest", "10.213.0.3", PORT)).toBe("peer saw 10.213.0.2");
+  expect(await dial("guest", "fd00:213::3", PORT)).toBe("peer saw fd00:213::2");
+  expect(await dial("pod", "127.0.0.1", PORT)).toBe(`guest saw ${LINK_LOCAL}`);
+  const refused = (): Promise<number> => counter("inet", "refused", "trine_masquerade");
+  const before = await refused();
+  expect(await dial("guest", "10.0.2.1", PORT + 1, { ms: 1000 })).toBe("TIMEOUT");
+  await ip("guest", ["address add 10.0.2.9/24 dev eth0"]);
+  const source = "10.0.2.9";
+  expect(await dial("guest", "10.213.0.3", PORT, { source, ms: 1000 })).toBe("TIMEOUT");
+  expect(await refused()).toBeGreaterThan(before + 1);
 });
 
 test("says what failed when the tap is missing", async () => {

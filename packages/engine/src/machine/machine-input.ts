@@ -11,7 +11,7 @@ export interface MachineInput {
   readonly task: CreateTask;
   readonly bundle: Bundle;
   readonly settings: MachineSettings;
-  /** The pod's, the primary one first. */
+  /** The pod's as the guest has them, the primary one first. */
   readonly interfaces: readonly PodInterface[];
   readonly files: PodFiles;
   readonly uid: number;

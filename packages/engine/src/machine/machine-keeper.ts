@@ -52,7 +52,8 @@ export class MachineKeeper implements TaskKeeper {
 
   /** A wrong annotation fails the pod here, before anything runs. */
   async createSandbox(): Promise<void> {
-    parseMachineAnnotations(this.#pod.sandbox.annotations);
+    const { networkBindings } = parseMachineAnnotations(this.#pod.sandbox.annotations);
+    this.#pod.document.bindings ??= networkBindings;
     await joinNetwork(this.#pod, "address");
   }
 

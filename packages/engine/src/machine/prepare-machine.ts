@@ -2,8 +2,8 @@ import type { MachineSettings } from "@trine/annotations";
 import type { Undo } from "@trine/base";
 import type { Bundle } from "../bundle.ts";
 import { createMachine } from "./create-machine.ts";
+import { guestInterfaces } from "../guest-side.ts";
 import type { PodContext } from "../pod-context.ts";
-import { interfacesOf } from "../pod-document.ts";
 import type { MachineRecord } from "../pod-document.ts";
 import { removeMachineFiles } from "../pod-files.ts";
 import { containerNameOf } from "../pod-identity.ts";
@@ -25,7 +25,7 @@ export async function prepareMachine(
     return Promise.resolve();
   });
   undo.defer("remove the machine's files", () => removeMachineFiles(files));
-  const interfaces = interfacesOf(document);
+  const interfaces = guestInterfaces(document);
   const input = { identity, ...container, interfaces, files, uid, cgroups: facts.cgroups };
   const spec = await createMachine({ shim, config: deps.config, undo }, input);
   if (interfaces.length > 0) {

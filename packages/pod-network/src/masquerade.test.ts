@@ -1,0 +1,57 @@
+import { expect, test } from "vitest";
+import { networkOf } from "./ip-bits.ts";
+import { masqueradeRules, masqueraded } from "./masquerade.ts";
+import type { PodInterface } from "./pod-interface.ts";
+
+const NET1: PodInterface = {
+  name: "net1",
+  mac: "02:00:00:00:00:02",
+  mtu: 1400,
+  addresses: [
+    { family: "ipv4", address: "10.1.0.2", prefix: 16 },
+    { family: "ipv6", address: "fd00:1::2", prefix: 64 },
+  ],
+  routes: [
+    { family: "ipv4", to: "10.9.0.0/16", via: "10.1.0.7", metric: 50 },
+    { family: "ipv6", to: "::/0", via: "fe80::1" },
+  ],
+};
+
+test("the guest has addresses of its own, and what the pod reaches through the gateway", () => {
+  const { guest, gateways } = masqueraded(NET1, "tap1", 1);
+  expect(guest).toMatchObject({
+    name: "net1",
+    mac: "02:00:00:00:00:02",
+    mtu: 1400,
+    addresses: [
+      { family: "ipv4", address: "10.0.3.2", prefix: 24 },
+      { family: "ipv6", address: "fd10:0:3::2", prefix: 120 },
+    ],
+    routes: [
+      { family: "ipv4", to: "10.1.0.0/16", via: "10.0.3.1" },
+      { family: "ipv4", to: "10.9.0.0/16", via: "10.0.3.1", metric: 50 },
+      { family: "ipv6", to: "::/0", via: "fd10:0:3::1" },
+    ],
+  });
+  expect(gateways.map(({ address }) => address)).toEqual(["10.0.3.1", "fd10:0:3::1"]);
+});
+
+test("a family that the pod has not is not translated", () => {
+  const pod = { ...NET1, addresses: NET1.addresses.slice(0, 1) };
+  const rules = masqueradeRules([masqueraded(pod, "tap0", 0)]).join("\n");
+  expect(rules).toContain('iifname "net1" ip daddr { 10.1.0.2 } dnat ip to 10.0.2.2');
+  expect(rules).not.toContain("ip6 ");
+  expect(masqueradeRules([])).toEqual([]);
+});
+
+test("an interface without an address is refused by name", () => {
+  expect(() => masqueraded({ ...NET1, addresses: [] }, "tap0", 0)).toThrow(/net1 has no address/);
+});
+
+test("the network of an address, of both families", () => {
+  const one = (family: "ipv4" | "ipv6", address: string, prefix: number): string =>
+    networkOf({ family, address, prefix });
+  expect(one("ipv4", "10.1.77.2", 20)).toBe("10.1.64.0/20");
+  expect(one("ipv4", "10.1.77.2", 0)).toBe("0.0.0.0/0");
+  expect(one("ipv6", "fd00:1::2:3", 64)).toBe("fd00:0001:0000:0000:0000:0000:0000:0000/64");
+});

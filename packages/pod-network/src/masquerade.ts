@@ -1,0 +1,165 @@
+import { TrineError } from "@trine/base";
+import { networkOf } from "./ip-bits.ts";
+import type { PodAddress, PodInterface, PodRoute } from "./pod-interface.ts";
+
+/** How a guest has an interface of its pod: with the pod's addresses, or with others behind them. */
+export type Binding = "tap" | "masquerade";
+
+/** A masqueraded interface of the pod, its tap, and what the guest has of it. */
+export interface MasqueradeLink {
+  readonly interface: PodInterface;
+  readonly tap: string;
+  readonly guest: PodInterface;
+  readonly gateways: readonly PodAddress[];
+}
+
+/** Marks what a socket of the namespace waits for: that is a container's, not the guest's. */
+const OWN = 0x7473;
+/** What the guest must ask of its gateway to reach it. */
+const NEIGHBOURS = "{ nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit }";
+
+/**
+ * The n-th interface as a guest behind its pod's addresses has it: the addresses that KubeVirt gives, a network
+ * to each interface; everything goes through the gateway. Kind `invalid` for an interface without addresses.
+ */
+export function masqueraded(pod: PodInterface, tap: string, index: number): MasqueradeLink {
+  if (pod.addresses.length === 0) {
+    throw new TrineError(
+      "invalid",
+      `trine.dev/network-binding: ${pod.name} has no address to hide a guest behind: use tap`,
+    );
+  }
+  const has = (family: "ipv4" | "ipv6"): boolean => pod.addresses.some((a) => a.family === family);
+  const both: readonly PodAddress[] = [
+    { family: "ipv4", address: `10.0.${index + 2}.`, prefix: 24 },
+    { family: "ipv6", address: `fd10:0:${index + 2}::`, prefix: 120 },
+  ];
+  const networks = both.filter(({ family }) => has(family));
+  const host = (number: number): PodAddress[] =>
+    networks.map((each) => ({ ...each, address: `${each.address}${number}` }));
+  const gateways = host(1);
+  const guest = { ...pod, addresses: host(2), routes: routesThrough(pod, gateways) };
+  return { interface: pod, tap, guest, gateways };
+}
+
+/** What the pod reaches through the interface, its own networks included. */
+function routesThrough(pod: PodInterface, gateways: readonly PodAddress[]): PodRoute[] {
+  const connected = pod.addresses.map((own) => ({ family: own.family, to: networkOf(own) }));
+  return gateways.flatMap(({ family, address: via }) => {
+    const routes = pod.routes.filter((route) => route.family === family && route.via !== undefined);
+    const isDefault = routes.some(({ to }) => to.endsWith("/0"));
+    const own = isDefault ? [] : connected.filter((each) => each.family === family);
+    return [...own, ...routes].map((route) => ({ ...route, via }));
+  });
+}
+
+/** Rules of `table inet trine` for these links; none reaches the namespace but what it answers. */
+export function masqueradeRules(links: readonly MasqueradeLink[]): string[] {
+  if (links.length === 0) return [];
+  return [
+    "table inet trine_masquerade",
+    "delete table inet trine_masquerade",
+    "table inet trine_masquerade {",
+    "  counter refused { }",
+    ...chain("owned", [
+      "type filter hook prerouting priority mangle; policy accept;",
+      ...links.map(({ interface: pod }) => `iifname "${pod.name}" goto split`),
+    ]),
+    ...chain("split", [
+      // A lookup that finds no socket matches neither.
+      `meta l4proto { tcp, udp } socket transparent 0 meta mark set ${OWN}`,
+      `meta l4proto { tcp, udp } socket transparent 1 meta mark set ${OWN}`,
+    ]),
+    ...chain("incoming", [
+      "type nat hook prerouting priority dstnat; policy accept;",
+      `meta mark ${OWN} accept`,
+      ...links.flatMap(translated),
+    ]),
+    ...chain("outgoing", [
+      "type nat hook postrouting priority srcnat; policy accept;",
+      ...links.flatMap(hidden),
+    ]),
+    ...chain("input", [
+      "type filter hook input priority 0; policy accept;",
+      ...links.flatMap(({ tap }) => [
+        `iifname "${tap}" ct state established,related accept`,
+        `iifname "${tap}" icmpv6 type ${NEIGHBOURS} accept`,
+        `iifname "${tap}" ${REFUSED}`,
+      ]),
+    ]),
+    ...chain("forward", [
+      "type filter hook forward priority 0; policy accept;",
+      ...links.flatMap(forwarded),
+    ]),
+    "}",
+  ];
+}
+
+const REFUSED = 'counter name "refused" drop';
+const key = (family: PodAddress["family"]): string => (family === "ipv4" ? "ip" : "ip6");
+
+function translated({ interface: pod, guest }: MasqueradeLink): string[] {
+  return guest.addresses.map(({ family, address }) => {
+    const own = pod.addresses.filter((each) => each.family === family).map((each) => each.address);
+    const ip = key(family);
+    return `iifname "${pod.name}" ${ip} daddr { ${own.join(", ")} } dnat ${ip} to ${address}`;
+  });
+}
+
+function hidden({ interface: pod, guest }: MasqueradeLink): string[] {
+  return guest.addresses.map(
+    ({ family, address }) => `oifname "${pod.name}" ${key(family)} saddr ${address} masquerade`,
+  );
+}
+
+/** Under its own addresses, and through its own interface alone. */
+function forwarded({ interface: pod, tap, guest }: MasqueradeLink): string[] {
+  return [
+    ...guest.addresses.map(
+      ({ family, address }) =>
+        `iifname "${tap}" oifname "${pod.name}" ${key(family)} saddr ${address} accept`,
+    ),
+    `iifname "${tap}" ${REFUSED}`,
+    `oifname "${tap}" iifname != "${pod.name}" ${REFUSED}`,
+  ];
+}
+
+export function masqueradeSettings({ interface: pod, tap, guest }: MasqueradeLink): string[] {
+  const ipv6 = guest.addresses.some((a) => a.family === "ipv6");
+  return [
+    "net/ipv4/ip_forward=1",
+    `net/ipv4/conf/${tap}/rp_filter=0`,
+    `net/ipv4/conf/${pod.name}/send_redirects=0`,
+    ...(ipv6
+      ? [
+          `net/ipv6/conf/${tap}/disable_ipv6=0`,
+          `net/ipv6/conf/${tap}/accept_dad=0`,
+          `net/ipv6/conf/${tap}/accept_ra=0`,
+          "net/ipv6/conf/all/forwarding=1",
+        ]
+      : []),
+  ];
+}
+
+/** For `ip -batch`; `linkLocal` is where port-forward comes from. */
+export function masqueradeCommands(
+  { tap, gateways }: MasqueradeLink,
+  linkLocal: string,
+): { ipv4: string; ipv6: string } {
+  const add = (family: PodAddress["family"]): string[] =>
+    gateways
+      .filter((each) => each.family === family)
+      .map(({ address, prefix }) => `address replace ${address}/${prefix} dev ${tap}`);
+  const ipv4 = [
+    `link set dev ${tap} up`,
+    `address replace ${linkLocal}/32 dev ${tap} scope link`,
+    ...add("ipv4"),
+  ];
+  const ipv6 = add("ipv6").map((line) => `${line} nodad`);
+  const text = (lines: readonly string[]): string => lines.map((line) => `${line}\n`).join("");
+  return { ipv4: text(ipv4), ipv6: text(ipv6) };
+}
+
+function chain(name: string, rules: readonly string[]): string[] {
+  return [`  chain ${name} {`, ...rules.map((rule) => `    ${rule}`), "  }"];
+}
