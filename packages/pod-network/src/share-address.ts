@@ -4,11 +4,9 @@ import { linkLocalOf } from "./guest-network.ts";
 import type { PodInterface } from "./pod-interface.ts";
 import { mustRun } from "./run-command.ts";
 import type { RunInPod } from "./run-command.ts";
-import { sharingRules } from "./sharing-rules.ts";
+import { TO_MACHINE, sharingRules } from "./sharing-rules.ts";
 import type { SharingInput } from "./sharing-rules.ts";
 
-/** Routing table and packet mark of what goes to the machine. */
-export const TO_MACHINE = 0x7472;
 /** Linux gives these to nobody as long as it is not told to: a Linux guest's own connections begin below. */
 const LOCAL_PORTS = "61000 65535";
 

@@ -1,6 +1,8 @@
 import { linkLocalOf } from "./guest-network.ts";
 import type { PodInterface } from "./pod-interface.ts";
-import { TO_MACHINE } from "./share-address.ts";
+
+/** Routing table and packet mark of what goes to the machine. */
+export const TO_MACHINE = 0x7472;
 
 export interface SharingInput {
   /** The pod's primary interface, and the guest's tap for it. */

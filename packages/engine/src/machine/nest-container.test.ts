@@ -93,7 +93,7 @@ test("a refused spec and a shim that fails leave the bundle as it was, and the n
   const web = await container("web");
   one.shim.failOnce("nest");
   await expect((await pod()).create(web)).rejects.toThrow(/injected/);
-  await (await pod()).detach();
+  (await pod()).detach();
   engine = one.engine();
   await (await pod()).create(web);
   expect(one.shim.nested.map(({ id }) => id)).toEqual(["web"]);
