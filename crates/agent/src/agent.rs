@@ -18,6 +18,7 @@ use crate::mounts::Mounts;
 use crate::process::Process;
 use crate::pump::Pump;
 use crate::reactor::{READ, Reactor, Token, Watched};
+use crate::relay::Relays;
 use crate::release::Release;
 use crate::rpc::Rpc;
 use crate::sys::{during, open};
@@ -60,6 +61,7 @@ pub struct Agent {
     pub pumps: BTreeMap<u32, Pump>,
     pub mounts: Mounts,
     pub events: Events,
+    pub relays: Relays,
     /// Calls to be told that it took too long.
     pub deadlines: BTreeMap<(Instant, u32), Call>,
     last_number: u32,
@@ -90,6 +92,7 @@ impl Agent {
             pumps: BTreeMap::new(),
             mounts: Mounts::default(),
             events: Events::default(),
+            relays: Relays::default(),
             deadlines: BTreeMap::new(),
             last_number: 0,
             is_pid_1,
@@ -99,6 +102,7 @@ impl Agent {
     /// Only returns when the link is lost for good.
     pub fn run(&mut self) -> io::Result<()> {
         let mut more = true;
+        self.relays.refill_soon();
         loop {
             let timeout = if more {
                 Some(Duration::ZERO)
@@ -204,7 +208,7 @@ impl Agent {
 
     fn next_deadline(&self) -> Option<Duration> {
         let first = self.deadlines.keys().next().map(|(at, _)| *at);
-        let soonest = [first, self.events.deadline()]
+        let soonest = [first, self.events.deadline(), self.relays.deadline()]
             .into_iter()
             .flatten()
             .min()?;
@@ -225,6 +229,7 @@ impl Agent {
             let text = format!("not done within {} s", PATIENCE.as_secs());
             self.answer(call, Err(failure(Code::DeadlineExceeded, text)));
         }
+        self.relays.refill(now);
         for (call, response) in self.events.expired(now) {
             self.answer(call, Ok(response));
         }

@@ -5,14 +5,58 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use crate::container::spawn::{Fork, fork};
 use crate::sys::{close_all_but, pipe, read};
 
 const CHUNK: usize = 64 << 10;
 
-/// (the process's end, the agent's end) of an output.
-pub fn output() -> io::Result<(OwnedFd, OwnedFd)> {
+/// As many as one process needs.
+const KEPT: usize = 2;
+/// What a process has begun with comes first.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// Outputs whose relays run before they are needed: under emulation a fork is dear, and every start waited for two.
+#[derive(Debug, Default)]
+pub struct Relays {
+    outputs: Vec<(OwnedFd, OwnedFd)>,
+    refill_at: Option<Instant>,
+}
+
+impl Relays {
+    /// (the process's end, the agent's end) of an output.
+    pub fn output(&mut self) -> io::Result<(OwnedFd, OwnedFd)> {
+        self.refill_soon();
+        match self.outputs.pop() {
+            Some(ready) => Ok(ready),
+            None => output(),
+        }
+    }
+
+    pub fn refill_soon(&mut self) {
+        self.refill_at = Some(Instant::now() + QUIET);
+    }
+
+    /// Without memory for it, the next process makes its own, or says why not.
+    pub fn refill(&mut self, now: Instant) {
+        if self.refill_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.refill_at = None;
+        while self.outputs.len() < KEPT
+            && let Ok(made) = output()
+        {
+            self.outputs.push(made);
+        }
+    }
+
+    pub fn deadline(&self) -> Option<Instant> {
+        self.refill_at
+    }
+}
+
+fn output() -> io::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = pipe()?;
     let (ours, theirs) = UnixStream::pair()?;
     carry(&reader, &theirs)?;

@@ -72,7 +72,7 @@ fn first_process(
         Some(pids) if container.wanted.pod_pids => Some((pids, &agent.own_pids)),
         _ => None,
     };
-    let child = spawn(&Order {
+    let order = Order {
         process: container.spec.process.as_ref().unwrap_or(&empty),
         place: Place::New(&container.spec, &container.wanted),
         terminal: request
@@ -82,7 +82,8 @@ fn first_process(
         filter: container.filter.as_ref(),
         group: &container.group,
         pids,
-    })?;
+    };
+    let child = spawn(&order, &mut agent.relays)?;
     let name = (request.container.as_str(), "");
     let mut process = Process::new(container.number, call, name, child, &agent.reactor);
     process.wants_stdin = request.stdin;

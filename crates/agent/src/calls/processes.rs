@@ -51,7 +51,7 @@ pub fn create(agent: &mut Agent, call: Call, payload: &[u8]) -> Handled {
     if let Some(own) = &container.spec.process {
         limits::inherit(&mut process.rlimits, &own.rlimits);
     }
-    let child = spawn(&Order {
+    let order = Order {
         process: &process,
         place: Place::Joined(pinned),
         terminal: request
@@ -61,7 +61,8 @@ pub fn create(agent: &mut Agent, call: Call, payload: &[u8]) -> Handled {
         filter: container.filter.as_ref(),
         group: &container.group,
         pids: Some((pinned.pids(), &agent.own_pids)),
-    })?;
+    };
+    let child = spawn(&order, &mut agent.relays)?;
     let mut process = Process::new(number, call, (id, exec), child, &agent.reactor);
     process.wants_stdin = request.stdin;
     agent.processes.insert(number, process);

@@ -9,7 +9,7 @@ use super::namespaces;
 use super::report;
 use super::seccomp::Filter;
 use super::spec::Process;
-use crate::relay;
+use crate::relay::{self, Relays};
 use crate::sys::{during, open, owned, set_nonblocking};
 
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -89,7 +89,7 @@ pub struct Order<'a> {
     pub pids: Option<(&'a OwnedFd, &'a OwnedFd)>,
 }
 
-pub fn spawn(order: &Order<'_>) -> io::Result<Child> {
+pub fn spawn(order: &Order<'_>, relays: &mut Relays) -> io::Result<Child> {
     let (report, childs_report) = report::pair()?;
     let (stdin, stdout, stderr, stdio) = match order.terminal {
         Some(_) => (None, None, None, None),
@@ -100,8 +100,8 @@ pub fn spawn(order: &Order<'_>) -> io::Result<Child> {
             } else {
                 (open("/dev/null", libc::O_RDONLY)?, None)
             };
-            let (output, stdout) = relay::output()?;
-            let (errors, stderr) = relay::output()?;
+            let (output, stdout) = relays.output()?;
+            let (errors, stderr) = relays.output()?;
             (
                 stdin,
                 Some(stdout),
