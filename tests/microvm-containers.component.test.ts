@@ -1,5 +1,6 @@
 // Several containers of a pod, how they end, what they see of each other: the same under runc and in a microvm.
 import { mkdir } from "node:fs/promises";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { messageOf, pollUntil } from "@trine/base";
 import { NamespaceMode } from "@trine/proto/cri/api";
@@ -102,6 +103,15 @@ test("a program that is not there: StartError with the words of runc", async () 
   expect(runc).toContain(
     'exec: "/no/such": stat /no/such: no such file or directory 128 StartError',
   );
+}, 120_000);
+
+test("a pod that names no host is called as the node is, however long its own name is", async () => {
+  const config = { hostname: "" };
+  const nameless = await PodPair.start(node, image, { name: "n".repeat(70), config });
+  const seen = await nameless.script({}, "hostname; cat /etc/hostname");
+  await nameless.remove();
+  expect(seen.microvm).toBe(seen.runc);
+  expect(seen.runc).toBe(`${hostname()}\n${hostname()}\n`);
 }, 120_000);
 
 test("orphans go to the container's first process, or to the pod's when ids are shared", async () => {
