@@ -195,7 +195,7 @@ test("a machine has a NIC for each of the pod's networks, and DHCP answers on th
   const pod = await node.run({
     name: "machine",
     image: tiny,
-    annotations: { "trine.dev/memory": "128Mi" },
+    annotations: { "trine.dev/memory": "128Mi", "trine.dev/network-binding": "net1=masquerade" },
   });
   await node.untilOutput(pod, READY, BOOT_MS);
   const sh = async (script: string): Promise<string> => {
@@ -212,9 +212,11 @@ test("a machine has a NIC for each of the pod's networks, and DHCP answers on th
   const lease = "udhcpc -i eth1 -n -q -t 10 -T 1 -s /etc/udhcpc.script >/dev/null 2>&1";
   await sh(lease);
   const shown = await sh("ip -4 -o addr show dev eth1; ip route; cat /sys/class/net/eth1/mtu");
-  expect(shown).toContain(`inet ${addresses[1]}/24`);
+  expect(shown).toContain("inet 10.0.3.2/24");
   expect(shown).toMatch(/^1400$/m);
+  // The guest is behind the pod's address there; eth0 is as the pod had it.
   expect(await get(addresses[1] ?? "")).toContain("machine");
+  expect(await sh("ip -4 -o addr show dev eth0")).toContain(`inet ${addresses[0]}/24`);
   await sh(`ip link set eth2 up; ip address add ${OPAQUE}.8/24 dev eth2`);
   expect(await sh(`ping -c 1 -W 20 ${OPAQUE}.1`)).toContain("1 packets received");
 
@@ -222,7 +224,11 @@ test("a machine has a NIC for each of the pod's networks, and DHCP answers on th
   expect(await get(addresses[1] ?? "")).toContain("machine");
   await node.startTrined();
   await sh(`ip addr flush dev eth1; ${lease}`); // the shim has answered all along
-  expect(await sh("ip -4 -o addr show dev eth1")).toContain(`inet ${addresses[1]}/24`);
+  expect(await sh("ip -4 -o addr show dev eth1")).toContain("inet 10.0.3.2/24");
   expect(await macsOf(pod)).toEqual(macs);
   await node.remove(pod);
+  const annotations = { "trine.dev/network-binding": "net9=masquerade" };
+  await expect(node.run({ name: "wrong", image: tiny, annotations })).rejects.toThrow(
+    "the pod has no interface net9; it has eth0, net1, net2",
+  );
 }, 240_000);

@@ -1,6 +1,6 @@
 import { TrineError } from "@trine/base";
 import { masqueraded } from "@trine/pod-network";
-import type { PodInterface, TapPair } from "@trine/pod-network";
+import type { Binding, PodInterface, TapPair } from "@trine/pod-network";
 import { interfacesOf } from "./pod-document.ts";
 import type { PodDocument } from "./pod-document.ts";
 import { tapOf } from "./tap.ts";
@@ -21,13 +21,16 @@ export function checkBindings(
   );
 }
 
+export function bindingOf({ bindings = {} }: Networks, { name }: PodInterface): Binding {
+  return bindings[name] ?? bindings["*"] ?? "tap";
+}
+
 /** The pod's interfaces with the guest's taps, bound as the pod says. */
 export function tapPairs(document: Networks): TapPair[] {
-  const { bindings = {} } = document;
   return interfacesOf(document).map((pod, index) => {
     const tap = tapOf(index);
-    const binding = bindings[pod.name] ?? bindings["*"] ?? "tap";
-    return binding === "masquerade" ? masqueraded(pod, tap, index) : { interface: pod, tap };
+    const isHidden = bindingOf(document, pod) === "masquerade";
+    return isHidden ? masqueraded(pod, tap, index) : { interface: pod, tap };
   });
 }
 

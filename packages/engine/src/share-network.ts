@@ -1,4 +1,7 @@
+import { TrineError } from "@trine/base";
+import { parseMachineAnnotations } from "@trine/annotations";
 import { shareAddress } from "@trine/pod-network";
+import { bindingOf } from "./guest-side.ts";
 import type { PodContext } from "./pod-context.ts";
 import { serveForward } from "./sandbox-network.ts";
 import { tapOf } from "./tap.ts";
@@ -7,14 +10,25 @@ import { tapOf } from "./tap.ts";
  * Lets ordinary containers have the pod's address beside the machine, whether that runs already or not; nothing for
  * a pod without a network. Repeatable.
  */
-export async function shareNetwork({ document, shim }: PodContext): Promise<void> {
+export async function shareNetwork({ document, shim, sandbox }: PodContext): Promise<void> {
   const { network } = document;
   if (network?.addresses.some(({ family }) => family === "ipv4") !== true) return;
+  if (bindingOf(document, network) !== "tap") {
+    throw new TrineError(
+      "unimplemented",
+      `trine.dev/network-binding: containers beside a machine share its address with a tap; bind ${network.name} as tap`,
+    );
+  }
+  const { ports, machine } = parseMachineAnnotations(sandbox.annotations);
   const forwardPort = await serveForward(shim, network, "address");
   if (forwardPort === undefined) return;
   await shareAddress((argv, stdin) => shim.run(argv, stdin), {
     interface: network,
     tap: tapOf(0),
     forwardPort,
+    ports: {
+      machine: ports.filter(({ container }) => container === machine),
+      containers: ports.filter(({ container }) => container !== machine),
+    },
   });
 }

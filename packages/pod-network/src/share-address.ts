@@ -1,6 +1,6 @@
-import { isIPv4 } from "node:net";
 import { TrineError } from "@trine/base";
 import { linkLocalOf } from "./guest-network.ts";
+import { networkOf } from "./ip-bits.ts";
 import type { PodInterface } from "./pod-interface.ts";
 import { mustRun } from "./run-command.ts";
 import type { RunInPod } from "./run-command.ts";
@@ -56,7 +56,9 @@ function addressCommands(
     `route flush table main exact ${address}/32 dev ${tap}`,
     ...(prefix === 32
       ? []
-      : [`route replace ${networkOf(address, prefix)} dev ${pod.name} scope link src ${address}`]),
+      : [
+          `route replace ${networkOf({ family: "ipv4", address, prefix })} dev ${pod.name} scope link src ${address}`,
+        ]),
   ]);
   const routes = pod.routes
     .filter(({ family }) => family === "ipv4")
@@ -105,13 +107,4 @@ function ruleCommands(shown: string, own: PodInterface["addresses"]): string[][]
   }
   if (has(isLocalAt(0))) commands.push(["del", "pref", "0", "lookup", "local"]);
   return commands;
-}
-
-function networkOf(address: string, prefix: number): string {
-  if (!isIPv4(address)) throw new TrineError("internal", `${address} is no IPv4 address`);
-  const number = address.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
-  const size = 2 ** (32 - prefix);
-  const base = number - (number % size);
-  const parts = [24, 16, 8, 0].map((shift) => Math.floor(base / 2 ** shift) % 256);
-  return `${parts.join(".")}/${prefix}`;
 }

@@ -1,0 +1,35 @@
+import type { PodInterface } from "@trine/pod-network";
+import { expect, test } from "vitest";
+import { checkBindings, guestInterfaces, tapPairs } from "./guest-side.ts";
+
+const pod = (name: string, address: string): PodInterface => ({
+  name,
+  mac: "02:00:00:00:00:01",
+  mtu: 1500,
+  addresses: [{ family: "ipv4", address, prefix: 24 }],
+  routes: [],
+});
+const document = {
+  network: pod("eth0", "10.1.0.2"),
+  otherNetworks: [pod("net1", "10.2.0.2"), pod("net2", "10.3.0.2")],
+};
+
+test("without a word each interface is the guest's as it is, also in an older daemon's document", () => {
+  expect(guestInterfaces(document)).toEqual([document.network, ...document.otherNetworks]);
+  expect(guestInterfaces({ network: document.network })).toEqual([document.network]);
+  expect(guestInterfaces({})).toEqual([]);
+});
+
+test("a binding by name goes before the one of all", () => {
+  const bindings = { "*": "masquerade", net1: "tap" } as const;
+  const [first, second, third] = tapPairs({ ...document, bindings });
+  expect(first).toMatchObject({ tap: "tap0", guest: { addresses: [{ address: "10.0.2.2" }] } });
+  expect(second).toEqual({ tap: "tap1", interface: document.otherNetworks[0] });
+  expect(third).toMatchObject({ tap: "tap2", guest: { addresses: [{ address: "10.0.4.2" }] } });
+});
+
+test("an interface that the pod has not is named, with those it has", () => {
+  expect(() => {
+    checkBindings({ "*": "tap", net9: "masquerade" }, [document.network]);
+  }).toThrow("the pod has no interface net9; it has eth0");
+});
