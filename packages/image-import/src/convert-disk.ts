@@ -1,7 +1,7 @@
 import type { FileHandle } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import type { ForeignDisk } from "@trine/disk-images";
-import { JAIL_UID, runJailed } from "./jail/run-jailed.ts";
+import { JAIL_UID, jailedFile, runJailed } from "./jail/run-jailed.ts";
 import { convertedBytes } from "./limits.ts";
 import type { ImportLimits, OnProgress } from "./limits.ts";
 
@@ -33,7 +33,10 @@ export interface Conversion {
 export async function convertDisk(job: Conversion, signal: AbortSignal): Promise<void> {
   const { virtualSizeBytes } = job.disk;
   await job.to.handle.chown(JAIL_UID, JAIL_UID);
-  const files = await Promise.all([jailed("in", job.from, false), jailed("out", job.to, true)]);
+  const files = await Promise.all([
+    jailedFile("in", job.from, false),
+    jailedFile("out", job.to, true),
+  ]);
   await runJailed(
     {
       program: QEMU_IMG,
@@ -64,15 +67,6 @@ function source({ format, offset, sizeBytes }: ConvertedDisk): object {
   const size = Math.ceil(sizeBytes / SECTOR) * SECTOR;
   const inner = offset === 0 ? file : { driver: "raw", offset, size, file };
   return { driver: format, ...(format === "vmdk" && { backing: null }), file: inner };
-}
-
-async function jailed(
-  name: string,
-  { path, handle }: Conversion["from"],
-  writable: boolean,
-): Promise<{ name: string; path: string; identity: string; writable: boolean }> {
-  const { dev, ino } = await handle.stat({ bigint: true });
-  return { name, path, identity: `${dev}:${ino}`, writable };
 }
 
 /** qemu-img writes `    (12.34/100%)` again and again. */

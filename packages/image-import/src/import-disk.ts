@@ -1,4 +1,4 @@
-import { realpath, rm, statfs } from "node:fs/promises";
+import { open, realpath, rm, statfs } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { TrineError, kindOf, messageOf, quote } from "@trine/base";
 import type { ImageStore } from "@trine/containerd-client";
@@ -29,6 +29,10 @@ const PASSING = ["unavailable", "timeout", "exhausted"];
 export interface ImportRequest {
   /** An http(s) URL or a file's name. */
   readonly source: string;
+  /** What the disk was made of, for people, where it is not the source. */
+  readonly origin?: string;
+  /** A file is given away: it is gone when the import has succeeded. */
+  readonly consumes?: boolean;
   readonly reference: string;
   readonly checksum?: Checksum;
   readonly limits: ImportLimits;
@@ -80,7 +84,8 @@ export async function importDisk(
   const url = isUrl(request.source) ? parseUrl(request.source) : undefined;
   const what = url === undefined ? `disk image ${quote(request.source)}` : shown(url);
   // A name that cannot be opened is told before anything is made.
-  const local = url === undefined ? await openLocal(request.source) : undefined;
+  const local =
+    url === undefined ? await openLocal(request.source, request.consumes === true) : undefined;
   const source = url?.href ?? `file:${local?.path ?? ""}`;
   const work = await WorkDir.open(request.workDir, source);
   const job = { request, work, what, onProgress, signal };
@@ -117,9 +122,9 @@ export async function checkSource(
   }
 }
 
-async function openLocal(name: string): Promise<Current> {
-  const handle = await openRegularFile(name);
-  return { handle, path: await realpath(name), isOwn: false };
+async function openLocal(name: string, isOwn = false): Promise<Current> {
+  const handle = isOwn ? await open(name, "r+") : await openRegularFile(name);
+  return { handle, path: await realpath(name), isOwn };
 }
 
 async function letGo({ work, request, signal }: Job, cause: unknown): Promise<void> {
@@ -195,7 +200,10 @@ async function importCurrent(store: ImageStore, job: Job, first: Current): Promi
         info,
         ...(current.isOwn && { ownPath: current.path }),
         reference: request.reference,
-        labels: { "trine.dev/machine": "true", "trine.dev/source": labelOf(request.source) },
+        labels: {
+          "trine.dev/machine": "true",
+          "trine.dev/source": request.origin ?? labelOf(request.source),
+        },
         architecture: request.architecture,
         snapshotter: request.snapshotter,
         key: job.work.key,

@@ -1,5 +1,8 @@
 export { checkSource, importDisk } from "./import-disk.ts";
 export type { ImportRequest, ImportedImage } from "./import-disk.ts";
+export { buildDisk } from "./build/build-disk.ts";
+export type { BuildStep } from "./build/build-disk.ts";
+export { parseCommandLine } from "./build/kernel-files.ts";
 export { DEFAULT_IMPORT_LIMITS } from "./limits.ts";
 export type { ImportLimits, ImportProgress, OnProgress } from "./limits.ts";
 export { parseChecksum } from "./fetch/checksum.ts";

@@ -28,4 +28,4 @@ export type { FoundProcess } from "./processes.ts";
 export { runCommand } from "./run-command.ts";
 export { GuestShell, shellGuest } from "./shell-guest.ts";
 export { withTempDir } from "./temp-dir.ts";
-export { tinyGuestDisk } from "./tiny-guest-disk.ts";
+export { tinyGuestDisk, tinyGuestTreeImage } from "./tiny-guest-disk.ts";

@@ -1,9 +1,11 @@
 import { cp, mkdir, readdir, realpath, rm, symlink } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { bootLoaderPackages, writeBootDisk } from "./boot-disk.ts";
 import { cachedDir, exists } from "./cache.ts";
 import { BOOT_SOURCES, moduleFiles, writeInitramfs } from "./guest-initramfs.ts";
 import { cloudKernelPackage, resolvePackages, unpackPackages } from "./debian-packages.ts";
+import type { TestImage } from "./images.ts";
+import { writeOciArchive } from "./oci-archive.ts";
 import { hashOfFiles } from "./recipe.ts";
 import { runCommand } from "./run-command.ts";
 
@@ -36,6 +38,47 @@ const AGENT_LIBRARIES = [
  * Answers the file name of the QCOW2.
  */
 export async function tinyGuestDisk(): Promise<string> {
+  const dir = await cachedTiny("tiny-guest", async (parts, making) => {
+    const raw = join(making, "disk.raw");
+    await writeBootDisk({
+      path: raw,
+      ...parts,
+      append: APPEND,
+      root: { dir: parts.root, sizeMiB: 48, label: "tiny-root" },
+    });
+    await runCommand("qemu-img", [
+      ...["convert", "-f", "raw", "-O", "qcow2"],
+      ...[raw, join(making, "tiny.qcow2")],
+    ]);
+    await rm(raw);
+  });
+  return join(dir, "tiny.qcow2");
+}
+
+/** The same machine as an image of containers: its files, with kernel and initramfs in /boot. */
+export async function tinyGuestTreeImage(): Promise<TestImage> {
+  const name = "trine.test/tiny-tree:1";
+  const dir = await cachedTiny("tiny-tree", async ({ root, kernel, initrd }, making) => {
+    await mkdir(join(root, "boot"));
+    await cp(kernel, join(root, "boot", basename(kernel)));
+    await cp(initrd, join(root, "boot", basename(kernel).replace("vmlinuz", "initrd.img")));
+    await writeOciArchive({ name, root }, join(making, "image.tar"));
+  });
+  return { name, archive: join(dir, "image.tar") };
+}
+
+interface Parts {
+  readonly kernel: string;
+  readonly initrd: string;
+  readonly root: string;
+  /** Where the boot loaders' packages are unpacked. */
+  readonly tools: string;
+}
+
+async function cachedTiny(
+  kind: string,
+  make: (parts: Parts, making: string) => Promise<void>,
+): Promise<string> {
   const kernel = await resolvePackages([await cloudKernelPackage()]);
   const loader = await bootLoaderPackages();
   const programs = await resolvePackages(GUEST_PACKAGES);
@@ -43,33 +86,25 @@ export async function tinyGuestDisk(): Promise<string> {
     JSON.stringify([kernel, loader, programs, APPEND, ROOT_MODULES]),
     await hashOfFiles([SOURCE, import.meta.filename, ...BOOT_SOURCES]),
   ];
-  const dir = await cachedDir("tiny-guest", recipe, async (making) => {
+  return cachedDir(kind, recipe, async (making) => {
     const work = join(making, "work");
     await unpackPackages([...kernel, ...loader], join(work, "boot"));
     await unpackPackages(programs, join(work, "programs"));
-    await buildDisk(work, join(making, "tiny.qcow2"));
+    await make(await buildParts(work), making);
     await rm(work, { recursive: true });
   });
-  return join(dir, "tiny.qcow2");
 }
 
-async function buildDisk(work: string, target: string): Promise<void> {
+async function buildParts(work: string): Promise<Parts> {
   const boot = join(work, "boot");
   const [release = ""] = await readdir(join(boot, "lib/modules"));
   const busybox = join(work, "programs/bin/busybox");
   await runCommand(busybox, ["depmod", "-b", boot, release]);
-  await writeInitramfs({ kernel: boot, release, busybox, target: join(work, "initrd") });
+  const initrd = join(work, "initrd");
+  await writeInitramfs({ kernel: boot, release, busybox, target: initrd });
   await buildRoot(work, release);
-  const raw = join(work, "disk.raw");
-  await writeBootDisk({
-    path: raw,
-    kernel: join(boot, "boot", `vmlinuz-${release}`),
-    initrd: join(work, "initrd"),
-    append: APPEND,
-    root: { dir: join(work, "root"), sizeMiB: 48, label: "tiny-root" },
-    tools: boot,
-  });
-  await runCommand("qemu-img", ["convert", "-f", "raw", "-O", "qcow2", raw, target]);
+  const kernel = join(boot, "boot", `vmlinuz-${release}`);
+  return { kernel, initrd, root: join(work, "root"), tools: boot };
 }
 
 async function buildRoot(work: string, release: string): Promise<void> {

@@ -2,6 +2,7 @@ import { InvalidArgumentError, Option } from "commander";
 import type { Command } from "commander";
 import { parseQuantity } from "@trine/annotations";
 import type { Io } from "../io.ts";
+import type { BuildFlags } from "../images/build.ts";
 import type { CollectFlags, RemoveFlags } from "../images/change.ts";
 import type { PullFlags, PushFlags } from "../images/exchange.ts";
 import type { ImportFlags } from "../images/import.ts";
@@ -26,9 +27,36 @@ const IMAGE = "NAME[:TAG], or the start of a digest";
 export function imageCommands(trine: Command, io: Io, act: Act): void {
   const image = trine.command("image").description("images of containerd's store");
   importCommand(image, io, act);
+  buildCommand(image, io, act);
   lookCommands(image, io, act);
   changeCommands(image, io, act);
   exchangeCommands(image, io, act);
+}
+
+function buildCommand(image: Command, io: Io, act: Act): void {
+  withOptions(image.command("build"), storeOptions(io))
+    .description("make an image of containers, with a kernel, the disk of a machine")
+    .argument("<image>", IMAGE)
+    .requiredOption("--name <image>", "what the disk is to be called: REGISTRY/PATH[:TAG]")
+    .option("--size <amount>", "of the disk, with room to write", bytes, 8 * GIB)
+    .option("--kernel <file>", "a bzImage instead of the newest in the image's /boot")
+    .option("--initrd <file>", "the initramfs of --kernel")
+    .option("--cmdline <words>", "for the kernel, behind root=", "console=tty0 console=ttyS0")
+    .option("--snapshotter <name>", "containerd's", containerdNamespace, "overlayfs")
+    .addOption(progressOption())
+    .addHelpText(
+      "after",
+      examples(
+        "trine image build registry.example/debian-boot:12 --name localhost/debian:12",
+        "trine image build localhost/app --name localhost/app-vm --kernel vmlinuz --initrd initrd.img",
+      ),
+    )
+    .action(
+      act(async (source: string, flags: BuildFlags) => {
+        const { buildImageCommand } = await import("../images/build.ts");
+        await buildImageCommand(io, source, flags);
+      }),
+    );
 }
 
 function lookCommands(image: Command, io: Io, act: Act): void {

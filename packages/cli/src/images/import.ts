@@ -9,6 +9,7 @@ import { httpSettings } from "./http-settings.ts";
 import type { HttpFlags } from "./http-settings.ts";
 import { defaultImageName, parseImageName } from "./image-name.ts";
 import { withStore } from "./open-store.ts";
+import type { StoreFlags } from "./open-store.ts";
 import { importsDir } from "./places.ts";
 
 const CRI_NAMESPACE = "k8s.io";
@@ -28,7 +29,8 @@ export interface ImportFlags extends HttpFlags {
   readonly namespace: string;
 }
 
-const STEPS: Record<ImportProgress["step"], string> = {
+/** Steps of an import as people read them. */
+export const IMPORT_STEPS: Record<ImportProgress["step"], string> = {
   download: "downloading",
   read: "reading",
   unpack: "unpacking",
@@ -70,12 +72,12 @@ export async function importImageCommand(
           architecture: "amd64",
         },
         ({ step, done, total }) => {
-          progress.amount(reference, STEPS[step], done, total);
+          progress.amount(reference, IMPORT_STEPS[step], done, total);
         },
         signal,
       ),
     );
-    if (flags.namespace === CRI_NAMESPACE) await untilKnown(io, flags, reference);
+    await untilKnown(io, flags, reference);
     progress.end();
     io.stdout.write(`${reference}\n`);
     io.stderr.write(
@@ -93,7 +95,8 @@ export async function importImageCommand(
 }
 
 /** CRI hears of new images by containerd's events; a containerd without CRI has nobody to tell. */
-async function untilKnown(io: Io, flags: ImportFlags, image: string): Promise<void> {
+export async function untilKnown(io: Io, flags: StoreFlags, image: string): Promise<void> {
+  if (flags.namespace !== CRI_NAMESPACE) return;
   const place = { containerd: flags.containerd, signal: io.signal };
   await withCri(place, async (cri) => {
     await pollUntil(`CRI knows ${image}`, { ms: KNOWN_MS, signal: io.signal }, async () => {
@@ -107,7 +110,7 @@ async function untilKnown(io: Io, flags: ImportFlags, image: string): Promise<vo
   });
 }
 
-function oneLine(cause: unknown): string {
+export function oneLine(cause: unknown): string {
   const text = cause instanceof Error ? cause.message : String(cause);
   return text.trim().replaceAll(/\s*\n\s*/g, "; ");
 }

@@ -5,11 +5,12 @@ export const NO_JAIL = 96;
 
 /**
  * Makes the jail's root and runs a program in it. A constant: what differs comes as arguments, which are ROOT
- * UID (NAME PATH DEVICE:INODE ro|rw)... -- PROGRAM ARGUMENT...
+ * UID CAPABILITIES (NAME PATH DEVICE:INODE ro|rw | +mount NAME TYPE OPTIONS SOURCE)... -- PROGRAM ARGUMENT... CAPABILITIES is
+ * empty, or what setpriv adds to none: ",+NAME".
  */
 export const JAIL_SCRIPT = `
 trap 'code=$?; [ "$code" = ${WRONG_FILE} ] || exit ${NO_JAIL}' EXIT
-root=$1; uid=$2; shift 2
+root=$1; uid=$2; caps=$3; shift 3
 mount -t tmpfs -o size=256k,mode=0755,nosuid,nodev tmpfs "$root"
 mkdir "$root/usr" "$root/work"
 mount --bind /usr "$root/usr"
@@ -24,6 +25,12 @@ for dir in bin lib lib64; do
   fi
 done
 while [ "$1" != -- ]; do
+  if [ "$1" = +mount ]; then
+    mkdir "$root/work/$2"
+    mount -t "$3" -o "$4" "$5" "$root/work/$2"
+    shift 5
+    continue
+  fi
   : >"$root/work/$1"
   mount --bind "$2" "$root/work/$1"
   [ "$(stat -c %d:%i "$root/work/$1")" = "$3" ] || exit ${WRONG_FILE}
@@ -33,5 +40,5 @@ done
 shift
 mount -o remount,ro,nosuid,nodev "$root"
 exec chroot "$root" /usr/bin/setpriv --reuid "$uid" --regid "$uid" --clear-groups --no-new-privs \\
-  --inh-caps=-all --bounding-set=-all --pdeathsig KILL -- "$@"
+  --inh-caps="-all$caps" --ambient-caps="-all$caps" --bounding-set="-all$caps" --pdeathsig KILL -- "$@"
 `;

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { mkdtemp, rmdir } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { TrineError, errnoOf, messageOf } from "@trine/base";
@@ -22,11 +23,32 @@ interface JailedFile {
   readonly writable: boolean;
 }
 
+/** A file that is open, as `/work/NAME`. */
+export async function jailedFile(
+  name: string,
+  { path, handle }: { readonly path: string; readonly handle: FileHandle },
+  writable: boolean,
+): Promise<JailedFile> {
+  const { dev, ino } = await handle.stat({ bigint: true });
+  return { name, path, identity: `${dev}:${ino}`, writable };
+}
+
+/** A file system that is mounted as `/work/NAME` for as long as the program runs, and seen by it alone. */
+export interface JailedMount {
+  readonly name: string;
+  readonly type: string;
+  readonly options: readonly string[];
+  readonly source: string;
+}
+
 export interface JailedProgram {
   /** In /usr. */
   readonly program: string;
   readonly args: readonly string[];
   readonly files?: readonly JailedFile[];
+  readonly mounts?: readonly JailedMount[];
+  /** Whether it may read files of any owner: it sees none but those of its mounts. */
+  readonly readsAll?: boolean;
   /** Descriptor for its standard input. */
   readonly stdin?: number;
   readonly memoryBytes: number;
@@ -104,6 +126,12 @@ function argvOf(jailed: JailedProgram, root: string): string[] {
     identity,
     writable ? "rw" : "ro",
   ]);
+  const mounts = (jailed.mounts ?? []).flatMap(({ name, type, options, source }) => [
+    ...["+mount", name, type],
+    ["ro", "nosuid", "nodev", "noexec", ...options].join(","),
+    source,
+  ]);
+  const capabilities = jailed.readsAll === true ? ",+dac_read_search" : "";
   const limits = [
     `--as=${jailed.memoryBytes}`,
     `--cpu=${jailed.cpuSeconds}`,
@@ -115,7 +143,8 @@ function argvOf(jailed: JailedProgram, root: string): string[] {
   return [
     ...["--pdeathsig", "KILL", "--", "prlimit", ...limits, "--"],
     ...["unshare", ...spaces, "--", "/bin/sh", "-euc", JAIL_SCRIPT, "sh"],
-    ...[root, String(JAIL_UID), ...files, "--", jailed.program, ...jailed.args],
+    ...[root, String(JAIL_UID), capabilities, ...files, ...mounts],
+    ...["--", jailed.program, ...jailed.args],
   ];
 }
 

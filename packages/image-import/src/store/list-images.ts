@@ -58,6 +58,23 @@ export async function listImages(store: ImageStore, signal: AbortSignal): Promis
   return (await Promise.all(views)).sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
+/** Digests of an image's layers, unpacked; kind `malformed` for a document that does not say. */
+export async function layersOf(
+  store: ImageStore,
+  image: Pick<ImageView, "name" | "manifest">,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  if (image.manifest === undefined) {
+    const advice = "`trine image pull` fetches it";
+    throw new TrineError("notFound", `image ${image.name}: its content is not all here: ${advice}`);
+  }
+  const config = await readDocument(store, image.manifest.config.digest, signal);
+  const layers = listOf(field(field(config, "rootfs"), "diff_ids"));
+  const isDigest = (each: unknown): each is string => typeof each === "string" && DIGEST.test(each);
+  if (layers.length > 0 && layers.every(isDigest)) return layers;
+  throw new TrineError("malformed", `image ${image.name}: its configuration names no layers`);
+}
+
 interface Content {
   readonly manifest: NonNullable<ImageView["manifest"]>;
   readonly architecture: string;

@@ -87,7 +87,7 @@ export async function storeImage(
 }
 
 /** A lease of this name is an earlier run's, which is dead: the lock of the import says so. */
-async function takeLease(store: ImageStore, id: string): Promise<void> {
+export async function takeLease(store: ImageStore, id: string): Promise<void> {
   await dropLease(store, id);
   const expire = new Date(Date.now() + LEASE_MS).toISOString();
   await store.leases.create({ id, labels: { "containerd.io/gc.expire": expire } });
