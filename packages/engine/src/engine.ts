@@ -10,6 +10,7 @@ import { SparePool } from "./guest/spare-pool.ts";
 import { Templates } from "./guest/templates.ts";
 import { namesIn } from "./names-in.ts";
 import { SPARES } from "./pod-files.ts";
+import { noteUid } from "./noted-uid.ts";
 import { openUnlessDead } from "./open-shim.ts";
 import { Pod } from "./pod.ts";
 import type { PodSummary } from "./pod-summary.ts";
@@ -38,11 +39,12 @@ export class Engine {
 
   /** Finds the pods an earlier daemon left: adopts the living, cleans after the dead. */
   async adoptAll(): Promise<{ adopted: number; cleaned: number }> {
+    // Before the pods: one that is claimed meanwhile is found among those.
+    const spares = await this.spares.adoptAll();
     const podsDir = join(this.#deps.config.stateDir, "pods");
     const names = await namesIn(podsDir);
     const alive = await Promise.all(names.map((name) => this.#adoptOrClean(join(podsDir, name))));
     const living = new Set(names.filter((_, index) => alive[index]));
-    const spares = await this.spares.adoptAll();
     await this.templates.adoptAll();
     this.templates.makeConfigured();
     const forgotten = await this.#cleanDisk("pods", living);
@@ -158,9 +160,10 @@ export class Engine {
     const address = join(podDir, "shim.sock");
     let key = turn.key;
     try {
+      await noteUid(uids, podDir, podDir);
       const shim = await openUnlessDead(podDir);
       if (shim === undefined) {
-        if (key !== undefined) uids.release(key);
+        for (const owner of [podDir, ...(key === undefined ? [] : [key])]) uids.release(owner);
         await removeDeadPod(podDir);
         await rm(join(config.rootDir, "pods", basename(podDir)), { recursive: true, force: true });
         log.info({ podDir }, "pod is gone");
@@ -171,6 +174,7 @@ export class Engine {
       });
       key = `${namespace}/${sandboxId}`;
       await this.pod({ namespace, sandboxId, address });
+      uids.release(podDir); // what the pod has of it is its own by name
     } catch (cause) {
       log.error({ podDir, err: messageOf(cause) }, "a pod could be neither adopted nor removed");
       const next = Math.min(2 * turn.waitMs, RETRY_MS.longest);

@@ -1,9 +1,9 @@
 import { execFile } from "node:child_process";
-import { stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { errnoOf } from "@trine/base";
 import { ShimLink } from "@trine/shim-client";
+import { isThere } from "./is-there.ts";
 
 const run = promisify(execFile);
 const CONNECT_MS = 5_000;
@@ -35,16 +35,6 @@ async function isDead(podDir: string): Promise<boolean> {
     return true;
   } catch (cause) {
     if ((cause as { code?: unknown }).code === LOCKED) return false;
-    throw cause;
-  }
-}
-
-async function isThere(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (cause) {
-    if (errnoOf(cause) === "ENOENT") return false;
     throw cause;
   }
 }

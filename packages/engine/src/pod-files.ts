@@ -23,6 +23,8 @@ export interface PodFiles {
   readonly slotsDir: string;
   /** Made by the shim: the socket of the containerd that started it. */
   readonly containerd: string;
+  /** Made by the shim's start: its own limits, as in /proc/PID/limits. */
+  readonly limits: string;
   /** Made by the shim: streams of the guest link. */
   readonly guestSocket: string;
   /** On disk: outlives a full tmpfs, removed with the pod. */
@@ -44,6 +46,7 @@ export function podFiles(config: EngineConfig, podDir: string): PodFiles {
     shareLog: join(podDir, "p9.log"),
     slotsDir: join(podDir, "slots"),
     containerd: join(podDir, "containerd"),
+    limits: join(podDir, "limits"),
     guestSocket: join(podDir, "guest.sock"),
     diskDir,
     consoleSpool: join(diskDir, "console.log"),

@@ -31,6 +31,11 @@ export class UidPool {
     this.#taken.set(uid, owner);
   }
 
+  /** The same for an owner that is known less well: whoever has the id already keeps it. */
+  note(uid: number, owner: string): void {
+    if (!this.#taken.has(uid)) this.#taken.set(uid, owner);
+  }
+
   release(owner: string): void {
     for (const [uid, by] of this.#taken) if (by === owner) this.#taken.delete(uid);
   }

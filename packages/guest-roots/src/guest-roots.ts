@@ -7,7 +7,7 @@ import type { Logger } from "pino";
 import { buildImage, releaseLayers } from "./build-image.ts";
 import type { Builder, ImageBuild } from "./build-image.ts";
 import { checkErofs, uuidOfChain } from "./erofs-file.ts";
-import { hasSnapshot, imageOf, isSameOrigin, readOrigins, writeOrigins } from "./image-origins.ts";
+import { OriginNotes, hasSnapshot, imageOf, readOrigins } from "./image-origins.ts";
 import type { OpenStore, Origin } from "./image-origins.ts";
 import { LayerPrototype } from "./layer-prototype.ts";
 import { overlayRoot } from "./overlay-root.ts";
@@ -58,6 +58,7 @@ export class GuestRoots {
   readonly #openStore: OpenStore;
   readonly #stores = new Map<string, ImageStore>();
   readonly #builds = new SerialQueue();
+  readonly #notes = new OriginNotes();
   /** By the digits of the chain id: being made or removed, and failed at. */
   readonly #busy = new Map<string, Promise<void>>();
   readonly #failed = new Map<string, number>();
@@ -201,11 +202,8 @@ export class GuestRoots {
     });
   }
 
-  async #noteOrigin(hex: string, origin: Origin): Promise<void> {
-    const path = this.#path(hex, "json");
-    const known = await readOrigins(path);
-    if (known.some((each) => isSameOrigin(each, origin))) return;
-    await writeOrigins(path, [...known, origin]);
+  #noteOrigin(hex: string, origin: Origin): Promise<void> {
+    return this.#notes.note(this.#path(hex, "json"), origin);
   }
 
   #do(hex: string, work: () => Promise<void>): Promise<void> {

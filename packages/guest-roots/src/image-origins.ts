@@ -1,6 +1,9 @@
 import { readFile, rename, writeFile } from "node:fs/promises";
 import type { ImageStore } from "@trine/containerd-client";
-import { TrineError, errnoOf, kindOf } from "@trine/base";
+import { SerialQueue, TrineError, errnoOf, kindOf } from "@trine/base";
+
+/** A container's start waits for the answer: without one its root goes through the share. */
+const ANSWER_MS = 5_000;
 
 /** A place an image's layers were seen at. */
 export interface Origin {
@@ -13,7 +16,7 @@ export interface Origin {
 /** Answers containerd's services; one connection for all who ask. */
 export type OpenStore = (socket: string, namespace: string) => ImageStore;
 
-export function isSameOrigin(one: Origin, other: Origin): boolean {
+function isSameOrigin(one: Origin, other: Origin): boolean {
   return (
     one.containerd === other.containerd &&
     one.namespace === other.namespace &&
@@ -32,9 +35,19 @@ export async function readOrigins(path: string): Promise<Origin[]> {
   }
 }
 
-export async function writeOrigins(path: string, origins: readonly Origin[]): Promise<void> {
-  await writeFile(`${path}.new`, JSON.stringify(origins), { mode: 0o600 });
-  await rename(`${path}.new`, path);
+/** The one who writes these lists: of origins that are noted at once each stays. */
+export class OriginNotes {
+  readonly #queue = new SerialQueue();
+
+  /** Adds it to the list `path`, if it is not there. */
+  note(path: string, origin: Origin): Promise<void> {
+    return this.#queue.run(async () => {
+      const known = await readOrigins(path);
+      if (known.some((each) => isSameOrigin(each, origin))) return;
+      await writeFile(`${path}.new`, JSON.stringify([...known, origin]), { mode: 0o600 });
+      await rename(`${path}.new`, path);
+    });
+  }
 }
 
 /** Whether containerd still has the image's snapshot. One that cannot be asked has it. */
@@ -50,7 +63,7 @@ export async function hasSnapshot(open: OpenStore, at: Origin, chain: string): P
 
 /**
  * The image snapshot below a container's own, and where it is. Undefined when containerd has no such container,
- * its root is no snapshot, or stands on something that is no image's.
+ * its root is no snapshot, or stands on something that is no image's. Kind `timeout` after a few seconds.
  */
 export async function imageOf(
   open: OpenStore,
@@ -59,10 +72,10 @@ export async function imageOf(
   const { containerd, namespace, id } = container;
   const store = open(containerd, namespace);
   try {
-    const found = await store.containers.get({ id });
+    const found = await store.containers.get({ id }, { timeoutMs: ANSWER_MS });
     const { snapshotter = "", snapshotKey: key = "" } = found.container ?? {};
     if (key === "") return undefined;
-    const { info } = await store.snapshots.stat({ snapshotter, key });
+    const { info } = await store.snapshots.stat({ snapshotter, key }, { timeoutMs: ANSWER_MS });
     const chain = info?.parent ?? "";
     if (!CHAIN.test(chain)) return undefined;
     return { origin: { containerd, namespace, snapshotter }, chain };

@@ -32,7 +32,7 @@ export async function createContainer(
   const { spec, mounts, volumes } = guestSpec(bundle.spec, {
     id: task.id,
     sandboxId: identity.sandboxId,
-    limits: await processLimits(facts.pid),
+    limits: await processLimits(pod.files.limits, facts.pid),
   });
   const dir = shareOf(pod, task.id);
   const booted = (): Promise<unknown> => to.agent().catch(() => undefined); // seen below again

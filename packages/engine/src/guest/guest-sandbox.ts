@@ -8,6 +8,7 @@ import { removeContainer } from "./create-container.ts";
 import { removeSlots } from "./slots.ts";
 import { FILE_SERVER_KEY, removeShare } from "./file-server.ts";
 import { become, undoAll } from "../change-state.ts";
+import { releaseUid } from "../noted-uid.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { GuestRecord } from "../pod-document.ts";
 import { removeMachineFiles } from "../pod-files.ts";
@@ -115,7 +116,7 @@ export class GuestSandbox {
     await removeSlots(this.#pod, guest);
     await removeShare(this.#pod);
     await removeMachineFiles(files);
-    deps.uids.release(this.#pod.key);
+    await releaseUid(deps.uids, this.#pod.key, files.podDir);
     delete document.guest;
     delete document.spare;
     await this.#pod.save();

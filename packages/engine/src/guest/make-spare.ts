@@ -1,4 +1,4 @@
-import { writeFile } from "node:fs/promises";
+import { readlink, writeFile } from "node:fs/promises";
 import { setPriority } from "node:os";
 import { join } from "node:path";
 import { Undo } from "@trine/base";
@@ -14,7 +14,7 @@ import { NOBODYS_NETWORK } from "./spare-identity.ts";
 import type { GuestSize } from "../pod-document.ts";
 import { warmGuest } from "./warm-guest.ts";
 
-/** In a spare's directory: it may be claimed. */
+/** In a spare's directory: it may be claimed by who is in the same namespaces (crates/shim/src/spare.rs). */
 export const READY_FILE = "ready";
 /** Pods that run come first; the claim ends it. */
 const NICE = 10;
@@ -78,7 +78,7 @@ export async function makeSpare(
     delete pod.document.network;
     pod.document.spare = { name, key, guest: { ...guest, state: "booting" } };
     await pod.save();
-    await writeFile(join(dir, READY_FILE), "");
+    await writeFile(join(dir, READY_FILE), await namespacesOf(facts.pid));
     return shim;
   } catch (cause) {
     shim.close();
@@ -86,4 +86,10 @@ export async function makeSpare(
   } finally {
     signal.removeEventListener("abort", end);
   }
+}
+
+/** What it mounts is seen there, and its process ids are those of the claimer. */
+async function namespacesOf(pid: number): Promise<string> {
+  const links = ["mnt", "pid"].map((name) => readlink(`/proc/${pid}/ns/${name}`));
+  return (await Promise.all(links)).join("\n");
 }

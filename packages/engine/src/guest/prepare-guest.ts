@@ -13,6 +13,7 @@ import type { GuestRecord } from "../pod-document.ts";
 import { openLateTap, plannedInterfaces } from "./late-network.ts";
 import { makeMachineDirs } from "../pod-files.ts";
 import { uuidOf } from "../pod-identity.ts";
+import { releaseUid, takeUid } from "../noted-uid.ts";
 import { podSysctls } from "./pod-sysctls.ts";
 
 /** The pod's settings; throws for a pod that no guest can honour, before anything of it is made. */
@@ -34,11 +35,8 @@ export async function prepareGuest(
     cgroups: facts.cgroups,
   });
   const image = await deps.guestImage();
-  const uid = deps.uids.take(pod.key);
-  undo.defer("release the user id", () => {
-    deps.uids.release(pod.key);
-    return Promise.resolve();
-  });
+  const uid = await takeUid(deps.uids, pod.key, files.podDir);
+  undo.defer("release the user id", () => releaseUid(deps.uids, pod.key, files.podDir));
   await makeMachineDirs(files, uid);
   await startFileServer(pod);
   await shareSlots(pod);

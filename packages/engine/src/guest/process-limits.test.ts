@@ -1,3 +1,6 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { withTempDir } from "@trine/testkit";
 import { expect, test } from "vitest";
 import { parseLimits, processLimits } from "./process-limits.ts";
 
@@ -19,6 +22,10 @@ test("the kernel's table becomes OCI rlimits, unlimited a number of 64 bits", ()
   );
 });
 
-test("a running process has all sixteen", async () => {
-  expect(await processLimits(process.pid)).toHaveLength(16);
-});
+test("the noted limits are a container's; those of a shim that noted none are its own sixteen", () =>
+  withTempDir(async (dir) => {
+    const noted = join(dir, "limits");
+    expect(await processLimits(noted, process.pid)).toHaveLength(16);
+    await writeFile(noted, TABLE);
+    expect(await processLimits(noted, process.pid)).toHaveLength(3);
+  }));

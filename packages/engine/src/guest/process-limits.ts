@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { errnoOf } from "@trine/base";
 import { rawNumber } from "../exact-json.ts";
 import type { JsonObject } from "../json-shape.ts";
 
@@ -25,11 +26,17 @@ const LINE = /^(Max [a-z ]+?) {2,}(unlimited|\d+) +(unlimited|\d+)/;
 const UNLIMITED = "18446744073709551615";
 
 /**
- * The limits of a process of the node as OCI rlimits. A container's own processes begin with those of the pod's shim,
- * which are containerd's, as they do under runc; a guest's kernel would begin with its own.
+ * What a container's processes begin with, as OCI rlimits: containerd's own limits, as under runc; a guest's kernel
+ * would begin with its own. The shim's start, a child of containerd, has noted them. `shim`: process id of an older
+ * release's, which noted nothing and runs with them itself.
  */
-export async function processLimits(pid: number): Promise<readonly JsonObject[]> {
-  return parseLimits(await readFile(`/proc/${pid}/limits`, "utf8"));
+export async function processLimits(noted: string, shim: number): Promise<readonly JsonObject[]> {
+  try {
+    return parseLimits(await readFile(noted, "utf8"));
+  } catch (cause) {
+    if (errnoOf(cause) !== "ENOENT") throw cause;
+    return parseLimits(await readFile(`/proc/${shim}/limits`, "utf8"));
+  }
 }
 
 export function parseLimits(table: string): readonly JsonObject[] {

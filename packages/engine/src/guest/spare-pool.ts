@@ -1,10 +1,12 @@
-import { readdir, rm, stat } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf, sleep } from "@trine/base";
+import { isThere } from "../is-there.ts";
 import { namesIn } from "../names-in.ts";
 import { openUnlessDead } from "../open-shim.ts";
 import { decodeDocument } from "../pod-document.ts";
 import { SPARES, podFiles } from "../pod-files.ts";
+import { noteUid } from "../noted-uid.ts";
 import type { PodDeps } from "../pod-context.ts";
 import { endTemplate } from "./end-template.ts";
 import { READY_FILE, makeSpare } from "./make-spare.ts";
@@ -31,6 +33,8 @@ export class SparePool {
   readonly #dir: string;
   readonly #classes: readonly SpareClass[];
   readonly #spares = new Map<string, Spare>();
+  /** Claimed, and their pods have not come yet: their user ids are in use. */
+  readonly #leaving = new Map<string, Spare>();
   readonly #misgivings = new Misgivings();
   readonly #end = new AbortController();
   readonly #claims = { used: 0, missed: 0, refused: 0 };
@@ -74,7 +78,7 @@ export class SparePool {
   /** A pod has come with this one as its shim, and uses its guest or does not. */
   claimed(name: string, isUsed: boolean): void {
     this.#claims[isUsed ? "used" : "refused"] += 1;
-    const className = this.#spares.get(name)?.className;
+    const className = (this.#spares.get(name) ?? this.#leaving.get(name))?.className;
     if (isUsed && className !== undefined) this.#misgivings.clear(className);
     this.#forget(name);
     this.#wake.resolve(undefined);
@@ -105,7 +109,7 @@ export class SparePool {
     this.#end.abort();
     this.#wake.resolve(undefined);
     await this.#running;
-    for (const name of [...this.#spares.keys()]) this.#forget(name);
+    for (const name of [...this.#spares.keys(), ...this.#leaving.keys()]) this.#forget(name);
   }
 
   async #keep(): Promise<void> {
@@ -183,7 +187,7 @@ export class SparePool {
     } catch (cause) {
       if (this.#end.signal.aborted) return false; // the next daemon ends it
       this.#doubt(className, messageOf(cause));
-      await this.#remove(dir, name);
+      await this.#removeHalfMade(dir, name);
       return false;
     }
   }
@@ -198,7 +202,7 @@ export class SparePool {
     try {
       const { sandboxId, pid, children } = await spare.shim.describe();
       spare.pids = [pid, ...children.filter((each) => each.running).map((each) => each.pid)];
-      if (sandboxId !== spare.name) this.#forget(spare.name);
+      if (sandboxId !== spare.name) this.#leave(spare);
       else if (children.some((each) => !each.running)) {
         this.#misgivings.add(spare.className, "a spare has ended");
         await this.#drop(spare, "its VMM or file server has ended");
@@ -211,10 +215,11 @@ export class SparePool {
   async #adopt(dir: string, className: string, name: string): Promise<void> {
     const { log, uids } = this.#deps;
     try {
+      await noteUid(uids, ownerOf(name), dir);
       const shim = await openUnlessDead(dir);
       const { state, sandboxId } = (await shim?.describe()) ?? {};
       const record = state === undefined ? undefined : decodeDocument(state).spare;
-      const isReady = await exists(join(dir, READY_FILE));
+      const isReady = await isThere(join(dir, READY_FILE));
       if (shim !== undefined && record !== undefined && isReady && sandboxId === name) {
         uids.adopt(record.guest.uid, ownerOf(name));
         this.#hold({ name, dir, className, key: record.key, shim, pids: [] });
@@ -222,7 +227,8 @@ export class SparePool {
       }
       shim?.close();
       log.info({ spare: name }, "a spare that is half made or dead is removed");
-      await this.#remove(dir, name);
+      if (isReady) await this.#remove(dir, name);
+      else await this.#removeHalfMade(dir, name);
     } catch (cause) {
       log.error({ dir, err: messageOf(cause) }, "a spare could be neither adopted nor ended");
     }
@@ -239,32 +245,51 @@ export class SparePool {
 
   /** It runs on. */
   #forget(name: string): void {
-    const spare = this.#spares.get(name);
+    const spare = this.#spares.get(name) ?? this.#leaving.get(name);
     this.#spares.delete(name);
+    this.#leaving.delete(name);
     spare?.shim.close();
+  }
+
+  /** It is a pod's by now. One whose pod never comes is over with its shim. */
+  #leave(spare: Spare): void {
+    this.#spares.delete(spare.name);
+    this.#leaving.set(spare.name, spare);
+    void spare.shim.closed.then(async () => {
+      if (!this.#leaving.delete(spare.name)) return;
+      this.#deps.log.info({ spare: spare.name }, "a spare was claimed for a pod that never came");
+      await this.#letGo(spare.dir, spare.name);
+    });
   }
 
   async #drop(spare: Spare, why: string): Promise<void> {
     this.#deps.log.info({ spare: spare.name, why }, "a spare is ended");
-    this.#forget(spare.name);
-    await this.#remove(spare.dir, spare.name);
+    this.#spares.delete(spare.name);
+    if (await this.#remove(spare.dir, spare.name)) spare.shim.close();
+    else this.#leave(spare);
   }
 
-  /** One that is claimed meanwhile is no longer there, and its shim refuses to be ended. */
-  async #remove(dir: string, name: string): Promise<void> {
-    const { log, uids } = this.#deps;
-    if (!(await exists(dir))) return;
+  /** False: it was claimed meanwhile. */
+  async #remove(dir: string, name: string): Promise<boolean> {
     try {
-      await endTemplate(dir);
-      uids.release(ownerOf(name));
-      const { diskDir } = podFiles(this.#deps.config, dir);
-      await rm(diskDir, { recursive: true, force: true });
+      if (!(await endTemplate(dir))) return false;
+      await this.#letGo(dir, name);
     } catch (cause) {
-      log.error(
-        { dir, err: messageOf(cause) },
-        "a spare does not end; the next daemon tries again",
-      );
+      const words = "a spare does not end; the next daemon tries again";
+      this.#deps.log.error({ dir, err: messageOf(cause) }, words);
     }
+    return true;
+  }
+
+  /** Nobody has claimed it: it never was ready. */
+  async #removeHalfMade(dir: string, name: string): Promise<void> {
+    if (!(await this.#remove(dir, name))) await this.#letGo(dir, name);
+  }
+
+  /** Nothing of it runs any more. */
+  async #letGo(dir: string, name: string): Promise<void> {
+    this.#deps.uids.release(ownerOf(name));
+    await rm(podFiles(this.#deps.config, dir).diskDir, { recursive: true, force: true });
   }
 
   #ofClass(className: string): Spare[] {
@@ -274,11 +299,4 @@ export class SparePool {
   #dirOf(size: SpareClass): string {
     return join(this.#dir, classNameOf(size));
   }
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { SerialQueue, kindOf, messageOf } from "@trine/base";
 import type { ShimLink } from "@trine/shim-client";
 import type { MachineSpec } from "@trine/vmm";
@@ -8,6 +8,7 @@ import type { EngineDeps } from "../deps.ts";
 import { makeShim } from "../make-shim.ts";
 import { namesIn } from "../names-in.ts";
 import { openUnlessDead } from "../open-shim.ts";
+import { noteUid, releaseUid, takeUid } from "../noted-uid.ts";
 import { buildTemplate, templateMachine } from "./build-template.ts";
 import { growingMachine } from "./grow-guest.ts";
 import { guestMachine } from "./guest-machine.ts";
@@ -153,7 +154,7 @@ export class Templates {
     const { log, config, uids } = this.#deps;
     const name = nameOf(key);
     const dir = join(this.#dir, name);
-    const owner = ownerOf(key);
+    const owner = ownerIn(dir);
     const began = performance.now();
     let shim: ShimLink | undefined;
     try {
@@ -161,7 +162,7 @@ export class Templates {
       await mkdir(this.#dir, { recursive: true, mode: 0o700 });
       shim = await makeShim(config, dir, name);
       const record: TemplateRecord = {
-        ...{ version: 1, key, uid: uids.take(owner) },
+        ...{ version: 1, key, uid: await takeUid(uids, owner, dir) },
         spec: templateMachine(dir, like),
       };
       const until = AbortSignal.timeout(config.microvms.bootMs + BUILD_MS);
@@ -171,13 +172,13 @@ export class Templates {
       this.#hold(dir, shim, pid, done);
       const ms = Math.round(performance.now() - began);
       log.info({ template: name, ms, memoryBytes: like.memoryBytes }, "a template has been made");
-      uids.release(owner);
+      await releaseUid(uids, owner, dir);
     } catch (cause) {
       shim?.close();
       if (this.#end.signal.aborted) return; // the next daemon ends what is half made
       this.#misgivings.add(key, messageOf(cause));
       log.error({ template: name, err: messageOf(cause) }, "a template could not be made");
-      await this.#remove(dir, key);
+      await this.#remove(dir);
     } finally {
       this.#making.delete(key);
     }
@@ -186,21 +187,23 @@ export class Templates {
   async #adopt(dir: string): Promise<void> {
     const { log, uids } = this.#deps;
     try {
+      await noteUid(uids, ownerIn(dir), dir);
       const shim = await openUnlessDead(dir);
       if (shim === undefined) {
         await endTemplate(dir);
+        uids.release(ownerIn(dir));
         return;
       }
       const { state, pid } = await shim.describe();
       const record = decodeTemplateRecord(state);
       if (record !== undefined && (await this.#fits(record))) {
         this.#hold(dir, shim, pid, record);
+        await releaseUid(uids, ownerIn(dir), dir); // nothing runs in it
         return;
       }
       shim.close();
-      if (record !== undefined) uids.adopt(record.uid, ownerOf(record.key));
       log.info({ dir }, "a template that is half made or fits no more is ended");
-      await this.#remove(dir, record?.key ?? "");
+      await this.#remove(dir);
     } catch (cause) {
       log.error({ dir, err: messageOf(cause) }, "a template could be neither adopted nor ended");
     }
@@ -240,14 +243,14 @@ export class Templates {
     this.#deps.log.warn({ template: nameOf(key), why }, "a template is ended");
     this.#held.delete(key);
     held.shim.close();
-    void this.#queue.run(() => this.#remove(held.dir, key));
+    void this.#queue.run(() => this.#remove(held.dir));
   }
 
-  async #remove(dir: string, key: string): Promise<void> {
+  async #remove(dir: string): Promise<void> {
     const { log, uids } = this.#deps;
     try {
       await endTemplate(dir);
-      uids.release(ownerOf(key));
+      uids.release(ownerIn(dir));
     } catch (cause) {
       log.error(
         { dir, err: messageOf(cause) },
@@ -277,6 +280,7 @@ function nameOf(key: string): string {
   return createHash("sha256").update(key).digest("hex").slice(0, NAME_DIGITS);
 }
 
-function ownerOf(key: string): string {
-  return `template ${nameOf(key)}`;
+/** Owner of a template's user id while its VMM runs. */
+function ownerIn(dir: string): string {
+  return `template ${basename(dir)}`;
 }

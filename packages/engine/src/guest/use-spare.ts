@@ -4,6 +4,7 @@ import type { MicrovmSettings } from "@trine/annotations";
 import { errnoOf, messageOf } from "@trine/base";
 import { VMM_KEY } from "@trine/vmm";
 import { endChild } from "../end-child.ts";
+import { releaseUid } from "../noted-uid.ts";
 import type { PodContext } from "../pod-context.ts";
 import { interfacesOf } from "../pod-document.ts";
 import type { GuestRecord } from "../pod-document.ts";
@@ -71,7 +72,7 @@ export async function endSpare(pod: PodContext): Promise<void> {
   await removeSlots(pod, document.spare?.guest);
   await removeShare(pod);
   await removeMachineFiles(files);
-  deps.uids.release(pod.key);
+  await releaseUid(deps.uids, pod.key, files.podDir);
   delete document.spare;
   await pod.save();
 }

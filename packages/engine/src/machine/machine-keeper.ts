@@ -12,6 +12,7 @@ import { nextState } from "./machine-state.ts";
 import type { MachineRequest, MachineState } from "./machine-state.ts";
 import { nestContainer } from "./nest-container.ts";
 import { requireOneMachine } from "./one-machine.ts";
+import { releaseUid } from "../noted-uid.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { MachineRecord } from "../pod-document.ts";
 import { removeMachineFiles } from "../pod-files.ts";
@@ -230,7 +231,7 @@ export class MachineKeeper implements TaskKeeper {
     await shim.reap(VMM_KEY);
     await shim.unmount(`${record.bundle}/rootfs`);
     await removeMachineFiles(files);
-    deps.uids.release(this.#pod.key);
+    await releaseUid(deps.uids, this.#pod.key, files.podDir);
     this.#execs.forgetAll();
     delete document.machine;
     await this.#pod.save();

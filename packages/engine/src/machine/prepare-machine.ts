@@ -3,6 +3,7 @@ import type { Undo } from "@trine/base";
 import type { Bundle } from "../bundle.ts";
 import { createMachine } from "./create-machine.ts";
 import { guestInterfaces } from "../guest-side.ts";
+import { releaseUid, takeUid } from "../noted-uid.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { MachineRecord } from "../pod-document.ts";
 import { removeMachineFiles } from "../pod-files.ts";
@@ -19,11 +20,8 @@ export async function prepareMachine(
 ): Promise<MachineRecord> {
   const { task, bundle } = container;
   const { shim, deps, document, files, identity, facts } = pod;
-  const uid = deps.uids.take(pod.key);
-  undo.defer("release the user id", () => {
-    deps.uids.release(pod.key);
-    return Promise.resolve();
-  });
+  const uid = await takeUid(deps.uids, pod.key, files.podDir);
+  undo.defer("release the user id", () => releaseUid(deps.uids, pod.key, files.podDir));
   undo.defer("remove the machine's files", () => removeMachineFiles(files));
   const interfaces = guestInterfaces(document);
   const input = { identity, ...container, interfaces, files, uid, cgroups: facts.cgroups };
