@@ -194,6 +194,20 @@ export const MACHINE_ANNOTATIONS = [
     virtlet: [],
   },
   {
+    key: "trine.dev/ports",
+    setting: "ports",
+    level: "vm",
+    type: "ports",
+    maxCount: 64,
+    default: "",
+    description:
+      "Ports of the pod's address that belong to the machine or to a container beside it whoever listens, each to one. Every other port is the container's that listens there, else the machine's. Needs trine.dev/machine.",
+    reason:
+      "A container that happens to listen on the machine's port would take it, and a mistake should be said before anything runs.",
+    example: "machine=22,web=443",
+    virtlet: [],
+  },
+  {
     key: "trine.dev/guest-agent",
     setting: "guestAgent",
     level: "vm",

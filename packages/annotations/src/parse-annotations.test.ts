@@ -39,6 +39,7 @@ test("gives the defaults to a pod without annotations", () => {
     sshKeys: [],
     networkConfig: true,
     networkBindings: { "*": "tap" },
+    ports: [],
     guestAgent: true,
     display: false,
     uuid: undefined,
@@ -119,6 +120,14 @@ const WRONG: readonly (readonly [string, string, RegExp])[] = [
   ["trine.dev/network-binding", "macvtap", /names macvtap, which Trine does not make: tap gives/],
   ["trine.dev/network-binding", "tap,masquerade", /has an interface twice/],
   ["trine.dev/network-binding", "a b=tap", /INTERFACE=BINDING/],
+  ["trine.dev/ports", "machine", /CONTAINER=PORT/],
+  ["trine.dev/ports", "Web=80", /CONTAINER=PORT/],
+  ["trine.dev/ports", "web=0", /CONTAINER=PORT/],
+  ["trine.dev/ports", "web=65536", /CONTAINER=PORT/],
+  ["trine.dev/ports", "web=80/sctp", /CONTAINER=PORT/],
+  ["trine.dev/ports", "web=80,machine=80/tcp", /gives port 80\/tcp to web and to machine/],
+  ["trine.dev/ports", "web=80", /needs trine.dev\/machine/],
+  ["trine.dev/ports", Array.from({ length: 65 }, (_, i) => `a=${i + 1}`).join(), /has 65 ports/],
   ["trine.dev/ssh-keys", "hello", /line 1: does not start with a key type/],
   ["trine.dev/ssh-keys", `${ED25519}\nssh-dss AAAA`, /line 2: does not start with a key type/],
   ["trine.dev/ssh-keys", "ssh-ed25519", /line 1: the key is not base64/],
@@ -144,6 +153,19 @@ const WRONG: readonly (readonly [string, string, RegExp])[] = [
   ["trine.dev/__proto__", "1", /belongs to no known annotation/],
   ["trine.dev/", "1", /belongs to no known annotation/],
 ];
+
+test("ports belong to machine and containers by name and protocol", () => {
+  const text = "machine=22, web=53/udp, dns=53";
+  const { ports } = parseMachineAnnotations({
+    "trine.dev/ports": text,
+    "trine.dev/machine": "machine",
+  });
+  expect(ports).toEqual([
+    { container: "machine", port: 22, protocol: "tcp" },
+    { container: "web", port: 53, protocol: "udp" },
+    { container: "dns", port: 53, protocol: "tcp" },
+  ]);
+});
 
 test.each(WRONG)("refuses a wrong %s", (name, text, message) => {
   const lines = problemsOf({ [name]: text });

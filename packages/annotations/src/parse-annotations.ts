@@ -185,10 +185,18 @@ function disagreements(given: readonly Given[]): AnnotationProblem[] {
 }
 
 function contradictions(settings: MachineSettings): AnnotationProblem[] {
-  const { machine, disks } = settings;
-  if (machine === undefined || !disks.includes(machine)) return [];
-  const why = "also lists the container that trine.dev/machine names";
-  return [{ key: "trine.dev/disks", value: shown(disks.join(",")), why }];
+  const { machine, disks, ports } = settings;
+  const found: AnnotationProblem[] = [];
+  if (machine !== undefined && disks.includes(machine)) {
+    const why = "also lists the container that trine.dev/machine names";
+    found.push({ key: "trine.dev/disks", value: shown(disks.join(",")), why });
+  }
+  if (machine === undefined && ports.length > 0) {
+    const value = shown(ports.map(({ container, port }) => `${container}=${port}`).join(","));
+    const why = "needs trine.dev/machine, to tell the machine's ports from the containers'";
+    found.push({ key: "trine.dev/ports", value, why });
+  }
+  return found;
 }
 
 function settingsOf(schema: Schema, given: readonly Given[]): Record<string, unknown> {

@@ -1,7 +1,13 @@
 import { parseDocument } from "yaml";
 import { formatQuantity, parseQuantity } from "./quantity.ts";
 import { sshKeyProblem } from "./ssh-key.ts";
-import type { NetworkBinding, NetworkBindings, ParsedValues, ValueType } from "./value-types.ts";
+import type {
+  NetworkBinding,
+  NetworkBindings,
+  ParsedValues,
+  PodPort,
+  ValueType,
+} from "./value-types.ts";
 
 /** The value, or why there is none (undefined: `allowedText` says all there is to say). */
 export type ParseResult<T = unknown> =
@@ -47,6 +53,7 @@ const PARSERS: Parsers = {
   mapping: parseMapping,
   sshKeys: parseSshKeys,
   bindings: parseBindings,
+  ports: parsePorts,
 };
 
 /** What other systems have under these names, and what to use instead. */
@@ -86,6 +93,8 @@ export function allowedText(type: ValueType): string {
       return `SSH public keys ("type base64 comment"), one a line, at most ${type.maxCount}`;
     case "bindings":
       return `"tap" or "masquerade", or INTERFACE=BINDING for each of at most ${type.maxCount}, separated by commas`;
+    case "ports":
+      return `CONTAINER=PORT or CONTAINER=PORT/udp for each of at most ${type.maxCount}, separated by commas`;
   }
 }
 
@@ -118,6 +127,26 @@ function parseBindings(
     bindings.set(name, binding);
   }
   return good(Object.fromEntries(bindings));
+}
+
+function parsePorts(text: string, { maxCount }: { maxCount: number }): ParseResult<PodPort[]> {
+  const ports = new Map<string, PodPort>();
+  const entries = text.split(",").map((entry) => entry.trim());
+  if (entries.length > maxCount) return bad(`has ${entries.length} ports`);
+  for (const entry of entries) {
+    if (entry === "") continue;
+    const [, container = "", digits = "", protocol = "tcp"] =
+      /^([a-z0-9-]+)=([1-9]\d{0,4})(?:\/(tcp|udp))?$/.exec(entry) ?? [];
+    const port = Number(digits);
+    if (!DNS_LABEL.test(container) || port < 1 || port > 65_535) return bad();
+    const key = `${port}/${protocol}`;
+    const other = ports.get(key);
+    if (other !== undefined) {
+      return bad(`gives port ${key} to ${other.container} and to ${container}`);
+    }
+    ports.set(key, { container, port, protocol: protocol === "udp" ? "udp" : "tcp" });
+  }
+  return good([...ports.values()]);
 }
 
 function parseMapping(

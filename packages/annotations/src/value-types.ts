@@ -10,7 +10,8 @@ export type ValueType =
   | { readonly type: "userData"; readonly maxBytes: number }
   | { readonly type: "mapping"; readonly maxBytes: number }
   | { readonly type: "sshKeys"; readonly maxCount: number }
-  | { readonly type: "bindings"; readonly maxCount: number };
+  | { readonly type: "bindings"; readonly maxCount: number }
+  | { readonly type: "ports"; readonly maxCount: number };
 
 /** The value a parser gives, by the type's name. Quantities are bytes, at most 2^53. */
 export interface ParsedValues {
@@ -25,6 +26,14 @@ export interface ParsedValues {
   mapping: Readonly<Record<string, unknown>>;
   sshKeys: readonly string[];
   bindings: NetworkBindings;
+  ports: readonly PodPort[];
+}
+
+/** A port of the pod's address and the container, or the machine, that it belongs to. */
+export interface PodPort {
+  readonly container: string;
+  readonly port: number;
+  readonly protocol: "tcp" | "udp";
 }
 
 /** How a guest has an interface of its pod. */

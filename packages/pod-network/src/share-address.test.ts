@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import type { PodInterface } from "./pod-interface.ts";
 import { shareAddress } from "./share-address.ts";
+import { sharingRules } from "./sharing-rules.ts";
 
 const POD: PodInterface = {
   name: "eth0",
@@ -74,4 +75,21 @@ test("the local table's rule goes behind the others, and only once", async () =>
 test("a pod without IPv4 cannot be shared: said, not half done", async () => {
   const pod = { ...POD, addresses: POD.addresses.filter(({ family }) => family === "ipv6") };
   await expect(runsOf(pod, FRESH)).rejects.toThrow(/no IPv4 address/);
+});
+
+test("a port that belongs to one side is that side's before anybody's socket is asked for", () => {
+  const rules = sharingRules({
+    interface: POD,
+    tap: "tap0",
+    forwardPort: 4000,
+    ports: {
+      machine: [{ protocol: "tcp", port: 22 }],
+      containers: [{ protocol: "udp", port: 53 }],
+    },
+  });
+  const at = (line: string): number => rules.indexOf(line);
+  expect(at("    udp dport 53 accept\n")).toBeGreaterThan(0);
+  expect(at("    tcp dport 22 meta mark set 29810 notrack accept\n")).toBeGreaterThan(0);
+  expect(at("    tcp dport 22")).toBeLessThan(at("socket transparent 0"));
+  expect(at("    udp dport 53")).toBeLessThan(at("socket transparent 0"));
 });

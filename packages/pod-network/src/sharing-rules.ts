@@ -10,6 +10,16 @@ export interface SharingInput {
   readonly tap: string;
   /** Where the shim's forwarder listens on 127.0.0.1 and ::1. */
   readonly forwardPort: number;
+  /** Ports that belong to one side whoever listens. */
+  readonly ports?: {
+    readonly machine: readonly OwnPort[];
+    readonly containers: readonly OwnPort[];
+  };
+}
+
+export interface OwnPort {
+  readonly protocol: "tcp" | "udp";
+  readonly port: number;
 }
 
 /**
@@ -45,8 +55,10 @@ export function sharingRules(input: SharingInput): string {
     ]),
     ...chain("split", [
       "icmp type echo-reply accept",
+      ...portRules(input.ports?.containers ?? [], "accept"),
+      ...portRules(input.ports?.machine ?? [], TAKEN_BY_MACHINE),
       ...SOCKET_WAITS.map((waits) => `meta l4proto { tcp, udp, icmp } ${waits} accept`),
-      `meta mark set ${TO_MACHINE} notrack accept`,
+      TAKEN_BY_MACHINE,
     ]),
     ...chain("localhost", [
       "type filter hook prerouting priority -150; policy accept;",
@@ -75,6 +87,12 @@ export function sharingRules(input: SharingInput): string {
 
 /** Matches when there is a socket for the packet, of either kind. */
 const SOCKET_WAITS = ["socket transparent 0", "socket transparent 1"];
+
+const TAKEN_BY_MACHINE = `meta mark set ${TO_MACHINE} notrack accept`;
+
+function portRules(ports: readonly OwnPort[], verdict: string): string[] {
+  return ports.map(({ protocol, port }) => `${protocol} dport ${port} ${verdict}`);
+}
 
 function ipv4Of(pod: PodInterface): string[] {
   return pod.addresses.filter(({ family }) => family === "ipv4").map(({ address }) => address);
