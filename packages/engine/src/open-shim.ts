@@ -1,15 +1,12 @@
-import { execFile } from "node:child_process";
+import { open } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { promisify } from "node:util";
-import { errnoOf } from "@trine/base";
+import { TrineError, errnoOf, lockFile } from "@trine/base";
 import { ShimLink } from "@trine/shim-client";
-import { isThere } from "./is-there.ts";
 
-const run = promisify(execFile);
 const CONNECT_MS = 5_000;
 const SOCKET = "shim.sock";
-/** Exit code of flock(1) for a lock that is held. */
-const LOCKED = 75;
+/** Longest that somebody who makes or looks for a shim holds the lock of the directory above. */
+const LOCK_S = 5;
 
 /** The shim of a directory; undefined when it is dead: nobody listens on its socket and nobody holds its lock. */
 export async function openUnlessDead(podDir: string): Promise<ShimLink | undefined> {
@@ -25,16 +22,21 @@ export async function openUnlessDead(podDir: string): Promise<ShimLink | undefin
 
 /**
  * A shim holds its directory's lock for its life, and makes both while it holds the lock of the directory
- * above. Node cannot ask for a lock: flock(1) takes it and lets go of it at once.
+ * above: so does whoever looks. Both are let go of at once.
  */
 async function isDead(podDir: string): Promise<boolean> {
-  if (!(await isThere(podDir))) return true;
-  const probe = ["flock", "--nonblock", "--conflict-exit-code", `${LOCKED}`, join(podDir, "lock")];
-  try {
-    await run("flock", [dirname(podDir), ...probe, "true"], { timeout: CONNECT_MS });
-    return true;
-  } catch (cause) {
-    if ((cause as { code?: unknown }).code === LOCKED) return false;
+  await using above = await open(dirname(podDir), "r");
+  if (!(await lockFile(above, LOCK_S))) {
+    throw new TrineError("timeout", `${dirname(podDir)}: its lock was not free for ${LOCK_S} s`);
+  }
+  const lock = await open(join(podDir, "lock"), "r").catch((cause: unknown) => {
+    if (errnoOf(cause) === "ENOENT") return undefined;
     throw cause;
+  });
+  if (lock === undefined) return true;
+  try {
+    return await lockFile(lock);
+  } finally {
+    await lock.close();
   }
 }

@@ -11,6 +11,7 @@ import {
 } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { errnoOf } from "@trine/base";
+import { removeTree } from "./remove-tree.ts";
 import type { VolumeFile } from "./volume-plan.ts";
 
 const DATA = "..data";
@@ -39,7 +40,7 @@ export async function writeAtomically(dir: string, files: readonly VolumeFile[])
   await symlink(basename(fresh), link);
   await rename(link, join(dir, DATA));
   await linkNames(dir, new Set(files.map(({ path }) => path.split("/")[0] ?? "")));
-  if (before !== undefined) await rm(join(dir, basename(before)), { recursive: true, force: true });
+  if (before !== undefined) await removeTree(join(dir, basename(before)));
 }
 
 async function linkNames(dir: string, names: ReadonlySet<string>): Promise<void> {
@@ -48,7 +49,7 @@ async function linkNames(dir: string, names: ReadonlySet<string>): Promise<void>
     if (!present.has(name)) await symlink(join(DATA, name), join(dir, name));
   }
   for (const name of present) {
-    if (!names.has(name)) await rm(join(dir, name), { recursive: true });
+    if (!names.has(name)) await removeTree(join(dir, name));
   }
 }
 

@@ -1,5 +1,5 @@
 // Logs of pods made by hand, rotated while a container writes them, on the real containerd.
-import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readFile, readdir, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pollUntil } from "@trine/base";
@@ -59,4 +59,10 @@ test("no line is lost or doubled over rotations, and old files go", async () => 
   expect((await readdir(logs)).length).toBeGreaterThan(1);
   expect(await rotateLogs({ ...config, maxBytes: -1, maxFiles: 2 })).toBe(1);
   expect(await readdir(logs)).toHaveLength(2);
+
+  // Killed after the name was taken and before the runtime was told.
+  const log = join(logs, "0.log");
+  await rename(log, `${log}.20260101T000000000`);
+  expect(await rotateLogs(config)).toBe(0);
+  expect((await readdir(logs)).includes("0.log")).toBe(true);
 }, 180_000);

@@ -9,6 +9,7 @@ import type { CriClient } from "@trine/containerd-client";
 const EVERY_MS = 10_000;
 /** A runtime that hangs must not hold up the next look. */
 const REOPEN_MS = 10_000;
+const LOG = /^\d+\.log$/;
 const STAMP = /^\d+\.log\.\d{8}T\d{9}$/;
 
 export interface RotateConfig {
@@ -44,11 +45,16 @@ export async function keepLogsSmall(
  * renamed file until it has opened the new one.
  */
 export async function rotateLogs(config: RotateConfig): Promise<number> {
-  const full = await fullLogs(config);
-  if (full.length === 0) return 0;
+  const { full, unopened } = await findLogs(config);
+  if (full.length + unopened.length === 0) return 0;
   const cri = createCriClient(config.containerd);
   try {
     const running = await idsByLog(cri);
+    for (const path of unopened) {
+      const containerId = running.get(path);
+      if (containerId === undefined) continue;
+      await cri.runtime.reopenContainerLog({ containerId }, { timeoutMs: REOPEN_MS });
+    }
     for (const path of full) {
       const id = running.get(path);
       // One that has ended writes no more.
@@ -93,20 +99,33 @@ async function idsByLog({ runtime }: CriClient): Promise<ReadonlyMap<string, str
   );
 }
 
-async function fullLogs({ dir, maxBytes }: RotateConfig): Promise<string[]> {
-  const found: string[] = [];
+interface FoundLogs {
+  readonly full: readonly string[];
+  /** Renamed by somebody who was killed before the runtime was told: it still writes to the old name. */
+  readonly unopened: readonly string[];
+}
+
+async function findLogs({ dir, maxBytes }: RotateConfig): Promise<FoundLogs> {
+  const full: string[] = [];
+  const unopened: string[] = [];
   for (const uid of await names(join(dir, "pods"))) {
     const logs = join(dir, "pods", uid, "logs");
     for (const container of await names(logs)) {
-      for (const name of await names(join(logs, container))) {
+      const present = await names(join(logs, container));
+      for (const name of present.filter((each) => LOG.test(each))) {
         const path = join(logs, container, name);
-        if (!/^\d+\.log$/.test(name)) continue;
         const size = await stat(path).then((each) => each.size, unlessGone);
-        if ((size ?? 0) > maxBytes) found.push(path);
+        if ((size ?? 0) > maxBytes) full.push(path);
+      }
+      const rotated = present
+        .filter((each) => STAMP.test(each))
+        .map((each) => each.replace(/\.[^.]*$/, ""));
+      for (const name of new Set(rotated)) {
+        if (!present.includes(name)) unopened.push(join(logs, container, name));
       }
     }
   }
-  return found;
+  return { full, unopened };
 }
 
 async function removeOldest(path: string, keep: number): Promise<void> {
