@@ -27,6 +27,7 @@ mod memory;
 mod monitor;
 mod nested;
 mod nested_ends;
+mod nested_start;
 mod netserve;
 mod notes;
 mod pause;

@@ -18,6 +18,7 @@ use crate::relay::{Relayed, too_late};
 use crate::server::Call;
 use crate::shim::Shim;
 use crate::task_ends::wait_response;
+use crate::tasks::own_pid;
 
 impl Shim {
     /// An event of a process, unless the nested shim tells of it.
@@ -82,6 +83,12 @@ impl Shim {
             Relayed::Stats(number) => {
                 let id = self.processes.get(&number).map_or("", |p| p.id.as_str());
                 return Ok(self.known_stats(id));
+            }
+            // An error would make containerd 2 throw the container away.
+            Relayed::Pids(number) => {
+                if let Some(process) = self.processes.get(&number) {
+                    return Ok(own_pid(process));
+                }
             }
             _ => {}
         }

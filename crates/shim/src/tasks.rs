@@ -143,12 +143,7 @@ impl Shim {
         if self.nested_has(number) && process.status == Status::Running {
             return Ok(Next::Relay(Relayed::Pids(number)));
         }
-        answer(&task::PidsResponse {
-            processes: vec![task::ProcessInfo {
-                pid: process.pid,
-                info: None,
-            }],
-        })
+        Ok(Next::Answer(own_pid(process)))
     }
 
     fn create(&mut self, payload: &[u8]) -> Result<Next, Failure> {
@@ -290,6 +285,16 @@ impl Shim {
         }
         Ok(Next::Answer(empty()))
     }
+}
+
+/// What Pids answers of a task that has no more to show than its own process.
+pub fn own_pid(process: &Process) -> Vec<u8> {
+    let own = task::ProcessInfo {
+        pid: process.pid,
+        info: None,
+    };
+    let processes = vec![own];
+    task::PidsResponse { processes }.encode_to_vec()
 }
 
 fn wrong_state(process: &Process, what: &str) -> Failure {
