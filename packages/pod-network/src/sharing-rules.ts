@@ -17,7 +17,7 @@ export interface SharingInput {
   };
 }
 
-export interface OwnPort {
+interface OwnPort {
   readonly protocol: "tcp" | "udp";
   readonly port: number;
 }
