@@ -7,6 +7,7 @@ import { TrineNode, busyboxImage, microvmConfig, microvmGuest } from "@trine/tes
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { MICROVM, PodOfTest, PodPair } from "./pod-pair.ts";
 import type { SecurityContext } from "./pod-pair.ts";
+import { asOctal, mkdirProgram32 } from "./program-32.ts";
 
 let node: TrineNode;
 let image: string;
@@ -71,6 +72,22 @@ describe("a security context means the same", () => {
     120_000,
   );
 });
+
+test("32-bit programs are under the same profile, by the numbers of their calls", async () => {
+  const program = asOctal(mkdirProgram32("/tmp/made32"));
+  const script = `printf '${program}' >/tmp/p; chmod +x /tmp/p; /tmp/p; echo $?`;
+  const architectures = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"];
+  await writeFile(`${profile()}.32`, JSON.stringify({ ...PROFILE, architectures }));
+  const profiles = [
+    { profileType: Seccomp.RuntimeDefault },
+    { profileType: Seccomp.Localhost, localhostRef: `${profile()}.32` },
+  ];
+  for (const [index, seccomp] of profiles.entries()) {
+    const seen = await pair.script({ linux: { securityContext: { seccomp } } }, script);
+    expect(seen.microvm).toBe(seen.runc);
+    expect(seen.runc).toBe(["0\n", "95\n"][index]);
+  }
+}, 120_000);
 
 test("devices that every kernel has can be given, the node's own cannot", async () => {
   const devices = [

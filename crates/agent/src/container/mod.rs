@@ -17,9 +17,11 @@ pub mod program;
 pub mod report;
 pub mod rootfs;
 pub mod seccomp;
+mod seccomp_tree;
 pub mod spawn;
 pub mod spec;
 pub mod syscalls;
+mod syscalls_i386;
 pub mod sysctl;
 
 use std::io;

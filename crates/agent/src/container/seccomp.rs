@@ -4,25 +4,31 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use super::seccomp_tree::{ranges, search};
 use super::spec::{Seccomp, SyscallArg};
-use super::syscalls;
+use super::{syscalls, syscalls_i386};
 use crate::sys::{check_long, during, invalid};
 
 const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
+const AUDIT_ARCH_I386: u32 = 0x4000_0003;
+/// What a profile calls 32-bit programs.
+const I386: &str = "SCMP_ARCH_X86";
 /// Numbers of the x32 convention have this bit; no libc here uses it.
 const X32: u32 = 0x4000_0000;
 const OFFSET_NUMBER: u32 = 0;
 const OFFSET_ARCH: u32 = 4;
 const OFFSET_ARGS: u32 = 16;
 const MAX_INSTRUCTIONS: usize = 4096;
+/// As the kernel refuses calls it does not know.
+const MISSING: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
 
 const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
 const AND: u16 = (libc::BPF_ALU | libc::BPF_AND | libc::BPF_K) as u16;
 const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
 const GREATER: u16 = (libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K) as u16;
-const AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
-const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
-const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+pub const AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
+pub const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
+pub const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 
 /// A program for the kernel and the flags to install it with.
 pub struct Filter {
@@ -36,24 +42,15 @@ type Rule = (Vec<SyscallArg>, u32);
 impl Filter {
     /// Calls the agent has no number for cannot be made on this kernel's ABI either and are left out.
     pub fn of(profile: &Seccomp) -> io::Result<Filter> {
-        let default = action(&profile.default_action, profile.default_errno_ret)?;
-        let mut calls: BTreeMap<u32, Vec<Rule>> = BTreeMap::new();
-        for rule in &profile.syscalls {
-            let verdict = action(&rule.action, rule.errno_ret)?;
-            for number in rule.names.iter().filter_map(|name| syscalls::number(name)) {
-                let rules = calls.entry(number).or_default();
-                rules.extend(alternatives(
-                    rule.args.as_deref().unwrap_or_default(),
-                    verdict,
-                ));
-            }
-        }
-        let leaves: Vec<(u32, Vec<libc::sock_filter>)> = calls
-            .into_iter()
-            .map(|(number, rules)| leaf(&rules, default).map(|code| (number, code)))
-            .collect::<io::Result<_>>()?;
-        let mut code = prologue();
-        code.extend(search(&ranges(leaves, default)));
+        let own = tree(profile, syscalls::number)?;
+        let mut code = prologue(own.len());
+        code.extend(own);
+        code.extend(
+            match profile.architectures.iter().any(|name| name == I386) {
+                true => of_32_bits(tree(profile, syscalls_i386::number)?),
+                false => vec![op(RETURN, MISSING, 0, 0)],
+            },
+        );
         if code.len() > MAX_INSTRUCTIONS {
             return Err(invalid(format!(
                 "the seccomp profile makes {} instructions, the kernel takes {MAX_INSTRUCTIONS}",
@@ -136,21 +133,54 @@ fn alternatives(args: &[SyscallArg], verdict: u32) -> Vec<Rule> {
     }
 }
 
-fn op(code: u16, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
+pub fn op(code: u16, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
     libc::sock_filter { code, jt, jf, k }
 }
 
-/// Another architecture's numbers mean other calls: they are refused as the kernel refuses unknown ones.
-fn prologue() -> Vec<libc::sock_filter> {
-    let missing = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+/// The rules of the calls that have a number.
+fn tree(
+    profile: &Seccomp,
+    number_of: impl Fn(&str) -> Option<u32>,
+) -> io::Result<Vec<libc::sock_filter>> {
+    let default = action(&profile.default_action, profile.default_errno_ret)?;
+    let mut calls: BTreeMap<u32, Vec<Rule>> = BTreeMap::new();
+    for rule in &profile.syscalls {
+        let verdict = action(&rule.action, rule.errno_ret)?;
+        for number in rule.names.iter().filter_map(|name| number_of(name)) {
+            let rules = calls.entry(number).or_default();
+            rules.extend(alternatives(
+                rule.args.as_deref().unwrap_or_default(),
+                verdict,
+            ));
+        }
+    }
+    let leaves: Vec<(u32, Vec<libc::sock_filter>)> = calls
+        .into_iter()
+        .map(|(number, rules)| leaf(&rules, default).map(|code| (number, code)))
+        .collect::<io::Result<_>>()?;
+    Ok(search(&ranges(leaves, default)))
+}
+
+/// Another architecture's numbers mean other calls: what of them is for the profile follows `own` instructions.
+fn prologue(own: usize) -> Vec<libc::sock_filter> {
     vec![
         op(LOAD, OFFSET_ARCH, 0, 0),
         op(EQUAL, AUDIT_ARCH_X86_64, 1, 0),
-        op(RETURN, missing, 0, 0),
+        op(JUMP, own as u32 + 3, 0, 0),
         op(LOAD, OFFSET_NUMBER, 0, 0),
         op(AT_LEAST, X32, 0, 1),
-        op(RETURN, missing, 0, 0),
+        op(RETURN, MISSING, 0, 0),
     ]
+}
+
+fn of_32_bits(tree: Vec<libc::sock_filter>) -> Vec<libc::sock_filter> {
+    let mut code = vec![
+        op(EQUAL, AUDIT_ARCH_I386, 1, 0),
+        op(RETURN, MISSING, 0, 0),
+        op(LOAD, OFFSET_NUMBER, 0, 0),
+    ];
+    code.extend(tree);
+    code
 }
 
 /// All rules of one call; ends in a return on every way.
@@ -247,51 +277,6 @@ fn condition(arg: &SyscallArg, skip: u8) -> io::Result<Vec<libc::sock_filter>> {
             )));
         }
     })
-}
-
-/// (first number, code) for every stretch of numbers that is treated alike, from 0 on.
-fn ranges(
-    leaves: Vec<(u32, Vec<libc::sock_filter>)>,
-    default: u32,
-) -> Vec<(u32, Vec<libc::sock_filter>)> {
-    let otherwise = || vec![op(RETURN, default, 0, 0)];
-    let mut ranges: Vec<(u32, Vec<libc::sock_filter>)> = Vec::new();
-    let mut next = 0;
-    let mut add = |first: u32, code: Vec<libc::sock_filter>| {
-        if !ranges.last().is_some_and(|(_, last)| same(last, &code)) {
-            ranges.push((first, code));
-        }
-    };
-    for (number, code) in leaves {
-        if number > next {
-            add(next, otherwise());
-        }
-        add(number, code);
-        next = number + 1;
-    }
-    add(next, otherwise());
-    ranges
-}
-
-fn same(a: &[libc::sock_filter], b: &[libc::sock_filter]) -> bool {
-    let parts = |i: &libc::sock_filter| (i.code, i.jt, i.jf, i.k);
-    a.iter().map(parts).eq(b.iter().map(parts))
-}
-
-fn search(ranges: &[(u32, Vec<libc::sock_filter>)]) -> Vec<libc::sock_filter> {
-    if let [(_, code)] = ranges {
-        return code.clone();
-    }
-    let (before, after) = ranges.split_at(ranges.len() / 2);
-    let Some((pivot, _)) = after.first() else {
-        return Vec::new();
-    };
-    let (low, high) = (search(before), search(after));
-    // The long jump: conditional ones reach 255 instructions only.
-    let mut code = vec![op(AT_LEAST, *pivot, 0, 1), op(JUMP, low.len() as u32, 0, 0)];
-    code.extend(low);
-    code.extend(high);
-    code
 }
 
 #[cfg(test)]

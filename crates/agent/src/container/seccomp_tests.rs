@@ -57,6 +57,7 @@ fn compile(default: &str, syscalls: Vec<SyscallRule>) -> Vec<libc::sock_filter> 
     let profile = Seccomp {
         default_action: default.to_owned(),
         default_errno_ret: None,
+        architectures: vec!["SCMP_ARCH_X86_64".to_owned()],
         flags: Vec::new(),
         syscalls,
     };
@@ -103,6 +104,35 @@ fn other_conventions_find_no_calls() {
         NO_SUCH
     );
     assert_eq!(interpret(&code, AUDIT_ARCH_X86_64, 1, [0; 6]), ALLOW);
+}
+
+#[test]
+fn a_profile_for_32_bit_programs_has_its_rules_under_their_numbers() {
+    let profile = Seccomp {
+        default_action: "SCMP_ACT_ERRNO".to_owned(),
+        architectures: vec!["SCMP_ARCH_X86_64".to_owned(), "SCMP_ARCH_X86".to_owned()],
+        syscalls: vec![
+            rule(&["mkdir", "clone3", "socketcall"], "SCMP_ACT_ALLOW", vec![]),
+            rule(
+                &["personality"],
+                "SCMP_ACT_ALLOW",
+                vec![arg(0, "SCMP_CMP_EQ", 8, 0)],
+            ),
+        ],
+        ..Seccomp::default()
+    };
+    let code = Filter::of(&profile).expect("valid").code;
+    let ask = |arch, number, first| interpret(&code, arch, number, [first, 0, 0, 0, 0, 0]);
+    for (number, wanted) in [(39, ALLOW), (435, ALLOW), (102, ALLOW), (83, DENY)] {
+        assert_eq!(ask(AUDIT_ARCH_I386, number, 0), wanted, "{number}");
+    }
+    assert_eq!(ask(AUDIT_ARCH_I386, 136, 8), ALLOW, "personality");
+    assert_eq!(ask(AUDIT_ARCH_I386, 136, 9), DENY, "personality");
+    for (number, wanted) in [(83, ALLOW), (435, ALLOW), (39, DENY), (102, DENY)] {
+        assert_eq!(ask(AUDIT_ARCH_X86_64, number, 0), wanted, "{number}");
+    }
+    assert_eq!(ask(0xc000_00b7, 39, 0), NO_SUCH, "an ARM");
+    assert_eq!(ask(AUDIT_ARCH_X86_64, X32 | 83, 0), NO_SUCH);
 }
 
 #[test]

@@ -175,6 +175,7 @@ pub struct Pids {
 pub struct Seccomp {
     pub default_action: String,
     pub default_errno_ret: Option<u32>,
+    pub architectures: Vec<String>,
     pub flags: Vec<String>,
     pub syscalls: Vec<SyscallRule>,
 }
