@@ -1,6 +1,8 @@
 //! How a process ends: status, events, waiting callers, and its last output.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use trine_wire::events::{TaskExit, TaskOom};
 use trine_wire::shim::event::What;
@@ -18,6 +20,16 @@ use crate::tasks::SIGKILL;
 /// end, and a caller of Kill that has not run since its answer came then reads "ttrpc: closed" instead
 /// (github.com/containerd/ttrpc, client.go: dispatch waits for both at once).
 const KILL_PAUSE: Duration = Duration::from_millis(20);
+
+/// CRI-O takes no events and looks for this file.
+const OOM_FILE: &str = "oom";
+
+fn note_oom(bundle: &str) -> io::Result<()> {
+    match bundle {
+        "" => Ok(()),
+        path => fs::write(Path::new(path).join(OOM_FILE), ""),
+    }
+}
 
 impl Shim {
     /// The end of a process that has no program of its own, after its Kill has been answered.
@@ -82,6 +94,9 @@ impl Shim {
         if oom {
             let container_id = id.clone();
             self.publish(number, "oom", "TaskOOM", &TaskOom { container_id });
+            if let Err(error) = note_oom(&note.bundle) {
+                self.log.line(&format!("task {id}: note its OOM: {error}"));
+            }
         }
         let event = TaskExit {
             container_id: id.clone(),

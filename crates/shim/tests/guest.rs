@@ -342,6 +342,18 @@ fn a_reader_that_stands_still_holds_up_neither_the_end_nor_others() {
 }
 
 #[test]
+fn an_end_for_want_of_memory_is_noted_in_the_bundle_for_who_takes_no_events() {
+    let mut m = machine("oom");
+    let bundle = m.pod.container_bundle("ctr1");
+    let mut web = attached(&mut m, false);
+    m.guest.fin("stdout/c/");
+    m.guest.exit("c/", 137, true);
+    let waited: task::WaitResponse = web.containerd.answer(web.wait).unwrap();
+    assert_eq!(waited.exit_status, 137);
+    assert!(bundle.join("oom").exists());
+}
+
+#[test]
 fn a_child_that_keeps_stdout_open_does_not_hold_up_the_end() {
     let mut m = machine("grandchild");
     let mut web = attached(&mut m, false);
