@@ -56,10 +56,11 @@ test.each(["max\n", "9223372036854771712\n"])("takes %j for no limit", async (te
   expect(await memoryOf({ "trine.dev/memory": "64Gi" })).toBe(65_536 * MIB);
 });
 
-test("the RuntimeClass charges what the engine counts with", async () => {
+test("the RuntimeClasses charge what the engine counts with", async () => {
   const file = join(import.meta.dirname, "../../../deploy/overhead.json");
-  const overhead = JSON.parse(await readFile(file, "utf8")) as {
-    "trine-vm": { memoryBytes: number };
-  };
-  expect(overhead["trine-vm"].memoryBytes).toBe(MACHINE_OVERHEAD_BYTES);
+  const text = await readFile(file, "utf8");
+  const overhead = JSON.parse(text) as Record<string, { memoryBytes: number }>;
+  for (const handler of ["trine-vm", "trine-microvm"]) {
+    expect(overhead[handler]?.memoryBytes).toBe(MACHINE_OVERHEAD_BYTES);
+  }
 });

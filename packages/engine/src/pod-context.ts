@@ -20,8 +20,8 @@ export interface PodDeps extends EngineDeps {
 
 /** What a guest may go on from instead of booting. */
 interface TemplatesOfPods {
-  /** How the guest is to start; with a clone's spec where a template fits it. */
-  startOf(spec: MachineSpec): Promise<{ start: GuestStart; clone?: MachineSpec }>;
+  /** How the guest is to start, and from what: a clone's spec where a template fits it. */
+  startOf(wanted: MachineSpec): Promise<{ start: GuestStart; spec: MachineSpec }>;
   /** A clone of the template with this key runs. */
   used(key: string): void;
   /** A clone did not come up, and why: the template is not used again for a while. */

@@ -76,7 +76,9 @@ export interface GuestRecord extends VmmRecord {
   /** preparing: directories and helpers · booting: its VMM runs · running: its agent has answered · ended */
   state: "preparing" | "booting" | "running" | "ended";
   /** What the pod is to have; its machine may be smaller at first. Absent in the documents of older daemons. */
-  readonly size?: GuestSize;
+  size?: GuestSize;
+  /** Its guest is just following a change of the size, maybe. */
+  resizing?: true;
   /** How it came up; absent in the documents of older daemons, whose guests all booted. */
   start?: GuestStart;
   /** Slots that a block volume is or was in: the guest knows them by its size. */
@@ -96,8 +98,16 @@ export interface ContainerRecord {
   readonly volumes?: readonly VolumeRecord[];
   /** What is mounted for it on the host, in the order it was mounted; written down before it is. */
   readonly mounts: readonly ShareMount[];
+  /** As far as it has any: what it was made with, or the last change. */
+  limits?: ContainerLimits;
   /** creating: some of its mounts, maybe the guest's container · created, running, paused: as the guest has it */
   state: "creating" | "created" | "running" | "paused" | "ended";
+}
+
+/** A container's limits; what is not there is not limited. `cpus` may be a fraction. */
+export interface ContainerLimits {
+  readonly memoryBytes?: number;
+  readonly cpus?: number;
 }
 
 /** A place below the pod's share, where something of the host is mounted for the guest. */

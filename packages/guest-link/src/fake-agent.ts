@@ -41,6 +41,8 @@ export class FakeAgent {
   readonly signals: { process: string; signal: number; all: boolean }[] = [];
   readonly sizes: { process: string; width: number; height: number }[] = [];
   revived: ReviveRequest | undefined;
+  /** What the guest has in use. */
+  cpus: () => number = () => 1;
   protocol = 1;
   version = "fake";
   readonly #failing = new Map<Method, Error>();
@@ -200,6 +202,7 @@ export class FakeAgent {
         this.updates.push(request);
         return done;
       },
+      onlineResources: () => Promise.resolve({ cpus: this.cpus(), memoryBytes: 0n }),
       stats: () =>
         Promise.resolve({
           container: {

@@ -36,6 +36,7 @@ export async function readStats(
     spec.memoryMaxBytes === undefined ? 0 : grownBytes(client, signal),
   ]);
   return {
+    cpus: cpus.length,
     cpuNs: await threadsTime(cpus.map((cpu) => cpu["thread-id"])),
     memory: toMemory(guest, spec.memoryBytes + grown),
     disks: toDisks(spec, blocks),

@@ -149,6 +149,7 @@ class FakeMachine implements Machine {
 
   stats(signal: AbortSignal): Promise<MachineStats> {
     return this.#call(signal, () => ({
+      cpus: this.#vmm.cpus ?? this.#spec.cpus,
       cpuNs: 1_000_000n,
       memory: { totalBytes: this.#vmm.memoryBytes ?? this.#spec.memoryBytes },
       disks: this.#spec.disks.map(({ name }) => ({

@@ -100,6 +100,8 @@ export interface MachineReport {
 
 /** The guest's truth. Undefined where the guest does not say. */
 export interface MachineStats {
+  /** CPUs that are plugged in, also while the guest is still to take or to let go of one. */
+  readonly cpus: number;
   /** Nanoseconds of vCPU thread time. */
   readonly cpuNs: bigint;
   readonly memory: {

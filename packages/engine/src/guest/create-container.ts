@@ -6,6 +6,7 @@ import { readBundle } from "../bundle.ts";
 import { mountShare, planShare, unmountShare } from "./container-share.ts";
 import { agentDevices, chooseVolumes, fillVolumes } from "./block-volumes.ts";
 import { chooseRoot, fillRoot } from "./disk-root.ts";
+import { specLimits } from "./guest-resources.ts";
 import { guestSpec } from "./guest-spec.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { ContainerRecord, GuestRecord } from "../pod-document.ts";
@@ -44,6 +45,7 @@ export async function createContainer(
     ...(root === undefined ? {} : { root }),
     ...(disks.length === 0 ? {} : { volumes: disks }),
     mounts: planned.map(({ target, kind }) => ({ target, kind })),
+    limits: specLimits(bundle.spec),
     state: "creating",
   };
   guest.containers[task.id] = record;

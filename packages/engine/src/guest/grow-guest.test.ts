@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { machineSpec } from "@trine/vmm/testing";
 import { expect, test } from "vitest";
-import { bootingMachine, growingMachine } from "./grow-guest.ts";
+import { growingMachine, hasGrown, wholeMachine } from "./grow-guest.ts";
 
 const MIB = 1024 * 1024;
 const BASES = [128, 256].map((mib) => ({ cpus: 1, memoryBytes: mib * MIB }));
@@ -20,14 +20,26 @@ test("machines of all sizes from a base on are one machine, which can grow", () 
   expect(growingMachine(wanted(200), BASES).memoryBytes).toBe(128 * MIB);
 });
 
-test("one that no base holds is its own", () => {
+test("one that no base holds begins with its own size, and can grow", () => {
   const small = wanted(96);
   const large = wanted(64 * 1024);
   const wide = wanted(256, availableParallelism() + 1);
-  for (const spec of [small, large, wide]) expect(growingMachine(spec, BASES)).toBe(spec);
+  for (const spec of [small, large, wide]) {
+    const { cpus, memoryBytes, memoryMaxBytes } = growingMachine(spec, BASES);
+    expect({ cpus, memoryBytes }).toEqual({ cpus: spec.cpus, memoryBytes: spec.memoryBytes });
+    expect(memoryMaxBytes).toBeGreaterThan(spec.memoryBytes);
+  }
+  expect(growingMachine(machineSpec(), BASES)).toEqual(machineSpec()); // it boots as it likes
 });
 
-test("a machine that boots instead has its whole size from the start", () => {
+test("what a machine has beyond its own is told in whole steps of memory, and in CPUs", () => {
+  const spec = wanted(256);
+  const grown = [257, 258].map((mib) => hasGrown(spec, { cpus: 1, memoryBytes: mib * MIB }));
+  expect(grown).toEqual([false, true]);
+  expect(hasGrown(spec, { cpus: 2, memoryBytes: 256 * MIB })).toBe(true);
+});
+
+test("a machine that boots because it could not grow has its whole size from the start", () => {
   const size = { cpus: 2, memoryBytes: 512 * MIB };
   const template = {
     key: "k",
@@ -37,7 +49,7 @@ test("a machine that boots instead has its whole size from the start", () => {
     stateSha256: "0",
   };
   const clone = { ...growingMachine(wanted(512, 2), BASES), origin: { template } };
-  const booting = bootingMachine(clone, size);
+  const booting = wholeMachine(clone, size);
   expect(booting).toMatchObject(size);
   for (const name of ["origin", "memoryMaxBytes", "maxCpus"])
     expect(booting).not.toHaveProperty(name);

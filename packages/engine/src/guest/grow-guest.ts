@@ -5,28 +5,31 @@ import { MEMORY_STEP } from "@trine/vmm";
 import type { Machine, MachineSpec } from "@trine/vmm";
 import type { GuestSize } from "../pod-document.ts";
 
-/** By so much a guest can grow beyond its template's memory. */
+/** By so much a guest can grow beyond the memory it begins with. */
 const MOST_GROWTH_BYTES = 16 * 1024 ** 3;
 /** With room for more memory than the first 4 GiB the kernel sets 64 MiB aside for devices that reach no further. */
 const NO_BOUNCE = "swiotlb=noforce";
-const GROW_MS = 60_000;
+/** A guest that is asked for what it uses takes its time to find that it cannot do without. */
+const RESIZE_MS = 30_000;
 const LOOK_MS = 20;
 
 /**
- * The machine that is a template for all of at least its size: like the one wanted, of the largest base that
- * holds no more than that, with room to grow. The wanted machine itself where no base is small enough.
+ * The machine that begins like all of at least its size, and can be a template for them: like the one wanted, of the
+ * largest base that holds no more than that, else of its own size, with room to grow. What it has beyond the base it
+ * can give back.
  */
 export function growingMachine(wanted: MachineSpec, bases: readonly GuestSize[]): MachineSpec {
   const most = availableParallelism();
-  const [base] = bases
+  const { boot } = wanted;
+  if (boot?.kind !== "direct") return wanted;
+  const own = { cpus: wanted.cpus, memoryBytes: wanted.memoryBytes };
+  const [base = own] = bases
     .filter(({ cpus, memoryBytes }) => {
       const growth = wanted.memoryBytes - memoryBytes;
-      return cpus <= wanted.cpus && growth >= 0 && growth <= MOST_GROWTH_BYTES;
+      const isInReach = growth >= 0 && growth <= MOST_GROWTH_BYTES;
+      return isInReach && cpus <= wanted.cpus && wanted.cpus <= Math.max(most, cpus);
     })
     .toSorted((one, other) => other.memoryBytes - one.memoryBytes);
-  const { boot } = wanted;
-  if (base === undefined || wanted.cpus > Math.max(most, base.cpus)) return wanted;
-  if (boot?.kind !== "direct") return wanted;
   return {
     ...wanted,
     ...base,
@@ -36,8 +39,8 @@ export function growingMachine(wanted: MachineSpec, bases: readonly GuestSize[])
   };
 }
 
-/** The same machine when it boots: it has its size from the start. */
-export function bootingMachine(spec: MachineSpec, size: GuestSize): MachineSpec {
+/** The same machine where growing has failed: it boots, and has its size from the start and for ever. */
+export function wholeMachine(spec: MachineSpec, size: GuestSize): MachineSpec {
   const booting: MachineSpec = { ...spec, ...size };
   for (const name of ["origin", "memoryMaxBytes", "maxCpus"] as const) {
     Reflect.deleteProperty(booting, name);
@@ -45,23 +48,31 @@ export function bootingMachine(spec: MachineSpec, size: GuestSize): MachineSpec 
   return booting;
 }
 
-/** Gives a guest what its pod has beyond the template, and waits until the guest has taken it. Repeatable. */
-export async function growGuest(
+/** Whether a guest of this size has anything beyond what its machine begins with. */
+export function hasGrown(spec: MachineSpec, size: GuestSize): boolean {
+  return size.memoryBytes - spec.memoryBytes >= MEMORY_STEP || size.cpus > spec.cpus;
+}
+
+/**
+ * Gives a guest what it is to have beyond its machine's own, or takes it back, and waits until the guest has followed.
+ * Repeatable. Kind `timeout` when it does not.
+ */
+export async function resizeGuest(
   spec: MachineSpec,
   size: GuestSize,
   { machine, agent }: { readonly machine: Machine; readonly agent: AgentClient },
   life: AbortSignal,
 ): Promise<void> {
-  const steps = Math.floor((size.memoryBytes - spec.memoryBytes) / MEMORY_STEP);
+  const steps = Math.max(0, Math.floor((size.memoryBytes - spec.memoryBytes) / MEMORY_STEP));
   const bytes = spec.memoryBytes + steps * MEMORY_STEP;
-  if (steps <= 0 && size.cpus <= spec.cpus) return;
-  const signal = AbortSignal.any([life, AbortSignal.timeout(GROW_MS)]);
-  if (steps > 0) await machine.resizeMemory(bytes, signal);
-  if (size.cpus > spec.cpus) await machine.resizeCpus(size.cpus, signal);
-  await pollUntil("the guest grows", { ms: GROW_MS, everyMs: LOOK_MS, signal }, async () => {
-    const { memory } = await machine.stats(signal);
-    // What was plugged in is of use only when the guest has put it into use.
+  const signal = AbortSignal.any([life, AbortSignal.timeout(RESIZE_MS)]);
+  if (spec.memoryMaxBytes !== undefined) await machine.resizeMemory(bytes, signal);
+  if (spec.maxCpus !== undefined) await machine.resizeCpus(size.cpus, signal);
+  await pollUntil("the guest follows", { ms: RESIZE_MS, everyMs: LOOK_MS, signal }, async () => {
+    const { memory, cpus: present } = await machine.stats(signal);
+    // What it is giving back must not be put into use again; what was plugged in is of use only then.
+    if (memory.totalBytes > bytes || present > size.cpus) return undefined;
     const cpus = await agent.onlineResources();
-    return memory.totalBytes >= bytes && cpus >= size.cpus ? true : undefined;
+    return memory.totalBytes === bytes && cpus === size.cpus ? true : undefined;
   });
 }

@@ -6,7 +6,6 @@ import { VMM_KEY } from "@trine/vmm";
 import type { MachineReport } from "@trine/vmm";
 import { createContainer, removeContainer } from "./create-container.ts";
 import { FILE_SERVER_KEY } from "./file-server.ts";
-import { requireFits } from "./guest-resources.ts";
 import { joinLateNetwork } from "./late-network.ts";
 import { GuestSandbox } from "./guest-sandbox.ts";
 import type { MachineFigures } from "../machine-figures.ts";
@@ -18,6 +17,7 @@ import type { AddExec, CreateTask, ProcessRef, ResizeProcess } from "../requests
 import { containerStats, noStats } from "../stats.ts";
 import type { PodStats } from "../stats.ts";
 import type { TaskKeeper } from "../task-keeper.ts";
+import { updateContainer } from "./update-container.ts";
 import { welcomeSpare } from "./use-spare.ts";
 import { VolumeSizes } from "./volume-sizes.ts";
 
@@ -68,6 +68,12 @@ export class GuestContainers implements TaskKeeper {
       this.#sizes.watch();
     } catch (cause) {
       await undoAll(this.#pod, undo);
+      const other = this.#guest.vmm.machine;
+      // A guest that did not come up has made place for another, which boots.
+      if (other !== undefined && other !== machine) {
+        await this.create(task);
+        return;
+      }
       if (task.id === identity.sandboxId) await this.#sandbox.takeApart(); // it has no sandbox to be deleted
       throw TrineError.during(`create container ${task.id}`, cause);
     }
@@ -146,9 +152,11 @@ export class GuestContainers implements TaskKeeper {
 
   async update(id: string, resources: Uint8Array): Promise<void> {
     this.#container(id);
-    const { guest } = this.#pod.document;
-    if (guest !== undefined) requireFits(resources, guest.size ?? guest.spec);
-    await (await this.#guest.agent()).update(id, resources);
+    const agent = await this.#guest.agent();
+    const { machine, life } = this.#guest.vmm;
+    const record = this.#pod.document.guest;
+    if (record === undefined || machine === undefined) throw this.#gone();
+    await updateContainer(this.#pod, { record, machine, agent, life }, id, resources);
   }
 
   async resize({ width, height, ...process }: ResizeProcess): Promise<void> {

@@ -1,33 +1,103 @@
 import { describe, expect, test } from "vitest";
-import { requireFits } from "./guest-resources.ts";
+import { parseLimits, requireReach, sizeAfter } from "./guest-resources.ts";
+import type { LimitsChange } from "./guest-resources.ts";
 
 const MIB = 1024 * 1024;
-const GUEST = { cpus: 2, memoryBytes: 256 * MIB };
-const check = (resources: object) => () => {
-  requireFits(Buffer.from(JSON.stringify(resources)), GUEST);
-};
+const LEAST = { cpus: 1, memoryBytes: 96 * MIB };
 
-describe("new limits of a container", () => {
-  test.each([
-    {},
-    { memory: { limit: 256 * MIB } },
-    { memory: { limit: -1 }, cpu: { quota: -1, period: 100_000 } },
-    { cpu: { quota: 200_000 } },
-    { cpu: { shares: 262_144 } },
-  ])("within the guest are taken: %j", (resources) => {
-    expect(check(resources)).not.toThrow();
+const read = (resources: object): object => parseLimits(Buffer.from(JSON.stringify(resources)));
+const limit = (mib?: number): { memoryBytes?: number } =>
+  mib === undefined ? {} : { memoryBytes: mib * MIB };
+
+test.each([
+  [{}, {}],
+  [{ memory: { limit: -1 }, cpu: { quota: -1, period: 100_000 } }, {}],
+  [
+    { memory: { limit: 5 }, cpu: { quota: 200_000 } },
+    { memoryBytes: 5, cpus: 2 },
+  ],
+  [{ memory: { limit: "5" }, cpu: { quota: 20_000, period: 50_000 } }, { cpus: 0.4 }],
+  [{ cpu: { shares: 262_144 } }, {}],
+])("limits are read of OCI resources: %j", (resources, limits) => {
+  expect(read(resources)).toEqual(limits);
+});
+
+test("resources that are no JSON are refused", () => {
+  expect(() => parseLimits(Buffer.from("{"))).toThrow("not JSON");
+});
+
+describe("the memory of a guest of 512 MiB", () => {
+  const after = (change: Partial<LimitsChange>, least = LEAST): number => {
+    const size = { cpus: 1, memoryBytes: 512 * MIB };
+    const all = { before: {}, after: {}, others: [], ...change };
+    return sizeAfter(size, least, all).memoryBytes / MIB;
+  };
+
+  test.each<[string, number, Partial<LimitsChange>]>([
+    ["grows with the only container", 768, { before: limit(512), after: limit(768) }],
+    [
+      "grows by what is raised",
+      612,
+      { before: limit(300), after: limit(400), others: [limit(300)] },
+    ],
+    ["stays where all fit", 512, { before: limit(100), after: limit(300), others: [limit(200)] }],
+    [
+      "grows only as far as all need it",
+      600,
+      { before: limit(100), after: limit(400), others: [limit(200)] },
+    ],
+    ["follows a first limit beyond it", 600, { after: limit(600) }],
+    [
+      "stays at a first limit within it that others share it with",
+      512,
+      { after: limit(300), others: [{}] },
+    ],
+    [
+      "becomes smaller with its limits",
+      300,
+      { before: limit(312), after: limit(100), others: [limit(200)] },
+    ],
+    [
+      "stays where another is not limited",
+      512,
+      { before: limit(512), after: limit(256), others: [{}] },
+    ],
+    ["stays when a limit is taken away", 512, { before: limit(512), after: {} }],
+    ["is never smaller than the least", 96, { before: limit(512), after: limit(10) }],
+  ])("%s: %d", (_, mib, change) => {
+    expect(after(change)).toBe(mib);
   });
 
-  test.each([
-    [{ memory: { limit: 257 * MIB } }, "257 MiB is not possible: the pod's guest has 256 MiB"],
-    [{ cpu: { quota: 150_000, period: 50_000 } }, "3 CPUs is not possible: the pod's guest has 2"],
-  ])("beyond it are refused: %j", (resources, words) => {
-    expect(check(resources)).toThrow(words);
+  test("keeps what an annotation or the node gives it", () => {
+    const change = { before: limit(300), after: limit(200) };
+    expect(after(change, { cpus: 1, memoryBytes: 512 * MIB })).toBe(512);
   });
+});
 
-  test("that are no JSON are refused", () => {
-    expect(() => {
-      requireFits(Buffer.from("{"), GUEST);
-    }).toThrow("not JSON");
-  });
+test("CPUs are whole, and hold the sum of the quotas", () => {
+  const size = { cpus: 2, memoryBytes: MIB };
+  const cpus = (before: number, now: number, other: number): number =>
+    sizeAfter(size, LEAST, {
+      before: { cpus: before },
+      after: { cpus: now },
+      others: [{ cpus: other, memoryBytes: MIB }],
+    }).cpus;
+  expect(cpus(0.5, 1.5, 1)).toBe(3);
+  expect(cpus(0.5, 0.9, 1)).toBe(2);
+  expect(cpus(1.5, 0.3, 0.5)).toBe(1);
+});
+
+test("a size that the machine cannot have is refused with what it can have", () => {
+  const size = { cpus: 1, memoryBytes: 256 * MIB };
+  const machine = { ...size, memoryMaxBytes: 1024 * MIB };
+  const to = (change: object) => () => {
+    requireReach({ ...size, ...change }, size, machine);
+  };
+  expect(to({})).not.toThrow();
+  expect(to({ memoryBytes: 1024 * MIB })).not.toThrow();
+  expect(to({ memoryBytes: 1025 * MIB })).toThrow(
+    "would need 1025 MiB for these limits; it has 256 MiB and can have 256 MiB to 1024 MiB",
+  );
+  expect(to({ memoryBytes: 255 * MIB })).toThrow("would need 255 MiB");
+  expect(to({ cpus: 2 })).toThrow("would need 2 CPUs for these limits; it has 1 CPUs");
 });

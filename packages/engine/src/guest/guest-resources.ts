@@ -1,37 +1,101 @@
 import { TrineError } from "@trine/base";
 import { record } from "../json-shape.ts";
+import type { JsonObject } from "../json-shape.ts";
+import type { ContainerLimits, GuestSize } from "../pod-document.ts";
 
 const MIB = 1024 * 1024;
+const DEFAULT_PERIOD_US = 100_000;
 
-/**
- * Refuses (kind `exhausted`) limits beyond what the pod's guest has: they would be set and mean nothing. Below,
- * the container's control group in the guest follows them. `resources`: OCI linux.resources as JSON.
- */
-export function requireFits(
-  resources: Uint8Array,
-  guest: { readonly cpus: number; readonly memoryBytes: number },
-): void {
-  const { memory, cpu } = parse(resources);
-  const limit = record(memory)["limit"];
-  if (typeof limit === "number" && limit > guest.memoryBytes) {
-    const [asked, has] = [limit, guest.memoryBytes].map((bytes) => Math.floor(bytes / MIB));
-    throw tooMuch(`a memory limit of ${asked} MiB`, `the pod's guest has ${has} MiB`);
-  }
-  const { quota, period } = record(cpu);
-  const cpus = typeof quota === "number" ? quota / (typeof period === "number" ? period : 1e5) : 0;
-  if (Number.isFinite(cpus) && cpus > guest.cpus) {
-    throw tooMuch(`a limit of ${cpus} CPUs`, `the pod's guest has ${guest.cpus}`);
-  }
-}
-
-function parse(resources: Uint8Array): Readonly<Record<string, unknown>> {
+/** Limits in OCI linux.resources as JSON. Kind `malformed`. */
+export function parseLimits(resources: Uint8Array): ContainerLimits {
   try {
-    return record(JSON.parse(new TextDecoder().decode(resources)));
+    return limitsOf(JSON.parse(new TextDecoder().decode(resources)));
   } catch (cause) {
     throw new TrineError("malformed", "the resources are not JSON", { cause });
   }
 }
 
-function tooMuch(asked: string, has: string): TrineError {
-  return new TrineError("exhausted", `${asked} is not possible: ${has}; make the pod anew`);
+/** Limits of a container in its OCI specification. */
+export function specLimits(spec: JsonObject): ContainerLimits {
+  return limitsOf(record(spec["linux"])["resources"]);
+}
+
+/** What is no number sets no limit. */
+function limitsOf(resources: unknown): ContainerLimits {
+  const { memory, cpu } = record(resources);
+  const memoryBytes = positive(record(memory)["limit"]);
+  const { quota, period } = record(cpu);
+  const quotaUs = positive(quota);
+  const cpus =
+    quotaUs === undefined ? undefined : quotaUs / (positive(period) ?? DEFAULT_PERIOD_US);
+  return {
+    ...(memoryBytes === undefined ? {} : { memoryBytes }),
+    ...(cpus === undefined ? {} : { cpus }),
+  };
+}
+
+/** One container's limits change; the others of the pod that have not ended keep theirs. */
+export interface LimitsChange {
+  readonly before: ContainerLimits;
+  readonly after: ContainerLimits;
+  readonly others: readonly ContainerLimits[];
+}
+
+/**
+ * The size of a guest after a change: never so small that what its containers may use together does not fit, as far as
+ * it did before. It grows by no more than a limit has been raised, and becomes smaller only where every container has
+ * a limit, and not below `least`.
+ */
+export function sizeAfter(size: GuestSize, least: GuestSize, change: LimitsChange): GuestSize {
+  const memory = after("memoryBytes", size, least, change);
+  return {
+    memoryBytes: memory === size.memoryBytes ? memory : Math.ceil(memory / MIB) * MIB,
+    cpus: Math.ceil(after("cpus", size, least, change)),
+  };
+}
+
+function after(
+  of: keyof GuestSize,
+  size: GuestSize,
+  least: GuestSize,
+  { before, after, others }: LimitsChange,
+): number {
+  const has = size[of];
+  const wanted = after[of];
+  const all = [wanted, ...others.map((each) => each[of])];
+  const sum = all.reduce<number>((total, limit) => total + (limit ?? 0), 0);
+  const raised = (wanted ?? 0) - (before[of] ?? has);
+  if (raised > 0) return Math.max(has, Math.min(sum, has + raised));
+  return all.includes(undefined) ? has : Math.min(has, Math.max(least[of], sum));
+}
+
+/** Kind `exhausted` for a size that the machine cannot have: limits would be set and mean nothing, or not be kept. */
+export function requireReach(
+  size: GuestSize,
+  from: GuestSize,
+  machine: GuestSize & { readonly memoryMaxBytes?: number; readonly maxCpus?: number },
+): void {
+  const mib = (bytes: number): string => `${Math.floor(bytes / MIB)} MiB`;
+  const cpus = (count: number): string => `${count} CPUs`;
+  const { memoryBytes, memoryMaxBytes = memoryBytes, maxCpus = machine.cpus } = machine;
+  requireBetween(size.memoryBytes, from.memoryBytes, [memoryBytes, memoryMaxBytes], mib);
+  requireBetween(size.cpus, from.cpus, [machine.cpus, maxCpus], cpus);
+}
+
+function requireBetween(
+  wanted: number,
+  has: number,
+  [least, most]: readonly [number, number],
+  words: (amount: number) => string,
+): void {
+  if (wanted === has || (wanted >= least && wanted <= most)) return;
+  throw new TrineError(
+    "exhausted",
+    `the pod's guest would need ${words(wanted)} for these limits; it has ${words(has)} and can have ` +
+      `${words(least)} to ${words(most)}: make the pod anew`,
+  );
+}
+
+function positive(value: unknown): number | undefined {
+  return typeof value === "number" && Number.isFinite(value) && value > 0 ? value : undefined;
 }

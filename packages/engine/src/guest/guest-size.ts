@@ -39,6 +39,21 @@ export async function guestSize(
   return { memoryBytes, cpus: settings.cpus ?? podCpus(sandbox) ?? node.defaultCpus };
 }
 
+/**
+ * What a pod's guest has however small its containers' limits become: what annotations ask for, or what the node gives
+ * where nothing is limited.
+ */
+export function leastSize(
+  settings: MicrovmSettings,
+  sandbox: Bundle,
+  node: { readonly defaultMemoryBytes: number; readonly defaultCpus: number },
+): { cpus: number; memoryBytes: number } {
+  const unlimited = podMemory(sandbox) === undefined ? node.defaultMemoryBytes : LEAST_BYTES;
+  const quota = positive(sandbox.annotations[`${SANDBOX}-cpu-quota`]);
+  const cpus = quota === undefined ? (podCpus(sandbox) ?? node.defaultCpus) : 1;
+  return { memoryBytes: settings.memoryBytes ?? unlimited, cpus: settings.cpus ?? cpus };
+}
+
 function podMemory({ annotations, memoryLimitBytes, isPodSandbox }: Bundle): number | undefined {
   // A container that is its own pod says it itself; a sandbox's own limit is the pause container's.
   return isPodSandbox ? positive(annotations[`${SANDBOX}-memory`]) : memoryLimitBytes;

@@ -1,13 +1,14 @@
 import { open } from "node:fs/promises";
 import { TrineError, messageOf } from "@trine/base";
 import { AgentClient, printable } from "@trine/guest-link";
+import { become } from "../change-state.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { GuestRecord } from "../pod-document.ts";
 import { GUEST_SHARE, GUEST_SHM } from "./guest-spec.ts";
 import { VMM_KEY } from "@trine/vmm";
 import { endChild, signalChild } from "../end-child.ts";
 import { PodVmm } from "../pod-vmm.ts";
-import { bootingMachine, growGuest } from "./grow-guest.ts";
+import { hasGrown, resizeGuest, wholeMachine } from "./grow-guest.ts";
 import { reviveRequest } from "./revive-request.ts";
 
 /** The share the guest mounts; the agent opens the stream 9p/pod for it. */
@@ -41,19 +42,23 @@ export class PodGuest {
       await this.#vmm.start(record, AbortSignal.timeout(START_MS));
     } catch (cause) {
       if (record.spec.origin === undefined) throw cause;
-      await this.#bootInstead(record, record.spec.origin.template.key, messageOf(cause));
+      await this.#bootInstead(record, messageOf(cause));
     }
     this.#watch();
   }
 
-  /** A template is there to be fast: a pod does not fail for one. */
-  async #bootInstead(record: GuestRecord, key: string, why: string): Promise<void> {
+  /** A template is there to be fast, and growing to be small at first: a pod does not fail for either. */
+  async #bootInstead(record: GuestRecord, why: string): Promise<void> {
     const { log, deps } = this.#pod;
-    log.warn({ why }, "the guest's clone does not start: it boots");
+    log.warn(
+      { why },
+      "the guest does not come up as it should: another boots, whole from the start",
+    );
     await this.endChild(VMM_KEY); // fails with a shim that has gone, which is not the template's fault
-    deps.templates.distrust(key, why);
+    const key = record.spec.origin?.template.key;
+    if (key !== undefined) deps.templates.distrust(key, why);
     record.start = { how: "cold", why: "unfit", detail: why };
-    record.spec = bootingMachine(record.spec, record.size ?? record.spec);
+    record.spec = wholeMachine(record.spec, record.size ?? record.spec);
     await this.#pod.save();
     await this.#vmm.start(record, AbortSignal.timeout(START_MS));
   }
@@ -119,7 +124,11 @@ export class PodGuest {
       const until = AbortSignal.any([this.#vmm.life, AbortSignal.timeout(bootMs)]);
       const { version, kernel } = await agent.untilAnswers(until);
       await agent.revive(reviveRequest(this.#pod));
-      await this.#grow(agent);
+      const failure = await this.#grow(agent);
+      if (failure !== undefined) {
+        agent.close();
+        return await this.#linkAnother(failure);
+      }
       await agent.mount({ target: GUEST_SHARE, source: shareSource() });
       await agent.mount({ target: GUEST_SHM, source: shmSource() });
       const linkedMs = performance.now() - startedMs;
@@ -133,12 +142,35 @@ export class PodGuest {
     }
   }
 
-  /** A clone of a smaller template gets the rest of its pod's size before anything runs in it. */
-  async #grow(agent: AgentClient): Promise<void> {
+  /**
+   * A guest of a smaller machine gets the rest of its pod's size before anything runs in it. Answers why it did not take
+   * it, where another can be booted instead.
+   */
+  async #grow(agent: AgentClient): Promise<string | undefined> {
     const { machine, life } = this.#vmm;
-    const { spec, size } = this.#record ?? {};
-    if (spec === undefined || size === undefined || machine === undefined) return;
-    await growGuest(spec, size, { machine, agent }, life);
+    const record = this.#record;
+    if (record?.size === undefined || machine === undefined) return undefined;
+    const { spec, size, resizing, state } = record;
+    if (!hasGrown(spec, size) && resizing !== true) return undefined;
+    try {
+      await resizeGuest(spec, size, { machine, agent }, life);
+      delete record.resizing;
+      return undefined;
+    } catch (cause) {
+      // Containers may run in one that has answered before.
+      if (life.aborted || state === "running") throw cause;
+      return messageOf(cause);
+    }
+  }
+
+  async #linkAnother(why: string): Promise<AgentClient> {
+    const record = this.#record;
+    if (record === undefined) throw new TrineError("internal", why);
+    record.state = "preparing"; // the end of the first is no end of the guest
+    await this.#bootInstead(record, why);
+    await become(this.#pod, record, "booting");
+    this.#vmm.follow();
+    return this.#link();
   }
 
   async #unlink(): Promise<void> {

@@ -41,16 +41,15 @@ export async function prepareGuest(
   await startFileServer(pod);
   await shareSlots(pod);
   await openLateTap(pod);
-  const spec = specOf(pod, size, image);
-  const { start, clone = spec } = await deps.templates.startOf(spec);
+  const { start, spec } = await deps.templates.startOf(specOf(pod, size, image));
   pod.log.info(start, "how the guest starts");
   return {
     // The sandbox outlives its VMM by what is still to be said of its containers.
     taskId: "",
     uid,
     oomScoreAdj: sandbox.oomScoreAdj,
-    spec: clone,
-    size: { cpus: spec.cpus, memoryBytes: spec.memoryBytes },
+    spec,
+    size,
     start,
     state: "preparing",
     containers: {},

@@ -155,8 +155,7 @@ export class SparePool {
     try {
       key = await this.keyOf(size);
     } catch (cause) {
-      this.#doubt(name, messageOf(cause));
-      return false;
+      return this.#doubt(name, messageOf(cause));
     }
     const { signal } = this.#end;
     for (const [index, spare] of this.#ofClass(name).entries()) {
@@ -186,15 +185,15 @@ export class SparePool {
       return true;
     } catch (cause) {
       if (this.#end.signal.aborted) return false; // the next daemon ends it
-      this.#doubt(className, messageOf(cause));
       await this.#removeHalfMade(dir, name);
-      return false;
+      return this.#doubt(className, messageOf(cause));
     }
   }
 
-  #doubt(className: string, why: string): void {
+  #doubt(className: string, why: string): false {
     this.#misgivings.add(className, why);
     this.#deps.log.error({ class: className, err: why }, "no spare could be made");
+    return false;
   }
 
   /** One that is a pod's by now is that pod's; one that has lost a child is of no use. */

@@ -72,20 +72,23 @@ export class Templates {
     });
   }
 
-  /** How a machine is to start. Never fails and never waits: without a template it boots, and one is made. */
-  async startOf(spec: MachineSpec): Promise<{ start: GuestStart; clone?: MachineSpec }> {
+  /**
+   * How a machine is to start, and what it is then: one that can grow, and is of a template where there is one. Never
+   * fails and never waits: without a template it boots, and one is made.
+   */
+  async startOf(wanted: MachineSpec): Promise<{ start: GuestStart; spec: MachineSpec }> {
     const { config, driver } = this.#deps;
-    if (config.microvms.templates.most === 0) return cold("off");
+    const spec = growingMachine(wanted, this.#bases());
+    if (config.microvms.templates.most === 0) return { start: cold("off"), spec };
     try {
-      const machine = growingMachine(spec, this.#bases());
-      const key = await driver.templateKey(asTemplate(machine), this.#end.signal);
+      const key = await driver.templateKey(asTemplate(spec), this.#end.signal);
       const held = this.#held.get(key);
-      if (held === undefined) return cold(...this.#want(key, machine));
+      if (held === undefined) return { start: cold(...this.#want(key, spec)), spec };
       held.usedMs = performance.now();
-      const clone = { ...machine, origin: { template: held.record.template } };
-      return { start: { how: "clone" }, clone };
+      const clone = { ...spec, origin: { template: held.record.template } };
+      return { start: { how: "clone" }, spec: clone };
     } catch (cause) {
-      return cold("failed", messageOf(cause));
+      return { start: cold("failed", messageOf(cause)), spec };
     }
   }
 
@@ -260,8 +263,8 @@ export class Templates {
   }
 }
 
-function cold(why: WhyCold, detail?: string): { start: GuestStart } {
-  return { start: { how: "cold", why, ...(detail === undefined ? {} : { detail }) } };
+function cold(why: WhyCold, detail?: string): GuestStart {
+  return { how: "cold", why, ...(detail === undefined ? {} : { detail }) };
 }
 
 /** Only what the key is made of. */

@@ -36,6 +36,7 @@ export class FakeShim {
   /** Methods in the order they were called. */
   readonly calls: Method[] = [];
   runtime = "containerd-shim-trine-vm-v2";
+  cgroups: string[] = [];
   state: Uint8Array = new Uint8Array();
   revision = 0n;
   readonly #failing = new Map<Method, TrineError>();
@@ -119,6 +120,7 @@ export class FakeShim {
           stateRevision: this.revision,
           processes: [...this.tasks].map((id) => ({ id, ...this.statuses.get(`${id}/`) })),
           children: [...this.children.values()],
+          cgroups: this.cgroups,
         }),
       putState: (request) => {
         if (request.revision < this.revision) {

@@ -1,5 +1,5 @@
 import { TrineError } from "@trine/base";
-import { VMM_KEY } from "@trine/vmm";
+import { VMM_KEY, checkTarget } from "@trine/vmm";
 import type { Machine, MachineDriver, MachineSpec, MachineStatus, ProcessHost } from "@trine/vmm";
 
 /**
@@ -20,6 +20,10 @@ export class SpawningDriver implements MachineDriver {
   failRecover: Error | undefined;
   /** The next monitor is lost as soon as its events are read. */
   loseMonitor = false;
+  /** What the newest machine has: its spec's, and what it was given since. */
+  readonly size = { cpus: 0, memoryBytes: 0 };
+  /** Its guest does not follow so many changes of its size. */
+  failResizes = 0;
   /** Times a machine's events were read. */
   followed = 0;
   /** Machines whose monitor is held now. */
@@ -39,7 +43,9 @@ export class SpawningDriver implements MachineDriver {
       jail: { binds: [], newNetwork: true },
       exitRules: [],
     });
-    return this.#machine(host);
+    const { cpus, memoryBytes } = spec;
+    Object.assign(this.size, { cpus, memoryBytes });
+    return this.#machine(spec, host);
   }
 
   recover(spec: MachineSpec, host: ProcessHost): Promise<Machine> {
@@ -49,14 +55,14 @@ export class SpawningDriver implements MachineDriver {
       return Promise.reject(failure);
     }
     this.recovered.push(spec.id);
-    return Promise.resolve(this.#machine(host));
+    return Promise.resolve(this.#machine(spec, host));
   }
 
   templateKey(): Promise<string> {
     return cannot();
   }
 
-  #machine(host: ProcessHost): Machine {
+  #machine(spec: MachineSpec, host: ProcessHost): Machine {
     let status: MachineStatus = "running";
     let isAttached = true;
     this.attached += 1;
@@ -74,7 +80,13 @@ export class SpawningDriver implements MachineDriver {
       pause: set("paused"),
       resume: set("running"),
       kill: () => host.signal(VMM_KEY, 9),
-      stats: () => Promise.reject(new TrineError("unavailable", "no guest")),
+      stats: () =>
+        Promise.resolve({
+          cpus: this.size.cpus,
+          cpuNs: 0n,
+          memory: { totalBytes: this.size.memoryBytes },
+          disks: [],
+        }),
       report: () => Promise.resolve({ answers: { status }, failures: {} }),
       fillSlot: (name, { path }) => {
         const holds = this.slots.get(name) ?? path;
@@ -90,8 +102,8 @@ export class SpawningDriver implements MachineDriver {
         this.slotBytes.set(name, bytes);
         return Promise.resolve();
       },
-      resizeMemory: cannot,
-      resizeCpus: cannot,
+      resizeMemory: (memoryBytes) => this.#resize(spec, "memory", { memoryBytes }),
+      resizeCpus: (cpus) => this.#resize(spec, "cpus", { cpus }),
       saveTemplate: cannot,
       events: (signal) => this.#events(signal),
       detach: () => {
@@ -99,6 +111,21 @@ export class SpawningDriver implements MachineDriver {
         isAttached = false;
       },
     };
+  }
+
+  async #resize(
+    spec: MachineSpec,
+    what: "memory" | "cpus",
+    to: { memoryBytes: number } | { cpus: number },
+  ): Promise<void> {
+    const [target] = Object.values(to);
+    checkTarget(spec, what, target ?? 0);
+    if (this.failResizes > 0) {
+      this.failResizes -= 1;
+      throw new TrineError("timeout", "the guest does not follow");
+    }
+    Object.assign(this.size, to);
+    return Promise.resolve();
   }
 
   async *#events(signal: AbortSignal): AsyncGenerator<never> {

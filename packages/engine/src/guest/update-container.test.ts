@@ -1,0 +1,149 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { TrineError } from "@trine/base";
+import { FakeAgent } from "@trine/guest-link/testing";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import type { Engine } from "../engine.ts";
+import { decodeDocument, encodeDocument } from "../pod-document.ts";
+import type { Pod } from "../pod.ts";
+import { OnePod, SANDBOX } from "../testing/test-engine.ts";
+
+const MIB = 1024 * 1024;
+
+let one: OnePod;
+let agent: FakeAgent;
+let engine: Engine;
+
+beforeEach(async () => {
+  one = await OnePod.make({
+    hostname: "pod1",
+    annotations: {
+      "io.kubernetes.cri.container-type": "sandbox",
+      "io.kubernetes.cri.sandbox-memory": `${256 * MIB}`,
+      "io.kubernetes.cri.sandbox-cpu-quota": "100000",
+    },
+    linux: { namespaces: ["network", "pid", "ipc", "uts", "mount"].map((type) => ({ type })) },
+  });
+  one.guestImage = () => Promise.resolve({ kernel: "/k", initrd: "/i", commandLine: "quiet" });
+  one.shim.runtime = "containerd-shim-trine-microvm-v2";
+  one.shim.tasks.add(SANDBOX);
+  agent = new FakeAgent(join(one.podDir, "guest.sock"));
+  agent.cpus = () => one.driver.size.cpus;
+  await agent.listen();
+  engine = one.engine();
+});
+
+afterEach(async () => {
+  await one[Symbol.asyncDispose]();
+  await agent.die();
+});
+
+const io = { terminal: true, stdin: false };
+
+/** A pod of one container that may use all of the pod's 256 MiB. */
+async function created(): Promise<Pod> {
+  const pod = await engine.pod(one.ref);
+  await pod.create({ id: SANDBOX, bundle: join(one.dir, "sandbox"), rootfs: [], ...io });
+  const bundle = await one.bundle("c1", {
+    process: { args: ["sh"] },
+    linux: {
+      resources: { memory: { limit: 256 * MIB }, cpu: { quota: 100_000, period: 100_000 } },
+    },
+  });
+  await pod.create({ id: "c1", bundle, rootfs: [], ...io });
+  return pod;
+}
+
+const resources = (mib: number, cpus = 1): Uint8Array =>
+  Buffer.from(
+    JSON.stringify({ memory: { limit: mib * MIB }, cpu: { quota: cpus * 1e5, period: 1e5 } }),
+  );
+
+const has = (): string => `${one.driver.size.cpus}-${one.driver.size.memoryBytes / MIB}`;
+const spawned = (): number => one.shim.calls.filter((call) => call === "spawn").length;
+
+test("a guest begins with the node's size and has its pod's before anything runs in it", async () => {
+  await created();
+  expect(decodeDocument(one.shim.state).guest?.spec.memoryBytes).toBe(128 * MIB);
+  expect(has()).toBe("1-256");
+});
+
+test("the guest grows before a limit is raised, and becomes smaller with it again", async () => {
+  const pod = await created();
+  await pod.update("c1", resources(512, 2));
+  expect(has()).toBe("2-512");
+  expect(pod.summary().machine).toMatchObject({ cpus: 2, memoryBytes: 512 * MIB });
+  await pod.update("c1", resources(200));
+  expect(has()).toBe("1-200");
+  expect(agent.updates).toHaveLength(2);
+  expect(decodeDocument(one.shim.state).guest?.containers["c1"]?.limits).toEqual({
+    memoryBytes: 200 * MIB,
+    cpus: 1,
+  });
+});
+
+test("a guest that does not give memory back leaves its limits as they were, and says so", async () => {
+  const pod = await created();
+  one.driver.failResizes = 1;
+  const failed = pod.update("c1", resources(200));
+  await expect(failed).rejects.toThrow("change the size of the pod's guest: the guest does not");
+  expect(agent.updates).toEqual([]);
+  expect(has()).toBe("1-256");
+  expect(pod.summary().machine).toMatchObject({ memoryBytes: 256 * MIB });
+  await pod.update("c1", resources(200));
+  expect(has()).toBe("1-200");
+});
+
+test("limits that the guest's agent refuses leave its size as it was", async () => {
+  const pod = await created();
+  agent.failOnce("update", new TrineError("wrongState", "unable to set memory limit"));
+  await expect(pod.update("c1", resources(512))).rejects.toThrow("unable to set memory limit");
+  expect(has()).toBe("1-256");
+});
+
+test("beyond what its machine can have nothing changes", async () => {
+  const pod = await created();
+  await expect(pod.update("c1", resources(20 * 1024))).rejects.toMatchObject({ kind: "exhausted" });
+  await expect(pod.update("c1", resources(100))).rejects.toThrow("would need 100 MiB");
+  expect(agent.updates).toEqual([]);
+});
+
+test("a guest does not grow over its pod's own limit", async () => {
+  const pod = await created();
+  const group = join(one.dir, "cgroup/pod/sandbox");
+  await mkdir(group, { recursive: true });
+  await writeFile(join(one.dir, "cgroup/pod/memory.max"), `${400 * MIB}`);
+  one.shim.cgroups = [group];
+  await engine.detach();
+  engine = one.engine();
+  const again = await engine.pod(one.ref);
+  await expect(again.update("c1", resources(380))).rejects.toThrow("exceed the pod's limit of 400");
+  expect(pod.identity).toEqual(again.identity);
+  expect(has()).toBe("1-256");
+});
+
+test("a daemon that is killed in between goes on where the last one was", async () => {
+  await created();
+  const document = decodeDocument(one.shim.state);
+  const { guest } = document;
+  if (guest === undefined) throw new Error("no guest");
+  // As it is written down before the guest is asked.
+  Object.assign(guest, { size: { cpus: 1, memoryBytes: 512 * MIB }, resizing: true });
+  await engine.detach();
+  one.shim.state = encodeDocument(document);
+  engine = one.engine();
+  const pod = await engine.pod(one.ref);
+  await pod.update("c1", Buffer.from("{}"));
+  expect(has()).toBe("1-512");
+});
+
+test("a guest that does not grow at its start makes place for one that boots with all of it", async () => {
+  one.driver.failResizes = 1;
+  const pod = await created();
+  expect(has()).toBe("1-256");
+  expect(spawned()).toBe(3); // the file server, and two VMMs
+  expect(pod.summary().machine).toMatchObject({
+    start: { how: "cold", why: "unfit", detail: "the guest does not follow" },
+  });
+  await expect(pod.update("c1", resources(512))).rejects.toThrow("can have 256 MiB to 256 MiB");
+});

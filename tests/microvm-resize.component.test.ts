@@ -1,0 +1,117 @@
+// In-place resize: a container's limits change while it runs, and the size of its guest with them, however that came up.
+import { messageOf, pollUntil } from "@trine/base";
+import { TrineNode, busyboxImage, microvmConfig, microvmGuest } from "@trine/testkit";
+import type { RunningPod } from "@trine/testkit";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { PodPair } from "./pod-pair.ts";
+import type { PodOfTest } from "./pod-pair.ts";
+
+const MIB = 1n << 20n;
+const READY_MS = 240_000;
+const SPARE_MIB = 320n;
+const PERIOD = 100_000n;
+/** What a container sees of its limits, in either version of control groups: memory, quota, period. */
+const LIMITS = `cd /sys/fs/cgroup
+cat memory.max memory/memory.limit_in_bytes 2>/dev/null
+cat cpu.max 2>/dev/null || echo $(cat cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us)`;
+
+let node: TrineNode;
+let image: string;
+
+beforeAll(async () => {
+  const [busybox, guest] = [await busyboxImage(), await microvmGuest()];
+  image = busybox.name;
+  const pool = `  pool: [{ count: 1, memoryBytes: ${SPARE_MIB * MIB} }]`;
+  node = await TrineNode.start({ version: "2.4", config: `${microvmConfig(guest)}\n${pool}` });
+  await node.containerd.importImage(busybox);
+}, 1_800_000);
+
+afterAll(async () => {
+  expect(await node.stop()).toEqual([]);
+});
+
+const limits = (mib: bigint, cpus: bigint): object => ({
+  memoryLimitInBytes: mib * MIB,
+  ...{ cpuQuota: cpus * PERIOD, cpuPeriod: PERIOD },
+});
+
+async function startOf({ podSandboxId }: PodOfTest): Promise<string | undefined> {
+  const { items } = JSON.parse((await node.api("/v1/pods")).body) as {
+    items: { sandboxId: string; machine?: { start?: { how: string } } }[];
+  };
+  return items.find((each) => each.sandboxId === podSandboxId)?.machine?.start?.how;
+}
+
+/** Until trined has what pods of this kind start from. */
+function untilReady(kind: string): Promise<true> {
+  const metric = {
+    clone: /^trine_templates\{state="ready"\} 1$/m,
+    spare: /^trine_spares\{[^}]*state="ready"[^}]*\} 1$/m,
+  }[kind];
+  return pollUntil(`a ${kind} is there`, { ms: READY_MS, everyMs: 100 }, async () =>
+    metric === undefined || metric.test((await node.api("/metrics")).body) ? true : undefined,
+  );
+}
+
+const update = (container: RunningPod, linux: object): Promise<string> =>
+  node.containerd.cri.runtime
+    .updateContainerResources({ containerId: container.containerId, linux })
+    .then(() => "done", messageOf);
+
+/** The guest's own count, in MiB and CPUs. What its kernel keeps for itself is missing in the former. */
+async function guestHas(pod: PodOfTest, container: RunningPod): Promise<[number, number]> {
+  const said = await pod.sh(container, "awk '/MemTotal/ { print $2 }' /proc/meminfo; nproc");
+  const [kib = 0, cpus = 0] = said.trim().split("\n").map(Number);
+  return [kib / 1024, cpus];
+}
+
+test.each([
+  ["cold", 384n],
+  ["clone", 384n],
+  ["spare", SPARE_MIB],
+])(
+  "a guest that came up as a %s follows its container's limits up and down, also under the next trined",
+  async (kind, mib) => {
+    await untilReady(kind);
+    const resources = limits(mib, 1n);
+    const pair = await PodPair.start(node, image, { name: kind, config: { linux: { resources } } });
+    expect(await startOf(pair.microvm)).toBe(kind);
+    const containers = {
+      runc: await pair.runc.run({ linux: { resources } }),
+      microvm: await pair.microvm.run({ linux: { resources } }),
+    };
+    const see = async (): Promise<number[]> => {
+      const [runc, microvm] = await Promise.all([
+        pair.runc.sh(containers.runc, LIMITS),
+        pair.microvm.sh(containers.microvm, LIMITS),
+      ]);
+      expect(microvm).toBe(runc);
+      const [memory, cpus] = await guestHas(pair.microvm, containers.microvm);
+      const wanted = Number(/^\d+/.exec(runc)?.[0]) / Number(MIB);
+      expect(memory).toBeLessThanOrEqual(wanted);
+      expect(memory).toBeGreaterThan(wanted - 64);
+      return [wanted, cpus];
+    };
+    const both = async (linux: object): Promise<string[]> =>
+      Promise.all(Object.values(containers).map((container) => update(container, linux)));
+    expect(await see()).toEqual([Number(mib), 1]);
+    expect(await both(limits(512n, 2n))).toEqual(["done", "done"]);
+    expect(await see()).toEqual([512, 2]);
+    if (kind === "clone") {
+      await node.killTrined();
+      await node.startTrined();
+    }
+    expect(await both(limits(300n, 1n))).toEqual(["done", "done"]);
+    expect(await see()).toEqual([300, 1]);
+    await refusals(containers.microvm);
+    expect(await see()).toEqual([300, 1]);
+    await pair.remove();
+  },
+  600_000,
+);
+
+/** What cannot be done is said, and nothing has changed. */
+async function refusals(container: RunningPod): Promise<void> {
+  expect(await update(container, limits(100n, 1n))).toContain("would need 100 MiB");
+  expect(await update(container, limits(32_768n, 1n))).toContain("make the pod anew");
+}
