@@ -21,6 +21,8 @@ const PREAMBLE = "rpc\n";
 const CALL_MS = 10_000;
 /** It mounts, and runs code for the first time: on a busy node with software emulation both take their time. */
 const CREATE_MS = 60_000;
+/** A clone's first work, when many start at once. The VMM's own end is noticed by whoever holds it. */
+const REVIVE_MS = 60_000;
 /** Ending what still runs of a container, and unmounting, may take longer than an answer from memory. */
 const REMOVE_MS = 30_000;
 /** One attempt while the guest boots: whoever accepts then may never answer. */
@@ -77,7 +79,9 @@ export class AgentClient {
   }
 
   async revive(request: MessageInitShape<typeof ReviveRequestSchema>): Promise<void> {
-    await this.#call((agent, options) => agent.revive(request, options));
+    await this.#call((agent, options) => agent.revive(request, options), {
+      timeoutMs: REVIVE_MS,
+    });
   }
 
   /** Gives the guest's interfaces these addresses and routes in place of what they have. */
