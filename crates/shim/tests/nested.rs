@@ -280,7 +280,7 @@ fn runc_bundle(pod: &Pod, id: &str, script: &str) {
         "process":{{"user":{{"uid":0,"gid":0}},"cwd":"/","args":["/bin/busybox","sh","-c",{script:?}]}},
         "mounts":[{{"destination":"/proc","type":"proc","source":"proc"}}],
         "annotations":{{"io.kubernetes.cri.container-type":"container","io.kubernetes.cri.sandbox-id":"{}"}},
-        "linux":{{"cgroupsPath":"/trine-shim-test/{id}",
+        "linux":{{"cgroupsPath":"/trine-shim-test-{id}",
         "namespaces":[{{"type":"pid"}},{{"type":"mount"}},{{"type":"ipc","path":"/proc/{}/ns/ipc"}}]}}}}"#,
         pod.id,
         pod.pid()
