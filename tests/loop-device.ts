@@ -18,6 +18,10 @@ export class LoopDevice implements AsyncDisposable {
       await handle.truncate(bytes);
       await handle.write(text, 0);
     }
+    return LoopDevice.over(file);
+  }
+
+  static async over(file: string): Promise<LoopDevice> {
     const path = await runCommand("losetup", ["--find", "--show", file]);
     return new LoopDevice(path.trim(), file);
   }

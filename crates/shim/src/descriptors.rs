@@ -84,6 +84,8 @@ impl Shim {
         let mounted = self.keeper.mounted.iter();
         let inside = mounted.filter_map(|root| Some((root, path.strip_prefix(root).ok()?)));
         let opened = match inside.max_by_key(|(root, _)| root.as_os_str().len()) {
+            // It was bound, or made, to be this very file.
+            Some((_, below)) if below.as_os_str().is_empty() => open_on_host(path, file.writable),
             Some((root, below)) => sys::open_inside(root, below, file.writable),
             None => open_on_host(path, file.writable),
         };

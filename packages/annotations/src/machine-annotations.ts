@@ -23,13 +23,16 @@ export const MACHINE_ANNOTATIONS = [
     key: "trine.dev/disks",
     setting: "disks",
     level: "vm",
-    type: "names",
+    type: "disks",
+    maxBytes: 16 * 1024,
     maxCount: 16,
-    default: "",
+    default: "[]",
     description:
-      "Containers whose images hold further disks of the machine, in the order the guest sees them.",
-    reason: "A second image with a disk is a mistake unless somebody meant it.",
-    example: "data,tools",
+      "The machine's disks beside its image's, in the order the guest sees them; an entry named root says what that one is.",
+    reason:
+      "A Pod says which volumes a container has, not which of them is a disk, on which bus, and what the guest may do with it.",
+    example:
+      "- {name: data, device: /dev/data, serial: DATA-1}\n- {name: scratch, empty: true, size: 2Gi}\n",
     virtlet: [],
   },
   {

@@ -53,7 +53,6 @@ test("takes every annotation's own example", () => {
 });
 
 test.each([
-  ["trine.dev/disks", " data , tools,", "disks", ["data", "tools"]],
   ["trine.dev/cpus", " 255 ", "cpus", 255],
   ["trine.dev/memory", "1.5Gi", "memoryBytes", 1610612736],
   ["trine.dev/root-size", "20G", "rootSizeBytes", 20_000_000_000],
@@ -87,9 +86,12 @@ const WRONG: readonly (readonly [string, string, RegExp])[] = [
   ["trine.dev/machine", "", /DNS label/],
   ["trine.dev/machine", "Web", /DNS label/],
   ["trine.dev/machine", "a".repeat(64), /DNS label/],
-  ["trine.dev/disks", "a,a", /twice/],
-  ["trine.dev/disks", "a b", /container names/],
-  ["trine.dev/disks", Array.from({ length: 17 }, (_, i) => `d${i}`).join(), /has 17 names/],
+  [
+    "trine.dev/disks",
+    "data,tools",
+    /is not a list; allowed: a YAML or JSON list of at most 16 disks/,
+  ],
+  ["trine.dev/disks", `[${"{},".repeat(17)}]`, /has 17 disks/],
   ["trine.dev/cpus", "0", /1 to 255/],
   ["trine.dev/cpus", "256", /1 to 255/],
   ["trine.dev/cpus", "1.5", /1 to 255/],
@@ -216,9 +218,12 @@ test("takes an alias beside its twin only when both say the same", () => {
   );
 });
 
-test("refuses a container that is both the machine and one of its further disks", () => {
-  const [line] = problemsOf({ "trine.dev/machine": "a", "trine.dev/disks": "b,a" });
-  expect(line).toMatch(/also lists the container/);
+test("refuses two sizes of one root disk", () => {
+  const disks = "- {name: root, size: 2Gi}";
+  const [line] = problemsOf({ "trine.dev/root-size": "1Gi", "trine.dev/disks": disks });
+  expect(line).toMatch(/another size of the root than trine\.dev\/root-size/);
+  const same = { "trine.dev/root-size": "2Gi", "trine.dev/disks": disks };
+  expect(checkMachineAnnotations(same).problems).toEqual([]);
 });
 
 test("shortens and escapes what it repeats", () => {

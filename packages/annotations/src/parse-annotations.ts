@@ -140,7 +140,10 @@ function readOne(schema: Schema, key: string, text: string): Given | AnnotationP
   const known = schema.keys.get(key);
   if (known === undefined) return unknownKey(schema, key, text);
   const { spec, alias } = known;
-  const exact = spec.type === "userData" || spec.type === "mapping" ? text : text.trim();
+  const exact =
+    spec.type === "userData" || spec.type === "mapping" || spec.type === "disks"
+      ? text
+      : text.trim();
   const result = parseValue(alias?.translate?.(exact) ?? exact, spec);
   if (result.ok) return { ...known, key, value: result.value };
   return {
@@ -185,11 +188,12 @@ function disagreements(given: readonly Given[]): AnnotationProblem[] {
 }
 
 function contradictions(settings: MachineSettings): AnnotationProblem[] {
-  const { machine, disks, ports } = settings;
+  const { machine, disks, ports, rootSizeBytes } = settings;
   const found: AnnotationProblem[] = [];
-  if (machine !== undefined && disks.includes(machine)) {
-    const why = "also lists the container that trine.dev/machine names";
-    found.push({ key: "trine.dev/disks", value: shown(disks.join(",")), why });
+  const size = disks.find(({ name }) => name === "root")?.sizeBytes;
+  if (size !== undefined && rootSizeBytes !== undefined && size !== rootSizeBytes) {
+    const why = "says another size of the root than trine.dev/root-size: keep one";
+    found.push({ key: "trine.dev/disks", value: String(size), why });
   }
   if (machine === undefined && ports.length > 0) {
     const value = shown(ports.map(({ container, port }) => `${container}=${port}`).join(","));

@@ -1,4 +1,6 @@
 import { parseDocument } from "yaml";
+import { parseDisks } from "./disk-list.ts";
+import type { DiskSetting } from "./disk-list.ts";
 import { formatQuantity, parseQuantity } from "./quantity.ts";
 import { sshKeyProblem } from "./ssh-key.ts";
 import type {
@@ -44,7 +46,7 @@ const PARSERS: Parsers = {
   switch: (text) => (text === "on" || text === "off" ? good(text === "on") : bad()),
   word: (text, { pattern }) => (pattern.test(text) ? good(text) : bad()),
   uuid: (text) => (UUID.test(text.toLowerCase()) ? good(text.toLowerCase()) : bad()),
-  names: parseNames,
+  disks: readDisks,
   userData: (text, { maxBytes }) => {
     const size = Buffer.byteLength(text);
     if (size > maxBytes) return bad(`has ${size} bytes`);
@@ -83,8 +85,8 @@ export function allowedText(type: ValueType): string {
       return type.allowed;
     case "uuid":
       return "a UUID, 8-4-4-4-12 hexadecimal digits";
-    case "names":
-      return `at most ${type.maxCount} different container names, separated by commas`;
+    case "disks":
+      return `a YAML or JSON list of at most ${type.maxCount} disks, at most ${type.maxBytes} bytes; see docs/reference/volumes.md`;
     case "userData":
       return `text that starts with #cloud-config, #!, Content-Type: or another header of cloud-init, at most ${type.maxBytes} bytes`;
     case "mapping":
@@ -98,14 +100,12 @@ export function allowedText(type: ValueType): string {
   }
 }
 
-function parseNames(text: string, { maxCount }: { maxCount: number }): ParseResult<string[]> {
-  const names = text
-    .split(",")
-    .map((name) => name.trim())
-    .filter((name) => name !== "");
-  if (names.length > maxCount) return bad(`has ${names.length} names`);
-  if (new Set(names).size !== names.length) return bad("has a name twice");
-  return names.every((name) => DNS_LABEL.test(name)) ? good(names) : bad();
+function readDisks(
+  text: string,
+  type: Extract<ValueType, { type: "disks" }>,
+): ParseResult<readonly DiskSetting[]> {
+  const result = parseDisks(text, type);
+  return "why" in result ? bad(result.why) : good(result.disks);
 }
 
 /** `masquerade` alone is every interface's. */

@@ -1,3 +1,5 @@
+import type { DiskSetting } from "./disk-list.ts";
+
 /** What the text of an annotation may be; each has one parser in parse-value.ts. */
 export type ValueType =
   | { readonly type: "integer"; readonly min: number; readonly max: number }
@@ -6,7 +8,7 @@ export type ValueType =
   | { readonly type: "switch" }
   | { readonly type: "word"; readonly pattern: RegExp; readonly allowed: string }
   | { readonly type: "uuid" }
-  | { readonly type: "names"; readonly maxCount: number }
+  | { readonly type: "disks"; readonly maxBytes: number; readonly maxCount: number }
   | { readonly type: "userData"; readonly maxBytes: number }
   | { readonly type: "mapping"; readonly maxBytes: number }
   | { readonly type: "sshKeys"; readonly maxCount: number }
@@ -21,7 +23,7 @@ export interface ParsedValues {
   switch: boolean;
   word: string;
   uuid: string;
-  names: readonly string[];
+  disks: readonly DiskSetting[];
   userData: string;
   mapping: Readonly<Record<string, unknown>>;
   sshKeys: readonly string[];

@@ -9,6 +9,8 @@ export { machineLayer } from "./machine-layer.ts";
 export type { MachineLayer } from "./machine-layer.ts";
 export { imageDocuments } from "./image-documents.ts";
 export type { ImageDocument } from "./image-documents.ts";
+export { isDirectoryBeneath, openBeneath } from "./open-beneath.ts";
+export type { Beneath } from "./open-beneath.ts";
 export { openRegularFile } from "./open-image.ts";
 export { probeDisk } from "./foreign/probe-disk.ts";
 export type { Compression, DiskProbe, ForeignDisk } from "./foreign/probe-disk.ts";

@@ -3,6 +3,7 @@ import { TrineError } from "@trine/base";
 import { MEMORY_STEP, bootOf, slotNames } from "@trine/vmm";
 import type { DiskSpec, MachineSpec, NicSpec } from "@trine/vmm";
 import { DISK_SLOTS, NIC_SLOTS } from "./pci-slots.ts";
+import { controllerSlots, virtioDisks } from "./plan-disks.ts";
 
 const MIB = 1024 * 1024;
 /** More needs interrupt remapping (x2APIC). */
@@ -14,6 +15,7 @@ const MAX_CMDLINE = 2047;
 const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 /** Also the serial number the guest sees: 20 bytes at most. */
+const SERIAL = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,19}$/;
 const NAME = /^[a-z0-9][a-z0-9-]{0,19}$/;
 const CPU_MODEL = /^[A-Za-z0-9][A-Za-z0-9_.,=+-]{0,199}$/;
 const MAC = /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/i;
@@ -41,8 +43,7 @@ export function checkSpec(spec: MachineSpec): void {
   );
   checkGrowth(spec, say);
   checkFiles(spec, say);
-  const disks = spec.disks.length + slotNames(spec.slots).length;
-  say(disks <= DISK_SLOTS.length, `${disks} disks: at most ${DISK_SLOTS.length}`);
+  checkBuses(spec, say);
   say(
     spec.nics.length <= NIC_SLOTS.length,
     `${spec.nics.length} NICs: at most ${NIC_SLOTS.length}`,
@@ -90,6 +91,21 @@ function checkFiles(spec: MachineSpec, say: Say): void {
   }
 }
 
+/** Targets of a SCSI bus that QEMU gives, ports of the SATA controller. */
+const MAX_ON = { scsi: 256, sata: 6 } as const;
+
+function checkBuses(spec: MachineSpec, say: Say): void {
+  const slots = virtioDisks(spec).length + slotNames(spec.slots).length;
+  const room = DISK_SLOTS.length - Object.keys(controllerSlots(spec)).length;
+  say(slots <= room, `${slots} disks: at most ${room}`);
+  for (const bus of ["scsi", "sata"] as const) {
+    const count = spec.disks.filter((disk) => disk.bus === bus).length;
+    say(count <= MAX_ON[bus], `${count} disks on ${bus}: at most ${MAX_ON[bus]}`);
+  }
+  const indexes = spec.disks.flatMap(({ bootIndex }) => bootIndex ?? []);
+  say(new Set(indexes).size === indexes.length, "two disks have one boot index");
+}
+
 function checkDisk(disk: DiskSpec, say: Say): void {
   say(NAME.test(disk.name), `disk name ${disk.name}: 1-20 of a-z 0-9 -`);
   say(isAbsolute(disk.path), `disk ${disk.name}: path ${disk.path} is not absolute`);
@@ -98,6 +114,15 @@ function checkDisk(disk: DiskSpec, say: Say): void {
     boot === undefined || (Number.isInteger(boot) && boot >= 0),
     `disk ${disk.name}: boot index ${boot ?? ""}`,
   );
+  const { serial, media, bus, io, cache, readOnly } = disk;
+  say(serial === undefined || SERIAL.test(serial), `disk ${disk.name}: serial ${serial ?? ""}`);
+  say(media === undefined || bus !== "virtio", `disk ${disk.name}: a cd-rom on ${bus}`);
+  say(media === undefined || readOnly, `disk ${disk.name}: a cd-rom that is written`);
+  say(
+    bus !== "sata" || !readOnly || media === "cdrom",
+    `disk ${disk.name}: one on sata is not read-only`,
+  );
+  say(io !== "native" || cache === "none", `disk ${disk.name}: io native needs cache none`);
   if (disk.backing === undefined) return;
   say(disk.format === "qcow2", `disk ${disk.name}: only qcow2 has a backing image`);
   say(

@@ -8,10 +8,26 @@ export function diskNode(name: string): string {
   return `disk-${name}`;
 }
 
-interface ImageFile {
-  readonly path: string;
-  readonly source?: DiskSpec["source"];
+interface ImageFile extends Pick<DiskSpec, "path" | "source" | "cache" | "io" | "discard"> {
   readonly writable: boolean;
+}
+
+/** Those with a PCI slot of their own. */
+export function virtioDisks({ disks }: Pick<MachineSpec, "disks">): readonly DiskSpec[] {
+  return disks.filter(({ bus }) => bus === "virtio");
+}
+
+/** Controllers stand in the last slots of the disks', so that one more disk moves none. */
+export function controllerSlots(spec: Pick<MachineSpec, "disks">): {
+  scsi?: number;
+  sata?: number;
+} {
+  const [sata, scsi] = DISK_SLOTS.slice(-2);
+  const has = (bus: DiskSpec["bus"]): boolean => spec.disks.some((disk) => disk.bus === bus);
+  return {
+    ...(scsi !== undefined && has("scsi") ? { scsi } : {}),
+    ...(sata !== undefined && has("sata") ? { sata } : {}),
+  };
 }
 
 /**
@@ -19,21 +35,62 @@ interface ImageFile {
  * whole, backing image included, so nothing in a file's header is followed.
  */
 export function diskArguments(spec: MachineSpec, table: DescriptorTable): string[] {
-  return spec.disks.flatMap((disk, index) => [
-    ...imageArguments(disk, table),
-    "-device",
-    option("virtio-blk-pci", {
-      drive: diskNode(disk.name),
-      id: diskNode(disk.name),
-      addr: slot(DISK_SLOTS[index]),
-      serial: disk.name,
-      bootindex: disk.bootIndex,
-      "disable-legacy": true,
-      // Without somebody who resumes it, a machine stopped on a full disk would hang for ever.
-      rerror: "report",
-      werror: "report",
-    }),
-  ]);
+  const { scsi, sata } = controllerSlots(spec);
+  const seen = { virtio: 0, scsi: 0, sata: 0 };
+  return [
+    ...(scsi === undefined
+      ? []
+      : [
+          "-device",
+          option("virtio-scsi-pci", { id: "scsi", addr: slot(scsi), "disable-legacy": true }),
+        ]),
+    ...(sata === undefined
+      ? []
+      : ["-device", option("ich9-ahci", { id: "sata", addr: slot(sata) })]),
+    ...spec.disks.flatMap((disk) => [
+      ...imageArguments(disk, table),
+      "-device",
+      deviceOption(disk, seen[disk.bus]++),
+    ]),
+  ];
+}
+
+/** `index`: among the disks of its bus. */
+function deviceOption(disk: DiskSpec, index: number): string {
+  const { bus, media, cache, shared } = disk;
+  const common = { drive: diskNode(disk.name), id: diskNode(disk.name) };
+  const serial = { serial: disk.serial ?? disk.name, bootindex: disk.bootIndex };
+  const rest = {
+    ...(cache === "writethrough" ? { "write-cache": false } : {}),
+    ...(shared === true ? { "share-rw": true } : {}),
+    // Without somebody who resumes it, a machine stopped on a full disk would hang for ever.
+    rerror: "report",
+    werror: "report",
+  };
+  const kind = media === "cdrom" ? "cd" : "hd";
+  switch (bus) {
+    case "virtio": {
+      const addr = slot(DISK_SLOTS[index]);
+      return option("virtio-blk-pci", {
+        ...common,
+        addr,
+        ...serial,
+        "disable-legacy": true,
+        ...rest,
+      });
+    }
+    case "scsi":
+      return option(`scsi-${kind}`, {
+        ...common,
+        bus: "scsi.0",
+        "scsi-id": index,
+        lun: 0,
+        ...serial,
+        ...rest,
+      });
+    case "sata":
+      return option(`ide-${kind}`, { ...common, bus: `sata.${index}`, ...serial, ...rest });
+  }
 }
 
 function imageArguments(disk: DiskSpec, table: DescriptorTable): string[] {
@@ -46,7 +103,7 @@ function imageArguments(disk: DiskSpec, table: DescriptorTable): string[] {
     file: `${node}-file`,
     "read-only": disk.readOnly,
     // Blocks the guest discards leave the overlay: it is counted against the pod's storage.
-    ...(writable ? { discard: "unmap" } : {}),
+    ...(writable ? { discard: discardOf(disk) } : {}),
   };
   if (backing === undefined) {
     return [
@@ -56,7 +113,7 @@ function imageArguments(disk: DiskSpec, table: DescriptorTable): string[] {
   }
   const base = `base-${disk.name}`;
   return [
-    ...fileArguments(`${base}-file`, { path: backing.path, writable: false }, table),
+    ...fileArguments(`${base}-file`, { ...backing, writable: false }, table),
     ...blockdev({
       driver: backing.format,
       "node-name": base,
@@ -74,7 +131,7 @@ function imageArguments(disk: DiskSpec, table: DescriptorTable): string[] {
  * one, and qemu-img refuses to write under a running machine.
  */
 export function fileArguments(node: string, file: ImageFile, table: DescriptorTable): string[] {
-  const { path, writable } = file;
+  const { path, writable, cache, io } = file;
   const number = table.add({ kind: "file", path, writable });
   return [
     "-add-fd",
@@ -84,9 +141,15 @@ export function fileArguments(node: string, file: ImageFile, table: DescriptorTa
       "node-name": node,
       filename: `/dev/fdset/${number}`,
       "read-only": !writable,
-      ...(writable ? { discard: "unmap" } : {}),
+      ...(cache === "none" ? { cache: { direct: true } } : {}),
+      ...(io === undefined ? {} : { aio: io }),
+      ...(writable ? { discard: discardOf(file) } : {}),
     }),
   ];
+}
+
+function discardOf({ discard }: Pick<DiskSpec, "discard">): string {
+  return discard === false ? "ignore" : "unmap";
 }
 
 /** As JSON: `backing: null` cannot be said in QEMU's key=value form. */

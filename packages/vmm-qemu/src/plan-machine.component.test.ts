@@ -25,6 +25,10 @@ beforeAll(async () => {
   await writeFile(join(dir, "boot.img"), buttonGuestDisk());
   await run("qemu-img", ["create", "-q", "-f", "qcow2", join(dir, "root.qcow2"), "1M"]);
   await run("qemu-img", ["create", "-q", "-f", "raw", join(dir, "data.raw"), "4M"]);
+  for (const name of ["v", "s", "s2", "a", "a2"]) {
+    await run("qemu-img", ["create", "-q", "-f", "raw", join(dir, `data-${name}.raw`), "4M"]);
+  }
+  await run("qemu-img", ["create", "-q", "-f", "qcow2", join(dir, "over.qcow2"), "4M"]);
   await run("cp", ["/usr/share/OVMF/OVMF_VARS_4M.fd", join(dir, "vars.fd")]);
   root = {
     ...{ name: "root", bus: "virtio", format: "qcow2", readOnly: false, bootIndex: 1 },
@@ -34,6 +38,16 @@ beforeAll(async () => {
 });
 
 afterAll(() => rm(dir, { recursive: true }));
+
+/** A disk of a file of its own. */
+function data(name: string): Omit<DiskSpec, "bus"> {
+  return { name, format: "raw", path: join(dir, `data-${name}.raw`), readOnly: false };
+}
+
+/** A disk of one file for all who want it. */
+function shared(name: string): Omit<DiskSpec, "bus"> {
+  return { name, format: "raw", path: join(dir, "data.raw"), readOnly: true };
+}
 
 async function hostFor(name: string): Promise<SpawnedProcessHost> {
   const machineDir = join(dir, name);
@@ -60,6 +74,35 @@ const features: Record<string, () => Partial<MachineSpec>> = {
     disks: [
       root,
       { name: "data", bus: "virtio", format: "raw", path: join(dir, "data.raw"), readOnly: true },
+    ],
+  }),
+  "disks on every bus, with all that can be said of them": () => ({
+    disks: [
+      root,
+      { ...data("v"), bus: "virtio", serial: "DATA-1", cache: "none", io: "native" },
+      { ...data("s"), bus: "scsi", cache: "writethrough", io: "threads", discard: false },
+      { ...data("s2"), bus: "scsi", media: "cdrom", readOnly: true },
+      { ...data("a"), bus: "sata", serial: "A.1", bootIndex: 2 },
+      { ...data("a2"), bus: "sata", media: "cdrom", readOnly: true, bootIndex: 3 },
+      { ...data("o"), path: join(dir, "over.qcow2"), format: "qcow2", bus: "virtio" },
+    ],
+  }),
+  "as many disks as there is room for": () => ({
+    disks: [
+      root,
+      ...Array.from({ length: 13 }, (_, index) => ({
+        ...shared(`v${index}`),
+        bus: "virtio" as const,
+      })),
+      ...Array.from({ length: 30 }, (_, index) => ({
+        ...shared(`s${index}`),
+        bus: "scsi" as const,
+      })),
+      ...Array.from({ length: 6 }, (_, index) => ({
+        ...shared(`a${index}`),
+        media: "cdrom" as const,
+        bus: "sata" as const,
+      })),
     ],
   }),
   "a network interface": () => ({

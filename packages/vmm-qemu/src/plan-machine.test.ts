@@ -188,6 +188,37 @@ describe("features", () => {
     expect(values({ disks: [disk] }, "-blockdev").join()).toContain('"driver":"host_device"');
   });
 
+  const data: DiskSpec = {
+    ...{ name: "data", bus: "scsi", format: "raw", readOnly: false, path: "/data" },
+  };
+
+  test("a bus has its controller, which takes the last slots and moves no other device", () => {
+    const disks = [overlay, data, { ...data, name: "b" }, { ...data, name: "c", bus: "sata" }];
+    const devices = values({ disks: disks as DiskSpec[] }, "-device");
+    expect(devices).toEqual(expect.arrayContaining(values({}, "-device")));
+    expect(devices).toContain("virtio-scsi-pci,id=scsi,addr=0x19,disable-legacy=on");
+    expect(devices).toContain("ich9-ahci,id=sata,addr=0x18");
+    expect(devices.find((each) => each.includes("id=disk-b"))).toMatch(
+      /^scsi-hd,drive=disk-b,id=disk-b,bus=scsi\.0,scsi-id=1,lun=0,serial=b,/,
+    );
+    expect(devices.find((each) => each.includes("id=disk-c"))).toMatch(/^ide-hd,.*bus=sata\.0,/);
+  });
+
+  test("what is said of a disk is said to QEMU", () => {
+    const told = { ...data, serial: "S-1", cache: "none", io: "native", shared: true } as const;
+    const [file] = values({ disks: [{ ...told, discard: false }] }, "-blockdev");
+    expect(JSON.parse(file ?? "")).toMatchObject({
+      ...{ cache: { direct: true }, aio: "native", discard: "ignore" },
+    });
+    const device = (disk: DiskSpec): string | undefined =>
+      values({ disks: [disk] }, "-device").find((each) => each.includes("id=disk-data"));
+    expect(device(told)).toMatch(/serial=S-1,share-rw=on/);
+    expect(device({ ...data, cache: "writethrough" })).toContain("write-cache=off");
+    expect(device({ ...data, media: "cdrom", readOnly: true, bootIndex: 2 })).toMatch(
+      /^scsi-cd,.*bootindex=2/,
+    );
+  });
+
   test("the backing image of a qcow2 is never taken from its header", () => {
     const { backing, ...alone } = overlay;
     expect(backing).toBeDefined();
@@ -202,8 +233,11 @@ describe("features", () => {
 });
 
 describe("refuses", () => {
+  const unordered: DiskSpec = { ...overlay };
+  Reflect.deleteProperty(unordered, "bootIndex");
   const many = (count: number): DiskSpec[] =>
-    Array.from({ length: count }, (_, index) => ({ ...overlay, name: `d${index}` }));
+    Array.from({ length: count }, (_, index) => ({ ...unordered, name: `d${index}` }));
+  const onBus = (bus: DiskSpec["bus"]): DiskSpec => ({ ...unordered, name: "x", bus });
   const cases: [string, Partial<MachineSpec>, string][] = [
     ["an id with a comma", { id: "a,b" }, "machine id"],
     ["a uuid that is none", { uuid: "1" }, "uuid"],
@@ -214,6 +248,34 @@ describe("refuses", () => {
     ["a relative path", { disks: [{ ...overlay, path: "x" }] }, "not absolute"],
     ["two disks of one name", { disks: [overlay, overlay] }, "two disks"],
     ["17 disks", { disks: many(17) }, "at most 16"],
+    ["15 disks beside others on scsi", { disks: [...many(16), onBus("scsi")] }, "at most 15"],
+    [
+      "7 disks on sata",
+      { disks: many(7).map((disk) => ({ ...disk, bus: "sata" as const })) },
+      "at most 6",
+    ],
+    ["one boot index twice", { disks: [overlay, { ...overlay, name: "b" }] }, "boot index"],
+    [
+      "a cd-rom on virtio",
+      { disks: [{ ...overlay, media: "cdrom" as const }] },
+      "cd-rom on virtio",
+    ],
+    [
+      "a cd-rom that is written",
+      { disks: [{ ...onBus("sata"), media: "cdrom" as const }] },
+      "written",
+    ],
+    [
+      "a read-only disk on sata",
+      { disks: [{ ...onBus("sata"), readOnly: true }] },
+      "not read-only",
+    ],
+    [
+      "io native over the page cache",
+      { disks: [{ ...overlay, io: "native" as const }] },
+      "cache none",
+    ],
+    ["a serial with a comma", { disks: [{ ...overlay, serial: "a,b" }] }, "serial"],
     ["a backing image under raw", { disks: [{ ...overlay, format: "raw" }] }, "only qcow2"],
     ["a multicast MAC", { nics: [{ ...nic, mac: "01:00:00:00:00:01" }] }, "unicast"],
     ["an MTU of 10", { nics: [{ ...nic, mtu: 10 }] }, "MTU 10"],

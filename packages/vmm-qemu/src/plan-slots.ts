@@ -2,7 +2,7 @@ import { slotNames } from "@trine/vmm";
 import type { MachineSpec } from "@trine/vmm";
 import { option } from "./option.ts";
 import { DISK_SLOTS, slot } from "./pci-slots.ts";
-import { blockdev } from "./plan-disks.ts";
+import { blockdev, virtioDisks } from "./plan-disks.ts";
 
 /** What the guest believes a slot holds, whatever is in it: file systems know their own size. */
 const SLOT_BYTES = 1024 ** 4;
@@ -32,7 +32,7 @@ export function slotArguments(spec: MachineSpec): string[] {
       option("virtio-blk-pci", {
         drive: name,
         id: `disk-${name}`,
-        addr: slot(DISK_SLOTS[spec.disks.length + index]),
+        addr: slot(DISK_SLOTS[virtioDisks(spec).length + index]),
         serial: name,
         "disable-legacy": true,
         rerror: "report",

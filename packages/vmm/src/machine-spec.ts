@@ -108,16 +108,32 @@ export type Accelerator = "kvm" | "tcg";
 export interface DiskSpec {
   /** Unique in the machine, [a-z0-9-], at most 20 characters: the guest sees it as the serial number. */
   readonly name: string;
-  readonly bus: "virtio";
+  readonly bus: "virtio" | "scsi" | "sata";
+  /** Undefined = a disk. A cd-rom is read-only, and not on virtio. */
+  readonly media?: "cdrom";
   readonly format: "qcow2" | "raw";
   readonly path: string;
   /** What `path` is; undefined = a regular file. */
   readonly source?: "file" | "block-device";
   readonly readOnly: boolean;
   /** Read-only image under a qcow2 `path`. Never taken from the file's own header. */
-  readonly backing?: { readonly format: "qcow2" | "raw"; readonly path: string };
+  readonly backing?: {
+    readonly format: "qcow2" | "raw";
+    readonly path: string;
+    readonly source?: "file" | "block-device";
+  };
   /** 1 boots first; undefined = not bootable. */
   readonly bootIndex?: number;
+  /** Undefined = the name. 1 to 20 of letters, digits, _ . - */
+  readonly serial?: string;
+  /** none: past the host's page cache · writethrough: written when said to be · writeback (default): at a flush. */
+  readonly cache?: "none" | "writethrough" | "writeback";
+  /** How the VMM waits for the host. native needs cache none. */
+  readonly io?: "threads" | "native";
+  /** What the guest discards is given back to the host; undefined = yes. */
+  readonly discard?: boolean;
+  /** Other machines write it too: no lock is taken. */
+  readonly shared?: boolean;
 }
 
 export interface NicSpec {

@@ -3,7 +3,7 @@ import type { Machine, SlotName } from "@trine/vmm";
 import { deviceBytes } from "../device-bytes.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { GuestRecord } from "../pod-document.ts";
-import type { BlockVolume } from "./guest-devices.ts";
+import type { BlockVolume } from "../block-device.ts";
 import { SLOT_MS, fillSlot, freeSlots, isReadOnly } from "./slots.ts";
 import type { VolumeRecord } from "./volume-record.ts";
 

@@ -1,6 +1,6 @@
 import { TrineError } from "@trine/base";
 import { guestDevices } from "./guest-devices.ts";
-import type { BlockVolume } from "./guest-devices.ts";
+import type { BlockVolume } from "../block-device.ts";
 import { list, record, text } from "../json-shape.ts";
 import type { JsonObject } from "../json-shape.ts";
 

@@ -3,12 +3,13 @@ import { join } from "node:path";
 import type { MachineSettings } from "@trine/annotations";
 import { TrineError, errnoOf } from "@trine/base";
 import type { Undo } from "@trine/base";
-import { buildIso9660, createOverlay, findMachineDisk, inspectImage } from "@trine/disk-images";
+import { buildIso9660 } from "@trine/disk-images";
 import type { ShimLink } from "@trine/shim-client";
 import type { DiskSpec, MachineSpec } from "@trine/vmm";
 import type { EngineConfig } from "../deps.ts";
 import { guestMemory } from "../guest-memory.ts";
 import { tapOf } from "../tap.ts";
+import { machineDisks } from "./machine-disks.ts";
 import type { MachineInput } from "./machine-input.ts";
 import { makeMachineDirs } from "../pod-files.ts";
 import { uuidOf } from "../pod-identity.ts";
@@ -41,7 +42,7 @@ export async function createMachine(
 
   await makeMachineDirs(files, input.uid);
   const layer = await layerDir(rootfs);
-  const root = await rootDisk(rootfs, layer, settings, config);
+  const disks = await machineDisks({ shim, config, undo, rootfs, layer }, input);
   const seed = await seedDisk(input);
   return {
     id: input.identity.sandboxId,
@@ -52,7 +53,7 @@ export async function createMachine(
     ...(await firmwareVars(settings, layer, config)),
     accelerator: config.accelerator,
     ...(settings.cpuModel === undefined ? {} : { cpuModel: settings.cpuModel }),
-    disks: seed === undefined ? [root] : [root, seed],
+    disks: seed === undefined ? disks : [...disks, seed],
     nics: input.interfaces.map(({ mac, mtu }, index) => ({
       name: `eth${index}`,
       tap: tapOf(index),
@@ -75,35 +76,6 @@ async function layerDir(rootfs: string): Promise<string> {
     throw new TrineError("invalid", `the machine image holds a file /${LAYER_DIR}: remove it`);
   }
   return dir;
-}
-
-async function rootDisk(
-  rootfs: string,
-  layer: string,
-  settings: MachineSettings,
-  config: EngineConfig,
-): Promise<DiskSpec> {
-  const base = await findMachineDisk(rootfs);
-  const info = await inspectImage(base, { maxVirtualBytes: config.machines.maxDiskBytes });
-  const wanted = settings.rootSizeBytes ?? info.virtualSizeBytes;
-  if (wanted < info.virtualSizeBytes) {
-    throw new TrineError(
-      "invalid",
-      `trine.dev/root-size: ${wanted} bytes is less than the image's ${info.virtualSizeBytes}; it only enlarges`,
-    );
-  }
-  const path = join(layer, "root.qcow2");
-  // Not synced: a crash of the host ends the machine that uses it.
-  await createOverlay(path, { virtualSizeBytes: wanted, sync: false });
-  return {
-    name: "root",
-    bus: "virtio",
-    format: "qcow2",
-    path,
-    readOnly: false,
-    backing: { format: info.format, path: base },
-    bootIndex: 1,
-  };
 }
 
 /** The cloud-init seed as a read-only ISO disk on tmpfs: user-data may hold secrets. */

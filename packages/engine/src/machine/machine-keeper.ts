@@ -5,6 +5,7 @@ import { VMM_KEY } from "@trine/vmm";
 import type { Machine, MachineReport } from "@trine/vmm";
 import { become, undoAll } from "../change-state.ts";
 import { readBundle } from "../bundle.ts";
+import { unmountDisks } from "./disk-volumes.ts";
 import { GuestExecs } from "./guest-execs.ts";
 import type { MachineFigures } from "../machine-figures.ts";
 import { isMachine } from "./machine-role.ts";
@@ -69,7 +70,7 @@ export class MachineKeeper implements TaskKeeper {
       await nestContainer(this.#pod, { id: task.id, name }, bundle);
       return;
     }
-    requireOneMachine({ id: task.id, name, podName: identity.name }, settings, document.machine);
+    requireOneMachine({ id: task.id, name, podName: identity.name }, document.machine);
     if (this.#next("create") === undefined) return;
 
     const undo = new Undo();
@@ -229,6 +230,7 @@ export class MachineKeeper implements TaskKeeper {
   async #takeApart(record: MachineRecord): Promise<void> {
     const { document, shim, files, deps } = this.#pod;
     await shim.reap(VMM_KEY);
+    await unmountDisks(shim, files.podDir);
     await shim.unmount(`${record.bundle}/rootfs`);
     await removeMachineFiles(files);
     await releaseUid(deps.uids, this.#pod.key, files.podDir);

@@ -1,10 +1,8 @@
-import type { MachineSettings } from "@trine/annotations";
 import { TrineError } from "@trine/base";
 
 /** Decision 8: one machine a pod. Throws for another container. */
 export function requireOneMachine(
   container: { readonly id: string; readonly name: string; readonly podName: string },
-  settings: MachineSettings,
   machine: { readonly taskId: string; readonly containerName: string } | undefined,
 ): void {
   const { id, name, podName } = container;
@@ -14,8 +12,5 @@ export function requireOneMachine(
       `container ${name}: pod ${podName} already has its machine, ` +
         `container ${machine.containerName}; a pod has one machine`,
     );
-  }
-  if (settings.disks.length > 0) {
-    throw new TrineError("unimplemented", "trine.dev/disks: further disks are not supported yet");
   }
 }

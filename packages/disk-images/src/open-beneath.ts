@@ -1,0 +1,74 @@
+import { constants } from "node:fs";
+import { open } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
+import { TrineError, errnoOf, quote } from "@trine/base";
+
+const { O_CREAT, O_DIRECTORY, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = constants;
+
+/** What to open below a directory whose contents others write. */
+export interface Beneath {
+  /** A directory that is trusted. */
+  readonly dir: string;
+  /** Names, one below the other. */
+  readonly parts: readonly string[];
+}
+
+/**
+ * Opens a file below a directory without following a link anywhere below it, also one that somebody puts there
+ * meanwhile. `write`: for reading and writing; `create`: made (mode 0600) when it is not there. Kind `notFound` or
+ * `invalid`; the file may be of any type.
+ */
+export async function openBeneath(
+  { dir, parts }: Beneath,
+  how: { readonly write?: boolean; readonly create?: boolean } = {},
+): Promise<FileHandle> {
+  const access = (how.write === true ? O_RDWR : O_RDONLY) | (how.create === true ? O_CREAT : 0);
+  const last = parts.at(-1);
+  if (last === undefined) throw new TrineError("internal", `nothing below ${dir} is named`);
+  const parent = await openDirectory({ dir, parts: parts.slice(0, -1) });
+  try {
+    return await step(parent, last, access | O_NONBLOCK | O_NOCTTY);
+  } finally {
+    await parent.close();
+  }
+}
+
+/** True: a directory; false also for what is not there. */
+export async function isDirectoryBeneath(place: Beneath): Promise<boolean> {
+  try {
+    await (await openDirectory(place)).close();
+    return true;
+  } catch (cause) {
+    if (cause instanceof TrineError && ["notFound", "invalid"].includes(cause.kind)) return false;
+    throw cause;
+  }
+}
+
+async function openDirectory({ dir, parts }: Beneath): Promise<FileHandle> {
+  let at = await open(dir, O_RDONLY | O_DIRECTORY);
+  for (const part of parts) {
+    const before = at;
+    try {
+      at = await step(before, part, O_RDONLY | O_DIRECTORY);
+    } finally {
+      await before.close();
+    }
+  }
+  return at;
+}
+
+/** By the directory's descriptor, so that nobody can put another in its place. */
+async function step(at: FileHandle, name: string, flags: number): Promise<FileHandle> {
+  try {
+    return await open(`/proc/self/fd/${at.fd}/${name}`, flags | O_NOFOLLOW, 0o600);
+  } catch (cause) {
+    const code = errnoOf(cause);
+    if (code === "ENOENT")
+      throw new TrineError("notFound", `${quote(name)} does not exist`, { cause });
+    if (code === "ELOOP" || code === "ENOTDIR" || code === "EISDIR") {
+      const why = `${quote(name)} is a link, or not what it should be (${code})`;
+      throw new TrineError("invalid", why, { cause });
+    }
+    throw TrineError.during(`open ${quote(name)}`, cause);
+  }
+}

@@ -1,0 +1,185 @@
+import { join } from "node:path";
+import type { DiskSetting } from "@trine/annotations";
+import { TrineError } from "@trine/base";
+import type { Undo } from "@trine/base";
+import { createOverlay, findMachineDisk, inspectImage } from "@trine/disk-images";
+import type { ShimLink } from "@trine/shim-client";
+import type { DiskSpec } from "@trine/vmm";
+import type { EngineConfig } from "../deps.ts";
+import { deviceBytes } from "../device-bytes.ts";
+import { fileDisk } from "./disk-file.ts";
+import { deviceAt, mountDevice, mountVolume, unmountDisks, volumeAt } from "./disk-volumes.ts";
+import type { MachineInput } from "./machine-input.ts";
+
+/** Where disks are made, and what takes them back. */
+interface Places {
+  readonly shim: ShimLink;
+  readonly config: EngineConfig;
+  readonly undo: Undo;
+  /** The mounted image of the container. */
+  readonly rootfs: string;
+  /** A directory in the container's writable layer. */
+  readonly layer: string;
+}
+
+/** A disk's bytes as they are before the machine starts. */
+type Base = Pick<DiskSpec, "format" | "path" | "source"> & { readonly bytes: number };
+
+const ROOT: DiskSetting = {
+  name: "root",
+  source: { kind: "machine" },
+  bus: "virtio",
+  ...{ cdrom: false, readOnly: false, ephemeral: false, shared: false, discard: true },
+};
+
+/** The machine's disks, its root first, then those of trine.dev/disks in their order. Repeatable. */
+export async function machineDisks(to: Places, input: MachineInput): Promise<DiskSpec[]> {
+  const { disks, rootSizeBytes } = input.settings;
+  const root = disks.find(({ name }) => name === "root") ?? ROOT;
+  const sized = rootSizeBytes === undefined ? root : { ...root, sizeBytes: rootSizeBytes };
+  const all = [sized, ...disks.filter(({ name }) => name !== "root")];
+  to.undo.defer("take the disks apart", () => unmountDisks(to.shim, input.files.podDir));
+  const made: DiskSpec[] = [];
+  for (const disk of all) {
+    try {
+      made.push(await makeDisk(to, input, disk, bootIndex(disk, disks)));
+    } catch (cause) {
+      throw disk.source.kind === "machine" ? cause : TrineError.during(`disk ${disk.name}`, cause);
+    }
+  }
+  return made;
+}
+
+/** The root boots after what is said to boot, before all else. */
+function bootIndex({ name, boot }: DiskSetting, all: readonly DiskSetting[]): number | undefined {
+  if (boot !== undefined || name !== "root") return boot;
+  return Math.max(0, ...all.flatMap((disk) => disk.boot ?? [])) + 1;
+}
+
+async function makeDisk(
+  to: Places,
+  input: MachineInput,
+  disk: DiskSetting,
+  boot: number | undefined,
+): Promise<DiskSpec> {
+  const { name, bus, serial, cache, io, cdrom, readOnly, shared, discard } = disk;
+  return {
+    name,
+    bus,
+    ...(cdrom ? { media: "cdrom" } : {}),
+    ...(await placed(to, input, disk)),
+    readOnly,
+    ...(boot === undefined ? {} : { bootIndex: boot }),
+    ...(serial === undefined ? {} : { serial }),
+    ...(cache === undefined ? {} : { cache }),
+    ...(io === undefined ? {} : { io }),
+    ...(discard ? {} : { discard }),
+    ...(shared ? { shared } : {}),
+  };
+}
+
+type Placed = Pick<DiskSpec, "format" | "path" | "source" | "backing">;
+
+/** The disk itself, or an overlay in the container's layer over what is not to be written. */
+async function placed(to: Places, input: MachineInput, disk: DiskSetting): Promise<Placed> {
+  const { name, source, readOnly, ephemeral, sizeBytes } = disk;
+  const path = join(to.layer, `${name}.qcow2`);
+  if (source.kind === "empty") {
+    await createOverlay(path, { virtualSizeBytes: sizeBytes ?? 0, sync: false });
+    return { format: "qcow2", path };
+  }
+  const base = await baseOf(to, input, disk);
+  const isKept = source.kind === "device" || source.kind === "file";
+  if (readOnly || (isKept && !ephemeral)) {
+    const { format, path: at, source: what } = base;
+    return { format, path: at, ...(what === undefined ? {} : { source: what }) };
+  }
+  const wanted = sizeBytes ?? base.bytes;
+  if (wanted < base.bytes) {
+    const key = name === "root" ? "trine.dev/root-size" : "size";
+    const what = source.kind === "machine" ? "the image's" : "its own";
+    const why = `${key}: ${wanted} bytes is less than ${what} ${base.bytes}; it only enlarges`;
+    throw new TrineError("invalid", why);
+  }
+  // Not synced: a crash of the host ends the machine that uses it.
+  await createOverlay(path, { virtualSizeBytes: wanted, sync: false });
+  const { format, path: under, source: what } = base;
+  const backing = { format, path: under, ...(what === undefined ? {} : { source: what }) };
+  return { format: "qcow2", path, backing };
+}
+
+async function baseOf(to: Places, input: MachineInput, disk: DiskSetting): Promise<Base> {
+  const { source } = disk;
+  switch (source.kind) {
+    case "machine":
+      return imageDisk(to, to.rootfs);
+    case "image":
+      return imageDisk(to, await imageVolume(to, input, disk, source.path));
+    case "device":
+      return deviceDisk(to, input, disk, source.path);
+    case "file":
+      return volumeFile(to, input, disk, source.path);
+    case "empty":
+      throw new TrineError("internal", "an empty disk is over nothing");
+  }
+}
+
+async function imageDisk({ config }: Places, dir: string): Promise<Base> {
+  const path = await findMachineDisk(dir);
+  const info = await inspectImage(path, { maxVirtualBytes: config.machines.maxDiskBytes });
+  return { format: info.format, path, bytes: info.virtualSizeBytes };
+}
+
+async function imageVolume(
+  { shim }: Places,
+  { bundle, files }: MachineInput,
+  { name }: DiskSetting,
+  path: string,
+): Promise<string> {
+  const volume = volumeAt(bundle.spec, path);
+  if (volume.parts.length > 0) {
+    throw new TrineError("invalid", `no volume of the container is mounted at ${path}`);
+  }
+  return (await mountVolume(shim, files.podDir, { name, readOnly: true }, volume)).dir;
+}
+
+async function deviceDisk(
+  { shim }: Places,
+  { bundle, files }: MachineInput,
+  disk: DiskSetting,
+  path: string,
+): Promise<Base> {
+  const device = deviceAt(bundle.spec, path);
+  const readOnly = disk.readOnly || disk.ephemeral;
+  if (device.readOnly && !readOnly) throw readOnlyVolume(path);
+  const bytes = await deviceBytes(device);
+  const { name, shared } = disk;
+  const node = await mountDevice(shim, files.podDir, { name, readOnly, shared }, device);
+  return { format: "raw", path: node, source: "block-device", bytes };
+}
+
+async function volumeFile(
+  { shim, config }: Places,
+  { bundle, files }: MachineInput,
+  disk: DiskSetting,
+  path: string,
+): Promise<Base> {
+  const volume = volumeAt(bundle.spec, path);
+  const readOnly = disk.readOnly || disk.ephemeral;
+  if (volume.readOnly && !readOnly) throw readOnlyVolume(path);
+  const { name, ephemeral } = disk;
+  const place = await mountVolume(shim, files.podDir, { name, readOnly }, volume);
+  const sizeBytes = ephemeral ? undefined : disk.sizeBytes;
+  const limits = { maxVirtualBytes: config.machines.maxDiskBytes };
+  return fileDisk(place, {
+    path,
+    readOnly,
+    limits,
+    ...(sizeBytes === undefined ? {} : { sizeBytes }),
+  });
+}
+
+function readOnlyVolume(path: string): TrineError {
+  const what = `the volume of ${path} is read-only`;
+  return new TrineError("invalid", `${what}: say readOnly or ephemeral, or mount it to be written`);
+}

@@ -1,0 +1,178 @@
+// Disks of a machine as trine.dev/disks says, seen from inside a guest that reads and writes them.
+import { mkdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { pollUntil } from "@trine/base";
+import { buildIso9660 } from "@trine/disk-images";
+import { runCommand, tinyGuestDisk } from "@trine/testkit";
+import type { RunningPod } from "@trine/testkit";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { LoopDevice } from "./loop-device.ts";
+import { BOOT_MS, NodeUnderTest, READY } from "./node-under-test.ts";
+import { PodOfTest } from "./pod-pair.ts";
+import type { ContainerInit } from "./pod-pair.ts";
+
+const MIB = 1024 * 1024;
+
+let at: NodeUnderTest;
+let dir: string;
+let root: LoopDevice;
+let data: LoopDevice;
+
+beforeAll(async () => {
+  at = await NodeUnderTest.start("2.4");
+  dir = join(at.node.dir, "volume");
+  await mkdir(dir);
+  await writeFile(join(dir, "base.img"), Buffer.alloc(2 * MIB));
+  const iso = buildIso9660([{ name: "hello", bytes: Buffer.from("of the iso") }], {
+    volumeLabel: "TOOLS",
+  });
+  await writeFile(join(dir, "tools.iso"), iso);
+  await symlink("/etc/shadow", join(dir, "link.img"));
+  const files = join(at.node.dir, "files");
+  await mkdir(files);
+  const raw = join(files, "root.img");
+  await runCommand("qemu-img", ["convert", "-O", "raw", await tinyGuestDisk(), raw]);
+  root = await LoopDevice.over(raw);
+  data = await LoopDevice.make(join(files, "data.img"), 4 * MIB, "data");
+}, 1_800_000);
+
+afterAll(async () => {
+  await root[Symbol.asyncDispose]();
+  await data[Symbol.asyncDispose]();
+  await at.end();
+});
+
+const DISKS = [
+  "- {name: root, device: /dev/root}",
+  "- {name: data, device: /dev/data, serial: DATA-1, cache: none, io: native}",
+  "- {name: file, file: /vol, size: 8Mi, bus: scsi, cache: writethrough}",
+  "- {name: scratch, empty: true, size: 16Mi}",
+  "- {name: over, file: /vol/base.img, ephemeral: true, size: 3Mi, bus: scsi, serial: OVER}",
+  "- {name: tools, image: /img}",
+  "- {name: cd, file: /vol/tools.iso, cdrom: true, bus: scsi}",
+].join("\n");
+
+function container(): ContainerInit {
+  return {
+    image: { image: at.tiny },
+    devices: [
+      { hostPath: root.path, containerPath: "/dev/root", permissions: "mrw" },
+      { hostPath: data.path, containerPath: "/dev/data", permissions: "mrw" },
+    ],
+    mounts: [
+      { containerPath: "/vol", hostPath: dir },
+      { containerPath: "/img", image: { image: at.tiny }, readonly: true },
+    ],
+  };
+}
+
+function pod(name: string, disks: string): Promise<PodOfTest> {
+  const annotations = { "trine.dev/memory": "128Mi", "trine.dev/disks": disks };
+  return PodOfTest.start(at.node, { name, image: at.tiny, handler: "trine-vm", annotations });
+}
+
+async function sh(machine: RunningPod, script: string): Promise<string> {
+  const { stdout, stderr } = await at.sh(machine, script);
+  return stdout + stderr;
+}
+
+/** Serial number, size and whether it is read-only, of all disks. */
+const LIST = [
+  "modprobe -a virtio_scsi sd_mod sr_mod isofs",
+  "for d in /sys/block/[vs][dr]*; do",
+  "s=$(cat $d/serial 2>/dev/null || tail -c +5 $d/device/vpd_pg80 | tr -d '\\0')",
+  'echo "$s $(($(cat $d/size) * 512)) $(cat $d/ro)"; done',
+].join("\n");
+/** The device with a serial number. */
+const BY = (serial: string): string =>
+  `/dev/$(cd /sys/block; grep -l ${serial} */serial */device/vpd_pg80 2>/dev/null | cut -d/ -f1)`;
+
+async function boot(of: PodOfTest, name: string): Promise<RunningPod> {
+  const machine = await of.run({ ...container(), metadata: { name, attempt: 0 } });
+  await at.node.untilOutput(machine, READY, 3 * BOOT_MS);
+  return machine;
+}
+
+test(
+  "block volumes, files, empty disks, overlays, images and cd-roms: each as it was asked for, and kept or not",
+  async () => {
+    const of = await pod("disks", DISKS);
+    const first = await boot(of, "first");
+    const { size: rootBytes } = await stat(root.file);
+    const wanted = [`root ${rootBytes} 0`, `DATA-1 ${4 * MIB} 0`, `scratch ${16 * MIB} 0`];
+    wanted.push(`tools ${rootBytes} 0`, `file ${8 * MIB} 0`, `OVER ${3 * MIB} 0`);
+    const listed = await pollUntil("all disks", { ms: 60_000, everyMs: 500 }, async () => {
+      const seen = (await sh(first, LIST)).trim().split("\n");
+      return seen.length >= 8 ? seen : undefined;
+    });
+    expect(listed).toEqual(expect.arrayContaining(wanted));
+    expect(
+      await sh(
+        first,
+        "mount -t iso9660 /dev/sr0 /mnt 2>&1 || mkdir /mnt && mount -t iso9660 /dev/sr0 /mnt; cat /mnt/hello",
+      ),
+    ).toContain("of the iso");
+
+    const write = ["DATA-1", "file", "scratch", "OVER"].map(
+      (serial) => `printf of-the-guest | dd of=${BY(serial)} conv=notrunc,fsync 2>/dev/null`,
+    );
+    await sh(first, ["echo kept >/root/mark; sync", ...write].join("\n"));
+    expect(await data.read(0, 12)).toBe("of-the-guest");
+    expect(await readFile(join(dir, "disk.img"), "latin1")).toMatch(/^of-the-guest/);
+    expect((await readFile(join(dir, "base.img"))).every((byte) => byte === 0)).toBe(true);
+
+    // What one machine writes no other gets, and what it refuses leaves nothing.
+    const other = await pod("other", DISKS);
+    await expect(other.run(container())).rejects.toThrow(/disk root:.*in use/);
+    await other.remove();
+    const same = await pod("same", "- {name: mine, file: /vol/disk.img}");
+    await expect(same.run(container())).rejects.toThrow(/Failed to get "write" lock/);
+    await same.remove();
+
+    await at.node.killTrined();
+    await at.node.startTrined();
+    expect(await sh(first, "cat /root/mark")).toBe("kept\n");
+    await at.runtime.stopContainer({ containerId: first.containerId, timeout: 0n });
+    await at.runtime.removeContainer({ containerId: first.containerId });
+
+    const second = await boot(of, "second");
+    const read = (serial: string): Promise<string> =>
+      sh(second, `modprobe -a virtio_scsi sd_mod; head -c 12 ${BY(serial)} | tr '\\0' .`);
+    expect(await sh(second, "cat /root/mark")).toBe("kept\n");
+    expect(await read("DATA-1")).toBe("of-the-guest");
+    expect(await read("scratch")).toBe("............");
+    await pollUntil("scsi disks", { ms: 30_000, everyMs: 500 }, async () =>
+      (await read("file")) === "of-the-guest" ? true : undefined,
+    );
+    expect(await read("OVER")).toBe("............");
+    await of.remove();
+  },
+  8 * BOOT_MS,
+);
+
+test.each([
+  [
+    "- {name: a, device: /dev/a}",
+    /disk a: the container has no block device \/dev\/a: it has \/dev\/root, \/dev\/data/,
+  ],
+  [
+    "- {name: a, file: /no/where}",
+    /disk a: no volume of the container is mounted at or above \/no\/where/,
+  ],
+  ["- {name: a, file: /vol/absent.img}", /disk a:.*does not exist; with a size it is made/],
+  ["- {name: a, file: /vol/link.img, readOnly: true}", /disk a:.*is a link/],
+  [
+    "- {name: a, file: /vol/base.img, size: 1Mi}",
+    /disk a: size: 1048576 bytes is less.*only enlarges/,
+  ],
+  [
+    "- {name: a, file: /img/disk/x, size: 1Gi}",
+    /disk a: the volume of \/img\/disk\/x is read-only/,
+  ],
+  ["- {name: a, image: /vol}", /disk a: the image has no \/disk/],
+  ["- {name: root, size: 1Mi}", /trine\.dev\/root-size.*only enlarges/],
+])("%s is refused with the reason, and nothing is left", async (disks, says) => {
+  const of = await pod("refused", disks);
+  await expect(of.run(container())).rejects.toThrow(says);
+  await of.remove();
+});
