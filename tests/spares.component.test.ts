@@ -5,8 +5,9 @@ import { pollUntil } from "@trine/base";
 import { TrineNode, busyboxImage, leakCheck, microvmConfig, microvmGuest } from "@trine/testkit";
 import type { RunningPod } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { SOAK } from "./node-under-test.ts";
 
-const PODS = 20;
+const PODS = SOAK ? 200 : 20;
 const READY_MS = 240_000;
 const POOL = "  pool: [{ count: 1 }]";
 
@@ -182,27 +183,31 @@ test("a pod of another size boots its own guest and leaves the spare", async () 
   await node.remove(pod);
 }, 600_000);
 
-test("pods come and go, the pool is given up: nothing is left", async () => {
-  await ready();
-  const { stateDir, rootDir, containerd } = node;
-  // What is there of a node without pods and spares.
-  const check = await leakCheck({
-    markers: [`${stateDir}/pods`, `${stateDir}/spares`, `${containerd.dir}/state`],
-    roots: [join(stateDir, "pods"), join(rootDir, "pods")],
-    bridges: [containerd.bridge.name],
-  });
-  for (let round = 0; round < PODS; round += 1) {
-    const pod = await run(`round${round}`, "sh", "-c", "echo done");
-    expect(await node.ended(pod, READY_MS)).toMatchObject({ exitCode: 0 });
-    await node.remove(pod);
-  }
-  expect(await metric('trine_spare_claims_total{result="used"}')).toBeGreaterThan(0);
-  const config = join(node.dir, "trined.yaml");
-  await writeFile(config, (await readFile(config, "utf8")).replace(POOL, ""));
-  await node.killTrined("SIGTERM");
-  await node.startTrined();
-  await pollUntil("the pool is gone", { ms: 60_000 }, async () =>
-    (await spareNames()).length === 0 ? true : undefined,
-  );
-  expect(await check.leaks(20_000)).toEqual([]);
-}, 1_800_000);
+test(
+  "pods come and go, the pool is given up: nothing is left",
+  async () => {
+    await ready();
+    const { stateDir, rootDir, containerd } = node;
+    // What is there of a node without pods and spares.
+    const check = await leakCheck({
+      markers: [`${stateDir}/pods`, `${stateDir}/spares`, `${containerd.dir}/state`],
+      roots: [join(stateDir, "pods"), join(rootDir, "pods")],
+      bridges: [containerd.bridge.name],
+    });
+    for (let round = 0; round < PODS; round += 1) {
+      const pod = await run(`round${round}`, "sh", "-c", "echo done");
+      expect(await node.ended(pod, READY_MS)).toMatchObject({ exitCode: 0 });
+      await node.remove(pod);
+    }
+    expect(await metric('trine_spare_claims_total{result="used"}')).toBeGreaterThan(0);
+    const config = join(node.dir, "trined.yaml");
+    await writeFile(config, (await readFile(config, "utf8")).replace(POOL, ""));
+    await node.killTrined("SIGTERM");
+    await node.startTrined();
+    await pollUntil("the pool is gone", { ms: 60_000 }, async () =>
+      (await spareNames()).length === 0 ? true : undefined,
+    );
+    expect(await check.leaks(20_000)).toEqual([]);
+  },
+  PODS * 90_000,
+);

@@ -29,7 +29,7 @@ struct Made {
 impl Made {
     fn new(name: &str) -> Made {
         let pod = Pod::new(name);
-        let dir = pod.state().join("pods").join(name);
+        let dir = pod.state().join("templates").join(name);
         let address = make(&pod, name);
         assert_eq!(address, format!("unix://{}/shim.sock", dir.display()));
         let client = Client::new(&dir.join("shim.sock"));
@@ -58,7 +58,7 @@ impl Made {
 }
 
 fn make(pod: &Pod, name: &str) -> String {
-    let dir = pod.state().join("pods").join(name);
+    let dir = pod.state().join("templates").join(name);
     let out = std::process::Command::new(env!("CARGO_BIN_EXE_containerd-shim-trine-v2"))
         .args(["-namespace", "trine", "-id", name, "-state"])
         .arg(pod.state())
