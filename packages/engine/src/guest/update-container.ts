@@ -10,7 +10,7 @@ import { parseLimits, requireReach, sizeAfter } from "./guest-resources.ts";
 import type { LimitsChange } from "./guest-resources.ts";
 import { leastSize } from "./guest-size.ts";
 
-export interface RunningGuest {
+interface RunningGuest {
   readonly record: GuestRecord;
   readonly machine: Machine;
   readonly agent: AgentClient;
