@@ -1,4 +1,4 @@
-import { readFile, readdir, rmdir } from "node:fs/promises";
+import { mkdir, readFile, readdir, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { errnoOf, pollUntil } from "@trine/base";
 import { runCommand } from "./run-command.ts";
@@ -18,7 +18,19 @@ export async function unmountAll(marker: string): Promise<void> {
   for (const path of (await mountsOf(marker)).reverse()) await runCommand("umount", ["-l", path]);
 }
 
-/** Cgroup directories (any hierarchy, four levels deep) whose path contains `marker`, parents first. */
+/** Makes a cgroup of this name in every hierarchy there is. */
+export async function makeCgroup(path: string): Promise<void> {
+  const mounts = await readFile("/proc/self/mountinfo", "utf8");
+  for (const line of mounts.trim().split("\n")) {
+    const [own = "", filesystem = ""] = line.split(" - ");
+    const point = own.split(" ")[4];
+    if (point !== undefined && /^cgroup2? /.test(filesystem)) {
+      await mkdir(join(point, path), { recursive: true });
+    }
+  }
+}
+
+/** Cgroup directories (any hierarchy, as deep as kubelet's go) whose path contains `marker`, parents first. */
 export async function cgroupsOf(marker: string): Promise<string[]> {
   const found: string[] = [];
   const visit = async (dir: string, depth: number): Promise<void> => {
@@ -30,7 +42,7 @@ export async function cgroupsOf(marker: string): Promise<string[]> {
       if (depth > 0) await visit(path, depth - 1);
     }
   };
-  await visit(CGROUP_ROOT, 4);
+  await visit(CGROUP_ROOT, 7);
   return found;
 }
 

@@ -3,6 +3,7 @@ import { basename, join } from "node:path";
 import { cachedDir } from "./cache.ts";
 import { debianGuestDisk } from "./debian-guest-disk.ts";
 import { resolvePackages, unpackPackages } from "./debian-packages.ts";
+import { kubeBinaries } from "./kube-binaries.ts";
 import { writeOciArchive } from "./oci-archive.ts";
 import { hashOfFiles } from "./recipe.ts";
 import { runCommand } from "./run-command.ts";
@@ -24,6 +25,12 @@ export function pauseImage(): Promise<TestImage> {
 /** Static busybox with all applets as hard links, a root user and /tmp; runs `sh`. */
 export function busyboxImage(): Promise<TestImage> {
   return busyboxBased("busybox", { Cmd: ["sh"], Env: ["PATH=/bin"] });
+}
+
+/** Kubernetes' own test server (`/agnhost`), static, with busybox beside it. */
+export async function agnhostImage(): Promise<TestImage> {
+  const program = join(await kubeBinaries(), "agnhost");
+  return busyboxBased("agnhost", { Entrypoint: ["/agnhost"], Env: ["PATH=/:/bin"] }, program);
 }
 
 /** The tiny guest as a containerDisk: `/disk/tiny.qcow2` in one layer. */
@@ -50,15 +57,20 @@ export async function containerDisk(kind: string, disk: string): Promise<TestIma
   return { name, archive: join(dir, "image.tar") };
 }
 
-async function busyboxBased(kind: string, config: object): Promise<TestImage> {
+async function busyboxBased(kind: string, config: object, program?: string): Promise<TestImage> {
   const name = `trine.test/${kind}:1`;
   const packages = await resolvePackages(["busybox-static"]);
-  const recipe = [name, JSON.stringify([packages, config]), await hashOfFiles(SOURCES)];
+  const recipe = [
+    name,
+    JSON.stringify([packages, config, program ?? ""]),
+    await hashOfFiles(SOURCES),
+  ];
   const dir = await cachedDir(`image-${kind}`, recipe, async (making) => {
     const unpacked = join(making, "unpacked");
     const root = join(making, "root");
     await unpackPackages(packages, unpacked);
     await writeBusyboxRoot(join(unpacked, "bin/busybox"), root);
+    if (program !== undefined) await cp(program, join(root, basename(program)));
     await writeOciArchive({ name, root, config }, join(making, "image.tar"));
     await rm(root, { recursive: true });
     await rm(unpacked, { recursive: true });

@@ -8,6 +8,7 @@ export type { DebianPackage } from "./debian-packages.ts";
 export { freePort } from "./free-port.ts";
 export { guestProbe } from "./guest-probe.ts";
 export {
+  agnhostImage,
   busyboxImage,
   containerDisk,
   debianGuestImage,
@@ -15,6 +16,9 @@ export {
   tinyGuestImage,
 } from "./images.ts";
 export type { TestImage } from "./images.ts";
+export { KubeCluster } from "./kube-cluster.ts";
+export { Kubectl } from "./kubectl.ts";
+export type { KubeObject } from "./kubectl.ts";
 export { leakCheck } from "./leak-check.ts";
 export type { LeakCheck, LeakScope } from "./leak-check.ts";
 export { DIST, TrineNode, parseCriLog } from "./trine-node.ts";
