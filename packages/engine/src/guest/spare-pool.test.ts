@@ -100,7 +100,6 @@ test("one that is claimed for a pod that never comes has its user id until its s
 test("one that dies in its place is removed, and its user id is free", async () => {
   const engine = one.engine();
   await engine.adoptAll();
-  engine.spares.start();
   await rm(join(dir, "shim.sock"));
   await spare.die();
   await pollUntil("its id is free", { ms: 5_000, everyMs: 5 }, () =>
