@@ -146,7 +146,7 @@ const LISTS: readonly (readonly Tier[])[] = [
     { name: "unit tests", budget: 2, run: () => vitest("unit") },
     { name: "rust tests", budget: 6, run: cargo },
   ],
-  [{ name: "component tests", budget: soak ? 120 : 30, run: () => vitest("component") }],
+  [{ name: "component tests", budget: soak ? 120 : 38, run: () => vitest("component") }],
 ];
 
 const results: (Counts & { name: string })[] = [];

@@ -7,10 +7,11 @@ import { type CriClient, createCriClient, importImage } from "@trine/containerd-
 import { containerdBinaries } from "./containerd-binaries.ts";
 import { type ContainerdVersion, containerdConfig } from "./containerd-config.ts";
 import { removeCgroups, unmountAll } from "./host-traces.ts";
-import { type TestImage, pauseImage } from "./images.ts";
+import { pauseImage } from "./images.ts";
 import { type PodBridge, createPodBridge } from "./pod-bridge.ts";
 import { killProcesses, signal } from "./processes.ts";
 import { runCommand } from "./run-command.ts";
+import type { TestImage } from "./test-image.ts";
 
 export interface StartContainerdOptions {
   version: ContainerdVersion;

@@ -7,13 +7,8 @@ import { kubeBinaries } from "./kube-binaries.ts";
 import { writeOciArchive } from "./oci-archive.ts";
 import { hashOfFiles } from "./recipe.ts";
 import { runCommand } from "./run-command.ts";
+import type { TestImage } from "./test-image.ts";
 import { tinyGuestDisk } from "./tiny-guest-disk.ts";
-
-/** An image as it lies in the cache: an OCI archive and the name it gets in containerd. */
-export interface TestImage {
-  name: string;
-  archive: string;
-}
 
 const SOURCES = [import.meta.filename, join(import.meta.dirname, "oci-archive.ts")];
 

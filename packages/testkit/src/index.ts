@@ -15,7 +15,7 @@ export {
   pauseImage,
   tinyGuestImage,
 } from "./images.ts";
-export type { TestImage } from "./images.ts";
+export type { TestImage } from "./test-image.ts";
 export { KubeCluster } from "./kube-cluster.ts";
 export { Kubectl } from "./kubectl.ts";
 export type { KubeObject } from "./kubectl.ts";

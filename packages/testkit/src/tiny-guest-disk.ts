@@ -4,7 +4,7 @@ import { bootLoaderPackages, writeBootDisk } from "./boot-disk.ts";
 import { cachedDir, exists } from "./cache.ts";
 import { BOOT_SOURCES, moduleFiles, writeInitramfs } from "./guest-initramfs.ts";
 import { cloudKernelPackage, resolvePackages, unpackPackages } from "./debian-packages.ts";
-import type { TestImage } from "./images.ts";
+import type { TestImage } from "./test-image.ts";
 import { writeOciArchive } from "./oci-archive.ts";
 import { hashOfFiles } from "./recipe.ts";
 import { runCommand } from "./run-command.ts";
