@@ -146,7 +146,7 @@ fn a_reader_that_stands_still_does_not_stall_the_guest_while_the_spool_has_room(
     let mut reader = fifo_reader(&stdio[1]);
     let (mut containerd, _relay) = pod.running_task("ctr1", &stdio, false);
     let mut trined = pod.connect();
-    // 688 894 bytes: the spool of 256 KiB and its predecessor hold less.
+    // 588 895 bytes: the spool of 256 KiB and its predecessor hold less.
     let mut request = script(
         "vmm",
         "ctr1",
@@ -170,12 +170,13 @@ fn a_reader_that_stands_still_does_not_stall_the_guest_while_the_spool_has_room(
     let got = read_to_end(&mut reader);
     let expected: String = (1..=100_000).map(|n| format!("{n}\n")).collect();
     assert!(String::from_utf8(got).unwrap() == expected);
-    // The shim may be changing from one file to the next.
-    eventually("the newest in two files", || {
-        let older = fs::read(pod.dir.join("console.log.1")).ok()?;
+    // The shim may be changing from one file to the next. What a machine that has ended left in its socket goes to
+    // the file there is, however long: there may be no older one.
+    eventually("the newest on disk", || {
+        let older = fs::read(pod.dir.join("console.log.1")).unwrap_or_default();
         let newer = fs::read(pod.dir.join("console.log")).ok()?;
         let kept = [older, newer].concat();
-        expected.as_bytes().ends_with(&kept).then_some(())
+        (kept.len() >= 256 << 10 && expected.as_bytes().ends_with(&kept)).then_some(())
     });
 }
 
