@@ -28,6 +28,17 @@ test("a binding by name goes before the one of all", () => {
   expect(third).toMatchObject({ tap: "tap2", guest: { addresses: [{ address: "10.0.4.2" }] } });
 });
 
+test("a network that the pod has itself is not put behind it: refused by name", () => {
+  const taken = { ...pod("net1", "10.2.0.2"), addresses: pod("net1", "10.0.2.77").addresses };
+  const check = (bindings: Record<string, "tap" | "masquerade">) => () => {
+    checkBindings(bindings, [document.network, taken]);
+  };
+  expect(check({ eth0: "masquerade" })).toThrow(
+    "behind eth0 the guest has 10.0.2.0/24, which overlaps 10.0.2.0/24 of the pod's net1: bind eth0 as tap",
+  );
+  expect(check({ net1: "masquerade" })).not.toThrow();
+});
+
 test("an interface that the pod has not is named, with those it has", () => {
   expect(() => {
     checkBindings({ "*": "tap", net9: "masquerade" }, [document.network]);

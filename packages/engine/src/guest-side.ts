@@ -1,5 +1,5 @@
 import { TrineError } from "@trine/base";
-import { masqueraded } from "@trine/pod-network";
+import { masqueraded, requireFreeNetworks } from "@trine/pod-network";
 import type { Binding, PodInterface, TapPair } from "@trine/pod-network";
 import { interfacesOf } from "./pod-document.ts";
 import type { PodDocument } from "./pod-document.ts";
@@ -7,29 +7,42 @@ import { tapOf } from "./tap.ts";
 
 type Networks = Pick<PodDocument, "network" | "otherNetworks" | "bindings">;
 
-/** Kind `invalid` for a binding of an interface that the pod has not. */
+/** Kind `invalid` for a binding of an interface that the pod has not, or that the pod's networks leave no room for. */
 export function checkBindings(
   bindings: Networks["bindings"] = {},
   interfaces: readonly PodInterface[],
 ): void {
   const names = interfaces.map(({ name }) => name);
   const unknown = Object.keys(bindings).find((name) => name !== "*" && !names.includes(name));
-  if (unknown === undefined) return;
-  throw new TrineError(
-    "invalid",
-    `trine.dev/network-binding: the pod has no interface ${unknown}; it has ${names.join(", ")}`,
-  );
+  if (unknown !== undefined) {
+    throw new TrineError(
+      "invalid",
+      `trine.dev/network-binding: the pod has no interface ${unknown}; it has ${names.join(", ")}`,
+    );
+  }
+  const hidden = pairsOf(interfaces, bindings).filter((pair) => "guest" in pair);
+  requireFreeNetworks(hidden, interfaces);
 }
 
-export function bindingOf({ bindings = {} }: Networks, { name }: PodInterface): Binding {
+export function bindingOf(
+  { bindings = {} }: Pick<Networks, "bindings">,
+  { name }: PodInterface,
+): Binding {
   return bindings[name] ?? bindings["*"] ?? "tap";
 }
 
 /** The pod's interfaces with the guest's taps, bound as the pod says. */
 export function tapPairs(document: Networks): TapPair[] {
-  return interfacesOf(document).map((pod, index) => {
+  return pairsOf(interfacesOf(document), document.bindings);
+}
+
+function pairsOf(
+  interfaces: readonly PodInterface[],
+  bindings: Networks["bindings"] = {},
+): TapPair[] {
+  return interfaces.map((pod, index) => {
     const tap = tapOf(index);
-    const isHidden = bindingOf(document, pod) === "masquerade";
+    const isHidden = bindingOf({ bindings }, pod) === "masquerade";
     return isHidden ? masqueraded(pod, tap, index) : { interface: pod, tap };
   });
 }

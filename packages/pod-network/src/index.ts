@@ -2,7 +2,7 @@ export { connectTaps } from "./connect-taps.ts";
 export type { TapPair } from "./connect-taps.ts";
 export { dhcpOffer, guestNetwork, linkLocalOf } from "./guest-network.ts";
 export type { DhcpOffer, GuestNetworkConfig } from "./guest-network.ts";
-export { masqueraded } from "./masquerade.ts";
+export { masqueraded, requireFreeNetworks } from "./masquerade.ts";
 export type { Binding } from "./masquerade.ts";
 export type { PodAddress, PodInterface, PodRoute } from "./pod-interface.ts";
 export { readPodInterfaces } from "./read-pod-interfaces.ts";

@@ -35,6 +35,13 @@ export function networkOf({ family, address, prefix }: PodAddress): string {
   return `${digits.match(/.{4}/g)?.join(":") ?? ""}/${prefix}`;
 }
 
+/** Whether two networks have an address in common. */
+export function overlaps(one: PodAddress, other: PodAddress): boolean {
+  const prefix = Math.min(one.prefix, other.prefix);
+  const within = (each: PodAddress): string => networkOf({ ...each, prefix });
+  return one.family === other.family && within(one) === within(other);
+}
+
 function clear(number: bigint, bits: number): bigint {
   return (number >> BigInt(bits)) << BigInt(bits);
 }

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { networkOf } from "./ip-bits.ts";
-import { masqueradeRules, masqueraded } from "./masquerade.ts";
+import { masqueradeRules, masqueraded, requireFreeNetworks } from "./masquerade.ts";
 import type { PodInterface } from "./pod-interface.ts";
 
 const NET1: PodInterface = {
@@ -46,6 +46,22 @@ test("a family that the pod has not is not translated", () => {
 
 test("an interface without an address is refused by name", () => {
   expect(() => masqueraded({ ...NET1, addresses: [] }, "tap0", 0)).toThrow(/net1 has no address/);
+});
+
+test.each([
+  ["ipv4", "10.0.0.0/8", /overlaps 10\.0\.0\.0\/8 of the pod's net1: bind net1 as tap/],
+  ["ipv4", "10.0.2.77/32", /overlaps 10\.0\.2\.77\/32/],
+  ["ipv6", "fd10::/32", /has fd10:0000:0002:.*\/120, which overlaps fd10:/],
+  ["ipv4", "10.0.3.0/24", undefined],
+  ["ipv4", "0.0.0.0/0", undefined],
+  ["ipv6", "::/0", undefined],
+] as const)("%s: a route to %s and the guest's network", (family, to, says) => {
+  const pod = { ...NET1, routes: [{ family, to, via: "10.1.0.7" }] };
+  const check = () => {
+    requireFreeNetworks([masqueraded(pod, "tap0", 0)], [pod]);
+  };
+  if (says === undefined) expect(check).not.toThrow();
+  else expect(check).toThrow(says);
 });
 
 test("the network of an address, of both families", () => {

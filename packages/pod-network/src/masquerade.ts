@@ -1,5 +1,5 @@
 import { TrineError } from "@trine/base";
-import { networkOf } from "./ip-bits.ts";
+import { networkOf, overlaps } from "./ip-bits.ts";
 import type { PodAddress, PodInterface, PodRoute } from "./pod-interface.ts";
 
 /** How a guest has an interface of its pod: with the pod's addresses, or with others behind them. */
@@ -40,6 +40,37 @@ export function masqueraded(pod: PodInterface, tap: string, index: number): Masq
   const gateways = host(1);
   const guest = { ...pod, addresses: host(2), routes: routesThrough(pod, gateways) };
   return { interface: pod, tap, guest, gateways };
+}
+
+/**
+ * Kind `invalid` where the network that a guest is to have is one that the pod has addresses in or a route to: the
+ * pod would not reach it any more. A default route is none of these.
+ */
+export function requireFreeNetworks(
+  links: readonly MasqueradeLink[],
+  interfaces: readonly PodInterface[],
+): void {
+  const used = interfaces.flatMap(({ name, addresses, routes }) =>
+    [...addresses, ...routes.map(destinationOf)]
+      .filter(({ prefix }) => prefix > 0)
+      .map((network) => ({ name, network })),
+  );
+  for (const { interface: pod, gateways } of links) {
+    for (const gateway of gateways) {
+      const found = used.find(({ network }) => overlaps(network, gateway));
+      if (found === undefined) continue;
+      throw new TrineError(
+        "invalid",
+        `trine.dev/network-binding: behind ${pod.name} the guest has ${networkOf(gateway)}, which overlaps ` +
+          `${networkOf(found.network)} of the pod's ${found.name}: bind ${pod.name} as tap`,
+      );
+    }
+  }
+}
+
+function destinationOf({ family, to }: PodRoute): PodAddress {
+  const [address = "", prefix] = to.split("/", 2);
+  return { family, address, prefix: Number(prefix) };
 }
 
 /** What the pod reaches through the interface, its own networks included. */
