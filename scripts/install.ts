@@ -18,7 +18,7 @@ import {
   symlink,
   writeFile,
 } from "node:fs/promises";
-import { isAbsolute, join } from "node:path";
+import { isAbsolute, join, relative } from "node:path";
 
 const ROOT = join(import.meta.dirname, "..");
 const DIST = join(ROOT, "dist");
@@ -54,7 +54,7 @@ async function install(destdir: string, prefix: string): Promise<void> {
   for (const old of await readdir(join(lib, "chunks"))) {
     if (!chunks.includes(old)) await rm(join(lib, "chunks", old)); // an earlier release's
   }
-  await installShims(bin);
+  await installShims(bin, lib);
 
   const unit = await readFile(join(ROOT, "deploy/systemd/trined.service"), "utf8");
   const doc = join(prefix, "share/doc/trine");
@@ -78,10 +78,14 @@ async function install(destdir: string, prefix: string): Promise<void> {
   }
 }
 
-async function installShims(bin: string): Promise<void> {
+async function installShims(bin: string, lib: string): Promise<void> {
   for (const name of [SHIM, "trine-p9", "trine-rootfs"]) {
     await replace(join(DIST, "bin", name), join(bin, name), 0o755);
   }
+  // `trine image build` looks for it beside its own file.
+  const filter = join(lib, "bin/trine-rootfs");
+  await rm(filter, { force: true });
+  await symlink(relative(join(lib, "bin"), join(bin, "trine-rootfs")), filter);
   for (const level of ["vm", "microvm"]) {
     const link = join(bin, `containerd-shim-trine-${level}-v2`);
     await rm(link, { force: true });

@@ -1,6 +1,6 @@
 // What `make install` writes runs by itself, without the checkout.
 import { execFile } from "node:child_process";
-import { lstat, mkdtemp, readFile, readlink, rm } from "node:fs/promises";
+import { lstat, mkdtemp, readFile, readlink, realpath, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -69,4 +69,6 @@ test("DESTDIR stands before the files and is in none of them; a second install r
     const { mode, uid } = await lstat(join(destdir, "usr/local", file));
     expect([file, mode & 0o777, uid]).toEqual([file, 0o755, process.getuid?.()]);
   }
+  const filter = join(destdir, "usr/local/lib/trine/bin/trine-rootfs");
+  expect(await realpath(filter)).toBe(join(destdir, "usr/local/bin/trine-rootfs"));
 });

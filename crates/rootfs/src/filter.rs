@@ -1,5 +1,5 @@
-//! System calls that mkfs.erofs has no use for and whoever takes it over would have. With the right to read files of
-//! all owners open_by_handle_at(2) reaches every file of a file system that a single one of is in sight.
+//! System calls that a tool that reads images has no use for and whoever takes it over would have. With the right to
+//! read files of all owners open_by_handle_at(2) reaches every file of a file system that a single one of is in sight.
 
 use std::collections::BTreeMap;
 use std::io;

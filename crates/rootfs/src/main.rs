@@ -6,6 +6,10 @@
 //! mount namespace of its own whose root is DIR, and becomes mkfs.erofs there: without privileges but for reading
 //! files of all owners, without a network, with limits. All of it ends with the process, and the process with its
 //! parent. FILE is written in place: it must be there.
+//!
+//! `trine-rootfs --behind-filter PROGRAM ARGUMENT...`
+//!
+//! Becomes another program that is given such images in a jail made by somebody else, behind the same refusals.
 
 mod args;
 mod confine;
@@ -14,18 +18,33 @@ mod tree;
 
 use std::ffi::CString;
 use std::io;
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 
-use trine_linux::{c_string, check, during};
+use trine_linux::{c_string, check, during, invalid};
 
 use args::Args;
 
 fn main() -> ExitCode {
-    let done = Args::parse(std::env::args().skip(1)).and_then(|args| become_mkfs(&args));
+    let mut words = std::env::args().skip(1).peekable();
+    let done = match words.next_if(|word| word == "--behind-filter") {
+        Some(_) => become_filtered(words),
+        None => Args::parse(words).and_then(|args| become_mkfs(&args)),
+    };
     if let Err(error) = done {
         eprintln!("trine-rootfs: {error}");
     }
     ExitCode::FAILURE
+}
+
+/// Only comes back with an error.
+fn become_filtered(mut words: impl Iterator<Item = String>) -> io::Result<()> {
+    let program = words
+        .next()
+        .ok_or_else(|| invalid("--behind-filter: a program is missing"))?;
+    filter::apply().map_err(during("refuse system calls"))?;
+    let error = Command::new(&program).args(words).exec();
+    Err(error).map_err(during(format!("execute {program}")))
 }
 
 /// Only comes back with an error.

@@ -5,6 +5,7 @@ import {
   importDisk,
   parseCommandLine,
 } from "@trine/image-import";
+import { besideProgram } from "../beside-program.ts";
 import type { Io } from "../io.ts";
 import { Progress, sizeText } from "../output/progress.ts";
 import type { ProgressForm } from "../output/progress.ts";
@@ -35,12 +36,13 @@ export async function buildImageCommand(io: Io, text: string, flags: BuildFlags)
   const progress = new Progress(io, flags.progress);
   const { signal } = io;
   const workDir = importsDir(io);
+  const filter = besideProgram("bin/trine-rootfs");
   try {
     await withStore(io, flags, async (store) => {
       const image = pickImage(await usedImages(io, store, flags), text);
       const built = await buildDisk(
         store,
-        { ...flags, image, sizeBytes: flags.size, commandLine, workDir },
+        { ...flags, image, sizeBytes: flags.size, commandLine, filter, workDir },
         (step) => {
           progress.step(reference, step);
         },

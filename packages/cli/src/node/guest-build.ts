@@ -1,7 +1,8 @@
-import { dirname, join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { TrineError } from "@trine/base";
 import { buildGuestImage } from "@trine/guest-image";
 import type { GuestManifest, KernelChoice } from "@trine/guest-image";
+import { besideProgram } from "../beside-program.ts";
 import type { Io } from "../io.ts";
 
 const MIB = 1024 * 1024;
@@ -37,11 +38,6 @@ function kernelOf({ kernel, modules, fromSource }: GuestBuildFlags): KernelChoic
     return modules === undefined ? own : { ...own, modules: resolve(modules) };
   }
   return { from: fromSource ? "source" : "debian" };
-}
-
-/** Where the build and the installation lay what belongs to this program. */
-function besideProgram(path: string): string {
-  return join(dirname(process.argv[1] ?? ""), path);
 }
 
 function summary({ kernel, initrd, agent, modules }: GuestManifest): string {

@@ -21,6 +21,7 @@ const BOOT_ROOM = 24 * MIB;
 const MAX_FILE_BYTES = 1024 * MIB;
 /** "HdrS" of a kernel that a boot loader can start (Linux, x86 boot protocol). */
 const KERNEL_MAGIC_AT = 0x202;
+
 export interface DiskBuild {
   readonly image: ImageView;
   readonly snapshotter: string;
@@ -31,6 +32,8 @@ export interface DiskBuild {
   /** Files of this host instead of those in the image's /boot. */
   readonly kernel?: string;
   readonly initrd?: string;
+  /** Path of trine-rootfs. */
+  readonly filter: string;
   readonly workDir: string;
 }
 
@@ -46,7 +49,7 @@ export interface BuiltDisk {
 /**
  * Makes a bootable disk of an image's files: GPT, GRUB for BIOS and UEFI, a FAT partition with kernel and
  * initramfs, an ext4 root. Nothing is mounted but in a jail, and nothing of the image is run; the tools run as
- * nobody. Kind `invalid` for an image without kernel or init, or one that does not fit.
+ * nobody, those that read the image behind a filter of system calls. Kind `invalid` for an image without kernel or init, or one that does not fit.
  */
 export async function buildDisk(
   store: ImageStore,

@@ -21,16 +21,18 @@ const MAX_FILE_BYTES = 1024 * MIB;
 export interface Tree {
   /** As `/work/tree` of a jail. */
   readonly mount: JailedMount;
+  /** Path of trine-rootfs: files of all owners are read behind its filter. */
+  readonly filter: string;
   readonly workDir: string;
 }
 
 /** Makes an image's files readable under a key of the store's; whoever has the key's lease removes them. */
 export async function openTree(
   store: ImageStore,
-  of: { image: ImageView; snapshotter: string; key: string; workDir: string },
+  of: { image: ImageView; snapshotter: string; key: string; filter: string; workDir: string },
   signal: AbortSignal,
 ): Promise<Tree> {
-  const { image, snapshotter, key, workDir } = of;
+  const { image, snapshotter, key, filter, workDir } = of;
   const parent = chainId(await layersOf(store, image, signal));
   const { mounts } = await store.snapshots
     .prepare({ snapshotter, key, parent })
@@ -44,7 +46,7 @@ export async function openTree(
     throw new TrineError("unimplemented", `snapshotter ${snapshotter}: not one mount an image`);
   }
   const { type, source, options } = mount;
-  return { mount: { name: "tree", type, source, options }, workDir };
+  return { mount: { name: "tree", type, source, options }, filter, workDir };
 }
 
 /** Paths of the tree that matter to a machine: three directories deep, of files and links. */
@@ -87,14 +89,14 @@ export async function copyOfTree(
 }
 
 function readTree<T>(
-  { mount, workDir }: Tree,
+  { mount, filter, workDir }: Tree,
   program: Pick<JailedProgram, "program" | "args">,
   use: (output: Readable) => Promise<T>,
   signal: AbortSignal,
 ): Promise<T> {
   const limits = { memoryBytes: MEMORY_BYTES, cpuSeconds: CPU_SECONDS };
   return runJailed(
-    { ...program, ...limits, mounts: [mount], readsAll: true, workDir },
+    { ...program, ...limits, mounts: [mount], readsAllBehind: filter, workDir },
     use,
     signal,
   );

@@ -38,7 +38,7 @@ export async function runOnDisk(
     program: `${place}/${name}`,
     args,
     files,
-    ...(withTree && { mounts: [tree.mount], readsAll: true }),
+    ...(withTree && { mounts: [tree.mount], readsAllBehind: tree.filter }),
     memoryBytes: MEMORY_BYTES,
     cpuSeconds: CPU_SECONDS,
     fileBytes: sizeBytes,

@@ -29,6 +29,7 @@ test("what the program says of its input is told without control characters", ()
 test.each([
   [96, "mount: /tmp/jail-x: permission denied.\n  dmesg(1) may have more.\n", "permission denied"],
   [1, "unshare: unshare failed: Operation not permitted\n", "Operation not permitted"],
+  [1, "trine-rootfs: refuse system calls: Invalid argument\n", "refuse system calls"],
   [127, "setpriv: activate capabilities: Operation not permitted\n", "activate capabilities"],
 ])("end %s, %j: there is no jail", (end, words, says) => {
   expect(endError(QEMU_IMG, end, words)).toMatchObject({

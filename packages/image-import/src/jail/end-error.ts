@@ -6,7 +6,7 @@ const TOO_LARGE: readonly (number | string)[] = ["SIGXFSZ", 128 + 25];
 /** By the kernel, for want of memory or after its time: nobody else ends it without our asking. */
 const KILLED: readonly (number | string)[] = ["SIGKILL", 128 + 9];
 /** Those who speak before the program does. */
-const MAKERS = /^(?:setpriv|prlimit|unshare|chroot): /;
+const MAKERS = /^(?:setpriv|prlimit|unshare|chroot|trine-rootfs): /;
 
 /** What the end of a jailed program means: its exit code or signal, and its last words on stderr. */
 export function endError(program: string, end: number | string, words: string): TrineError {

@@ -5,12 +5,15 @@ export const NO_JAIL = 96;
 
 /**
  * Makes the jail's root and runs a program in it. A constant: what differs comes as arguments, which are ROOT
- * UID CAPABILITIES (NAME PATH DEVICE:INODE ro|rw | +mount NAME TYPE OPTIONS SOURCE)... -- PROGRAM ARGUMENT... CAPABILITIES is
- * empty, or what setpriv adds to none: ",+NAME".
+ * UID FILTER (NAME PATH DEVICE:INODE ro|rw | +mount NAME TYPE OPTIONS SOURCE)... -- PROGRAM ARGUMENT... FILTER is empty,
+ * or the path of trine-rootfs: then the program may read files of all owners, and is behind its filter. Neither
+ * without the other: with that capability in the host's own user namespace open_by_handle_at(2) opens any file of a
+ * file system that the program sees one file of. All that follows the filter is executed, none of it forks.
  */
 export const JAIL_SCRIPT = `
 trap 'code=$?; [ "$code" = ${WRONG_FILE} ] || exit ${NO_JAIL}' EXIT
-root=$1; uid=$2; caps=$3; shift 3
+root=$1; uid=$2; filter=$3; shift 3
+caps=\${filter:+,+dac_read_search}
 mount -t tmpfs -o size=256k,mode=0755,nosuid,nodev tmpfs "$root"
 mkdir "$root/usr" "$root/work"
 mount --bind /usr "$root/usr"
@@ -39,6 +42,6 @@ while [ "$1" != -- ]; do
 done
 shift
 mount -o remount,ro,nosuid,nodev "$root"
-exec chroot "$root" /usr/bin/setpriv --reuid "$uid" --regid "$uid" --clear-groups --no-new-privs \\
+exec \${filter:+"$filter" --behind-filter} chroot "$root" /usr/bin/setpriv --reuid "$uid" --regid "$uid" --clear-groups --no-new-privs \\
   --inh-caps="-all$caps" --ambient-caps="-all$caps" --bounding-set="-all$caps" --pdeathsig KILL -- "$@"
 `;

@@ -47,8 +47,8 @@ export interface JailedProgram {
   readonly args: readonly string[];
   readonly files?: readonly JailedFile[];
   readonly mounts?: readonly JailedMount[];
-  /** Whether it may read files of any owner: it sees none but those of its mounts. */
-  readonly readsAll?: boolean;
+  /** Path of trine-rootfs; given, the program may read files of any owner, behind that one's filter. */
+  readonly readsAllBehind?: string;
   /** Descriptor for its standard input. */
   readonly stdin?: number;
   readonly memoryBytes: number;
@@ -61,8 +61,8 @@ export interface JailedProgram {
 
 /**
  * Runs a program on hostile input: its own mounts (nothing but /usr and its files), network, processes and
- * IPC; as nobody, without capabilities or new privileges; with limits; ended when this process ends. `use`
- * reads its output. Kind `invalid` with the program's last words when it does not end with 0, `unavailable`
+ * IPC; as nobody, without new privileges, and without capabilities but for the one of `readsAllBehind`; with limits;
+ * ended when this process ends. `use` reads its output. Kind `invalid` with the program's last words when it does not end with 0, `unavailable`
  * when there is no jail to run it in, `exhausted` when it needs more memory or time than it has.
  */
 export async function runJailed<T>(
@@ -131,7 +131,6 @@ function argvOf(jailed: JailedProgram, root: string): string[] {
     ["ro", "nosuid", "nodev", "noexec", ...options].join(","),
     source,
   ]);
-  const capabilities = jailed.readsAll === true ? ",+dac_read_search" : "";
   const limits = [
     `--as=${jailed.memoryBytes}`,
     `--cpu=${jailed.cpuSeconds}`,
@@ -143,7 +142,7 @@ function argvOf(jailed: JailedProgram, root: string): string[] {
   return [
     ...["--pdeathsig", "KILL", "--", "prlimit", ...limits, "--"],
     ...["unshare", ...spaces, "--", "/bin/sh", "-euc", JAIL_SCRIPT, "sh"],
-    ...[root, String(JAIL_UID), capabilities, ...files, ...mounts],
+    ...[root, String(JAIL_UID), jailed.readsAllBehind ?? "", ...files, ...mounts],
     ...["--", jailed.program, ...jailed.args],
   ];
 }
