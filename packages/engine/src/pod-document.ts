@@ -108,6 +108,8 @@ export interface ContainerRecord {
 export interface ContainerLimits {
   readonly memoryBytes?: number;
   readonly cpus?: number;
+  /** What `cpus` is measured in where that is not 100 ms: a quota that changes alone is one of this. */
+  readonly periodUs?: number;
 }
 
 /** A place below the pod's share, where something of the host is mounted for the guest. */

@@ -1,11 +1,13 @@
 import { describe, expect, test } from "vitest";
-import { parseLimits, requireReach, sizeAfter } from "./guest-resources.ts";
+import { changedLimits, requireReach, sizeAfter } from "./guest-resources.ts";
 import type { LimitsChange } from "./guest-resources.ts";
+import type { ContainerLimits } from "../pod-document.ts";
 
 const MIB = 1024 * 1024;
 const LEAST = { cpus: 1, memoryBytes: 96 * MIB };
 
-const read = (resources: object): object => parseLimits(Buffer.from(JSON.stringify(resources)));
+const read = (resources: object, before: ContainerLimits = {}): object =>
+  changedLimits(Buffer.from(JSON.stringify(resources)), before);
 const limit = (mib?: number): { memoryBytes?: number } =>
   mib === undefined ? {} : { memoryBytes: mib * MIB };
 
@@ -16,14 +18,37 @@ test.each([
     { memory: { limit: 5 }, cpu: { quota: 200_000 } },
     { memoryBytes: 5, cpus: 2 },
   ],
-  [{ memory: { limit: "5" }, cpu: { quota: 20_000, period: 50_000 } }, { cpus: 0.4 }],
+  [
+    { memory: { limit: "5" }, cpu: { quota: 20_000, period: 50_000 } },
+    { cpus: 0.4, periodUs: 50_000 },
+  ],
   [{ cpu: { shares: 262_144 } }, {}],
 ])("limits are read of OCI resources: %j", (resources, limits) => {
   expect(read(resources)).toEqual(limits);
 });
 
+test.each<[object, ContainerLimits]>([
+  [{}, { memoryBytes: 512, cpus: 0.3 }],
+  [
+    { memory: { limit: 0 }, cpu: { quota: 0, period: 0 } },
+    { memoryBytes: 512, cpus: 0.3 },
+  ],
+  [{ cpu: { quota: 150_000, period: 100_000 } }, { memoryBytes: 512, cpus: 1.5 }],
+  [{ memory: { limit: 256 } }, { memoryBytes: 256, cpus: 0.3 }],
+  [{ memory: { limit: -1 } }, { cpus: 0.3 }],
+  [{ cpu: { quota: -1 } }, { memoryBytes: 512 }],
+  [{ cpu: { period: 50_000 } }, { memoryBytes: 512, cpus: 0.6, periodUs: 50_000 }],
+])("a change leaves what it does not name: %j", (resources, limits) => {
+  expect(read(resources, { memoryBytes: 512, cpus: 0.3 })).toEqual(limits);
+});
+
+test("a quota that changes alone is one of its period", () => {
+  const before = { cpus: 0.4, periodUs: 50_000 };
+  expect(read({ cpu: { quota: 100_000 } }, before)).toEqual({ cpus: 2, periodUs: 50_000 });
+});
+
 test("resources that are no JSON are refused", () => {
-  expect(() => parseLimits(Buffer.from("{"))).toThrow("not JSON");
+  expect(() => changedLimits(Buffer.from("{"), {})).toThrow("not JSON");
 });
 
 describe("the memory of a guest of 512 MiB", () => {
@@ -62,6 +87,7 @@ describe("the memory of a guest of 512 MiB", () => {
       512,
       { before: limit(512), after: limit(256), others: [{}] },
     ],
+    ["stays with a limit that stays", 512, { before: limit(100), after: limit(100) }],
     ["stays when a limit is taken away", 512, { before: limit(512), after: {} }],
     ["is never smaller than the least", 96, { before: limit(512), after: limit(10) }],
   ])("%s: %d", (_, mib, change) => {

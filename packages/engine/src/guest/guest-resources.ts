@@ -6,10 +6,13 @@ import type { ContainerLimits, GuestSize } from "../pod-document.ts";
 const MIB = 1024 * 1024;
 const DEFAULT_PERIOD_US = 100_000;
 
-/** Limits in OCI linux.resources as JSON. Kind `malformed`. */
-export function parseLimits(resources: Uint8Array): ContainerLimits {
+/**
+ * Limits after a change to `before`: OCI linux.resources as JSON. As with runc, what is not there or 0 stays as it was and
+ * a negative number takes the limit away. Kind `malformed`.
+ */
+export function changedLimits(resources: Uint8Array, before: ContainerLimits): ContainerLimits {
   try {
-    return limitsOf(JSON.parse(new TextDecoder().decode(resources)));
+    return limitsOf(JSON.parse(new TextDecoder().decode(resources)), before);
   } catch (cause) {
     throw new TrineError("malformed", "the resources are not JSON", { cause });
   }
@@ -17,21 +20,28 @@ export function parseLimits(resources: Uint8Array): ContainerLimits {
 
 /** Limits of a container in its OCI specification. */
 export function specLimits(spec: JsonObject): ContainerLimits {
-  return limitsOf(record(spec["linux"])["resources"]);
+  return limitsOf(record(spec["linux"])["resources"], {});
 }
 
-/** What is no number sets no limit. */
-function limitsOf(resources: unknown): ContainerLimits {
+function limitsOf(resources: unknown, before: ContainerLimits): ContainerLimits {
   const { memory, cpu } = record(resources);
-  const memoryBytes = positive(record(memory)["limit"]);
   const { quota, period } = record(cpu);
-  const quotaUs = positive(quota);
-  const cpus =
-    quotaUs === undefined ? undefined : quotaUs / (positive(period) ?? DEFAULT_PERIOD_US);
+  const memoryBytes = changed(record(memory)["limit"], before.memoryBytes);
+  const formerPeriod = before.periodUs ?? DEFAULT_PERIOD_US;
+  const formerQuota =
+    before.cpus === undefined ? undefined : Math.round(before.cpus * formerPeriod); // whole: it was
+  const quotaUs = changed(quota, formerQuota);
+  const periodUs = changed(period, formerPeriod) ?? formerPeriod;
   return {
     ...(memoryBytes === undefined ? {} : { memoryBytes }),
-    ...(cpus === undefined ? {} : { cpus }),
+    ...(quotaUs === undefined ? {} : { cpus: quotaUs / periodUs }),
+    ...(periodUs === DEFAULT_PERIOD_US ? {} : { periodUs }),
   };
+}
+
+function changed(value: unknown, before: number | undefined): number | undefined {
+  if (typeof value !== "number" || !Number.isFinite(value) || value === 0) return before;
+  return value > 0 ? value : undefined;
 }
 
 /** One container's limits change; the others of the pod that have not ended keep theirs. */
@@ -65,7 +75,8 @@ function after(
   const all = [wanted, ...others.map((each) => each[of])];
   const sum = all.reduce<number>((total, limit) => total + (limit ?? 0), 0);
   const raised = (wanted ?? 0) - (before[of] ?? has);
-  if (raised > 0) return Math.max(has, Math.min(sum, has + raised));
+  // One that stays as it was takes nothing from containers that are still to come.
+  if (raised >= 0) return Math.max(has, Math.min(sum, has + raised));
   return all.includes(undefined) ? has : Math.min(has, Math.max(least[of], sum));
 }
 
@@ -94,8 +105,4 @@ function requireBetween(
     `the pod's guest would need ${words(wanted)} for these limits; it has ${words(has)} and can have ` +
       `${words(least)} to ${words(most)}: make the pod anew`,
   );
-}
-
-function positive(value: unknown): number | undefined {
-  return typeof value === "number" && Number.isFinite(value) && value > 0 ? value : undefined;
 }

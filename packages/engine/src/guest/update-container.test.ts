@@ -82,6 +82,17 @@ test("the guest grows before a limit is raised, and becomes smaller with it agai
   });
 });
 
+test("a change of the CPUs alone leaves the limit of memory as it was", async () => {
+  const pod = await created();
+  await pod.update("c1", Buffer.from(JSON.stringify({ cpu: { quota: 200_000, period: 100_000 } })));
+  expect(decodeDocument(one.shim.state).guest?.containers["c1"]?.limits).toEqual({
+    memoryBytes: 256 * MIB,
+    cpus: 2,
+  });
+  await pod.update("c1", Buffer.from(JSON.stringify({ memory: { limit: 200 * MIB } })));
+  expect(has()).toBe("2-200");
+});
+
 test("a guest that does not give memory back leaves its limits as they were, and says so", async () => {
   const pod = await created();
   one.driver.failResizes = 1;

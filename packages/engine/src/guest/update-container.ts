@@ -6,7 +6,7 @@ import { requireRoom } from "../guest-memory.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { GuestRecord, GuestSize } from "../pod-document.ts";
 import { resizeGuest } from "./grow-guest.ts";
-import { parseLimits, requireReach, sizeAfter } from "./guest-resources.ts";
+import { changedLimits, requireReach, sizeAfter } from "./guest-resources.ts";
 import type { LimitsChange } from "./guest-resources.ts";
 import { leastSize } from "./guest-size.ts";
 
@@ -29,8 +29,8 @@ export async function updateContainer(
   resources: Uint8Array,
 ): Promise<void> {
   const { [id]: own, ...rest } = guest.record.containers;
-  const after = parseLimits(resources);
   const before = own?.limits ?? {};
+  const after = changedLimits(resources, before);
   const living = Object.values(rest).filter((each) => each !== undefined && each.state !== "ended");
   const others = living.map((each) => each?.limits ?? {});
   const from = sizeOf(guest.record);
