@@ -84,6 +84,9 @@ describe.each(VERSIONS)("a machine among containers, containerd %s", (version) =
     const host = await Promise.all(
       ["ipc", "uts", "net", "pid", "mnt"].map((n) => readlink(`/proc/self/ns/${n}`)),
     );
+    expect(own.out.trim().split("\n")).toEqual(
+      Array(5).fill(expect.stringMatching(/^\w+:\[\d+\]$/)),
+    );
     for (const one of host) expect(own.out).not.toContain(one);
     const all = await node.containerd.cri.runtime.listContainers({});
     expect(

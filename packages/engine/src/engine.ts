@@ -163,8 +163,9 @@ export class Engine {
       await noteUid(uids, podDir, podDir);
       const shim = await openUnlessDead(podDir);
       if (shim === undefined) {
-        for (const owner of [podDir, ...(key === undefined ? [] : [key])]) uids.release(owner);
         await removeDeadPod(podDir);
+        // Not before: what ran under it may have been running still.
+        for (const owner of [podDir, ...(key === undefined ? [] : [key])]) uids.release(owner);
         await rm(join(config.rootDir, "pods", basename(podDir)), { recursive: true, force: true });
         log.info({ podDir }, "pod is gone");
         return false;

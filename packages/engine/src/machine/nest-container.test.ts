@@ -111,4 +111,24 @@ test("containers that share their processes share those of one pause process", a
   for (const name of ["a", "b"]) {
     expect(await readFile(join(one.dir, name, "config.json"), "utf8")).toContain(path);
   }
+
+  const again = await container("c", { namespaces: shared });
+  one.shim.failOnce("nest");
+  await expect((await pod()).create(again)).rejects.toThrow(/injected/);
+  await (await pod()).create(again);
+  expect(one.shim.nested.map(({ id }) => id)).toEqual(["a", "b", "c"]);
+});
+
+test("a pause process that has died is replaced, not named", async () => {
+  const shared = NAMESPACES.map(({ type }) =>
+    type === "pid" ? { type, path: `/proc/${process.pid}/ns/pid` } : { type },
+  );
+  await (await pod()).create(await container("a", { namespaces: shared }));
+  const dead = one.shim.children.get("pause")?.pid;
+  one.shim.end("pause", { exitStatus: 137, signal: 9 });
+  await (await pod()).create(await container("b", { namespaces: shared }));
+  const pid = one.shim.children.get("pause")?.pid;
+  expect(pid).not.toBe(dead);
+  const spec = await readFile(join(one.dir, "b", "config.json"), "utf8");
+  expect(spec).toContain(`/proc/${String(pid)}/ns/pid`);
 });

@@ -7,7 +7,7 @@ import { record, text } from "../json-shape.ts";
 import type { PodContext } from "../pod-context.ts";
 import { shareNetwork } from "../share-network.ts";
 import { namespaceTypes, nestedSpec, wantsSharedPids } from "./nested-spec.ts";
-import { startPause } from "./pause.ts";
+import { runningPause, startPause } from "./pause.ts";
 
 /** containerd.runc.v1.Options with systemd_cgroup (field 9) set. */
 const SYSTEMD_CGROUP = Uint8Array.of(9 << 3, 1);
@@ -102,8 +102,10 @@ async function prepareNamespaces({ shim, sandbox }: PodContext): Promise<void> {
 async function rewriteSpec(pod: PodContext, name: string, bundle: Bundle): Promise<void> {
   const { facts, shim } = pod;
   const shares = wantsSharedPids(bundle.spec, facts.pid);
-  const pausePid = shares ? await startPause(pod) : undefined;
-  const { processes } = await shim.describe();
+  if (shares) await startPause(pod);
+  const { processes, children } = await shim.describe();
+  // Also when it is done again: the spec names that process by now, and no more the shim.
+  const pausePid = runningPause(children);
   const spec = nestedSpec(
     bundle.spec,
     {
