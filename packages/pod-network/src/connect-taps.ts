@@ -2,7 +2,12 @@ import { TrineError } from "@trine/base";
 import { forwardingRules } from "./forwarding-rules.ts";
 import type { ForwardingInput, TapLink } from "./forwarding-rules.ts";
 import { linkLocalOf } from "./guest-network.ts";
-import { masqueradeCommands, masqueradeRules, masqueradeSettings } from "./masquerade.ts";
+import {
+  keepAdvertisements,
+  masqueradeCommands,
+  masqueradeRules,
+  masqueradeSettings,
+} from "./masquerade.ts";
 import type { MasqueradeLink } from "./masquerade.ts";
 import { mustRun } from "./run-command.ts";
 import type { RunInPod } from "./run-command.ts";
@@ -35,6 +40,7 @@ export async function connectTaps(
   const input: ForwardingInput = { links, ...(forwardPort === undefined ? {} : { forwardPort }) };
   const doing = `connect ${all.map((each) => `${each.tap} to ${each.interface.name}`).join(", ")}`;
   await mustRun(run, doing, ["nft", "-f", "-"], rulesOf(input, hidden));
+  for (const each of hidden) await keepAdvertisements(run, doing, each);
   const settings = [
     ...new Set([...links.flatMap(networkSettings), ...hidden.flatMap(masqueradeSettings)]),
   ];

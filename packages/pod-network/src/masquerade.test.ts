@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { connectTaps } from "./connect-taps.ts";
 import { networkOf } from "./ip-bits.ts";
 import { masqueradeRules, masqueraded, requireFreeNetworks } from "./masquerade.ts";
 import type { PodInterface } from "./pod-interface.ts";
@@ -42,6 +43,42 @@ test("a family that the pod has not is not translated", () => {
   expect(rules).toContain('iifname "net1" ip daddr { 10.1.0.2 } dnat ip to 10.0.2.2');
   expect(rules).not.toContain("ip6 ");
   expect(masqueradeRules([])).toEqual([]);
+});
+
+test("what comes in by one interface of the pod leaves by its guest's tap alone", () => {
+  const rules = masqueradeRules([
+    masqueraded({ ...NET1, name: "eth0" }, "tap0", 0),
+    masqueraded(NET1, "tap1", 1),
+  ]).join("\n");
+  for (const [name, tap] of [
+    ["eth0", "tap0"],
+    ["net1", "tap1"],
+  ] as const) {
+    expect(rules).toContain(`iifname "${name}" oifname != "${tap}" counter name "refused" drop`);
+  }
+});
+
+test.each([
+  ["1\n", true],
+  ["2\n", false],
+  ["0\n", false],
+  ["", false],
+])("accept_ra %j before the namespace forwards", async (value, isChanged) => {
+  const seen: string[] = [];
+  await connectTaps(
+    (argv) => {
+      seen.push(argv.join(" "));
+      return Promise.resolve({
+        exitCode: 0,
+        stdout: argv.includes("-en") ? value : "",
+        stderr: "",
+      });
+    },
+    [masqueraded(NET1, "tap0", 0)],
+  );
+  const at = seen.indexOf("sysctl -eqw net/ipv6/conf/net1/accept_ra=2");
+  expect(at >= 0).toBe(isChanged);
+  expect(at).toBeLessThan(seen.findIndex((line) => line.includes("all/forwarding=1")));
 });
 
 test("an interface without an address is refused by name", () => {

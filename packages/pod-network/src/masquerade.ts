@@ -1,6 +1,8 @@
 import { TrineError } from "@trine/base";
 import { networkOf, overlaps } from "./ip-bits.ts";
 import type { PodAddress, PodInterface, PodRoute } from "./pod-interface.ts";
+import { mustRun } from "./run-command.ts";
+import type { RunInPod } from "./run-command.ts";
 
 /** How a guest has an interface of its pod: with the pod's addresses, or with others behind them. */
 export type Binding = "tap" | "masquerade";
@@ -143,7 +145,7 @@ function hidden({ interface: pod, guest }: MasqueradeLink): string[] {
   );
 }
 
-/** Under its own addresses, and through its own interface alone. */
+/** Under its own addresses, and through its own interface alone: between its networks the pod is no router. */
 function forwarded({ interface: pod, tap, guest }: MasqueradeLink): string[] {
   return [
     ...guest.addresses.map(
@@ -152,7 +154,23 @@ function forwarded({ interface: pod, tap, guest }: MasqueradeLink): string[] {
     ),
     `iifname "${tap}" ${REFUSED}`,
     `oifname "${tap}" iifname != "${pod.name}" ${REFUSED}`,
+    `iifname "${pod.name}" oifname != "${tap}" ${REFUSED}`,
   ];
+}
+
+/**
+ * Before the others. The kernel takes no router advertisements and forgets its routes of them where it forwards, but for
+ * interfaces with 2 (Linux, ip-sysctl: accept_ra); those that took none go on taking none.
+ */
+export async function keepAdvertisements(
+  run: RunInPod,
+  doing: string,
+  { interface: pod, guest }: MasqueradeLink,
+): Promise<void> {
+  if (!guest.addresses.some((a) => a.family === "ipv6")) return;
+  const setting = `net/ipv6/conf/${pod.name}/accept_ra`;
+  const value = await mustRun(run, doing, ["sysctl", "-en", setting], "");
+  if (value.trim() === "1") await mustRun(run, doing, ["sysctl", "-eqw", `${setting}=2`], "");
 }
 
 export function masqueradeSettings({ interface: pod, tap, guest }: MasqueradeLink): string[] {
