@@ -1,7 +1,7 @@
 import { TrineError } from "@trine/base";
 import { parseMachineAnnotations } from "@trine/annotations";
 import { shareAddress } from "@trine/pod-network";
-import { bindingOf } from "./guest-side.ts";
+import { bindingOf, tapPairs } from "./guest-side.ts";
 import type { PodContext } from "./pod-context.ts";
 import { serveForward } from "./sandbox-network.ts";
 import { tapOf } from "./tap.ts";
@@ -25,6 +25,7 @@ export async function shareNetwork({ document, shim, sandbox }: PodContext): Pro
   await shareAddress((argv, stdin) => shim.run(argv, stdin), {
     interface: network,
     tap: tapOf(0),
+    taps: tapPairs(document).flatMap((pair) => ("guest" in pair ? [] : pair.tap)),
     forwardPort,
     ports: {
       machine: ports.filter(({ container }) => container === machine),

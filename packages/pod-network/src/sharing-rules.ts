@@ -8,6 +8,8 @@ export interface SharingInput {
   /** The pod's primary interface, and the guest's tap for it. */
   readonly interface: PodInterface;
   readonly tap: string;
+  /** All of the guest's taps that `forwardingRules` joined, that one among them. */
+  readonly taps: readonly string[];
   /** Where the shim's forwarder listens on 127.0.0.1 and ::1. */
   readonly forwardPort: number;
   /** Ports that belong to one side whoever listens. */
@@ -32,6 +34,7 @@ interface OwnPort {
 export function sharingRules(input: SharingInput): string {
   const { interface: pod, tap, forwardPort: port } = input;
   const own = `{ ${ipv4Of(pod).join(", ")} }`;
+  const taps = `{ ${input.taps.map((each) => `"${each}"`).join(", ")} }`;
   return [
     "flush chain netdev trine to_guest0",
     "table netdev trine {",
@@ -75,9 +78,9 @@ export function sharingRules(input: SharingInput): string {
     // Where it would catch what is for a container; `localhost` above does that work.
     ...chain("output", []),
     ...chain("input", [
-      `iifname "${tap}" ct state established,related accept`,
+      `iifname ${taps} ct state established,related accept`,
       `iifname "${tap}" ip daddr ${linkLocalOf(0)} accept`,
-      `iifname "${tap}" counter name "refused" drop`,
+      `iifname ${taps} counter name "refused" drop`,
     ]),
     "}",
     "flush chain inet trine output",
