@@ -23,7 +23,8 @@ test("a kernel without initramfs is passed over where another has one", () => {
 test.each([
   [[], "no kernel in /boot"],
   [["config-6.1", "vmlinux-6.1"], "no kernel in /boot"],
-  [["vmlinuz-6.1", "initrd.img-6.2"], "kernel vmlinuz-6.1 of the image has no initramfs"],
+  [["vmlinuz-\u001b]0;x", "initrd.img-\u001b]0;x"], "no kernel in /boot"],
+  [["vmlinuz-6.1", "initrd.img-6.2"], 'kernel "vmlinuz-6.1" of the image has no initramfs'],
 ])("of %j none, and what to do", (names, why) => {
   expect(() => chooseKernel(names)).toThrow(new RegExp(`${why}.*--kernel and --initrd`));
 });

@@ -1,4 +1,4 @@
-import { TrineError } from "@trine/base";
+import { TrineError, quote } from "@trine/base";
 
 export interface KernelFiles {
   /** Names in /boot. */
@@ -6,7 +6,8 @@ export interface KernelFiles {
   readonly initrd: string;
 }
 
-const KERNEL = /^(?:vmlinuz|bzImage|kernel)(?:-(.+))?$/;
+/** The names are the image's: a release is what builds of kernels make of it, and nothing else. */
+const KERNEL = /^(?:vmlinuz|bzImage|kernel)(?:-([\w.+~-]+))?$/;
 const INITS = ["init", "sbin/init", "bin/init", "etc/init", "usr/sbin/init", "usr/bin/init"];
 const MAX_COMMAND_LINE = 1024;
 
@@ -30,7 +31,7 @@ export function chooseKernel(names: readonly string[]): KernelFiles {
     if (initrd !== undefined) return { kernel, initrd };
   }
   const [newest] = kernels;
-  const what = `kernel ${newest?.kernel ?? ""} of the image has no initramfs beside it`;
+  const what = `kernel ${quote(newest?.kernel ?? "")} of the image has no initramfs beside it`;
   throw new TrineError("invalid", `${what}: make one, or give --kernel and --initrd`);
 }
 
