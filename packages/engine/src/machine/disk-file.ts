@@ -3,7 +3,7 @@ import { lstat, open } from "node:fs/promises";
 import { join } from "node:path";
 import { TrineError, kindOf } from "@trine/base";
 import { inspectImage, isDirectoryBeneath, openBeneath } from "@trine/disk-images";
-import type { Beneath, ImageLimits } from "@trine/disk-images";
+import type { Beneath } from "@trine/disk-images";
 import type { DiskSpec } from "@trine/vmm";
 
 /** As KubeVirt names it on a volume. */
@@ -15,7 +15,7 @@ interface Wanted {
   readonly readOnly: boolean;
   /** Makes a file that is not there, and enlarges one that is. */
   readonly sizeBytes?: number;
-  readonly limits: ImageLimits;
+  readonly limits: { readonly maxVirtualBytes: number };
 }
 
 /**
@@ -27,6 +27,11 @@ export async function fileDisk(
   wanted: Wanted,
 ): Promise<Pick<DiskSpec, "format" | "path"> & { bytes: number }> {
   const { path, readOnly, limits, sizeBytes } = wanted;
+  if (sizeBytes !== undefined && sizeBytes > limits.maxVirtualBytes) {
+    // Before anything is made: what is too large could never be made smaller.
+    const why = `size: ${sizeBytes} bytes for ${path}; the limit is ${limits.maxVirtualBytes}`;
+    throw new TrineError("invalid", why);
+  }
   const { parts, handle } = await opened(place, wanted);
   try {
     if (!(await handle.stat()).isFile()) {
@@ -66,7 +71,7 @@ async function opened(
 async function enlarge(
   handle: FileHandle,
   path: string,
-  { sizeBytes, limits }: { sizeBytes: number; limits: ImageLimits },
+  { sizeBytes, limits }: { sizeBytes: number } & Pick<Wanted, "limits">,
 ): Promise<void> {
   const { size } = await handle.stat();
   if (size === 0) {
