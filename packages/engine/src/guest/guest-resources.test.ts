@@ -122,8 +122,8 @@ test("a size that the machine cannot have is refused with what it can have", () 
   expect(to({})).not.toThrow();
   expect(to({ memoryBytes: 1024 * MIB })).not.toThrow();
   expect(to({ memoryBytes: 1025 * MIB })).toThrow(
-    "would need 1025 MiB for these limits; it has 256 MiB and can have 256 MiB to 1024 MiB",
+    "would need 1025 MiB for these limits; it has 256 MiB and can have 1024 MiB at most",
   );
-  expect(to({ memoryBytes: 255 * MIB })).toThrow("would need 255 MiB");
+  expect(to({ memoryBytes: 255 * MIB })).not.toThrow();
   expect(to({ cpus: 2 })).toThrow("would need 2 CPUs for these limits; it has 1 CPUs");
 });

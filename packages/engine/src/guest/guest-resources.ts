@@ -80,7 +80,7 @@ function after(
   return all.includes(undefined) ? has : Math.min(has, Math.max(least[of], sum));
 }
 
-/** Kind `exhausted` for a size that the machine cannot have: limits would be set and mean nothing, or not be kept. */
+/** Kind `exhausted` for a size beyond what the machine can have: limits would be set and mean nothing. */
 export function requireReach(
   size: GuestSize,
   from: GuestSize,
@@ -88,21 +88,21 @@ export function requireReach(
 ): void {
   const mib = (bytes: number): string => `${Math.floor(bytes / MIB)} MiB`;
   const cpus = (count: number): string => `${count} CPUs`;
-  const { memoryBytes, memoryMaxBytes = memoryBytes, maxCpus = machine.cpus } = machine;
-  requireBetween(size.memoryBytes, from.memoryBytes, [memoryBytes, memoryMaxBytes], mib);
-  requireBetween(size.cpus, from.cpus, [machine.cpus, maxCpus], cpus);
+  const { memoryMaxBytes = machine.memoryBytes, maxCpus = machine.cpus } = machine;
+  requireAtMost(size.memoryBytes, from.memoryBytes, memoryMaxBytes, mib);
+  requireAtMost(size.cpus, from.cpus, maxCpus, cpus);
 }
 
-function requireBetween(
+function requireAtMost(
   wanted: number,
   has: number,
-  [least, most]: readonly [number, number],
+  most: number,
   words: (amount: number) => string,
 ): void {
-  if (wanted === has || (wanted >= least && wanted <= most)) return;
+  if (wanted <= has || wanted <= most) return;
   throw new TrineError(
     "exhausted",
     `the pod's guest would need ${words(wanted)} for these limits; it has ${words(has)} and can have ` +
-      `${words(least)} to ${words(most)}: make the pod anew`,
+      `${words(most)} at most: make the pod anew`,
   );
 }

@@ -115,8 +115,16 @@ test("limits that the guest's agent refuses leave its size as it was", async () 
 test("beyond what its machine can have nothing changes", async () => {
   const pod = await created();
   await expect(pod.update("c1", resources(20 * 1024))).rejects.toMatchObject({ kind: "exhausted" });
-  await expect(pod.update("c1", resources(100))).rejects.toThrow("would need 100 MiB");
   expect(agent.updates).toEqual([]);
+});
+
+test("limits are lowered also below what the machine began with, which it keeps", async () => {
+  const pod = await created();
+  await pod.update("c1", resources(100));
+  expect(has()).toBe("1-128");
+  expect(agent.updates).toHaveLength(1);
+  await pod.update("c1", resources(300));
+  expect(has()).toBe("1-300");
 });
 
 test("a guest does not grow over its pod's own limit", async () => {
@@ -156,5 +164,7 @@ test("a guest that does not grow at its start makes place for one that boots wit
   expect(pod.summary().machine).toMatchObject({
     start: { how: "cold", why: "unfit", detail: "the guest does not follow" },
   });
-  await expect(pod.update("c1", resources(512))).rejects.toThrow("can have 256 MiB to 256 MiB");
+  await expect(pod.update("c1", resources(512))).rejects.toThrow("can have 256 MiB at most");
+  await pod.update("c1", resources(200));
+  expect([has(), agent.updates.length]).toEqual(["1-256", 1]);
 });

@@ -7,7 +7,6 @@ import type { PodContext } from "../pod-context.ts";
 import type { GuestRecord, GuestSize } from "../pod-document.ts";
 import { resizeGuest } from "./grow-guest.ts";
 import { changedLimits, requireReach, sizeAfter } from "./guest-resources.ts";
-import type { LimitsChange } from "./guest-resources.ts";
 import { leastSize } from "./guest-size.ts";
 
 interface RunningGuest {
@@ -34,7 +33,8 @@ export async function updateContainer(
   const living = Object.values(rest).filter((each) => each !== undefined && each.state !== "ended");
   const others = living.map((each) => each?.limits ?? {});
   const from = sizeOf(guest.record);
-  const to = sizeNow(pod, from, { before, after, others });
+  const least = leastOf(pod, guest.record.spec);
+  const to = sizeAfter(from, least, { before, after, others });
   await resize(pod, guest, from, to);
   try {
     await guest.agent.update(id, resources);
@@ -52,9 +52,14 @@ function sizeOf({ size, spec }: GuestRecord): GuestSize {
   return size ?? { cpus: spec.cpus, memoryBytes: spec.memoryBytes };
 }
 
-function sizeNow({ deps, sandbox }: PodContext, from: GuestSize, change: LimitsChange): GuestSize {
+/** What the pod is owed, and what its machine began with: that cannot be taken from it. */
+function leastOf({ deps, sandbox }: PodContext, machine: GuestSize): GuestSize {
   const settings = parseMicrovmAnnotations(sandbox.annotations);
-  return sizeAfter(from, leastSize(settings, sandbox, deps.config.microvms), change);
+  const { cpus, memoryBytes } = leastSize(settings, sandbox, deps.config.microvms);
+  return {
+    cpus: Math.max(cpus, machine.cpus),
+    memoryBytes: Math.max(memoryBytes, machine.memoryBytes),
+  };
 }
 
 /** A daemon that dies meanwhile has written down what the guest was to become: the next one goes on. */
