@@ -18,7 +18,7 @@ test("reads what is said, and gives what is not its default", () => {
     "- {name: root, device: /dev/root, boot: 2}",
     "- {name: data, file: /vol/a.img, size: 8Mi, bus: scsi, cache: none, io: native, serial: A_1, discard: false}",
     "- {name: cd, image: /iso, cdrom: true, boot: 1}",
-    "- {name: tmp, empty: true, size: 1Gi}",
+    "- {name: q, file: /q, format: qcow2, ephemeral: true, size: 1Gi}",
   ].join("\n");
   expect(disks(text)).toEqual([
     { ...PLAIN, name: "root", source: { kind: "device", path: "/dev/root" }, boot: 2 },
@@ -30,9 +30,15 @@ test("reads what is said, and gives what is not its default", () => {
       ...{ ...PLAIN, name: "cd", source: { kind: "image", path: "/iso" }, bus: "sata" },
       ...{ cdrom: true, readOnly: true, boot: 1 },
     },
-    { ...PLAIN, name: "tmp", source: { kind: "empty" }, sizeBytes: 2 ** 30 },
+    {
+      ...{ ...PLAIN, name: "q", source: { kind: "file", path: "/q" }, ephemeral: true },
+      ...{ sizeBytes: 2 ** 30, format: "qcow2" },
+    },
   ]);
   expect(disks("[]")).toEqual([]);
+  expect(disks("- {name: tmp, empty: true, size: 1Gi}")).toEqual([
+    { ...PLAIN, name: "tmp", source: { kind: "empty" }, sizeBytes: 2 ** 30 },
+  ]);
   expect(disks('[{"name": "root", "bus": "sata"}]')).toEqual([
     { ...PLAIN, name: "root", source: { kind: "machine" }, bus: "sata" },
   ]);
@@ -73,6 +79,9 @@ test.each<[string, RegExp]>([
   ["- {name: a, device: /a, cdrom: true, ephemeral: true}", /ephemeral says where writes go/],
   ["- {name: a, device: /a, readOnly: true, shared: true}", /it is read-only$/],
   ["- {name: a, device: /a, ephemeral: true, shared: true}", /nothing that others could see$/],
+  ["- {name: a, file: /a, format: vmdk}", /format "vmdk": "raw" or "qcow2"$/],
+  ["- {name: a, device: /a, format: raw}", /format is said of a file$/],
+  ["- {name: a, file: /a, format: qcow2, size: 1Gi}", /a size makes or enlarges a raw file/],
   ["- {name: a, image: /a, shared: true}", /an image is never written$/],
   ["- {name: a, file: /a, readOnly: true, size: 1Gi}", /cannot be given a size$/],
   ["- {name: a, device: /a}\n- {name: a, device: /b}", /^two disks have name "a"$/],

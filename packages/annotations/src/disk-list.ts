@@ -7,7 +7,7 @@ export type DiskSource =
   | { readonly kind: "machine" }
   /** `devicePath` of a volume with volumeMode Block. */
   | { readonly kind: "device"; readonly path: string }
-  /** A QCOW2 or raw file on a volume; of a directory its `disk.img`. */
+  /** A file on a volume, QCOW2 or raw; of a directory its `disk.img`. */
   | { readonly kind: "file"; readonly path: string }
   /** A directory, such as an image volume, with one disk below its `disk/`. */
   | { readonly kind: "image"; readonly path: string }
@@ -20,6 +20,8 @@ export interface DiskSetting {
   readonly name: string;
   readonly source: DiskSource;
   readonly sizeBytes?: number;
+  /** Of a file. Absent: raw where it is written, whatever its header says otherwise. */
+  readonly format?: "raw" | "qcow2";
   readonly bus: "virtio" | "scsi" | "sata";
   readonly cdrom: boolean;
   readonly readOnly: boolean;
@@ -41,12 +43,13 @@ const MAX_PATH = 4095;
 const [MIN_BYTES, MAX_BYTES] = [1024n ** 2n, 64n * 1024n ** 4n];
 const MAX_BOOT = 99;
 const SOURCES = ["device", "file", "image", "empty"] as const;
+const FORMATS = ["raw", "qcow2"] as const;
 const BUSES = ["virtio", "scsi", "sata"] as const;
 const CACHES = ["none", "writethrough", "writeback"] as const;
 const IO = ["threads", "native"] as const;
 const SWITCHES = ["cdrom", "readOnly", "ephemeral", "shared", "discard"] as const;
 const KEYS: readonly string[] = [
-  ...["name", "size", "bus", "cache", "io", "serial", "boot"],
+  ...["name", "size", "format", "bus", "cache", "io", "serial", "boot"],
   ...SOURCES,
   ...SWITCHES,
 ];
@@ -115,6 +118,7 @@ function readDisk(value: unknown): DiskSetting {
     shared: isSet("shared"),
     discard: flag(entry, "discard") ?? true,
     ...present("sizeBytes", quantity(entry)),
+    ...present("format", choice(entry, "format", FORMATS)),
     ...present("cache", choice(entry, "cache", CACHES)),
     ...present("io", choice(entry, "io", IO)),
     ...present("serial", text(entry, "serial", SERIAL, "1 to 20 of letters, digits, _ . -")),
@@ -147,7 +151,7 @@ function readSource(entry: Entry, name: string): DiskSource {
 
 /** What excludes what. */
 function check(disk: DiskSetting): void {
-  const { source, cdrom, readOnly, ephemeral, shared, sizeBytes, io, cache, bus } = disk;
+  const { source, cdrom, readOnly, ephemeral, shared, sizeBytes, format, io, cache, bus } = disk;
   const refuse = (when: boolean, why: string): void => {
     if (when) throw new Wrong(why);
   };
@@ -176,6 +180,11 @@ function check(disk: DiskSetting): void {
   refuse(
     (source.kind === "machine" || source.kind === "empty") && ephemeral,
     "it is ephemeral by itself: it goes with the container",
+  );
+  refuse(format !== undefined && source.kind !== "file", "format is said of a file");
+  refuse(
+    format === "qcow2" && sizeBytes !== undefined && !ephemeral,
+    "a size makes or enlarges a raw file, not a qcow2",
   );
   refuse(source.kind === "image" && shared, "a disk of an image is never written");
 }

@@ -8,6 +8,7 @@ import type { DiskSpec } from "@trine/vmm";
 
 /** As KubeVirt names it on a volume. */
 const DEFAULT_NAME = "disk.img";
+const SECTOR_BYTES = 512;
 
 interface Wanted {
   /** In the container; for messages. */
@@ -15,6 +16,8 @@ interface Wanted {
   readonly readOnly: boolean;
   /** Makes a file that is not there, and enlarges one that is. */
   readonly sizeBytes?: number;
+  /** Absent: raw where it is written, what the header says otherwise. */
+  readonly format?: DiskSpec["format"];
   readonly limits: { readonly maxVirtualBytes: number };
 }
 
@@ -37,9 +40,9 @@ export async function fileDisk(
     if (!(await handle.stat()).isFile()) {
       throw new TrineError("invalid", `${path} is not a regular file`);
     }
-    if (sizeBytes !== undefined && !readOnly) await enlarge(handle, path, { sizeBytes, limits });
-    const info = await inspectImage(handle, limits, undefined, path);
-    return { format: info.format, path: join(place.dir, ...parts), bytes: info.virtualSizeBytes };
+    if (sizeBytes !== undefined && !readOnly) await enlarge(handle, sizeBytes, wanted);
+    const { format, bytes } = await look(handle, wanted);
+    return { format, path: join(place.dir, ...parts), bytes };
   } finally {
     await handle.close();
   }
@@ -47,9 +50,9 @@ export async function fileDisk(
 
 async function opened(
   place: Beneath,
-  { path, readOnly, sizeBytes }: Wanted,
+  { path, readOnly, format, sizeBytes }: Wanted,
 ): Promise<{ parts: readonly string[]; handle: FileHandle }> {
-  const write = !readOnly && sizeBytes !== undefined;
+  const write = !readOnly && sizeBytes !== undefined && format !== "qcow2";
   const root = await lstat(place.dir);
   if (!root.isDirectory()) {
     // The volume is one file.
@@ -68,24 +71,47 @@ async function opened(
   }
 }
 
-async function enlarge(
-  handle: FileHandle,
-  path: string,
-  { sizeBytes, limits }: { sizeBytes: number } & Pick<Wanted, "limits">,
-): Promise<void> {
+async function enlarge(handle: FileHandle, sizeBytes: number, wanted: Wanted): Promise<void> {
+  const { path, format = "raw" } = wanted;
   const { size } = await handle.stat();
-  if (size === 0) {
-    await handle.truncate(sizeBytes);
-    return;
-  }
-  const { format, virtualSizeBytes } = await inspectImage(handle, limits, undefined, path);
-  if (virtualSizeBytes === sizeBytes) return;
-  if (virtualSizeBytes > sizeBytes) {
-    const why = `size: ${sizeBytes} bytes is less than the ${virtualSizeBytes} of ${path}; it only enlarges`;
+  const { bytes } = size === 0 && format === "raw" ? { bytes: 0 } : await look(handle, wanted);
+  if (bytes === sizeBytes) return;
+  if (bytes > sizeBytes) {
+    const why = `size: ${sizeBytes} bytes is less than the ${bytes} of ${path}; it only enlarges`;
     throw new TrineError("invalid", why);
   }
   if (format !== "raw") {
     throw new TrineError("invalid", `size: ${path} is a ${format}: only a raw disk is enlarged`);
   }
   await handle.truncate(sizeBytes);
+}
+
+/**
+ * What a guest writes is not asked what it is: with a header of its own in the first sector a guest would choose how its
+ * disk is read the next time.
+ */
+async function look(
+  handle: FileHandle,
+  { path, readOnly, format, limits }: Wanted,
+): Promise<{ format: DiskSpec["format"]; bytes: number }> {
+  if (format === "raw" || (format === undefined && !readOnly)) {
+    return { format: "raw", bytes: await rawBytes(handle, path, limits.maxVirtualBytes) };
+  }
+  const info = await inspectImage(handle, limits, undefined, path);
+  if (format !== undefined && info.format !== format) {
+    throw new TrineError("invalid", `format: ${path} is ${info.format}, not ${format}`);
+  }
+  return { format: info.format, bytes: info.virtualSizeBytes };
+}
+
+/** QEMU shows the guest whole sectors. */
+async function rawBytes(handle: FileHandle, path: string, most: number): Promise<number> {
+  const { size } = await handle.stat();
+  const bytes = Math.ceil(size / SECTOR_BYTES) * SECTOR_BYTES;
+  if (bytes > most)
+    throw new TrineError("invalid", `${path} has ${bytes} bytes; the limit is ${most}`);
+  if (size < SECTOR_BYTES) {
+    throw new TrineError("invalid", `${path} has ${size} bytes, less than one sector`);
+  }
+  return bytes;
 }

@@ -167,7 +167,7 @@ async function volumeFile(
   const volume = volumeAt(bundle.spec, path);
   const readOnly = disk.readOnly || disk.ephemeral;
   if (volume.readOnly && !readOnly) throw readOnlyVolume(path);
-  const { name, ephemeral } = disk;
+  const { name, ephemeral, format } = disk;
   const place = await mountVolume(shim, files.podDir, { name, readOnly }, volume);
   const sizeBytes = ephemeral ? undefined : disk.sizeBytes;
   const limits = { maxVirtualBytes: config.machines.maxDiskBytes };
@@ -175,6 +175,7 @@ async function volumeFile(
     path,
     readOnly,
     limits,
+    ...(format === undefined ? {} : { format }),
     ...(sizeBytes === undefined ? {} : { sizeBytes }),
   });
 }
