@@ -77,8 +77,8 @@ export interface GuestRecord extends VmmRecord {
   state: "preparing" | "booting" | "running" | "ended";
   /** What the pod is to have; its machine may be smaller at first. Absent in the documents of older daemons. */
   size?: GuestSize;
-  /** Its guest is just following a change of the size, maybe. */
-  resizing?: true;
+  /** Its size before a change that its guest has not followed yet, maybe: what its containers' limits go by still. */
+  formerSize?: GuestSize;
   /** How it came up; absent in the documents of older daemons, whose guests all booted. */
   start?: GuestStart;
   /** Slots that a block volume is or was in: the guest knows them by its size. */

@@ -10,6 +10,7 @@ import { endChild, signalChild } from "../end-child.ts";
 import { PodVmm } from "../pod-vmm.ts";
 import { hasGrown, resizeGuest, wholeMachine } from "./grow-guest.ts";
 import { reviveRequest } from "./revive-request.ts";
+import { goBack } from "./update-container.ts";
 
 /** The share the guest mounts; the agent opens the stream 9p/pod for it. */
 const SHARE = "pod";
@@ -144,21 +145,23 @@ export class PodGuest {
 
   /**
    * A guest of a smaller machine gets the rest of its pod's size before anything runs in it. Answers why it did not take
-   * it, where another can be booted instead.
+   * it: another can be booted instead. One that runs has it, or goes back to what it had.
    */
   async #grow(agent: AgentClient): Promise<string | undefined> {
     const { machine, life } = this.#vmm;
     const record = this.#record;
     if (record?.size === undefined || machine === undefined) return undefined;
-    const { spec, size, resizing, state } = record;
-    if (!hasGrown(spec, size) && resizing !== true) return undefined;
+    const { spec, size } = record;
+    if (record.state === "running") {
+      await goBack(this.#pod, { record, machine, agent, life });
+      return undefined;
+    }
+    if (!hasGrown(spec, size)) return undefined;
     try {
       await resizeGuest(spec, size, { machine, agent }, life);
-      delete record.resizing;
       return undefined;
     } catch (cause) {
-      // Containers may run in one that has answered before.
-      if (life.aborted || state === "running") throw cause;
+      if (life.aborted) throw cause;
       return messageOf(cause);
     }
   }

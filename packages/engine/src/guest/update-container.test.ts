@@ -141,19 +141,50 @@ test("a guest does not grow over its pod's own limit", async () => {
   expect(has()).toBe("1-256");
 });
 
-test("a daemon that is killed in between goes on where the last one was", async () => {
-  await created();
+/** The pod under the next daemon, as one left it that was killed while the guest was to become smaller. */
+async function killedInBetween(failResizes: number): Promise<Pod> {
+  await (await created()).update("c1", resources(512));
   const document = decodeDocument(one.shim.state);
   const { guest } = document;
   if (guest === undefined) throw new Error("no guest");
   // As it is written down before the guest is asked.
-  Object.assign(guest, { size: { cpus: 1, memoryBytes: 512 * MIB }, resizing: true });
+  const size = { cpus: 1, memoryBytes: 200 * MIB };
+  Object.assign(guest, { size, formerSize: guest.size });
   await engine.detach();
   one.shim.state = encodeDocument(document);
+  one.driver.size.memoryBytes = 300 * MIB; // so far it had come
+  one.driver.failResizes = failResizes;
   engine = one.engine();
-  const pod = await engine.pod(one.ref);
+  return engine.pod(one.ref);
+}
+
+test("a guest whose daemon is killed in between goes back to what it had", async () => {
+  const pod = await killedInBetween(0);
   await pod.update("c1", Buffer.from("{}"));
   expect(has()).toBe("1-512");
+  expect(pod.summary().machine).toMatchObject({ memoryBytes: 512 * MIB });
+  expect(decodeDocument(one.shim.state).guest).not.toHaveProperty("formerSize");
+});
+
+test("one that does not go back either stays in reach, and its containers run on", async () => {
+  const pod = await killedInBetween(1);
+  await pod.kill({ id: "c1", execId: "" }, { signal: 9, all: true });
+  expect(agent.signals).toMatchObject([{ signal: 9 }]);
+  expect(one.shim.children.get("vmm")?.running).toBe(true);
+  expect(decodeDocument(one.shim.state).guest?.size?.memoryBytes).toBe(512 * MIB);
+  await pod.update("c1", resources(200));
+  expect(has()).toBe("1-200");
+});
+
+test("a guest that follows neither there nor back is tried again by the next daemon", async () => {
+  const pod = await created();
+  one.driver.failResizes = 2;
+  await expect(pod.update("c1", resources(512))).rejects.toThrow("change the size");
+  one.driver.size.memoryBytes = 300 * MIB;
+  await engine.detach();
+  engine = one.engine();
+  await (await engine.pod(one.ref)).update("c1", Buffer.from("{}"));
+  expect(has()).toBe("1-256");
 });
 
 test("a guest that does not grow at its start makes place for one that boots with all of it", async () => {

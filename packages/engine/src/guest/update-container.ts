@@ -9,7 +9,7 @@ import { resizeGuest } from "./grow-guest.ts";
 import { changedLimits, requireReach, sizeAfter } from "./guest-resources.ts";
 import { leastSize } from "./guest-size.ts";
 
-interface RunningGuest {
+export interface RunningGuest {
   readonly record: GuestRecord;
   readonly machine: Machine;
   readonly agent: AgentClient;
@@ -62,33 +62,45 @@ function leastOf({ deps, sandbox }: PodContext, machine: GuestSize): GuestSize {
   };
 }
 
-/** A daemon that dies meanwhile has written down what the guest was to become: the next one goes on. */
+/** A daemon that dies meanwhile has written down what the guest had: the next one goes back to it. */
 async function resize(
   pod: PodContext,
-  { record, life, ...guest }: RunningGuest,
+  running: RunningGuest,
   from: GuestSize,
   to: GuestSize,
 ): Promise<void> {
+  const { record, life, ...guest } = running;
   if (from.cpus === to.cpus && from.memoryBytes === to.memoryBytes) return;
   requireReach(to, from, record.spec);
   if (to.memoryBytes > from.memoryBytes) await requireRoom(to.memoryBytes, pod.facts.cgroups);
-  await note(pod, record, to);
+  Object.assign(record, { size: to, formerSize: from });
+  await pod.save();
   try {
     await resizeGuest(record.spec, to, guest, life);
   } catch (cause) {
-    await note(pod, record, from);
-    await resizeGuest(record.spec, from, guest, life).catch((failure: unknown) => {
-      pod.log.error({ err: messageOf(failure) }, "the guest does not go back to its size either");
-    });
+    await goBack(pod, running);
     throw TrineError.during("change the size of the pod's guest", cause);
-  } finally {
-    delete record.resizing;
   }
+  delete record.formerSize; // written down with the limits
   pod.log.info({ from, to }, "the guest has another size");
 }
 
-async function note(pod: PodContext, record: GuestRecord, size: GuestSize): Promise<void> {
-  record.size = size;
-  record.resizing = true;
+/**
+ * Takes back a change of the size that has not come to its end. A guest that does not follow that either is logged: its
+ * containers run, and must stay in reach.
+ */
+export async function goBack(
+  pod: PodContext,
+  { record, life, ...guest }: RunningGuest,
+): Promise<void> {
+  const { formerSize, spec } = record;
+  if (formerSize === undefined) return;
+  record.size = formerSize;
   await pod.save();
+  try {
+    await resizeGuest(spec, formerSize, guest, life);
+    delete record.formerSize;
+  } catch (cause) {
+    pod.log.error({ err: messageOf(cause) }, "the guest does not go back to the size it had");
+  }
 }
