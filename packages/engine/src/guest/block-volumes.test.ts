@@ -1,5 +1,6 @@
 import { readFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { pollUntil } from "@trine/base";
 import { FakeAgent } from "@trine/guest-link/testing";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Pod } from "../pod.ts";
@@ -72,6 +73,25 @@ test("who only reads gets a disk that cannot be written", async () => {
   await (await pod()).create(await taskOf("c1", "r"));
   expect(serials("c1")).toEqual(["slot-ro-2"]);
   expect(one.driver.slotBytes.size).toBe(0);
+});
+
+test("who writes does not get another disk of what is being read: refused until that has ended", async () => {
+  const made = await pod();
+  await made.create(await taskOf("c1", "r"));
+  const task = await taskOf("c2", "rw");
+  await expect(made.create(task)).rejects.toThrow(
+    /block device \/dev\/vol: another container of the pod reads it/,
+  );
+  expect([...one.driver.slots.keys()]).toEqual(["slot-ro-2"]);
+  one.shim.tell({ case: "processExited", value: { id: "c1", exitStatus: 0 } });
+  const created = await pollUntil("c2", { ms: 5_000, everyMs: 5 }, () =>
+    made.create(task).then(
+      () => true,
+      () => undefined,
+    ),
+  );
+  expect(created).toBe(true);
+  expect(serials("c2")).toEqual(["slot-rw-3"]);
 });
 
 test("a root is not put where a volume was, and a volume goes where one was", async () => {

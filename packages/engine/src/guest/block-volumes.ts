@@ -9,7 +9,8 @@ import type { VolumeRecord } from "./volume-record.ts";
 
 /**
  * Slots of the guest for a container's block volumes. A device that another container of the pod has is that one's
- * slot: one guest has it once. Kind `exhausted` when there are too few. What an earlier attempt has decided holds.
+ * slot: one guest has it once. Kind `exhausted` when there are too few, `conflict` for one that another container has
+ * where it cannot be written. What an earlier attempt has decided holds.
  */
 export async function chooseVolumes(
   guest: GuestRecord,
@@ -24,11 +25,14 @@ export async function chooseVolumes(
   const before = new Set(guest.volumeSlots);
   free.sort((a, b) => Number(before.has(b)) - Number(before.has(a)));
   const inPod = Object.values(guest.containers).flatMap((each) => each?.volumes ?? []);
-  for (const volume of volumes) {
+  // Who has a device twice has it where it can be written.
+  const writableFirst = volumes.toSorted((a, b) => Number(a.readOnly) - Number(b.readOnly));
+  for (const volume of writableFirst) {
     if (volumeOf(chosen, volume) !== undefined) continue;
     const there = volumeOf(inPod, volume);
     const slot = free.find((name) => isReadOnly(name) === volume.readOnly);
     if (there !== undefined) chosen.push(there);
+    else if (isRead(guest, volume)) throw readElsewhere(volume);
     else if (slot === undefined) throw tooMany(volume);
     else {
       free.splice(free.indexOf(slot), 1);
@@ -47,6 +51,15 @@ function volumeOf(
   const same = records.filter((each) => each.major === major && each.minor === minor);
   const writable = same.find((each) => !each.readOnly);
   return writable ?? (readOnly ? same[0] : undefined);
+}
+
+/** Whether a container that has not ended has the device on a disk, which keeps what it has read of it. */
+function isRead(guest: GuestRecord, { major, minor }: BlockVolume): boolean {
+  return Object.values(guest.containers).some(
+    (each) =>
+      each?.state !== "ended" &&
+      each?.volumes?.some((of) => of.major === major && of.minor === minor) === true,
+  );
 }
 
 /** Puts the volumes into their slots. Repeatable. */
@@ -75,6 +88,14 @@ export function agentDevices(
     const { path, mode, uid, gid, access } = volume;
     return { serial: found.slot, path, mode, uid, gid, sizeBytes: BigInt(found.bytes), access };
   });
+}
+
+function readElsewhere({ path }: BlockVolume): TrineError {
+  return new TrineError(
+    "conflict",
+    `block device ${path}: another container of the pod reads it on a disk that cannot be written, and would not ` +
+      "see what is written; start the one that writes first, or let both write",
+  );
 }
 
 function tooMany({ path, readOnly }: BlockVolume): TrineError {
