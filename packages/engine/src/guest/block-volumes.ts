@@ -25,9 +25,7 @@ export async function chooseVolumes(
   const before = new Set(guest.volumeSlots);
   free.sort((a, b) => Number(before.has(b)) - Number(before.has(a)));
   const inPod = Object.values(guest.containers).flatMap((each) => each?.volumes ?? []);
-  // Who has a device twice has it where it can be written.
-  const writableFirst = volumes.toSorted((a, b) => Number(a.readOnly) - Number(b.readOnly));
-  for (const volume of writableFirst) {
+  for (const volume of volumes) {
     if (volumeOf(chosen, volume) !== undefined) continue;
     const there = volumeOf(inPod, volume);
     const slot = free.find((name) => isReadOnly(name) === volume.readOnly);
