@@ -19,15 +19,16 @@ import {
 } from "./kubelet-pods.ts";
 
 const NAME = "streams";
-/** The host's rules for them hold for all of its addresses: nobody else may use them. */
-const HOST_PORTS = { runc: await freePort(), microvm: await freePort() };
+/** The host's rules for them hold for all of its addresses: nobody else may use them. Chosen when the pod is made. */
+let hostPorts = { runc: 0, microvm: 0 };
 
 /** Serves its host name. */
 export const WEB =
   "mkdir /tmp/w; printf %s $(hostname) > /tmp/w/hostname; exec httpd -f -p 8080 -h /tmp/w";
 
 /** The pod with all of it; `hostPort` is its own at each level. */
-export function streamObjects(): object[] {
+export async function streamObjects(): Promise<object[]> {
+  hostPorts = { runc: await freePort(), microvm: await freePort() };
   const spec = (hostPort: number): object => ({
     containers: [
       container("web", {
@@ -45,8 +46,8 @@ export function streamObjects(): object[] {
     ],
   });
   return [
-    ...pods(NAME, spec(HOST_PORTS.runc), ["runc"]),
-    ...pods(NAME, spec(HOST_PORTS.microvm), ["microvm"]),
+    ...pods(NAME, spec(hostPorts.runc), ["runc"]),
+    ...pods(NAME, spec(hostPorts.microvm), ["microvm"]),
   ];
 }
 
@@ -124,8 +125,8 @@ export function streamTests(kube: () => KubeUnderTest): void {
     expect(addresses.runc).toEqual(["streams-runc", "streams-runc"]);
     expect(addresses.microvm).toEqual(["streams-microvm", "streams-microvm"]);
     const { address } = kube().cluster;
-    expect(await hostname(address, HOST_PORTS.runc)).toBe("streams-runc");
-    expect(await hostname(address, HOST_PORTS.microvm)).toBe("streams-microvm");
+    expect(await hostname(address, hostPorts.runc)).toBe("streams-runc");
+    expect(await hostname(address, hostPorts.microvm)).toBe("streams-microvm");
   });
 
   test("cp copies trees in and out", async () => {

@@ -29,7 +29,7 @@ describe("pods of Kubernetes", { timeout: 2 * LONG_MS }, () => {
     const cluster = await KubeCluster.start({ config: microvmConfig(await microvmGuest()) });
     kube = new KubeUnderTest(cluster);
     for (const image of [busybox, agnhost, tiny]) await cluster.node.containerd.importImage(image);
-    await kube.kubectl.apply(...streamObjects());
+    await kube.kubectl.apply(...(await streamObjects()));
     if (!SOAK) return;
     await kube.kubectl.apply(
       ...(await volumeObjects(cluster)),

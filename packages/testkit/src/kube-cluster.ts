@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { messageOf, pollUntil } from "@trine/base";
+import { Undo, messageOf, pollUntil } from "@trine/base";
 import { freePort } from "./free-port.ts";
 import { cgroupsOf, makeCgroup, removeCgroups, unmountAll } from "./host-traces.ts";
 import { kubeBinaries } from "./kube-binaries.ts";
@@ -51,22 +51,23 @@ export class KubeCluster {
     const node = await TrineNode.start({ version: "2.4", ...options });
     const dir = join(node.dir, "k");
     const address = node.containerd.bridge.gateway;
-    const undo: (() => Promise<unknown>)[] = [() => node.stop()];
+    const undo = new Undo();
+    undo.defer("node", () => node.stop());
     try {
       const control = await KubeControlPlane.start({ dir, binaries, address });
-      undo.push(
-        () => unmountAll(join(dir, "kubelet")),
-        () => control.stop(),
-      );
+      undo.defer("mounts", () => unmountAll(join(dir, "kubelet")));
+      undo.defer("control plane", () => control.stop());
       const kubelet = await makeKubelet({ dir, binaries, node, control });
       const cluster = new KubeCluster({ node, binaries, control, kubelet, dir });
+      undo.defer("kubelet", () => kubelet.end());
       await kubelet.start();
-      undo.push(() => kubelet.end());
       await cluster.#untilReady();
       return cluster;
     } catch (cause) {
-      for (const step of undo.reverse()) await step();
-      throw cause;
+      const left = await undo.run();
+      if (left.length === 0) throw cause;
+      const problems = left.map((each) => `${each.what}: ${messageOf(each.cause)}`).join("; ");
+      throw new Error(`${messageOf(cause)}; not cleared: ${problems}`, { cause });
     }
   }
 
@@ -104,12 +105,17 @@ export class KubeCluster {
   /** Deletes all pods in order, ends everything and answers what went wrong and what was left. */
   async stop(): Promise<string[]> {
     const problems = [...(await this.#deletePods()), ...(await this.#podCgroups())];
-    await this.#kubelet.end();
-    await this.#control.stop();
+    // Newest first, each whatever becomes of the others.
+    const undo = new Undo();
+    undo.defer("node", async () => problems.push(...(await this.node.stop())));
+    undo.defer("mounts", () => unmountAll(join(this.#dir, "kubelet")));
     // These are kubelet's own. What is left of a pod's is found here, and by the node.
-    await removeCgroups(`${basename(this.node.containerd.cgroupParent)}/kubepods`);
-    await unmountAll(join(this.#dir, "kubelet"));
-    return [...problems, ...(await this.node.stop())];
+    const cgroups = `${basename(this.node.containerd.cgroupParent)}/kubepods`;
+    undo.defer("cgroups", () => removeCgroups(cgroups));
+    undo.defer("control plane", () => this.#control.stop());
+    undo.defer("kubelet", () => this.#kubelet.end());
+    const failed = await undo.run();
+    return [...problems, ...failed.map(({ what, cause }) => `${what}: ${messageOf(cause)}`)];
   }
 
   async #deletePods(): Promise<string[]> {

@@ -62,12 +62,14 @@ export function kubeletConfig(of: KubeletOptions): object {
 
 /**
  * A mount namespace with /var/lib and /var/log of its own, where kubelet has paths nobody can change, and where
- * the kernel's settings seem to be those that kubelet wants: it would write them for the whole machine. What is
+ * the kernel's settings seem to be those that kubelet wants: it would write them for the whole machine. The mounts
+ * they lie on are private first: a shared one would carry them to the machine. What is
  * mounted below kubelet's root is seen by containerd: that directory is a shared mount.
  */
 const OWN_NAMESPACE = `
 set -e
 mount --make-private / && mount --make-private /proc
+for at in /var/lib /var/log; do mount --make-private "$(findmnt -n -o TARGET -T "$at")"; done
 mount -t tmpfs kubelet /var/lib && mount -t tmpfs kubelet /var/log
 setting() { echo "$2" >"/var/lib/\${1##*/}" && mount --bind "/var/lib/\${1##*/}" "/proc/sys/$1"; }
 setting vm/overcommit_memory 1
