@@ -2,9 +2,12 @@ import { TrineError, messageOf } from "@trine/base";
 import { decodeMessage, grpcError } from "./grpc-error.ts";
 import type { Headers } from "./http2/hpack.ts";
 import type { Http2Session } from "./http2/session.ts";
+import { RECEIVE_WINDOW } from "./http2/stream.ts";
 import type { Http2Stream } from "./http2/stream.ts";
 
 const HEADER_BYTES = 5;
+/** A message is taken when it is whole, and the window is given back by quarters: a longer one would never be whole. */
+const MAX_BYTES = (RECEIVE_WINDOW * 3) / 4 - HEADER_BYTES;
 
 /** One streaming call: messages both ways, each waiting for the slower side. */
 export class GrpcStream {
@@ -21,7 +24,7 @@ export class GrpcStream {
 
   constructor(session: Http2Session, headers: Headers, name: string, maxBytes: number) {
     this.#name = name;
-    this.#maxBytes = maxBytes;
+    this.#maxBytes = Math.min(maxBytes, MAX_BYTES);
     this.#stream = session.request(headers, {
       headers: (fields) => {
         this.#status = fields["grpc-status"] ?? this.#status;

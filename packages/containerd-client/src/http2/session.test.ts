@@ -7,11 +7,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { frame, frameHeader } from "./frames.ts";
+import { FrameReader, frame, frameHeader } from "./frames.ts";
 import type { Headers } from "./hpack.ts";
 import { Http2Session } from "./session.ts";
 
 const MIB = 1024 * 1024;
+const PREFACE_BYTES = 24;
 const GET = { ":method": "GET", ":scheme": "http", ":authority": "localhost" };
 
 let dir: string;
@@ -163,6 +164,32 @@ test("more data than the window allows fails the call", async () => {
   to.destroy();
   raw.close();
 });
+
+test.each([
+  ["a stream that it has reset", [frame(3, 0, 1, Buffer.of(0, 0, 0, 2)), goAway(1)], "reset"],
+  ["a stream that it never began", [goAway(0)], "no more calls"],
+])("the server is not told of %s", async (_, frames, why) => {
+  const sent: Buffer[] = [];
+  const ended = Promise.withResolvers<undefined>();
+  const raw = createNetServer((socket) => {
+    socket.once("data", () => socket.write(Buffer.concat(frames)));
+    socket.on("data", (chunk: Buffer) => sent.push(chunk));
+    socket.on("end", () => {
+      ended.resolve(undefined);
+    });
+  });
+  const at = join(dir, "raw");
+  await once(raw.listen(at), "listening");
+  await expect(ask(new Http2Session(at), "/", Buffer.alloc(0))).rejects.toThrow(why);
+  await ended.promise;
+  const types = new FrameReader().take(Buffer.concat(sent).subarray(PREFACE_BYTES));
+  expect([...types].map(({ type }) => type)).not.toContain(3);
+  raw.close();
+});
+
+function goAway(last: number): Buffer {
+  return frame(7, 0, 0, Buffer.of(0, 0, 0, last, 0, 0, 0, 0));
+}
 
 function endlessHeaders(): Buffer {
   const parts = Array.from({ length: 6 }, () => frame(9, 0, 1, Buffer.alloc(16_000)));

@@ -143,7 +143,9 @@ export class Http2Session implements Link {
           this.write([frame(FRAME.ping, FLAG.ack, 0, each.payload)]);
         return;
       case FRAME.reset:
-        this.#streams.get(each.stream)?.fail(new Error(`reset, code ${uint32(each.payload)}`));
+        this.#streams
+          .get(each.stream)
+          ?.fail(new Error(`reset, code ${uint32(each.payload)}`), false);
         return;
       case FRAME.goAway:
         this.#onGoAway(each);
@@ -207,7 +209,7 @@ export class Http2Session implements Link {
     this.#isLeaving = true;
     const last = uint32(payload);
     const over = [...this.#streams.values()].filter(({ id }) => id > last);
-    for (const stream of over) stream.fail(new Error("the server takes no more calls"));
+    for (const stream of over) stream.fail(new Error("the server takes no more calls"), false);
     if (this.#streams.size === 0) this.#socket.end();
   }
 }

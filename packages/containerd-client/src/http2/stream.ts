@@ -143,9 +143,10 @@ export class Http2Stream {
     this.#events.end();
   }
 
-  fail(cause: Error): void {
+  /** `tell`: whether the server has to hear of it; not what it has reset itself, or never began (RFC 9113, 5.4.2). */
+  fail(cause: Error, tell = true): void {
     if (this.#isOver) return;
-    this.#finish(true);
+    this.#finish(tell);
     this.#events.fail(cause);
   }
 
