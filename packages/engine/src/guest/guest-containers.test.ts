@@ -412,6 +412,48 @@ describe("a daemon that returns", () => {
     expect(one.shim.children.size).toBe(2);
   });
 
+  /** As a daemon left it that was killed while another guest was to take the place of the first. */
+  const withoutGuest = async (how: "reaped" | "dead"): Promise<void> => {
+    await (await engine.pod(one.ref)).create(sandbox);
+    await pollUntil("linked", { ms: 5_000, everyMs: 5 }, () =>
+      agent.mounts.has("/run/trine/shm") ? true : undefined,
+    );
+    await engine.detach();
+    const document = Buffer.from(one.shim.state).toString();
+    one.shim.state = Buffer.from(document.replace('"booting"', '"preparing"'));
+    one.shim.statuses.set(`${SANDBOX}/`, { status: Status.RUNNING, exitStatus: 0 });
+    one.shim.end("vmm", { exitStatus: 137, signal: 9 });
+    if (how === "reaped") one.shim.children.delete("vmm");
+  };
+
+  test.each(["reaped", "dead"] as const)("starts the guest when the first is %s", async (how) => {
+    await withoutGuest(how);
+    const pod = await restart();
+    expect(one.shim.children.get("vmm")?.running).toBe(true);
+    await pod.create(task);
+    expect(stateOf(pod)).toBe("created");
+  });
+
+  test("a guest that does not start then is the pod's end, and it can be deleted", async () => {
+    await withoutGuest("reaped");
+    one.driver.failStart = new Error("no memory");
+    const pod = await restart();
+    expect(pod.summary().machine?.state).toBe("ended");
+    expect(one.shim.statuses.get(`${SANDBOX}/`)).toMatchObject({ exitStatus: 137 });
+    await pod.delete({ id: SANDBOX, execId: "" });
+    await nothingLeft();
+  });
+
+  test("one that does not start for a Create is left to it", async () => {
+    await withoutGuest("reaped");
+    one.shim.statuses.clear();
+    one.driver.failStart = new Error("no memory");
+    const pod = await restart();
+    await pod.create(sandbox);
+    await pod.create(task);
+    expect(stateOf(pod)).toBe("created");
+  });
+
   test.each(["createContainer", "attachGuest"])(
     "does again a create that died before %s was written down",
     async () => {

@@ -192,22 +192,18 @@ export class GuestContainers implements TaskKeeper {
       return;
     }
     const child = facts.children.find((each) => each.key === VMM_KEY);
-    if (child === undefined) return;
-    if (!child.running) {
-      // A Create that was under way is asked again, and starts it anew.
-      if (guest.state === "preparing") await this.#guest.endChild(VMM_KEY);
-      else await this.#sandbox.ended(child);
+    const runs = child?.running === true;
+    if (guest.state === "preparing") await this.#sandbox.startAgain(guest, runs);
+    else if (runs) await this.#guest.recover(guest);
+    else {
+      if (child !== undefined) await this.#sandbox.ended(child);
       return;
     }
-    if (guest.state === "preparing") {
-      await this.#guest.start(guest); // a clone may wait for its state still
-      await become(this.#pod, guest, "booting");
-    } else await this.#guest.recover(guest);
     for (const id of Object.keys(guest.containers)) {
       if (!tasks.has(id)) await this.#removed(id);
     }
     this.#sizes.watch();
-    log.info({ vmm: child.pid, state: guest.state }, "guest adopted");
+    log.info({ vmm: guest.vmmPid, state: guest.state }, "guest adopted");
   }
 
   async apply({ what }: Event): Promise<void> {

@@ -1,7 +1,7 @@
 import { TrineError, Undo, kindOf, messageOf } from "@trine/base";
 import type { MicrovmSettings } from "@trine/annotations";
 import type { AgentClient } from "@trine/guest-link";
-import type { Child } from "@trine/proto/shim";
+import type { Child, Process } from "@trine/proto/shim";
 import { Status } from "@trine/proto/task";
 import { VMM_KEY } from "@trine/vmm";
 import { removeContainer } from "./create-container.ts";
@@ -81,6 +81,35 @@ export class GuestSandbox {
     if (guest === undefined || guest.state === "ended" || guest.state === "preparing") return;
     const { processes, children } = await shim.describe();
     if (runs(children, VMM_KEY)) return;
+    await this.#allEnded(guest, processes);
+    const { reason, signal, exitCode, oom } = child;
+    log.error({ reason, signal, exitCode, oom }, "the guest has ended under its pod");
+  }
+
+  /**
+   * Goes on with a start that an earlier daemon was at: for the sandbox's Create, or of a guest in place of one that
+   * did not take its size. One that fails is the end of a sandbox that runs; a Create is asked again, and says why.
+   */
+  async startAgain(guest: GuestRecord, isSpawned: boolean): Promise<void> {
+    const { facts, identity, log } = this.#pod;
+    try {
+      if (!isSpawned) await this.#guest.endChild(VMM_KEY); // one that has ended keeps its key
+      await this.#guest.start(guest); // a clone may wait for its state still
+      await become(this.#pod, guest, "booting");
+    } catch (cause) {
+      log.error({ err: messageOf(cause) }, "the guest does not start");
+      await this.#guest.endChild(VMM_KEY);
+      const { processes } = facts;
+      const isRunning = processes.some(
+        ({ id, execId, status }) =>
+          id === identity.sandboxId && execId === "" && status === Status.RUNNING,
+      );
+      if (isRunning) await this.#allEnded(guest, processes);
+    }
+  }
+
+  async #allEnded(guest: GuestRecord, processes: readonly Process[]): Promise<void> {
+    const { shim } = this.#pod;
     await this.#guest.ended();
     for (const { id, execId, status } of processes) {
       if (status === Status.STOPPED) continue;
@@ -88,8 +117,6 @@ export class GuestSandbox {
     }
     for (const record of Object.values(guest.containers)) if (record) record.state = "ended";
     await become(this.#pod, guest, "ended");
-    const { reason, signal, exitCode, oom } = child;
-    log.error({ reason, signal, exitCode, oom }, "the guest has ended under its pod");
   }
 
   /** Its files are gone for the guest: nothing in it can go on. */

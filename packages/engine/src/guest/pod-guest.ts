@@ -169,7 +169,8 @@ export class PodGuest {
   async #linkAnother(why: string): Promise<AgentClient> {
     const record = this.#record;
     if (record === undefined) throw new TrineError("internal", why);
-    record.state = "preparing"; // the end of the first is no end of the guest
+    // The end of the first is no end of the guest, nor to a daemon that finds it ended.
+    await become(this.#pod, record, "preparing");
     await this.#bootInstead(record, why);
     await become(this.#pod, record, "booting");
     this.#vmm.follow();
