@@ -14,7 +14,7 @@ use crate::answer::{Answer, Code, Failure, decode, empty, failure};
 use crate::client::Client;
 use crate::nested_ends::RECORD_FILE;
 use crate::nested_start::append_options;
-use crate::relay::Relayed;
+use crate::relay::{Relayed, STATS_LIMIT};
 use crate::server::{Call, MAX_PAYLOAD};
 use crate::shim::Shim;
 
@@ -33,7 +33,7 @@ pub struct Nested {
 
 pub struct Forwarded {
     pub what: Relayed,
-    /// `None`: asked by this shim itself.
+    /// `None`: asked by this shim itself, or answered since.
     pub call: Option<Call>,
     payload: Vec<u8>,
     deadline: Option<Instant>,
@@ -57,6 +57,10 @@ impl Nested {
     pub fn forget(&mut self, drop_it: impl Fn(Relayed) -> bool) -> Vec<Call> {
         let dropped = self.calls.extract_if(.., |_, f| drop_it(f.what));
         dropped.filter_map(|(_, f)| f.call).collect()
+    }
+
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.calls.values().filter_map(|f| f.deadline).min()
     }
 
     pub fn into_calls(self) -> impl Iterator<Item = Forwarded> {
@@ -98,9 +102,11 @@ impl Shim {
 
     /// Passes a call on. `None` for the caller: the answer is for this shim.
     pub fn forward(&mut self, call: Option<Call>, payload: Vec<u8>, what: Relayed) {
+        let own = call.as_ref().and_then(|call| call.deadline);
+        let limit = matches!(what, Relayed::Stats(_)).then(|| Instant::now() + STATS_LIMIT);
         let forwarded = Forwarded {
             what,
-            deadline: call.as_ref().and_then(|call| call.deadline),
+            deadline: own.into_iter().chain(limit).min(),
             call,
             payload,
         };
@@ -178,6 +184,30 @@ impl Shim {
             }
             // What it leaves is cleared when its end is seen.
             Err(error) => self.nested_lost(&error.to_string()),
+        }
+    }
+
+    /// Answers the callers whose deadlines have passed. What changes the table is still waited for, once.
+    pub fn expire_nested(&mut self, now: Instant) {
+        let Some(nested) = &mut self.nested else {
+            return;
+        };
+        let late = nested
+            .calls
+            .extract_if(.., |_, f| f.deadline.is_some_and(|d| d <= now));
+        let late: Vec<(u32, Forwarded)> = late.collect();
+        let mut expired = Vec::new();
+        for (stream, mut forwarded) in late {
+            let what = forwarded.what;
+            expired.push((what, forwarded.call.take()));
+            let known = |f: &Forwarded| f.what == what && f.call.is_none();
+            if what.changes_table() && !nested.calls.values().any(known) {
+                forwarded.deadline = None;
+                nested.calls.insert(stream, forwarded);
+            }
+        }
+        for (what, call) in expired {
+            self.relay_expired(what, true, call);
         }
     }
 

@@ -62,6 +62,19 @@ impl Relayed {
         }
     }
 
+    /// Its answer says what the shim's table must know, however late it comes.
+    pub fn changes_table(self) -> bool {
+        matches!(
+            self,
+            Relayed::Create(_)
+                | Relayed::Start(_)
+                | Relayed::Exec(_)
+                | Relayed::Delete(_)
+                | Relayed::Pause(_)
+                | Relayed::Resume(_)
+        )
+    }
+
     pub fn process(self) -> u32 {
         match self {
             Relayed::Create(n) | Relayed::Start(n) | Relayed::Exec(n) | Relayed::Kill(n) => n,
@@ -367,7 +380,7 @@ impl Shim {
 }
 
 /// The answer for a caller whose deadline has passed.
-pub fn too_late(what: Relayed) -> Answer {
-    let message = format!("{}: trined did not answer in time", what.method());
+pub fn too_late(what: Relayed, whose: &str) -> Answer {
+    let message = format!("{}: {whose} did not answer in time", what.method());
     Err(failure(Code::DeadlineExceeded, message))
 }

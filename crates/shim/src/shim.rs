@@ -138,6 +138,7 @@ impl Shim {
             self.expire_programs(now);
             self.retry_spools(now);
             self.relay_pump(now);
+            self.expire_nested(now);
             self.expire_joins(now);
             self.finish_guest_processes(now);
             self.end_killed(now);
@@ -294,6 +295,7 @@ impl Shim {
                     .flatten(),
             )
             .chain(self.relay.next_deadline())
+            .chain(self.nested.as_ref().and_then(Nested::next_deadline))
             .chain(self.publisher.next_deadline())
             .chain(self.spool_deadline())
             .chain(self.join_deadline())

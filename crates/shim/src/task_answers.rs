@@ -52,7 +52,8 @@ impl Shim {
                 let id = self.processes.get(&number).map_or("", |p| p.id.as_str());
                 Ok(self.known_stats(id))
             }
-            _ => too_late(what),
+            _ if self.nested_has(what.process()) => too_late(what, "the nested shim"),
+            _ => too_late(what, "trined"),
         };
         match what {
             Relayed::Create(number) | Relayed::Exec(number) if !ever_sent => {

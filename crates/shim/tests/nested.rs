@@ -14,6 +14,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use harness::{Client, Pod, TASK, Trined, eventually, fifo_reader, read_to_end, start_of};
 use trine_wire::{Any, Message, shim, task, ttrpc};
@@ -22,6 +23,7 @@ const RUNC_SHIM: &str = "/usr/bin/containerd-shim-runc-v2";
 const BUSYBOX: &str = "/usr/bin/busybox";
 const UNAVAILABLE: i32 = 14;
 const FAILED_PRECONDITION: i32 = 9;
+const DEADLINE_EXCEEDED: i32 = 4;
 
 /// A pod whose container `c1` is nested in `program`; containerd's connection and the Create's stream.
 struct Nesting {
@@ -80,11 +82,12 @@ fn nest_request(pod: &Pod, id: &str, program: &Path) -> shim::NestRequest {
     }
 }
 
-/// A program that does nothing; the test takes its listening socket and answers in its place.
+/// A program that does nothing; the test takes its listening socket and answers in its place. Its `delete` leaves a
+/// file in the bundle.
 fn played(pod: &Pod) -> PathBuf {
     let path = pod.dir.join("played");
     // Written by another process: what a program started meanwhile inherits must not be its writer.
-    let text = "#!/bin/sh\n[ \"$7\" = delete ] || exec sleep 1000\n";
+    let text = "#!/bin/sh\n[ \"$7\" = delete ] || exec sleep 1000\n: > cleared\n";
     let script = "printf %s \"$1\" > \"$2\" && chmod 700 \"$2\"";
     run("sh", &["-c", script, "sh", text, &path.to_string_lossy()]);
     path
@@ -252,6 +255,45 @@ fn a_nested_shim_that_dies_answers_all_that_waited_for_it() {
             .call::<shim::DescribeResponse>(harness::SHIM, "Describe", &shim::DescribeRequest {})
             .is_ok()
     );
+}
+
+#[test]
+fn a_nested_shim_that_hangs_keeps_no_caller_and_its_late_answers_count() {
+    let pod = Pod::started("hangs");
+    pod.container_bundle(C1);
+    let program = played(&pod);
+    let mut one = nest(pod, C1, &program, Default::default(), false);
+    let mut nested = listener_of(nested_pid(&mut one.trined)).accept();
+    nested.serve("Create", &task::CreateTaskResponse { pid: 4711 });
+    one.containerd
+        .answer::<task::CreateTaskResponse>(one.create)
+        .unwrap();
+    assert_eq!(nested.request().request.method, "Wait");
+    // Without a deadline of its caller's.
+    let id = C1.to_owned();
+    let stats = one
+        .containerd
+        .send(TASK, "Stats", &task::StatsRequest { id });
+    assert_eq!(nested.request().request.method, "Stats");
+    one.containerd.answer::<task::StatsResponse>(stats).unwrap();
+
+    let limit = Duration::from_millis(50);
+    let start = one
+        .containerd
+        .send_within(TASK, "Start", &start_of(C1), limit);
+    let late = nested.request();
+    assert_eq!(late.request.method, "Start");
+    let refused = one
+        .containerd
+        .answer::<task::StartResponse>(start)
+        .unwrap_err();
+    assert_eq!(refused.code, DEADLINE_EXCEEDED);
+    assert!(refused.message.contains("nested shim"), "{refused:?}");
+    nested.respond(late.stream, &task::StartResponse { pid: 4711 });
+    eventually("the task runs", || {
+        let state = one.containerd.task_state(C1).unwrap();
+        (state.status == task::Status::Running as i32).then_some(())
+    });
 }
 
 #[test]
