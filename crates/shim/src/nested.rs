@@ -114,6 +114,11 @@ impl Shim {
             let why = failure(Code::Unavailable, format!("the nested shim: {why}"));
             match forwarded.what {
                 Relayed::Delete(number) => self.clean_nested(number, forwarded.call),
+                // Of the end of that process nobody would hear.
+                Relayed::Wait(number) if self.nested_has(number) => {
+                    self.nested_lost(&why.0.message);
+                }
+                // It was lost before, and its processes ended with it.
                 Relayed::Wait(_) => {}
                 what => self.relay_done(what, forwarded.call, Err(why)),
             }

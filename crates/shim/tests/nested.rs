@@ -297,6 +297,23 @@ fn a_nested_shim_that_hangs_keeps_no_caller_and_its_late_answers_count() {
 }
 
 #[test]
+fn a_nested_shim_that_cannot_be_asked_when_a_task_ends_is_lost() {
+    let pod = Pod::started("unasked");
+    pod.container_bundle(C1);
+    let program = played(&pod);
+    let mut one = nest(pod, C1, &program, Default::default(), false);
+    let mut nested = listener_of(nested_pid(&mut one.trined)).accept();
+    let create = nested.request();
+    assert_eq!(create.request.method, "Create");
+    let wait = one.containerd.send_wait(C1);
+    // It reads no more, though it lives and answers.
+    nested.stop_reading();
+    nested.respond(create.stream, &task::CreateTaskResponse { pid: 4711 });
+    let ended: task::WaitResponse = one.containerd.answer(wait).unwrap();
+    assert_eq!(ended.exit_status, 137);
+}
+
+#[test]
 fn a_create_that_no_longer_waits_is_not_nested() {
     let pod = Pod::started("late");
     pod.container_bundle(C1);

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -285,6 +286,11 @@ impl Client {
 
     pub fn write_raw(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
+    }
+
+    /// From now on whoever writes to this end is told that nobody reads.
+    pub fn stop_reading(&self) {
+        self.stream.shutdown(Shutdown::Read).unwrap();
     }
 
     /// Whether something can be read within `limit`.
