@@ -37,6 +37,8 @@ pub struct Forwarded {
     pub call: Option<Call>,
     payload: Vec<u8>,
     deadline: Option<Instant>,
+    /// As which of the services it was sent.
+    service: usize,
 }
 
 impl Nested {
@@ -109,6 +111,7 @@ impl Shim {
             deadline: own.into_iter().chain(limit).min(),
             call,
             payload,
+            service: 0,
         };
         if let Err((forwarded, why)) = self.send_nested(forwarded) {
             let why = failure(Code::Unavailable, format!("the nested shim: {why}"));
@@ -131,7 +134,7 @@ impl Shim {
         of.is_some() && of == self.nested.as_ref().map(|n| n.number)
     }
 
-    fn send_nested(&mut self, forwarded: Forwarded) -> Result<(), (Forwarded, String)> {
+    fn send_nested(&mut self, mut forwarded: Forwarded) -> Result<(), (Forwarded, String)> {
         let namespace = self.identity.namespace.clone();
         let is_there = self.nested_has(forwarded.what.process());
         let Some(nested) = self.nested.as_mut().filter(|_| is_there) else {
@@ -144,6 +147,7 @@ impl Shim {
             let left = deadline.saturating_duration_since(Instant::now());
             i64::try_from(left.as_nanos()).unwrap_or(i64::MAX).max(1)
         });
+        forwarded.service = nested.service;
         let request = Request {
             service: SERVICES
                 .get(nested.service)
@@ -225,7 +229,7 @@ impl Shim {
         };
         let what = forwarded.what;
         let other = matches!(&answer, Err(Failure(s)) if s.code == Code::Unimplemented as i32);
-        if other && matches!(what, Relayed::Create(_)) && nested.service == 0 {
+        if other && matches!(what, Relayed::Create(_)) && forwarded.service == 0 {
             nested.service = 1;
             return self.forward(forwarded.call, forwarded.payload, what);
         }

@@ -297,6 +297,47 @@ fn a_nested_shim_that_hangs_keeps_no_caller_and_its_late_answers_count() {
 }
 
 #[test]
+fn two_creates_at_once_both_come_to_a_newer_shims_service() {
+    let pod = Pod::started("both");
+    let other = "c2";
+    for id in [C1, other] {
+        pod.container_bundle(id);
+    }
+    let program = played(&pod);
+    let mut one = nest(pod, C1, &program, Default::default(), false);
+    let request = task::CreateTaskRequest {
+        id: other.to_owned(),
+        bundle: one.pod.bundle_dir(other).to_string_lossy().into_owned(),
+        ..Default::default()
+    };
+    let second = one.containerd.send(TASK, "Create", &request);
+    let also = nest_request(&one.pod, other, &program);
+    eventually("the Create to nest", || {
+        one.trined.call::<()>(harness::SHIM, "Nest", &also).ok()
+    });
+    let mut nested = listener_of(nested_pid(&mut one.trined)).accept();
+    let creates = [nested.request(), nested.request()];
+    for create in creates {
+        assert_eq!(create.request.service, "containerd.task.v2.Task");
+        nested.refuse(create.stream, 12, "service not found");
+    }
+    let mut made = 0;
+    while made < 2 {
+        let again = nested.request();
+        assert_eq!(again.request.service, "containerd.task.v3.Task");
+        if again.request.method == "Create" {
+            nested.respond(again.stream, &task::CreateTaskResponse { pid: 4711 });
+            made += 1;
+        }
+    }
+    for create in [one.create, second] {
+        one.containerd
+            .answer::<task::CreateTaskResponse>(create)
+            .unwrap();
+    }
+}
+
+#[test]
 fn a_nested_shim_that_cannot_be_asked_when_a_task_ends_is_lost() {
     let pod = Pod::started("unasked");
     pod.container_bundle(C1);
