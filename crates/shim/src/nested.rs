@@ -61,6 +61,12 @@ impl Nested {
         dropped.filter_map(|(_, f)| f.call).collect()
     }
 
+    /// Whether it is still to answer the Create of this process.
+    pub fn creates(&self, number: u32) -> bool {
+        let mut calls = self.calls.values();
+        calls.any(|f| f.what == Relayed::Create(number))
+    }
+
     pub fn next_deadline(&self) -> Option<Instant> {
         self.calls.values().filter_map(|f| f.deadline).min()
     }
@@ -116,7 +122,7 @@ impl Shim {
         if let Err((forwarded, why)) = self.send_nested(forwarded) {
             let why = failure(Code::Unavailable, format!("the nested shim: {why}"));
             match forwarded.what {
-                Relayed::Delete(number) => self.clean_nested(number, forwarded.call),
+                what @ Relayed::Delete(_) => self.clean_nested(what, forwarded.call),
                 // Of the end of that process nobody would hear.
                 Relayed::Wait(number) if self.nested_has(number) => {
                     self.nested_lost(&why.0.message);

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use trine_wire::{Message, shim, task};
 
-use crate::answer::{Code, decode, empty, failure};
+use crate::answer::{Code, Failure, decode, empty, failure};
 use crate::nested::NESTED_KEY;
 use crate::process::now_stamp;
 use crate::programs::Purpose;
@@ -74,6 +74,10 @@ pub fn delete_nested(
     }
 }
 
+fn ended() -> Failure {
+    failure(Code::Unavailable, "the nested shim has ended")
+}
+
 impl Shim {
     pub fn nested_exited(&mut self, number: u32, payload: &[u8]) {
         let status = decode::<task::WaitResponse>(payload).unwrap_or(task::WaitResponse {
@@ -98,66 +102,72 @@ impl Shim {
             .iter()
             .filter(|(_, p)| p.nested == Some(nested.number()) && p.is_task());
         let running: Vec<u32> = running
-            .filter(|(_, p)| !p.is_stopped() && !p.deleted)
+            .filter(|(number, p)| !p.is_stopped() && !p.deleted && !nested.creates(**number))
             .map(|(number, _)| *number)
             .collect();
         for forwarded in nested.into_calls() {
             match forwarded.what {
                 Relayed::Wait(_) => {}
-                Relayed::Delete(number) => self.clean_nested(number, forwarded.call),
+                // What is half made goes before its Create fails: nobody asks for its end afterwards.
+                what @ (Relayed::Create(_) | Relayed::Delete(_)) => {
+                    self.clean_nested(what, forwarded.call);
+                }
                 Relayed::Kill(_) => self.relay_done(forwarded.what, forwarded.call, Ok(empty())),
                 what => {
-                    let gone = failure(Code::Unavailable, "the nested shim has ended");
-                    self.relay_done(what, forwarded.call, Err(gone));
+                    self.relay_done(what, forwarded.call, Err(ended()));
                 }
             }
         }
         for number in running {
-            self.clean_nested(number, None);
+            self.clean_nested(Relayed::Delete(number), None);
         }
     }
 
-    /// Runs the dead nested shim's `delete`; the task has ended when that has. `delete`: containerd's call of it.
-    pub fn clean_nested(&mut self, number: u32, delete: Option<Call>) {
-        let Some(process) = self.processes.get(&number) else {
-            if let Some(call) = delete {
+    /// Runs the dead nested shim's `delete`; the task has ended when that has. `call`: containerd's Create or Delete
+    /// of it.
+    pub fn clean_nested(&mut self, what: Relayed, call: Option<Call>) {
+        let Some(process) = self.processes.get(&what.process()) else {
+            if let Some(call) = call {
                 self.reply(call, Err(failure(Code::NotFound, "the task is gone")));
             }
             return;
         };
         if !process.is_task() {
-            return self.relay_done(Relayed::Delete(number), delete, Ok(empty()));
+            return self.relay_done(what, call, Ok(empty()));
         }
         let (id, bundle) = (process.id.clone(), process.bundle.clone());
         let program = program_of(Path::new(&bundle));
         let Ok(Some(program)) = program else {
             self.log
                 .line(&format!("task {id}: no record of its nested shim"));
-            return self.nested_cleaned(number, delete, &[]);
+            return self.nested_cleaned(what, call, &[]);
         };
         let request = shim::RunRequest {
             argv: delete_argv(&program, &self.identity.namespace, &id, &bundle),
             stdin: Vec::new(),
             timeout_ms: CLEAN_LIMIT_MS,
         };
-        self.run_for(Purpose::CleanNested(number, delete), request, &bundle);
+        self.run_for(Purpose::CleanNested(what, call), request, &bundle);
     }
 
     /// `said`: a DeleteResponse; without one the task was killed.
-    pub fn nested_cleaned(&mut self, number: u32, delete: Option<Call>, said: &[u8]) {
+    pub fn nested_cleaned(&mut self, what: Relayed, call: Option<Call>, said: &[u8]) {
+        if matches!(what, Relayed::Create(_)) {
+            return self.relay_done(what, call, Err(ended()));
+        }
         let said = task::DeleteResponse::decode(said).unwrap_or_default();
         let status = match said.exit_status {
             0 if said.exited_at.is_none() => 128 + SIGKILL,
             status => status,
         };
         self.end_process(
-            number,
+            what.process(),
             status,
             said.exited_at.unwrap_or_else(now_stamp),
             false,
         );
-        if delete.is_some() {
-            self.relay_done(Relayed::Delete(number), delete, Ok(empty()));
+        if call.is_some() {
+            self.relay_done(what, call, Ok(empty()));
         }
     }
 }

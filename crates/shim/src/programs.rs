@@ -14,6 +14,7 @@ use crate::host::spawn::{SpawnPlan, spawn};
 use crate::inbox::write_queue;
 use crate::link::is_not_now;
 use crate::reactor::{READ, Reactor, Token, WRITE, Watch};
+use crate::relay::Relayed;
 use crate::server::Call;
 use crate::shim::Shim;
 use crate::signals::{self, Status};
@@ -29,8 +30,8 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 /// Who wants to know how a program ended.
 pub enum Purpose {
     Answer(Call),
-    /// A dead nested shim's task is cleared; the Delete that waits for it.
-    CleanNested(u32, Option<Call>),
+    /// A dead nested shim's task is cleared; the Create or Delete of it that waits for that.
+    CleanNested(Relayed, Option<Call>),
 }
 
 pub struct Program {
@@ -146,7 +147,7 @@ impl Shim {
     fn program_done(&mut self, purpose: Purpose, result: Result<shim::RunResponse, Failure>) {
         match purpose {
             Purpose::Answer(call) => self.reply(call, result.map(|r| r.encode_to_vec())),
-            Purpose::CleanNested(number, delete) => {
+            Purpose::CleanNested(what, call) => {
                 let said = match result {
                     Ok(response) if response.exit_code == 0 => response.stdout,
                     Ok(response) => {
@@ -160,7 +161,7 @@ impl Shim {
                         Vec::new()
                     }
                 };
-                self.nested_cleaned(number, delete, &said);
+                self.nested_cleaned(what, call, &said);
             }
         }
     }

@@ -297,6 +297,26 @@ fn a_nested_shim_that_hangs_keeps_no_caller_and_its_late_answers_count() {
 }
 
 #[test]
+fn what_a_nested_shim_had_half_made_is_cleared_before_its_create_fails() {
+    let pod = Pod::started("half-made");
+    let bundle = pod.container_bundle(C1);
+    let program = played(&pod);
+    let mut one = nest(pod, C1, &program, Default::default(), false);
+    let pid = nested_pid(&mut one.trined);
+    let mut nested = listener_of(pid).accept();
+    assert_eq!(nested.request().request.method, "Create");
+    // SAFETY: takes no pointers; it is a child of the pod's shim.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+    let refused = one
+        .containerd
+        .answer::<task::CreateTaskResponse>(one.create)
+        .unwrap_err();
+    assert_eq!(refused.code, UNAVAILABLE);
+    assert!(bundle.join("cleared").exists());
+    assert!(one.containerd.task_state(C1).is_err());
+}
+
+#[test]
 fn two_creates_at_once_both_come_to_a_newer_shims_service() {
     let pod = Pod::started("both");
     let other = "c2";
