@@ -135,15 +135,15 @@ impl Shim {
 
     /// What the children have used so far stays charged where they were.
     fn enter_cgroups(&mut self, dir: &Path, path: &str) -> io::Result<()> {
-        let groups = serve::enter_cgroups(dir, path)?;
+        let groups = &mut self.identity.cgroups;
+        serve::enter_cgroups(dir, path, groups)?;
         if groups.is_empty() {
             return Ok(());
         }
         for child in self.children.values_mut() {
-            cgroup::add(&groups, child.pid)?;
-            child.oom_before = cgroup::oom_kills(&groups);
+            cgroup::add(groups, child.pid)?;
+            child.oom_before = cgroup::oom_kills(groups);
         }
-        self.identity.cgroups = groups;
         Ok(())
     }
 }

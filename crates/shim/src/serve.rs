@@ -77,7 +77,8 @@ fn take_place(args: &Args, pod: &Path, listener: UnixListener) -> io::Result<Par
         net::enter(Path::new(&spec.netns))?;
     }
     own_namespaces()?;
-    let cgroups = enter_cgroups(pod, &spec.cgroups_path)?;
+    let mut cgroups = Vec::new();
+    enter_cgroups(pod, &spec.cgroups_path, &mut cgroups)?;
     // SAFETY: takes no pointers.
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
     raise_open_files();
@@ -144,21 +145,20 @@ fn close_on_exec(fd: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves this process into the pod's groups, whose directories it answers. They are written down before one is
-/// made: who finds this process dead knows what it may have left.
-pub fn enter_cgroups(pod: &Path, cgroups_path: &str) -> io::Result<Vec<PathBuf>> {
+/// Moves this process into the pod's groups, whose directories are `dirs` from then on. They are noted there and
+/// written down before one is made: who ends this process, or finds it dead, knows what it may have left.
+pub fn enter_cgroups(pod: &Path, cgroups_path: &str, dirs: &mut Vec<PathBuf>) -> io::Result<()> {
     if cgroups_path.is_empty() {
-        return Ok(Vec::new());
+        return Ok(());
     }
     let groups = cgroup::find(cgroups_path)?;
-    let dirs = groups.dirs();
+    *dirs = groups.dirs();
     let lines: String = dirs
         .iter()
         .map(|dir| format!("{}\n", dir.display()))
         .collect();
     fs::write(pod.join(CGROUPS_FILE), lines)?;
-    groups.join()?;
-    Ok(dirs)
+    groups.join()
 }
 
 /// The pod is over: nothing of it stays, but for a group that cannot be removed, which `delete` tries again.

@@ -568,3 +568,31 @@ fn an_older_shim_that_knows_no_claim_is_ended_and_the_pod_starts_without() {
     silent.join().unwrap().unwrap();
     assert!(!holder.wait().unwrap().success(), "it was killed");
 }
+
+#[test]
+fn a_claim_that_fails_in_the_middle_of_its_groups_leaves_none_of_them() {
+    let spared = Spared::new("groups");
+    let parent = format!("/trine-groups-{}", std::process::id());
+    // The name of a file that one of the hierarchies has in every group: there it cannot be entered.
+    let group = format!("{parent}/pids.max");
+    let linux = format!(r#""cgroupsPath":"{group}""#);
+    spared.pod.bundle(&spared.pod.id, SANDBOX, &linux);
+    let mut client = spared.client();
+    client
+        .call::<()>(SHIM, "Claim", &claim_of(&spared.pod))
+        .unwrap_err();
+    let lock = fs::File::open(spared.dir.join("lock")).unwrap();
+    eventually("the spare's end", || lock.try_lock().ok());
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let roots = mounts.lines().filter(|line| line.contains(" - cgroup"));
+    let roots: Vec<&str> = roots.filter_map(|line| line.split(' ').nth(4)).collect();
+    let left = roots.iter().map(|root| format!("{root}{group}"));
+    let left: Vec<String> = left.filter(|dir| Path::new(dir).is_dir()).collect();
+    for dir in &left {
+        let _ = fs::remove_dir(dir);
+    }
+    for root in roots {
+        let _ = fs::remove_dir(format!("{root}{parent}"));
+    }
+    assert_eq!(left, [""; 0], "what it had entered is gone with it");
+}
