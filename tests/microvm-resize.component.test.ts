@@ -18,6 +18,8 @@ cat memory.max memory/memory.limit_in_bytes 2>/dev/null
 cat cpu.max 2>/dev/null || echo $(cat cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us)`;
 
 let node: TrineNode;
+/** Keeps no templates: its pods boot. */
+let bootingNode: TrineNode;
 let image: string;
 
 beforeAll(async () => {
@@ -25,11 +27,13 @@ beforeAll(async () => {
   image = busybox.name;
   const pool = `  pool: [{ count: 1, memoryBytes: ${SPARE_MIB * MIB} }]`;
   node = await TrineNode.start({ version: "2.4", config: `${microvmConfig(guest)}\n${pool}` });
-  await node.containerd.importImage(busybox);
+  const config = `${microvmConfig(guest)}\n  templates: { most: 0 }`;
+  bootingNode = await TrineNode.start({ version: "2.4", config });
+  for (const each of [node, bootingNode]) await each.containerd.importImage(busybox);
 }, 1_800_000);
 
 afterAll(async () => {
-  expect(await node.stop()).toEqual([]);
+  for (const each of [node, bootingNode]) expect(await each.stop()).toEqual([]);
 });
 
 const limits = (mib: bigint, cpus: bigint): object => ({
@@ -37,8 +41,8 @@ const limits = (mib: bigint, cpus: bigint): object => ({
   ...{ cpuQuota: cpus * PERIOD, cpuPeriod: PERIOD },
 });
 
-async function startOf({ podSandboxId }: PodOfTest): Promise<string | undefined> {
-  const { items } = JSON.parse((await node.api("/v1/pods")).body) as {
+async function startOf(at: TrineNode, { podSandboxId }: PodOfTest): Promise<string | undefined> {
+  const { items } = JSON.parse((await at.api("/v1/pods")).body) as {
     items: { sandboxId: string; machine?: { start?: { how: string } } }[];
   };
   return items.find((each) => each.sandboxId === podSandboxId)?.machine?.start?.how;
@@ -55,8 +59,8 @@ function untilReady(kind: string): Promise<true> {
   );
 }
 
-const update = (container: RunningPod, linux: object): Promise<string> =>
-  node.containerd.cri.runtime
+const update = (at: TrineNode, container: RunningPod, linux: object): Promise<string> =>
+  at.containerd.cri.runtime
     .updateContainerResources({ containerId: container.containerId, linux })
     .then(() => "done", messageOf);
 
@@ -74,10 +78,11 @@ test.each([
 ])(
   "a guest that came up as a %s follows its container's limits up and down, also under the next trined",
   async (kind, mib) => {
+    const at = kind === "cold" ? bootingNode : node;
     await untilReady(kind);
     const resources = limits(mib, 1n);
-    const pair = await PodPair.start(node, image, { name: kind, config: { linux: { resources } } });
-    expect(await startOf(pair.microvm)).toBe(kind);
+    const pair = await PodPair.start(at, image, { name: kind, config: { linux: { resources } } });
+    expect(await startOf(at, pair.microvm)).toBe(kind);
     const containers = {
       runc: await pair.runc.run({ linux: { resources } }),
       microvm: await pair.microvm.run({ linux: { resources } }),
@@ -95,7 +100,7 @@ test.each([
       return [wanted, cpus];
     };
     const both = async (linux: object): Promise<string[]> =>
-      Promise.all(Object.values(containers).map((container) => update(container, linux)));
+      Promise.all(Object.values(containers).map((container) => update(at, container, linux)));
     expect(await see()).toEqual([Number(mib), 1]);
     expect(await both(limits(512n, 2n))).toEqual(["done", "done"]);
     expect(await see()).toEqual([512, 2]);
@@ -105,7 +110,9 @@ test.each([
     }
     expect(await both(limits(300n, 1n))).toEqual(["done", "done"]);
     expect(await see()).toEqual([300, 1]);
-    expect(await update(containers.microvm, limits(32_768n, 1n))).toContain("make the pod anew");
+    expect(await update(at, containers.microvm, limits(32_768n, 1n))).toContain(
+      "make the pod anew",
+    );
     expect(await see()).toEqual([300, 1]);
     // What it began with is the guest's; the limits go on alone.
     expect(await both(limits(100n, 1n))).toEqual(["done", "done"]);
