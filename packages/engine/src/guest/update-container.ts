@@ -9,7 +9,7 @@ import { resizeGuest } from "./grow-guest.ts";
 import { changedLimits, requireReach, sizeAfter } from "./guest-resources.ts";
 import { leastSize } from "./guest-size.ts";
 
-export interface RunningGuest {
+interface RunningGuest {
   readonly record: GuestRecord;
   readonly machine: Machine;
   readonly agent: AgentClient;
