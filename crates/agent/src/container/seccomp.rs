@@ -42,12 +42,12 @@ type Rule = (Vec<SyscallArg>, u32);
 impl Filter {
     /// Calls the agent has no number for cannot be made on this kernel's ABI either and are left out.
     pub fn of(profile: &Seccomp) -> io::Result<Filter> {
-        let own = tree(profile, syscalls::number)?;
+        let own = tree(profile, syscalls::number, |_| None)?;
         let mut code = prologue(own.len());
         code.extend(own);
         code.extend(
             match profile.architectures.iter().any(|name| name == I386) {
-                true => of_32_bits(tree(profile, syscalls_i386::number)?),
+                true => of_32_bits(tree(profile, syscalls_i386::number, multiplexed)?),
                 false => vec![op(RETURN, MISSING, 0, 0)],
             },
         );
@@ -137,15 +137,32 @@ pub fn op(code: u16, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
     libc::sock_filter { code, jt, jf, k }
 }
 
-/// The rules of the calls that have a number.
+/// How 32-bit programs may make this call through another: that one's number, and the argument that says so. Its
+/// own arguments are in memory, where no condition sees them: its rules hold there without them, as libseccomp has it.
+fn multiplexed(name: &str) -> Option<(u32, SyscallArg)> {
+    let (number, value) = syscalls_i386::multiplexed(name)?;
+    let way = SyscallArg {
+        index: 0,
+        value: u64::from(value),
+        value_two: 0,
+        op: "SCMP_CMP_EQ".to_owned(),
+    };
+    Some((number, way))
+}
+
+/// The rules of the calls that have a number, and of those that another one makes.
 fn tree(
     profile: &Seccomp,
     number_of: impl Fn(&str) -> Option<u32>,
+    multiplexed: impl Fn(&str) -> Option<(u32, SyscallArg)>,
 ) -> io::Result<Vec<libc::sock_filter>> {
     let default = action(&profile.default_action, profile.default_errno_ret)?;
     let mut calls: BTreeMap<u32, Vec<Rule>> = BTreeMap::new();
     for rule in &profile.syscalls {
         let verdict = action(&rule.action, rule.errno_ret)?;
+        for (number, way) in rule.names.iter().filter_map(|name| multiplexed(name)) {
+            calls.entry(number).or_default().push((vec![way], verdict));
+        }
         for number in rule.names.iter().filter_map(|name| number_of(name)) {
             let rules = calls.entry(number).or_default();
             rules.extend(alternatives(

@@ -136,6 +136,46 @@ fn a_profile_for_32_bit_programs_has_its_rules_under_their_numbers() {
 }
 
 #[test]
+fn a_rule_holds_for_the_calls_that_32_bit_programs_make_through_another() {
+    let refuse = |names: &[&str], args| rule(names, "SCMP_ACT_ERRNO", args);
+    let profile = Seccomp {
+        default_action: "SCMP_ACT_ALLOW".to_owned(),
+        architectures: vec!["SCMP_ARCH_X86".to_owned()],
+        syscalls: vec![
+            refuse(&["bind", "shmget"], vec![]),
+            refuse(&["socket"], vec![arg(0, "SCMP_CMP_EQ", 40, 0)]),
+            rule(&["socketcall", "ipc"], "SCMP_ACT_ALLOW", vec![]),
+        ],
+        ..Seccomp::default()
+    };
+    let code = Filter::of(&profile).expect("valid").code;
+    let ask = |arch, number, first| interpret(&code, arch, number, [first, 0, 0, 0, 0, 0]);
+    let (socketcall, ipc) = (102, 117);
+    for (number, first, wanted) in [
+        (socketcall, 1, DENY),
+        (socketcall, 2, DENY),
+        (socketcall, 3, ALLOW),
+        (ipc, 23, DENY),
+        (ipc, 24, ALLOW),
+        (359, 40, DENY),
+        (359, 2, ALLOW),
+        (361, 0, DENY),
+    ] {
+        assert_eq!(
+            ask(AUDIT_ARCH_I386, number, first),
+            wanted,
+            "{number} {first}"
+        );
+    }
+    // The numbers are other calls' here.
+    for number in [socketcall, ipc] {
+        for first in [1, 2, 23] {
+            assert_eq!(ask(AUDIT_ARCH_X86_64, number, first), ALLOW, "{number}");
+        }
+    }
+}
+
+#[test]
 fn comparisons_see_all_64_bits() {
     let values = [
         0,

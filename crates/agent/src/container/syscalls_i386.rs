@@ -46,6 +46,34 @@ const FROM_0: &str = "restart_syscall exit fork read write open close waitpid cr
     ppoll_time64 - io_pgetevents_time64 recvmmsg_time64 mq_timedsend_time64 mq_timedreceive_time64 \
     semtimedop_time64 rt_sigtimedwait_time64 futex_time64 sched_rr_get_interval_time64";
 
+/// What socketcall makes, by its first argument from 1 on (linux/net.h).
+const SOCKET_CALLS: &str = "socket bind connect listen accept getsockname getpeername socketpair send recv sendto \
+    recvfrom shutdown setsockopt getsockopt sendmsg recvmsg accept4 recvmmsg sendmmsg";
+/// What ipc makes, with its first argument (linux/ipc.h).
+const IPC_CALLS: [(&str, u32); 12] = [
+    ("semop", 1),
+    ("semget", 2),
+    ("semctl", 3),
+    ("semtimedop", 4),
+    ("msgsnd", 11),
+    ("msgrcv", 12),
+    ("msgget", 13),
+    ("msgctl", 14),
+    ("shmat", 21),
+    ("shmdt", 22),
+    ("shmget", 23),
+    ("shmctl", 24),
+];
+
+/// The number of the call that makes this one too, and its first argument then.
+pub fn multiplexed(name: &str) -> Option<(u32, u32)> {
+    if let Some(place) = SOCKET_CALLS.split(' ').position(|known| known == name) {
+        return Some((number("socketcall")?, u32::try_from(place).ok()? + 1));
+    }
+    let (_, value) = IPC_CALLS.iter().find(|(known, _)| *known == name)?;
+    Some((number("ipc")?, *value))
+}
+
 pub fn number(name: &str) -> Option<u32> {
     if name == "-" {
         return None;
