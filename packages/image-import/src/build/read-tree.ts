@@ -8,6 +8,7 @@ import { runJailed } from "../jail/run-jailed.ts";
 import type { JailedMount, JailedProgram } from "../jail/run-jailed.ts";
 import { layersOf } from "../store/list-images.ts";
 import type { ImageView } from "../store/list-images.ts";
+import { shortened } from "./overlay-options.ts";
 import { writeAll } from "../unpack-file.ts";
 
 const MIB = 1024 * 1024;
@@ -45,8 +46,8 @@ export async function openTree(
   if (mount === undefined || more.length > 0) {
     throw new TrineError("unimplemented", `snapshotter ${snapshotter}: not one mount an image`);
   }
-  const { type, source, options } = mount;
-  return { mount: { name: "tree", type, source, options }, filter, workDir };
+  const { type, source } = mount;
+  return { mount: { name: "tree", type, source, ...shortened(mount.options) }, filter, workDir };
 }
 
 /** Paths of the tree that matter to a machine: three directories deep, of files and links. */

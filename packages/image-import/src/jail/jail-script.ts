@@ -5,10 +5,12 @@ export const NO_JAIL = 96;
 
 /**
  * Makes the jail's root and runs a program in it. A constant: what differs comes as arguments, which are ROOT
- * UID FILTER (NAME PATH DEVICE:INODE ro|rw | +mount NAME TYPE OPTIONS SOURCE)... -- PROGRAM ARGUMENT... FILTER is empty,
+ * UID FILTER (NAME PATH DEVICE:INODE ro|rw | +mount NAME TYPE OPTIONS SOURCE FROM)... -- PROGRAM ARGUMENT... FILTER is empty,
  * or the path of trine-rootfs: then the program may read files of all owners, and is behind its filter. Neither
  * without the other: with that capability in the host's own user namespace open_by_handle_at(2) opens any file of a
- * file system that the program sees one file of. All that follows the filter is executed, none of it forks.
+ * file system that the program sees one file of. FROM is where the options' relative paths begin. mount(8) is told
+ * to use mount(2): from util-linux 2.39 on it would hand over each option by itself, of which the kernel takes 256
+ * bytes. All that follows the filter is executed, none of it forks.
  */
 export const JAIL_SCRIPT = `
 trap 'code=$?; [ "$code" = ${WRONG_FILE} ] || exit ${NO_JAIL}' EXIT
@@ -30,8 +32,8 @@ done
 while [ "$1" != -- ]; do
   if [ "$1" = +mount ]; then
     mkdir "$root/work/$2"
-    mount -t "$3" -o "$4" "$5" "$root/work/$2"
-    shift 5
+    (cd "$6" && LIBMOUNT_FORCE_MOUNT2=always mount -t "$3" -o "$4" "$5" "$root/work/$2")
+    shift 6
     continue
   fi
   : >"$root/work/$1"

@@ -35,7 +35,7 @@ function tried(filter: { readonly readsAllBehind?: string }): Promise<string> {
     {
       program: "/usr/bin/perl",
       args: ["/work/tree/try.pl"],
-      mounts: [{ name: "tree", type: "bind", options: ["rbind"], source }],
+      mounts: [{ name: "tree", type: "bind", options: ["rbind"], from: "/", source }],
       ...filter,
       memoryBytes: 256 * 1024 * 1024,
       cpuSeconds: 60,
@@ -53,6 +53,28 @@ test("it reads another's file of its mount, and is refused handles and processes
 test("without the filter it has no such right", async () => {
   // How it refuses a handle is the kernel's own affair; the file stays closed.
   expect(await tried({})).toMatch(/^(?:EPERM|EBADF|failed) done $/);
+});
+
+test("of layers whose names are long, from the directory they lie in", async () => {
+  const from = join(dir, "l".repeat(200));
+  const layers = Array.from({ length: 9 }, (_, index) => `${index}${"x".repeat(40)}`);
+  for (const layer of layers) await mkdir(join(from, layer), { recursive: true });
+  await writeFile(join(from, layers[8] ?? "", "file"), "lowest");
+  const options = [`lowerdir=${layers.join(":")}`];
+  const mount = { name: "tree", type: "overlay", options, from, source: "overlay" };
+  const read = runJailed(
+    {
+      program: "/usr/bin/cat",
+      args: ["/work/tree/file"],
+      mounts: [mount],
+      memoryBytes: 256 * 1024 * 1024,
+      cpuSeconds: 60,
+      workDir: dir,
+    },
+    (output) => text(output),
+    new AbortController().signal,
+  );
+  expect(await read).toBe("lowest");
 });
 
 test("a filter that is not there is told, and nothing runs", async () => {

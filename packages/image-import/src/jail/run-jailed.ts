@@ -38,6 +38,8 @@ export interface JailedMount {
   readonly name: string;
   readonly type: string;
   readonly options: readonly string[];
+  /** Directory at which relative paths in the options begin. */
+  readonly from: string;
   readonly source: string;
 }
 
@@ -126,10 +128,10 @@ function argvOf(jailed: JailedProgram, root: string): string[] {
     identity,
     writable ? "rw" : "ro",
   ]);
-  const mounts = (jailed.mounts ?? []).flatMap(({ name, type, options, source }) => [
+  const mounts = (jailed.mounts ?? []).flatMap(({ name, type, options, source, from }) => [
     ...["+mount", name, type],
     ["ro", "nosuid", "nodev", "noexec", ...options].join(","),
-    source,
+    ...[source, from],
   ]);
   const limits = [
     `--as=${jailed.memoryBytes}`,
