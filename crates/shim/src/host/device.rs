@@ -129,6 +129,19 @@ mod tests {
     use crate::host::mount::unmount_all;
     use crate::host::testing::{Scratch, in_mount_namespace, run};
     use std::fs;
+    use std::process::Command;
+
+    /// The path of a loop device that goes with the value, however the test ends.
+    struct Loop(String);
+
+    impl Drop for Loop {
+        fn drop(&mut self) {
+            let ended = Command::new("losetup").args(["-d", &self.0]).status();
+            if !std::thread::panicking() {
+                assert!(ended.unwrap().success(), "losetup -d {}", self.0);
+            }
+        }
+    }
 
     /// A loop device over a file of 1 MiB; `body` gets it and the pod's directory, on a file system without devices.
     fn with_loop(name: &str, body: impl FnOnce(Device, &Path) + Send + 'static) {
@@ -143,7 +156,8 @@ mod tests {
             );
             fs::write(root.join("image"), vec![7u8; 1 << 20]).unwrap();
             let path = run("losetup", &format!("-f --show {}/image", root.display()));
-            let number = fs::metadata(path.trim()).unwrap().rdev();
+            let node = Loop(path.trim().to_owned());
+            let number = fs::metadata(&node.0).unwrap().rdev();
             let device = Device {
                 major: libc::major(number),
                 minor: libc::minor(number),
@@ -152,7 +166,6 @@ mod tests {
                 shared: false,
             };
             body(device, &pod);
-            run("losetup", &format!("-d {}", path.trim()));
         });
     }
 
