@@ -35,9 +35,9 @@ impl Device {
     }
 }
 
-/// Makes the node `root`/`below`. What is answered keeps others of the host from writing the device, mounting it
-/// included, for as long as it is open; for one that is only read or is shared there is nothing to keep. Kind
-/// `ResourceBusy` when somebody has it.
+/// Makes the node `root`/`below`. What is answered keeps others of the host that claim it too, as mounts do, from having
+/// the device for as long as it is open; for one that is only read or is shared there is nothing to keep. Kind
+/// `ResourceBusy` when it is to be written and somebody has claimed it.
 pub fn make_node(device: &Device, root: &Path, below: &Path) -> io::Result<Option<OwnedFd>> {
     let during_this = || during(format!("make a node of {}", device.named()));
     let (dir, name) = parent(root, below)?;
@@ -100,18 +100,19 @@ fn node_in(dir: &OwnedFd, name: &CStr, device: &Device) -> io::Result<OwnedFd> {
     Ok(node.into())
 }
 
-/// O_EXCL on a block device is the kernel's own claim, the same that mounts and volume managers make.
+/// O_EXCL on a block device is the kernel's own claim, the same that mounts and volume managers make. It stops only
+/// who claims it too: others open, and write, the device as before. One that is shared is claimed for a moment, so
+/// that nobody writes below a mount or beside a pod that has it alone.
 fn claim(device: &Device, tree: &OwnedFd) -> io::Result<Option<OwnedFd>> {
     let path = format!("/proc/self/fd/{}", tree.as_raw_fd());
-    let alone = !device.read_only && !device.shared;
-    let flags = if alone { libc::O_EXCL } else { 0 } | libc::O_NONBLOCK;
+    let flags = if device.read_only { 0 } else { libc::O_EXCL } | libc::O_NONBLOCK;
     let opened = OpenOptions::new()
         .read(true)
         .write(!device.read_only)
         .custom_flags(flags)
         .open(path);
     match opened {
-        Ok(file) => Ok(alone.then(|| file.into())),
+        Ok(file) => Ok((!device.read_only && !device.shared).then(|| file.into())),
         Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Err(io::Error::new(
             io::ErrorKind::ResourceBusy,
             format!(
@@ -169,6 +170,19 @@ mod tests {
         });
     }
 
+    /// Another test's child may hold it for a moment.
+    fn when_free(device: &Device, pod: &Path, place: &str) -> Option<OwnedFd> {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        loop {
+            match make_node(device, pod, Path::new(place)) {
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                    assert!(std::time::Instant::now() < end, "{error}");
+                }
+                other => return other.unwrap(),
+            }
+        }
+    }
+
     #[test]
     fn a_node_works_where_devices_do_not_and_is_its_owners_alone() {
         with_loop("device-node", |device, pod| {
@@ -197,18 +211,28 @@ mod tests {
             let error = make_node(&device, pod, Path::new("w2")).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
             drop(first);
-            // Another test's child may hold it for a moment.
-            let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
-            let again = loop {
-                match make_node(&device, pod, Path::new("w2")) {
-                    Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-                        assert!(std::time::Instant::now() < end, "{error}");
-                    }
-                    other => break other.unwrap(),
-                }
-            };
-            assert!(again.is_some());
+            assert!(when_free(&device, pod, "w2").is_some());
             for place in ["r", "w", "w2"] {
+                unmount_all(&pod.join(place)).unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn who_writes_with_others_keeps_nothing_and_gets_nothing_that_somebody_has() {
+        with_loop("device-shared", |device, pod| {
+            let shared = Device {
+                shared: true,
+                ..device
+            };
+            let alone = make_node(&device, pod, Path::new("w")).unwrap();
+            let error = make_node(&shared, pod, Path::new("s1")).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
+            drop(alone);
+            for place in ["s1", "s2"] {
+                assert!(when_free(&shared, pod, place).is_none());
+            }
+            for place in ["w", "s1", "s2"] {
                 unmount_all(&pod.join(place)).unwrap();
             }
         });

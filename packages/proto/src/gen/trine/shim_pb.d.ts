@@ -523,8 +523,8 @@ export declare const MountRequestSchema: GenMessage<MountRequest>;
 
 /**
  * A block device of the host as a node at the target, a file below the pod's directory, which is the mount of a node
- * of this pod's own. One that is written is the pod's alone until it is unmounted: failed_precondition when it
- * is mounted or written elsewhere on the host.
+ * of this pod's own. One that is written is claimed (O_EXCL) until it is unmounted: failed_precondition when it is
+ * mounted on the host or claimed by somebody else. Who opens it without a claim is not kept out.
  *
  * @generated from message trine.shim.v1.HostDevice
  */
@@ -552,7 +552,7 @@ export declare type HostDevice = Message<"trine.shim.v1.HostDevice"> & {
   uid: number;
 
   /**
-   * written, but not alone
+   * written, but not alone: claimed only while its node is made
    *
    * @generated from field: bool shared = 5;
    */
