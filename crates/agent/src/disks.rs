@@ -13,7 +13,7 @@ const MAX_SERIAL: usize = 20;
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 const SECTOR_BYTES: u64 = 512;
 /// Until the kernel has taken a size that the host has announced.
-const SIZE_PATIENCE: Duration = Duration::from_secs(2);
+const SIZE_PATIENCE: Duration = Duration::from_secs(5);
 const DRIVER: &str = "/sys/bus/virtio/drivers/virtio_blk";
 
 /// Path of the device with this serial number.
@@ -46,10 +46,12 @@ pub fn number(serial: &str) -> io::Result<(u32, u32)> {
 }
 
 /// Makes sure that the guest knows the disk by the size the host has it in. The host announces that of a disk that can
-/// be written; of a read-only one its driver hears nothing, and takes it in when it is bound anew: nobody may use it.
-pub fn know_size(serial: &str, bytes: u64) -> io::Result<()> {
+/// be written; of a read-only one its driver hears nothing, and takes it in when it is bound anew. `in_use`: by another
+/// container, which would lose it so.
+pub fn know_size(serial: &str, bytes: u64, in_use: bool) -> io::Result<()> {
     let attributes = sysfs(&find(serial)?);
-    if attribute(&attributes, "ro")? != "1" {
+    let read_only = attribute(&attributes, "ro")? == "1";
+    if !read_only {
         let end = Instant::now() + SIZE_PATIENCE;
         while size(&attributes)? != bytes && Instant::now() < end {
             std::thread::sleep(LOOK_AGAIN);
@@ -57,6 +59,9 @@ pub fn know_size(serial: &str, bytes: u64) -> io::Result<()> {
     }
     if size(&attributes)? == bytes {
         return Ok(());
+    }
+    if !may_bind_anew(read_only, in_use) {
+        return Err(other_size(serial, size(&attributes)?, bytes));
     }
     let device = fs::read_link(format!("{attributes}/device"))?;
     let device = device.file_name().map(|name| name.to_string_lossy());
@@ -69,9 +74,18 @@ pub fn know_size(serial: &str, bytes: u64) -> io::Result<()> {
     if found == bytes {
         return Ok(());
     }
-    Err(io::Error::other(format!(
+    Err(other_size(serial, found, bytes))
+}
+
+/// A disk that is written hears of its size in time or not at all: what is written to it is not risked for that.
+fn may_bind_anew(read_only: bool, in_use: bool) -> bool {
+    read_only && !in_use
+}
+
+fn other_size(serial: &str, found: u64, bytes: u64) -> io::Error {
+    io::Error::other(format!(
         "disk {serial} has {found} bytes here and {bytes} on the host"
-    )))
+    ))
 }
 
 /// Where a disk's attributes are.
@@ -132,6 +146,14 @@ pub fn wait_until_free(serials: &[String], patience: Duration) -> io::Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_disk_that_is_read_and_that_nobody_has_is_bound_anew() {
+        assert!(may_bind_anew(true, false));
+        for (read_only, in_use) in [(true, true), (false, false), (false, true)] {
+            assert!(!may_bind_anew(read_only, in_use), "{read_only} {in_use}");
+        }
+    }
 
     #[test]
     fn a_serial_number_no_disk_can_have_is_refused() {

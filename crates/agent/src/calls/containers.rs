@@ -40,7 +40,9 @@ pub fn create(agent: &mut Agent, call: Call, payload: &[u8]) -> Handled {
         lower: root.lower,
         upper: root.upper,
     });
-    let spec = Spec::parse(&request.spec)?.with_disks(root, &request.devices)?;
+    let others = agent.containers.values().flat_map(|c| &c.disks);
+    let in_use: Vec<String> = others.cloned().collect();
+    let spec = Spec::parse(&request.spec)?.with_disks(root, &request.devices, &in_use)?;
     let number = agent.number();
     let mut container = Container::make(&agent.groups, number, id, spec)?;
     watch(agent, &mut container, number);

@@ -31,15 +31,21 @@ pub struct DiskRoot {
 }
 
 impl Spec {
-    /// Adds what the request says besides the specification.
-    pub fn with_disks(mut self, root: Option<DiskRoot>, added: &[BlockDevice]) -> io::Result<Spec> {
+    /// Adds what the request says besides the specification. `in_use`: serial numbers of other containers' disks.
+    pub fn with_disks(
+        mut self,
+        root: Option<DiskRoot>,
+        added: &[BlockDevice],
+        in_use: &[String],
+    ) -> io::Result<Spec> {
         self.disk_root = root;
         if added.len() > MAX_LIST {
             return Err(invalid(format!("more than {MAX_LIST} devices")));
         }
         for device in added {
             if device.size_bytes != 0 {
-                disks::know_size(&device.serial, device.size_bytes)?;
+                let used = in_use.contains(&device.serial);
+                disks::know_size(&device.serial, device.size_bytes, used)?;
             }
             let (major, minor) = disks::number(&device.serial)?;
             self.linux.devices.push(Device {
