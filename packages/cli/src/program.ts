@@ -38,15 +38,16 @@ const GROUPS: readonly Group[] = [
 
 /** Runs one command line (without the program's name); answers the exit code. Writes errors to stderr. */
 export async function runTrine(argv: readonly string[], io: Io): Promise<number> {
-  let code = 0;
+  let outcome = 0 as number | "done"; // a command sets it
   const act: Act =
     (command) =>
     async (...args) => {
-      code = (await command(...args)) ?? 0;
+      outcome = (await command(...args)) ?? 0;
     };
   try {
     await program(argv, io, act).parseAsync(argv, { from: "user" });
-    return io.signal.aborted ? EXIT_CODES.canceled : code;
+    if (outcome === "done") return 0;
+    return io.signal.aborted ? EXIT_CODES.canceled : outcome;
   } catch (cause) {
     // commander has written its own error, or the help that was asked for.
     if (cause instanceof CommanderError) return cause.exitCode === 0 ? 0 : EXIT_CODES.invalid;

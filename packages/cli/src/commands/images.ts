@@ -55,6 +55,7 @@ function buildCommand(image: Command, io: Io, act: Act): void {
       act(async (source: string, flags: BuildFlags) => {
         const { buildImageCommand } = await import("../images/build.ts");
         await buildImageCommand(io, source, flags);
+        return "done";
       }),
     );
 }
@@ -214,6 +215,7 @@ function importCommand(image: Command, io: Io, act: Act): void {
       act(async (source: string, flags: ImportFlags) => {
         const { importImageCommand } = await import("../images/import.ts");
         await importImageCommand(io, source, flags);
+        return "done";
       }),
     );
 }

@@ -42,14 +42,19 @@ test.each([
 );
 
 test.each(["reading", "writing boot files", "writing root", "converting"])(
-  "^C at %s leaves nothing",
+  "^C at %s leaves nothing, or all when it came too late",
   async (step) => {
     const build = hand.begin([...BUILD, "--progress", "plain"]);
     await pollUntil(`it is ${step}`, { ms: 120_000, everyMs: 20 }, () =>
       build.errors().includes(step) ? true : undefined,
     );
     build.signal("SIGINT");
-    expect(await build.ended).toMatchObject({ code: 130, stdout: "" });
+    const ended = await build.ended;
+    if (step === "converting" && ended.code === 0) {
+      // So small a disk may be an image before the signal comes.
+      expect(ended.stdout).toBe(`${BUILT}\n`);
+      expect(await hand.trine("image", "rm", BUILT)).toMatchObject({ code: 0 });
+    } else expect(ended).toMatchObject({ code: 130, stdout: "" });
     expect(await added()).toEqual([]);
   },
   180_000,

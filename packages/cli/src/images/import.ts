@@ -94,7 +94,10 @@ export async function importImageCommand(
   }
 }
 
-/** CRI hears of new images by containerd's events; a containerd without CRI has nobody to tell. */
+/**
+ * CRI hears of new images by containerd's events; a containerd without CRI has nobody to tell. An abort ends the
+ * waiting alone: the image is there.
+ */
 export async function untilKnown(io: Io, flags: StoreFlags, image: string): Promise<void> {
   if (flags.namespace !== CRI_NAMESPACE) return;
   const place = { containerd: flags.containerd, signal: io.signal };
@@ -107,6 +110,8 @@ export async function untilKnown(io: Io, flags: StoreFlags, image: string): Prom
         throw cause;
       }
     });
+  }).catch((cause: unknown) => {
+    if (!io.signal.aborted) throw cause;
   });
 }
 
