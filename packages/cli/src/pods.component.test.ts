@@ -581,6 +581,10 @@ spec:
       (await hand.trine("why", "bg2")).code === 0 ? true : undefined,
     );
     expect(await hand.trine("rm", "bg", "bg2", "--grace", "0")).toMatchObject({ code: 0 });
+    // In the middle of its start, wherever that is.
+    await hand.run("--wait=false", "--name", "bg3", BUSYBOX, "--", "sleep", "1000");
+    expect(await hand.trine("rm", "bg3", "--grace", "0")).toMatchObject({ code: 0 });
+    expect((await hand.trine("ps", "-q")).stdout).not.toContain("bg3");
   });
 
   test("a microvm: every verb", async () => {
@@ -592,6 +596,7 @@ spec:
       ...{ code: 0, stdout: "prepared\ns3cret\nblue\n1000\nmade\n", stderr: "" },
     });
     expect(await hand.trine("exec", "mv", "--", "sh", "-c", "exit 9")).toMatchObject({ code: 9 });
+    expect(await hand.trine("exec", "mv", "--", "nosuch")).toMatchObject({ code: 127 });
     const piped = hand.begin(["exec", "-i", "mv", "--", "tr", "a-z", "A-Z"], "loud");
     expect(await piped.ended).toMatchObject({ code: 0, stdout: "LOUD" });
     await mkdir(join(hand.dir, "mv/sub"), { recursive: true });
