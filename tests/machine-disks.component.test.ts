@@ -87,9 +87,15 @@ const LIST = [
 const BY = (serial: string): string =>
   `/dev/$(cd /sys/block; grep -l ${serial} */serial */device/vpd_pg80 2>/dev/null | cut -d/ -f1)`;
 
-async function boot(of: PodOfTest, name: string): Promise<RunningPod> {
-  const machine = await of.run({ ...container(), metadata: { name, attempt: 0 } });
-  await at.node.untilOutput(machine, READY, 3 * BOOT_MS);
+/** Of the same name each time: another would be a second machine. */
+async function boot(of: PodOfTest, attempt: number): Promise<RunningPod> {
+  const machine = await of.run({
+    ...container(),
+    metadata: { name: "machine", attempt },
+    logPath: `machine-${attempt}.log`,
+  });
+  const log = machine.log.replace(/machine\.log$/, `machine-${attempt}.log`);
+  await at.node.untilOutput({ ...machine, log }, READY, 3 * BOOT_MS);
   return machine;
 }
 
@@ -97,7 +103,7 @@ test(
   "block volumes, files, empty disks, overlays, images and cd-roms: each as it was asked for, and kept or not",
   async () => {
     const of = await pod("disks", DISKS);
-    const first = await boot(of, "first");
+    const first = await boot(of, 0);
     const { size: rootBytes } = await stat(root.file);
     const wanted = [`root ${rootBytes} 0`, `DATA-1 ${4 * MIB} 0`, `scratch ${16 * MIB} 0`];
     wanted.push(`tools ${rootBytes} 0`, `file ${8 * MIB} 0`, `OVER ${3 * MIB} 0`);
@@ -135,7 +141,7 @@ test(
     await at.runtime.stopContainer({ containerId: first.containerId, timeout: 0n });
     await at.runtime.removeContainer({ containerId: first.containerId });
 
-    const second = await boot(of, "second");
+    const second = await boot(of, 1);
     const read = (serial: string): Promise<string> =>
       sh(second, `modprobe -a virtio_scsi sd_mod; head -c 12 ${BY(serial)} | tr '\\0' .`);
     expect(await sh(second, "cat /root/mark")).toBe("kept\n");

@@ -97,10 +97,9 @@ test("devices that every kernel has can be given, the node's own cannot", async 
   const script = "stat -c '%F %t %T' /dev/mine /dev/net/tun; echo x >/dev/mine; echo $?";
   const seen = await pair.script({ devices }, script);
   expect(seen.microvm).toBe(seen.runc);
-  const loop = { containerPath: "/dev/loop0", hostPath: "/dev/loop0", permissions: "rw" };
-  await expect(pair.microvm.run({ devices: [loop] })).rejects.toThrow(
-    /device \/dev\/loop0: devices of the node cannot be given to a microVM/,
-  );
+  // A whole disk is another matter: tests/microvm-devices.
+  const kmsg = { containerPath: "/dev/kmsg", hostPath: "/dev/kmsg", permissions: "rw" };
+  await expect(pair.microvm.run({ devices: [kmsg] })).rejects.toThrow(/device \/dev\/kmsg: /);
 }, 120_000);
 
 describe("refused with the reason", () => {

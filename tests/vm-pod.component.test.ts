@@ -285,6 +285,9 @@ describe.each(VERSIONS)("a machine as a pod of containerd %s", (version) => {
   });
 
   test("an image without a disk is refused with the reason", async () => {
-    await expect(node.run({ name: "diskless", image: busybox })).rejects.toThrow(/\/disk/);
+    const annotations = { "trine.dev/machine": "main" };
+    await expect(node.run({ name: "diskless", image: busybox, annotations })).rejects.toThrow(
+      /\/disk/,
+    );
   });
 });

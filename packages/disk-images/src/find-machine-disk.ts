@@ -54,6 +54,17 @@ export async function hasMachineDisk(rootfsDir: string): Promise<boolean> {
   return false;
 }
 
+/** Whether a mounted image has something at the place of a machine image's disk, whatever it is. */
+export async function hasDiskPlace(rootfsDir: string): Promise<boolean> {
+  try {
+    await lstat(join(rootfsDir, "disk"));
+    return true;
+  } catch (cause) {
+    if (errnoOf(cause) === "ENOENT") return false;
+    throw TrineError.during("look for the image's /disk", cause);
+  }
+}
+
 async function requireDirectory(dir: string): Promise<void> {
   const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
   try {

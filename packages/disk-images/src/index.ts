@@ -1,6 +1,6 @@
 export type { ImageInfo, ImageLimits } from "./image-info.ts";
 export { inspectImage } from "./inspect-image.ts";
-export { findMachineDisk, hasMachineDisk } from "./find-machine-disk.ts";
+export { findMachineDisk, hasDiskPlace, hasMachineDisk } from "./find-machine-disk.ts";
 export { createOverlay } from "./create-overlay.ts";
 export type { OverlayOptions } from "./create-overlay.ts";
 export { buildIso9660 } from "./build-iso9660.ts";

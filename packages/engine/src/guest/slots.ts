@@ -1,7 +1,7 @@
 import { rmdir, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { errnoOf } from "@trine/base";
+import { errnoOf, kindOf, messageOf } from "@trine/base";
 import type { MountRequestSchema } from "@trine/proto/shim";
 import { slotNames } from "@trine/vmm";
 import type { Machine, SlotImage, SlotName } from "@trine/vmm";
@@ -47,7 +47,8 @@ export function isReadOnly(name: SlotName): boolean {
 
 /**
  * Empties the slots of a container that is gone from the guest, and is still in the guest's record. `busy`: what
- * something in the guest still holds stays as it is until the pod ends, and its slot is not used again. Repeatable.
+ * something in the guest still holds, or the VMM cannot flush, stays as it is until the pod ends, and its slot is not
+ * used again. Repeatable.
  */
 export async function emptySlots(
   pod: PodContext,
@@ -61,13 +62,33 @@ export async function emptySlots(
   const shared = new Set(others.flatMap(([, each]) => (each ? slotsOf(each) : [])));
   for (const name of new Set(slotsOf(record))) {
     if (shared.has(name)) continue;
-    if (machine !== undefined && busy.includes(name)) {
-      guest.lostSlots = [...(guest.lostSlots ?? []), name];
-      pod.log.warn({ container: id, slot: name }, "something in the guest holds a disk");
+    const why = await heldBy(machine, busy, name);
+    if (why === undefined) {
+      await unmountSlot(pod, name);
       continue;
     }
-    await machine?.emptySlot(name, AbortSignal.timeout(SLOT_MS));
-    await unmountSlot(pod, name);
+    guest.lostSlots = [...(guest.lostSlots ?? []), name];
+    pod.log.warn(
+      { container: id, slot: name, why },
+      "a disk stays with the guest until the pod ends",
+    );
+  }
+}
+
+/** Empties a slot; answers why it could not be. A disk that fails must not keep its container from being removed. */
+async function heldBy(
+  machine: Machine | undefined,
+  busy: readonly string[],
+  name: SlotName,
+): Promise<string | undefined> {
+  if (machine === undefined) return undefined;
+  if (busy.includes(name)) return "something in the guest holds it";
+  try {
+    await machine.emptySlot(name, AbortSignal.timeout(SLOT_MS));
+    return undefined;
+  } catch (cause) {
+    if (kindOf(cause) !== "wrongState") throw cause;
+    return messageOf(cause);
   }
 }
 

@@ -1,13 +1,14 @@
 import { join } from "node:path";
 import type { MachineSettings } from "@trine/annotations";
 import { TrineError } from "@trine/base";
-import { hasMachineDisk } from "@trine/disk-images";
+import { hasDiskPlace, hasMachineDisk } from "@trine/disk-images";
 import type { PodContext } from "../pod-context.ts";
 import type { CreateTask } from "../requests.ts";
 
 /**
  * Decision 8: whether a container is the pod's machine. It is when `trine.dev/machine` names it, else when its image
- * holds a disk. Kind `invalid` for a second one: a pod has one machine.
+ * has a /disk: one that is no disk is to be refused as that, and not to be run as a program. Kind `invalid` for a second
+ * disk: a pod has one machine.
  */
 export async function isMachine(
   pod: PodContext,
@@ -20,7 +21,8 @@ export async function isMachine(
   if (machine === name) return true;
   // Of docker and ctr, which make no pods: there is nothing beside it.
   if (!sandbox.isPodSandbox) return true;
-  if (!(await holdsDisk(pod, task))) return false;
+  const looksFor = machine === undefined ? hasDiskPlace : hasMachineDisk;
+  if (!(await inImage(pod, task, looksFor))) return false;
   if (machine === undefined) return true;
   throw new TrineError(
     "invalid",
@@ -30,14 +32,18 @@ export async function isMachine(
 }
 
 /** Looks into the image, mounted for that. */
-async function holdsDisk({ shim }: PodContext, task: CreateTask): Promise<boolean> {
+async function inImage(
+  { shim }: PodContext,
+  task: CreateTask,
+  look: (rootfsDir: string) => Promise<boolean>,
+): Promise<boolean> {
   const rootfs = join(task.bundle, "rootfs");
   await shim.mount({
     target: rootfs,
     mounts: task.rootfs.map((m) => ({ ...m, options: [...m.options] })),
   });
   try {
-    return await hasMachineDisk(rootfs);
+    return await look(rootfs);
   } finally {
     await shim.unmount(rootfs);
   }
