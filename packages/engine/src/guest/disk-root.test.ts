@@ -114,6 +114,17 @@ test("a disk that something in the guest holds is left, and its slot not used ag
   expect(rootOf("c2")).toEqual({ lower: "slot-ro-0", upper: "slot-rw-1" });
 });
 
+test("a disk that the VMM cannot flush does not keep its container, and its slot is not used again", async () => {
+  const pod = await podWith("c1");
+  one.driver.stuckSlots.set("slot-rw-0", new TrineError("wrongState", "Error flushing drive"));
+  await remove(pod, "c1");
+  await pod.create(await taskOf("c2"));
+  expect(rootOf("c2")).toEqual({ lower: "slot-ro-0", upper: "slot-rw-1" });
+  // A VMM that does not answer is another matter: it may yet let go.
+  one.driver.stuckSlots.set("slot-rw-1", new TrineError("timeout", "no answer"));
+  await expect(remove(pod, "c2")).rejects.toThrow(/no answer/);
+});
+
 test.each(["mount", "putState", "attachGuest"] as const)(
   "%s: a create that fails gives its slots back, and can be repeated",
   async (method) => {

@@ -14,6 +14,8 @@ export class SpawningDriver implements MachineDriver {
   readonly slots = new Map<string, string>();
   /** What the guest was told of the sizes of its slots. */
   readonly slotBytes = new Map<string, number>();
+  /** Slots that cannot be emptied, and why. */
+  readonly stuckSlots = new Map<string, Error>();
   onPowerDown: () => void = () => undefined;
   powerDowns = 0;
   failStart: Error | undefined;
@@ -95,6 +97,8 @@ export class SpawningDriver implements MachineDriver {
         return Promise.resolve();
       },
       emptySlot: (name) => {
+        const wrong = this.stuckSlots.get(name);
+        if (wrong !== undefined) return Promise.reject(wrong);
         this.slots.delete(name);
         return Promise.resolve();
       },
