@@ -12,6 +12,8 @@ const NO_BOUNCE = "swiotlb=noforce";
 /** A guest that is asked for what it uses takes its time to find that it cannot do without. */
 const RESIZE_MS = 30_000;
 const LOOK_MS = 20;
+/** The VMM counts memory a moment before the guest's kernel has it, when the agent looks for it in vain. */
+const SURE_LOOKS = 3;
 
 /**
  * The machine that begins like all of at least its size, and can be a template for them: like the one wanted, of the
@@ -68,11 +70,13 @@ export async function resizeGuest(
   const signal = AbortSignal.any([life, AbortSignal.timeout(RESIZE_MS)]);
   if (spec.memoryMaxBytes !== undefined) await machine.resizeMemory(bytes, signal);
   if (spec.maxCpus !== undefined) await machine.resizeCpus(size.cpus, signal);
+  let followed = 0;
   await pollUntil("the guest follows", { ms: RESIZE_MS, everyMs: LOOK_MS, signal }, async () => {
     const { memory, cpus: present } = await machine.stats(signal);
     // What it is giving back must not be put into use again; what was plugged in is of use only then.
     if (memory.totalBytes > bytes || present > size.cpus) return undefined;
     const cpus = await agent.onlineResources();
-    return memory.totalBytes === bytes && cpus === size.cpus ? true : undefined;
+    followed = memory.totalBytes === bytes && cpus === size.cpus ? followed + 1 : 0;
+    return followed === SURE_LOOKS ? true : undefined;
   });
 }
