@@ -45,9 +45,6 @@ use agent::Agent;
 const PORT_PAUSE: Duration = Duration::from_millis(2);
 
 /// Builders of guest images look for it in the program's bytes.
-const VERSION: &str = concat!("trine-agent/", env!("CARGO_PKG_VERSION"));
-
-/// Images are told apart by this text in the program's file.
 const IDENTITY: &str = concat!("trine-agent/", env!("CARGO_PKG_VERSION"));
 
 struct Options {
@@ -63,10 +60,6 @@ fn main() -> ExitCode {
         }
         boot::power_off();
         return ExitCode::FAILURE;
-    }
-    if std::env::args().nth(1).as_deref() == Some("--version") {
-        println!("{VERSION}");
-        return ExitCode::SUCCESS;
     }
     if std::env::args().nth(1).as_deref() == Some("--version") {
         println!("{IDENTITY}");
