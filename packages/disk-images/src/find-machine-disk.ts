@@ -38,14 +38,7 @@ export async function findMachineDisk(rootfsDir: string): Promise<string> {
  */
 export async function hasMachineDisk(rootfsDir: string): Promise<boolean> {
   const dir = join(rootfsDir, "disk");
-  const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
-  try {
-    await (await open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)).close();
-  } catch (cause) {
-    const code = errnoOf(cause);
-    if (code === "ENOENT" || code === "ENOTDIR" || code === "ELOOP") return false;
-    throw TrineError.during("look into the image's /disk", cause);
-  }
+  if ((await noDirectory(dir)) !== undefined) return false;
   let looked = 0;
   for await (const { name } of await opendir(dir)) {
     if (await startsLikeDisk(join(dir, name))) return true;
@@ -66,22 +59,23 @@ export async function hasDiskPlace(rootfsDir: string): Promise<boolean> {
 }
 
 async function requireDirectory(dir: string): Promise<void> {
+  const cause = await noDirectory(dir);
+  if (cause === undefined) return;
+  const why =
+    errnoOf(cause) === "ENOENT"
+      ? "the image has no /disk: a machine image holds one QCOW2 or raw disk there"
+      : "the image's /disk is not a directory";
+  throw new TrineError("invalid", why, { cause });
+}
+
+/** What the system says when there is none, or something else (a link, too); undefined for a directory. */
+async function noDirectory(dir: string): Promise<unknown> {
   const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
   try {
-    const handle = await open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-    await handle.close();
+    await (await open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)).close();
+    return undefined;
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    if (code === "ENOENT") {
-      throw new TrineError(
-        "invalid",
-        "the image has no /disk: a machine image holds one QCOW2 or raw disk there",
-        { cause },
-      );
-    }
-    if (code === "ENOTDIR" || code === "ELOOP") {
-      throw new TrineError("invalid", "the image's /disk is not a directory", { cause });
-    }
+    if (["ENOENT", "ENOTDIR", "ELOOP"].includes(errnoOf(cause) ?? "")) return cause;
     throw TrineError.during("look into the image's /disk", cause);
   }
 }
