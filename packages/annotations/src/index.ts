@@ -10,7 +10,7 @@ export {
   parseMicrovmAnnotations,
   toError,
 } from "./parse-annotations.ts";
-export type { AnnotationProblem } from "./parse-annotations.ts";
+export type { AnnotationProblem } from "./annotation-problem.ts";
 export { allowedText } from "./parse-value.ts";
 export { formatQuantity, parseQuantity } from "./quantity.ts";
 export { UNSUPPORTED_VIRTLET } from "./virtlet.ts";

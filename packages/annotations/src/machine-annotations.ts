@@ -1,8 +1,8 @@
+import { FIRST_BOOT_ANNOTATIONS } from "./first-boot-annotations.ts";
 import type { AnnotationSpec, SettingsOf } from "./value-types.ts";
 
 const MI = 1024n ** 2n;
 const TI = 1024n ** 4n;
-const MAX_SEED_BYTES = 128 * 1024;
 
 /** Every pod annotation of the vm level: validation, types and the reference page come from here. */
 export const MACHINE_ANNOTATIONS = [
@@ -112,76 +112,7 @@ export const MACHINE_ANNOTATIONS = [
     example: "20Gi",
     virtlet: [{ name: "VirtletRootVolumeSize" }],
   },
-  {
-    key: "trine.dev/cloud-init",
-    setting: "cloudInit",
-    level: "vm",
-    type: "choice",
-    choices: ["nocloud", "off"],
-    default: "nocloud",
-    description: "The seed disk: cloud-init's NoCloud, or none.",
-    reason: "Appliances and images that configure themselves want no second disk.",
-    example: "off",
-    virtlet: [],
-  },
-  {
-    key: "trine.dev/user-data",
-    setting: "userData",
-    level: "vm",
-    type: "userData",
-    maxBytes: MAX_SEED_BYTES,
-    secret: true,
-    description:
-      "cloud-init user-data as it is: cloud-config, a script, a MIME message. Anyone who may read the Pod may read it.",
-    reason:
-      "Annotations are text, and so is all user-data but a compressed one, which the size limit makes needless: so there is no second, base64 form.",
-    example: "#cloud-config\npackages: [nginx]\n",
-    virtlet: [{ name: "VirtletCloudInitUserData", translate: toCloudConfig }],
-  },
-  {
-    key: "trine.dev/meta-data",
-    setting: "metaData",
-    level: "vm",
-    type: "mapping",
-    maxBytes: MAX_SEED_BYTES,
-    secret: true,
-    description: "cloud-init meta-data, YAML or JSON. Its keys replace the generated ones.",
-    reason: "Guests that read more than instance-id and local-hostname from it.",
-    example: "region: eu-1\n",
-    virtlet: [{ name: "VirtletCloudInitMetaData" }],
-  },
-  {
-    key: "trine.dev/ssh-keys",
-    setting: "sshKeys",
-    level: "vm",
-    type: "sshKeys",
-    maxCount: 64,
-    default: "",
-    description:
-      "Public keys for the image's default user, one a line; blank lines and lines starting with # are skipped.",
-    reason: "The most common need does not deserve a cloud-config.",
-    example:
-      "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f admin@example",
-    virtlet: [{ name: "VirtletSSHKeys" }],
-  },
-  {
-    key: "trine.dev/network-config",
-    setting: "networkConfig",
-    level: "vm",
-    type: "switch",
-    default: "on",
-    description:
-      "Whether the seed holds the network configuration. Off: the guest asks by DHCP, which is always answered.",
-    reason: "Images with a network configuration of their own, or an old cloud-init.",
-    example: "off",
-    virtlet: [
-      {
-        name: "VirtletForceDHCPNetworkConfig",
-        translate: toNetworkConfig,
-        allowed: '"true" or "false"',
-      },
-    ],
-  },
+  ...FIRST_BOOT_ANNOTATIONS,
   {
     key: "trine.dev/network-binding",
     setting: "networkBindings",
@@ -259,14 +190,3 @@ export const MACHINE_ANNOTATIONS = [
 
 /** The parsed annotations; a setting without a default is undefined when its annotation is unset. */
 export type MachineSettings = SettingsOf<(typeof MACHINE_ANNOTATIONS)[number]>;
-
-/** Virtlet's user-data is YAML without cloud-init's header. */
-function toCloudConfig(text: string): string {
-  return text.startsWith("#cloud-config") ? text : `#cloud-config\n${text}`;
-}
-
-/** "" for what Virtlet's switch does not take: no value of ours, so refused. */
-function toNetworkConfig(text: string): string {
-  if (text === "true") return "off";
-  return text === "false" ? "on" : "";
-}

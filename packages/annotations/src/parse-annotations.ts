@@ -1,4 +1,7 @@
 import { TrineError } from "@trine/base";
+import { SHOWN_CHARACTERS, shown } from "./annotation-problem.ts";
+import type { AnnotationProblem } from "./annotation-problem.ts";
+import { contradictions } from "./contradictions.ts";
 import { MACHINE_ANNOTATIONS } from "./machine-annotations.ts";
 import type { MachineSettings } from "./machine-annotations.ts";
 import { MICROVM_ANNOTATIONS } from "./microvm-annotations.ts";
@@ -6,7 +9,7 @@ import type { MicrovmSettings } from "./microvm-annotations.ts";
 import { nearMiss } from "./near-miss.ts";
 import { allowedText, parseValue } from "./parse-value.ts";
 import { UNSUPPORTED_VIRTLET } from "./virtlet.ts";
-import type { AnnotationSpec, VirtletAlias } from "./value-types.ts";
+import type { AnnotationSpec, ValueType, VirtletAlias } from "./value-types.ts";
 
 const PREFIX = "trine.dev/";
 const VIRTLET_PREFIX = "Virtlet";
@@ -14,18 +17,8 @@ const VIRTLET_PREFIX = "Virtlet";
 const MAX_BYTES = 256 * 1024;
 /** More problems than this in one answer help nobody. */
 const MAX_PROBLEMS = 20;
-const SHOWN_CHARACTERS = 80;
-
-export interface AnnotationProblem {
-  readonly key: string;
-  /** As it was given, quoted and escaped, at most 80 characters; only its size for secret ones. */
-  readonly value: string;
-  readonly why: string;
-  /** What would be accepted, or what to use instead. */
-  readonly allowed?: string;
-  /** The key that was probably meant. */
-  readonly suggestion?: string;
-}
+/** Texts that are taken as they are, blanks at their ends included. */
+const EXACT: ReadonlySet<ValueType["type"]> = new Set(["userData", "mapping", "ignition", "disks"]);
 
 interface Given {
   readonly key: string;
@@ -140,10 +133,7 @@ function readOne(schema: Schema, key: string, text: string): Given | AnnotationP
   const known = schema.keys.get(key);
   if (known === undefined) return unknownKey(schema, key, text);
   const { spec, alias } = known;
-  const exact =
-    spec.type === "userData" || spec.type === "mapping" || spec.type === "disks"
-      ? text
-      : text.trim();
+  const exact = EXACT.has(spec.type) ? text : text.trim();
   const result = parseValue(alias?.translate?.(exact) ?? exact, spec);
   if (result.ok) return { ...known, key, value: result.value };
   return {
@@ -159,7 +149,7 @@ function unknownKey(schema: Schema, key: string, text: string): AnnotationProble
   const value = shown(text, virtlet || /data|key|secret|password/i.test(key) ? true : undefined);
   const instead = Object.hasOwn(UNSUPPORTED_VIRTLET, key) ? UNSUPPORTED_VIRTLET[key] : undefined;
   if (instead !== undefined) {
-    return { key, value, why: `is not supported yet: ${instead}` };
+    return { key, value, why: `is not supported: ${instead}` };
   }
   const level = schema.foreign.get(key);
   if (level !== undefined) return { key, value, why: `is for pods of level ${level} only` };
@@ -187,22 +177,6 @@ function disagreements(given: readonly Given[]): AnnotationProblem[] {
   });
 }
 
-function contradictions(settings: MachineSettings): AnnotationProblem[] {
-  const { machine, disks, ports, rootSizeBytes } = settings;
-  const found: AnnotationProblem[] = [];
-  const size = disks.find(({ name }) => name === "root")?.sizeBytes;
-  if (size !== undefined && rootSizeBytes !== undefined && size !== rootSizeBytes) {
-    const why = "says another size of the root than trine.dev/root-size: keep one";
-    found.push({ key: "trine.dev/disks", value: String(size), why });
-  }
-  if (machine === undefined && ports.length > 0) {
-    const value = shown(ports.map(({ container, port }) => `${container}=${port}`).join(","));
-    const why = "needs trine.dev/machine, to tell the machine's ports from the containers'";
-    found.push({ key: "trine.dev/ports", value, why });
-  }
-  return found;
-}
-
 function settingsOf(schema: Schema, given: readonly Given[]): Record<string, unknown> {
   const settings: Record<string, unknown> = {};
   for (const spec of schema.specs) settings[spec.setting] = defaultOf(spec);
@@ -219,12 +193,6 @@ function defaultOf(spec: AnnotationSpec): unknown {
   const result = parseValue(spec.default, spec);
   if (!result.ok) throw new TrineError("internal", `${spec.key}: its default is not allowed`);
   return result.value;
-}
-
-function shown(text: string, secret?: true): string {
-  if (secret === true) return `(${Buffer.byteLength(text)} bytes)`;
-  const quoted = JSON.stringify(text.trim().slice(0, SHOWN_CHARACTERS));
-  return quoted.length <= SHOWN_CHARACTERS ? quoted : `${quoted.slice(0, SHOWN_CHARACTERS - 1)}…`;
 }
 
 /** Control characters in a key would forge lines of the message. */

@@ -2,7 +2,9 @@ import { parseDocument } from "yaml";
 import { parseDisks } from "./disk-list.ts";
 import type { DiskSetting } from "./disk-list.ts";
 import { formatQuantity, parseQuantity } from "./quantity.ts";
-import { sshKeyProblem } from "./ssh-key.ts";
+import { ignitionProblem } from "./ignition.ts";
+import { parseSource } from "./seed-source.ts";
+import { readSshKeys } from "./ssh-key.ts";
 import type {
   NetworkBinding,
   NetworkBindings,
@@ -53,6 +55,11 @@ const PARSERS: Parsers = {
     return USER_DATA_STARTS.some((start) => text.startsWith(start)) ? good(text) : bad();
   },
   mapping: parseMapping,
+  ignition: parseIgnition,
+  source: (text) => {
+    const source = parseSource(text);
+    return source === undefined ? bad() : good(source);
+  },
   sshKeys: parseSshKeys,
   bindings: parseBindings,
   ports: parsePorts,
@@ -91,6 +98,10 @@ export function allowedText(type: ValueType): string {
       return `text that starts with #cloud-config, #!, Content-Type: or another header of cloud-init, at most ${type.maxBytes} bytes`;
     case "mapping":
       return `a YAML or JSON mapping, at most ${type.maxBytes} bytes`;
+    case "ignition":
+      return `an Ignition config in JSON ({"ignition": {"version": …}, …}), at most ${type.maxBytes} bytes`;
+    case "source":
+      return "/PATH on a volume of the machine's container, configmap/NAME[/KEY] or secret/NAME[/KEY]";
     case "sshKeys":
       return `SSH public keys ("type base64 comment"), one a line, at most ${type.maxCount}`;
     case "bindings":
@@ -168,15 +179,15 @@ function parseMapping(
   return isMapping ? good(value as Record<string, unknown>) : bad("is not a mapping");
 }
 
+/** Its own schema is the guest's to apply; without a version no guest would read it. */
+function parseIgnition(text: string, { maxBytes }: { maxBytes: number }): ParseResult<string> {
+  const size = Buffer.byteLength(text);
+  if (size > maxBytes) return bad(`has ${size} bytes`);
+  const problem = ignitionProblem(text);
+  return problem === undefined ? good(text) : bad(problem);
+}
+
 function parseSshKeys(text: string, { maxCount }: { maxCount: number }): ParseResult<string[]> {
-  const keys: string[] = [];
-  for (const [index, raw] of text.split(/\r?\n/).entries()) {
-    const line = raw.trim();
-    if (line === "" || line.startsWith("#")) continue;
-    const problem = sshKeyProblem(line);
-    if (problem !== undefined) return bad(`line ${index + 1}: ${problem}`);
-    keys.push(line);
-    if (keys.length > maxCount) return bad(`has more than ${maxCount} keys`);
-  }
-  return good(keys);
+  const read = readSshKeys(text, maxCount);
+  return "why" in read ? bad(read.why) : good(read.keys);
 }

@@ -24,3 +24,20 @@ export function sshKeyProblem(line: string): string | undefined {
   // eslint-disable-next-line no-control-regex -- a control character would end up in authorized_keys
   return /[\u0000-\u0008\u000a-\u001f\u007f]/.test(line) ? "holds a control character" : undefined;
 }
+
+/** The keys of an authorized_keys file, or what is wrong with it. */
+export function readSshKeys(
+  text: string,
+  maxCount: number,
+): { readonly keys: string[] } | { readonly why: string } {
+  const keys: string[] = [];
+  for (const [index, raw] of text.split(/\r?\n/).entries()) {
+    const line = raw.trim();
+    if (line === "" || line.startsWith("#")) continue;
+    const problem = sshKeyProblem(line);
+    if (problem !== undefined) return { why: `line ${index + 1}: ${problem}` };
+    keys.push(line);
+    if (keys.length > maxCount) return { why: `has more than ${maxCount} keys` };
+  }
+  return { keys };
+}

@@ -1,4 +1,5 @@
 import type { DiskSetting } from "./disk-list.ts";
+import type { SeedSource } from "./seed-source.ts";
 
 /** What the text of an annotation may be; each has one parser in parse-value.ts. */
 export type ValueType =
@@ -11,6 +12,8 @@ export type ValueType =
   | { readonly type: "disks"; readonly maxBytes: number; readonly maxCount: number }
   | { readonly type: "userData"; readonly maxBytes: number }
   | { readonly type: "mapping"; readonly maxBytes: number }
+  | { readonly type: "ignition"; readonly maxBytes: number }
+  | { readonly type: "source" }
   | { readonly type: "sshKeys"; readonly maxCount: number }
   | { readonly type: "bindings"; readonly maxCount: number }
   | { readonly type: "ports"; readonly maxCount: number };
@@ -26,6 +29,9 @@ export interface ParsedValues {
   disks: readonly DiskSetting[];
   userData: string;
   mapping: Readonly<Record<string, unknown>>;
+  /** The text. */
+  ignition: string;
+  source: SeedSource;
   sshKeys: readonly string[];
   bindings: NetworkBindings;
   ports: readonly PodPort[];

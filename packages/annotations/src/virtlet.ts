@@ -1,15 +1,16 @@
-/** Annotations of Virtlet that mean nothing here yet, each with what to do instead. */
+/** Annotations of Virtlet that mean nothing here, each with what to do instead. */
 export const UNSUPPORTED_VIRTLET: Readonly<Record<string, string>> = {
   VirtletCPUModel: "use trine.dev/cpu-model",
   VirtletLibvirtCPUSetting: "use trine.dev/cpu-model",
   VirtletDiskDriver: "remove it: disks are virtio",
   VirtletChown9pfsMounts: "remove it",
-  VirtletCloudInitImageType: "remove it: the seed is NoCloud",
-  VirtletCloudInitUserDataOverwrite: "remove it: trine.dev/user-data is the whole user-data",
-  VirtletCloudInitUserDataScript: "use trine.dev/user-data, which takes a script",
-  VirtletCloudInitUserDataSource: "put the text into trine.dev/user-data",
-  VirtletCloudInitUserDataSourceKey: "put the text into trine.dev/user-data",
-  VirtletCloudInitUserDataSourceEncoding: "put the plain text into trine.dev/user-data",
-  VirtletSSHKeySource: "put the keys into trine.dev/ssh-keys",
-  VirtletFilesFromDataSource: "use write_files in trine.dev/user-data",
+  VirtletConfigMapAsFiles:
+    "Virtlet itself gave it up for VirtletFilesFromDataSource; use trine.dev/files-from",
+  VirtletVolumes: "Virtlet itself gave it up; use trine.dev/disks",
+  VirtletVMIdentitySet:
+    "Virtlet never had it; a root disk on a PersistentVolumeClaim (trine.dev/disks) keeps a machine's identity",
+  VirtletVMIdentityName:
+    "Virtlet never had it; a root disk on a PersistentVolumeClaim (trine.dev/disks) keeps a machine's identity",
+  VirtletKeepVMEnvVars:
+    "Virtlet never had it; the container's environment is in the guest's /etc/cloud/environment",
 };

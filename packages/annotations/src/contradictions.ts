@@ -1,0 +1,66 @@
+import { shown } from "./annotation-problem.ts";
+import type { AnnotationProblem } from "./annotation-problem.ts";
+import type { MachineSettings } from "./machine-annotations.ts";
+
+/** What each annotation may say, but not beside another. */
+export function contradictions(settings: MachineSettings): AnnotationProblem[] {
+  const { machine, disks, ports, rootSizeBytes } = settings;
+  const found: AnnotationProblem[] = [];
+  const size = disks.find(({ name }) => name === "root")?.sizeBytes;
+  if (size !== undefined && rootSizeBytes !== undefined && size !== rootSizeBytes) {
+    const why = "says another size of the root than trine.dev/root-size: keep one";
+    found.push({ key: "trine.dev/disks", value: String(size), why });
+  }
+  if (machine === undefined && ports.length > 0) {
+    const value = shown(ports.map(({ container, port }) => `${container}=${port}`).join(","));
+    const why = "needs trine.dev/machine, to tell the machine's ports from the containers'";
+    found.push({ key: "trine.dev/ports", value, why });
+  }
+  return [...found, ...ofTheSeed(settings)];
+}
+
+/** Settings that only a seed disk brings to the guest. */
+const SEED_ONLY = {
+  userData: "trine.dev/user-data",
+  userDataFrom: "trine.dev/user-data-from",
+  metaData: "trine.dev/meta-data",
+  sshKeysFrom: "trine.dev/ssh-keys-from",
+  filesFrom: "trine.dev/files-from",
+  networkData: "trine.dev/network-data",
+  networkDataFrom: "trine.dev/network-data-from",
+} as const;
+
+function ofTheSeed(settings: MachineSettings): AnnotationProblem[] {
+  const { cloudInit, userDataFrom, networkConfig, sshKeys } = settings;
+  const found: AnnotationProblem[] = [];
+  const refuse = (when: boolean, key: string, value: string, why: string): void => {
+    if (when) found.push({ key, value, why });
+  };
+  if (cloudInit === "off") {
+    const lost = "reaches no guest where trine.dev/cloud-init is off: remove one";
+    for (const [setting, key] of Object.entries(SEED_ONLY)) {
+      refuse(settings[setting as keyof typeof SEED_ONLY] !== undefined, key, "(given)", lost);
+    }
+    refuse(sshKeys.length > 0, "trine.dev/ssh-keys", `(${sshKeys.length} keys)`, lost);
+  }
+  const alone = "says how to read trine.dev/user-data-from, which is not there";
+  const { userDataKey = "", userDataEncoding } = settings;
+  const hasNone = userDataFrom === undefined;
+  refuse(hasNone && userDataKey !== "", "trine.dev/user-data-key", shown(userDataKey), alone);
+  const isEncoded = userDataEncoding === "base64";
+  refuse(hasNone && isEncoded, "trine.dev/user-data-encoding", shown(userDataEncoding), alone);
+  const isNoClouds = networkConfig === "v1" || networkConfig === "v2";
+  const why = "is of NoCloud, and trine.dev/cloud-init says configdrive";
+  const isDrive = cloudInit === "configdrive";
+  refuse(isNoClouds && isDrive, "trine.dev/network-config", shown(networkConfig), why);
+  const { networkData, networkDataFrom, ignition, ignitionFrom } = settings;
+  const isTwice = networkData !== undefined && networkDataFrom !== undefined;
+  refuse(isTwice, "trine.dev/network-data", "(given)", twice("trine.dev/network-data-from"));
+  const isTold = ignition !== undefined && ignitionFrom !== undefined;
+  refuse(isTold, "trine.dev/ignition", "(given)", twice("trine.dev/ignition-from"));
+  return found;
+}
+
+function twice(other: string): string {
+  return `is given by ${other} as well: keep one`;
+}
