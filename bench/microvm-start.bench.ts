@@ -57,6 +57,7 @@ const NOTES = [
 
 async function compare(node: TrineNode, program: Program, origin: Origin): Promise<Samples> {
   const microvm = (): Promise<number> => firstOutputMs(node, program, MICROVM, origin);
+  await untilReady(node, origin);
   const first = await microvm();
   const samples: Samples = { first, microvm: [], runc: [] };
   await firstOutputMs(node, program, RUNC);

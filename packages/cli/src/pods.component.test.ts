@@ -5,6 +5,7 @@ import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { pollUntil } from "@trine/base";
 import { freePort, microvmConfig, microvmGuest } from "@trine/testkit";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
@@ -581,9 +582,17 @@ spec:
       (await hand.trine("why", "bg2")).code === 0 ? true : undefined,
     );
     expect(await hand.trine("rm", "bg", "bg2", "--grace", "0")).toMatchObject({ code: 0 });
-    // In the middle of its start, wherever that is.
-    await hand.run("--wait=false", "--name", "bg3", BUSYBOX, "--", "sleep", "1000");
-    expect(await hand.trine("rm", "bg3", "--grace", "0")).toMatchObject({ code: 0 });
+  });
+
+  test("rm in the middle of a start, wherever that is, leaves nothing of the pod", async () => {
+    for (const afterMs of [0, 150, 300, 450, 600, 750]) {
+      await hand.run("--wait=false", "--name", "bg3", BUSYBOX, "--", "sleep", "1000");
+      await setTimeout(afterMs);
+      expect(await hand.trine("rm", "bg3", "--grace", "0")).toMatchObject({ code: 0 });
+      expect((await hand.trine("ps", "-q")).stdout).not.toContain("bg3");
+    }
+    // Neither does a start that had not looked yet when the pod was taken away.
+    await setTimeout(1000);
     expect((await hand.trine("ps", "-q")).stdout).not.toContain("bg3");
   });
 

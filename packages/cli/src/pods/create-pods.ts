@@ -22,6 +22,9 @@ import type { ProgressForm } from "../output/progress.ts";
 import { printable } from "../output/table.ts";
 
 const MAX_FILE_BYTES = 8 * 1024 * 1024;
+const WATCH_REMOVAL_MS = 200;
+/** One that is about to end is waited for; of a long one a person is told. */
+const OTHER_START_S = 10;
 
 export interface CreateFlags {
   readonly pvc: Claims;
@@ -118,9 +121,27 @@ export async function launchWatched(
     return;
   }
   const records = new PodRecords(io);
+  // Two that start one pod would make two sandboxes.
+  await records.alone(record.uid, OTHER_START_S, async () => {
+    await records.requireKept(record.uid);
+    await launchAlone(io, cri, { record, records, flags, onFailure });
+  });
+}
+
+interface Watched {
+  readonly record: PodRecord;
+  readonly records: PodRecords;
+  readonly flags: Pick<CreateFlags, "timeout" | "progress">;
+  readonly onFailure: "remove" | "keep";
+}
+
+async function launchAlone(io: Io, cri: CriClient, watched: Watched): Promise<void> {
+  const { record, records, flags, onFailure } = watched;
+  const name = nameOf(record.pod);
   const progress = new Progress(io, flags.progress);
-  const limit = flags.timeout === undefined ? undefined : AbortSignal.timeout(flags.timeout);
-  const signal = limit === undefined ? io.signal : AbortSignal.any([io.signal, limit]);
+  const limit = flags.timeout === undefined ? [] : [AbortSignal.timeout(flags.timeout)];
+  using removal = watchRemoval(records, record.uid);
+  const signal = AbortSignal.any([io.signal, removal.signal, ...limit]);
   try {
     const node = await readNodeFacts();
     const step = (text: string): void => {
@@ -137,7 +158,7 @@ export async function launchWatched(
     // What is there of it is what its owner wants to look at.
     throw new TrineError("wrongState", `${what}: \`trine logs ${name} -c ${container}\``);
   } catch (failed) {
-    const late = limit?.aborted === true && !io.signal.aborted;
+    const late = limit[0]?.aborted === true && !io.signal.aborted;
     const cause = late ? tooLate(name, progress.last, failed) : failed;
     const keeps = late || onFailure === "keep" || kindOf(cause) === "wrongState";
     await withAll(cause, [
@@ -148,6 +169,22 @@ export async function launchWatched(
   } finally {
     progress.end();
   }
+}
+
+/** Aborts, with kind `notFound`, once another process has said that the pod is to go. */
+function watchRemoval(records: PodRecords, uid: string): Disposable & { signal: AbortSignal } {
+  const controller = new AbortController();
+  const timer = setInterval(() => {
+    records.requireKept(uid).catch((cause: unknown) => {
+      controller.abort(cause);
+    });
+  }, WATCH_REMOVAL_MS);
+  return {
+    signal: controller.signal,
+    [Symbol.dispose]() {
+      clearInterval(timer);
+    },
+  };
 }
 
 /** Does each, also when the one before fails; what failed is told along with the cause. */

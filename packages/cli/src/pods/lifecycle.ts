@@ -17,6 +17,8 @@ import type { Target } from "./target.ts";
 const DEFAULT_GRACE_S = 30;
 /** The call lasts as long as the grace period and the kill after it. */
 const AFTER_GRACE_MS = 60_000;
+/** A call to the runtime that a start has under way is let finish; see launch-pod.ts. */
+const START_ENDS_S = 1200;
 
 export interface TargetFlags {
   readonly selector?: string;
@@ -57,12 +59,24 @@ export function restartPods(
 }
 
 export function removePods(io: Io, names: readonly string[], flags: StopFlags): Promise<number> {
+  const records = new PodRecords(io);
   return onEach(io, names, flags, async (cri, { view, record }) => {
-    if (view !== undefined) {
-      await stop(cri, view, graceOf(flags, record));
-      await removeSandboxes(cri, view);
+    const take = async (there: PodView | undefined): Promise<void> => {
+      if (there === undefined) return;
+      await stop(cri, there, graceOf(flags, record));
+      await removeSandboxes(cri, there);
+    };
+    if (record === undefined) {
+      await take(view);
+      return "removed";
     }
-    if (record !== undefined) await new PodRecords(io).remove(record);
+    // A start under way is another process's: it gives up and takes away what it has made.
+    await records.markRemoving(record.uid);
+    await records.alone(record.uid, START_ENDS_S, async () => {
+      const views = await listPodViews(cri, io.signal);
+      await take(views.find(({ uid }) => uid === record.uid));
+      await records.remove(record);
+    });
     return "removed";
   });
 }

@@ -2,24 +2,21 @@ import { mkdir, open } from "node:fs/promises";
 import { join } from "node:path";
 import { TrineError, isFileAt, lockFile } from "@trine/base";
 
-/** Under it mounts and small files are made: seconds at most. */
-const WAIT_S = 60;
-
 /** A pod's lock, held until it is disposed of or this process ends, however it ends. */
 interface PodLock extends AsyncDisposable {
   /** Removed by the one who holds it, with the pod. */
   readonly path: string;
 }
 
-/** Waits for the lock of a pod in `dir`; kind `timeout` when another holds it for long. */
-export async function lockPod(dir: string, uid: string): Promise<PodLock> {
+/** Waits for the lock of a pod in `dir`; kind `conflict` when another holds it for longer than `waitS`. */
+export async function lockPod(dir: string, uid: string, waitS: number): Promise<PodLock> {
   const path = join(dir, uid);
   await mkdir(dir, { recursive: true, mode: 0o700 });
   for (;;) {
     const handle = await open(path, "a", 0o600);
     try {
-      if (!(await lockFile(handle, WAIT_S))) {
-        throw new TrineError("timeout", `pod ${uid}: another trine is at work on it: try again`);
+      if (!(await lockFile(handle, waitS))) {
+        throw new TrineError("conflict", `pod ${uid}: another trine is at work on it: try again`);
       }
       // Whoever held it may have removed the file that we have locked.
       if (await isFileAt(handle, path)) {

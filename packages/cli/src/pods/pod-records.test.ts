@@ -53,3 +53,31 @@ test("a start that makes volumes is waited for, and makes none of a removed pod"
     expect(await readdir(join(dir, left))).toEqual([]);
   }
 });
+
+test("a pod that is to go is not started any more, and its removal waits for the start under way", async () => {
+  const { uid } = record;
+  const order: string[] = [];
+  const other = new PodRecords(placesOf(dir));
+  let removed: Promise<void> | undefined;
+  await records.alone(uid, 0, async () => {
+    await expect(other.alone(uid, 0, () => Promise.resolve())).rejects.toMatchObject({
+      kind: "conflict",
+    });
+    await other.markRemoving(uid);
+    removed = other.alone(uid, 60, async () => {
+      order.push("removed");
+      await other.remove(record);
+    });
+    await expect(records.requireKept(uid)).rejects.toMatchObject({ kind: "notFound" });
+    await expect(records.whileThere(uid, () => Promise.resolve())).rejects.toThrow(/being removed/);
+    await records.setFailure(uid, "it gave up");
+    expect(await records.find(uid)).toMatchObject({ removing: true });
+    order.push("gave up");
+  });
+  await removed;
+  expect(order).toEqual(["gave up", "removed"]);
+  await expect(records.requireKept(uid)).rejects.toThrow(/removed meanwhile/);
+  for (const left of ["data/pods", "data/names", "data/locks", "data/starts"]) {
+    expect(await readdir(join(dir, left))).toEqual([]);
+  }
+});

@@ -8,6 +8,8 @@ import { lockPod } from "./pod-lock.ts";
 
 const VERSION = 1;
 const MAX_BYTES = 64 * 1024 * 1024;
+/** Under the lock of a pod's record mounts and small files are made: seconds at most. */
+const RECORD_WAIT_S = 60;
 
 /** What is kept of a pod started by hand, so that it can be started again. */
 export interface PodRecord {
@@ -23,6 +25,8 @@ export interface PodRecord {
   readonly attempts: number;
   /** Why the last start failed; absent when it did not. */
   readonly failure?: { readonly time: string; readonly message: string };
+  /** It is to go: nothing is made of it any more, and whoever starts it gives up. */
+  readonly removing?: true;
 }
 
 /** Records under `<dataDir>/pods/UID/`; a name is taken by the file `<dataDir>/names/NAMESPACE_NAME`. */
@@ -37,7 +41,7 @@ export class PodRecords {
 
   /** Takes the pod's name; kind `alreadyExists` when another has it. */
   async create(
-    given: Omit<PodRecord, "version" | "uid" | "attempts" | "failure">,
+    given: Omit<PodRecord, "version" | "uid" | "attempts" | "failure" | "removing">,
   ): Promise<PodRecord> {
     const record: PodRecord = { ...given, version: VERSION, uid: randomUUID(), attempts: 0 };
     await mkdir(join(this.#dir, "names"), { recursive: true, mode: 0o700 });
@@ -99,13 +103,33 @@ export class PodRecords {
 
   /**
    * For what makes files or mounts of a pod: it is not removed meanwhile, and nothing is made of a pod that
-   * was (kind `notFound`). Not to be nested.
+   * was or is to be (kind `notFound`). Not to be nested.
    */
   async whileThere<T>(uid: string, body: () => Promise<T>): Promise<T> {
     return this.#locked(uid, (record) => {
-      if (record === undefined) throw new TrineError("notFound", "it was removed meanwhile");
+      requireKept(record);
       return body();
     });
+  }
+
+  /** Kind `notFound` when the pod was removed, or is to be. */
+  async requireKept(uid: string): Promise<void> {
+    requireKept(await this.find(uid));
+  }
+
+  /** Makes every start of the pod give up, the one under way included. */
+  async markRemoving(uid: string): Promise<void> {
+    await this.#locked(uid, async (record) => {
+      if (record !== undefined) await this.save({ ...record, removing: true });
+    });
+  }
+
+  /**
+   * One process at a time starts or removes a pod. Kind `conflict` when another does for longer than `waitS`.
+   * Not to be nested; the record's own lock is taken inside it.
+   */
+  async alone<T>(uid: string, waitS: number, body: () => Promise<T>): Promise<T> {
+    return this.#holding("starts", uid, waitS, body);
   }
 
   async list(): Promise<PodRecord[]> {
@@ -146,14 +170,20 @@ export class PodRecords {
     return join(this.#home(uid), "hosts");
   }
 
-  /** With the pod its lock goes. */
-  async #locked<T>(
+  #locked<T>(uid: string, body: (record: PodRecord | undefined) => T | Promise<T>): Promise<T> {
+    return this.#holding("locks", uid, RECORD_WAIT_S, async () => body(await this.find(uid)));
+  }
+
+  /** With the pod its locks go. */
+  async #holding<T>(
+    kind: "locks" | "starts",
     uid: string,
-    body: (record: PodRecord | undefined) => T | Promise<T>,
+    waitS: number,
+    body: () => Promise<T>,
   ): Promise<T> {
-    await using lock = await lockPod(join(this.#dir, "locks"), uid);
+    await using lock = await lockPod(join(this.#dir, kind), uid, waitS);
     try {
-      return await body(await this.find(uid));
+      return await body();
     } finally {
       if ((await this.find(uid)) === undefined) await unlink(lock.path);
     }
@@ -166,6 +196,12 @@ export class PodRecords {
   #namePath({ metadata }: Pod): string {
     return join(this.#dir, "names", `${metadata.namespace}_${metadata.name}`);
   }
+}
+
+function requireKept(record: PodRecord | undefined): void {
+  if (record !== undefined && record.removing === undefined) return;
+  const is = record === undefined ? "was removed meanwhile" : "is being removed (`trine rm`)";
+  throw new TrineError("notFound", `it ${is}`);
 }
 
 export function nameOf({ metadata }: Pick<Pod, "metadata">): string {
