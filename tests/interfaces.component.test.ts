@@ -2,16 +2,10 @@
 import { chmod, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pollUntil } from "@trine/base";
-import {
-  type RunningPod,
-  TrineNode,
-  busyboxImage,
-  microvmConfig,
-  microvmGuest,
-  runCommand,
-  tinyGuestImage,
-} from "@trine/testkit";
+import { runCommand, tinyGuestImage } from "@trine/testkit";
+import type { RunningPod, TrineNode } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { startMicrovmNode } from "./microvm-node.ts";
 import { BOOT_MS, READY } from "./node-under-test.ts";
 import type { PodView } from "./node-under-test.ts";
 import { MICROVM, PodOfTest } from "./pod-pair.ts";
@@ -28,11 +22,10 @@ let tiny: string;
 let bridges: string[];
 
 beforeAll(async () => {
-  const guest = await microvmGuest();
-  node = await TrineNode.start({ version: "2.4", config: microvmConfig(guest) });
-  const images = [await busyboxImage(), await tinyGuestImage()] as const;
-  [busybox, tiny] = [images[0].name, images[1].name];
-  for (const image of images) await node.containerd.importImage(image);
+  ({ node, image: busybox } = await startMicrovmNode());
+  const disk = await tinyGuestImage();
+  tiny = disk.name;
+  await node.containerd.importImage(disk);
   await makeBridges();
   await addNetworks();
 }, 1_800_000);

@@ -4,8 +4,9 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { messageOf, pollUntil } from "@trine/base";
 import { NamespaceMode } from "@trine/proto/cri/api";
-import { TrineNode, busyboxImage, microvmConfig, microvmGuest } from "@trine/testkit";
+import type { TrineNode } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { startMicrovmNode } from "./microvm-node.ts";
 import { PodPair, SLEEP } from "./pod-pair.ts";
 import type { PodOfTest } from "./pod-pair.ts";
 
@@ -14,10 +15,7 @@ let image: string;
 let pair: PodPair;
 
 beforeAll(async () => {
-  const [busybox, guest] = [await busyboxImage(), await microvmGuest()];
-  image = busybox.name;
-  node = await TrineNode.start({ version: "2.4", config: microvmConfig(guest) });
-  await node.containerd.importImage(busybox);
+  ({ node, image } = await startMicrovmNode());
   pair = await PodPair.start(node, image, { name: "containers" });
 }, 1_800_000);
 

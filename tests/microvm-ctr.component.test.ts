@@ -1,28 +1,27 @@
 // Containers without a pod sandbox, as ctr (and docker) run them: each is its own pod with a guest of its own.
 import { join } from "node:path";
 import { messageOf } from "@trine/base";
-import { TrineNode, busyboxImage, microvmConfig, microvmGuest, runCommand } from "@trine/testkit";
+import { runCommand } from "@trine/testkit";
 import { expect, test } from "vitest";
+import { startMicrovmNode } from "./microvm-node.ts";
 
 const RUN = ["run", "--rm", "--runtime", "io.containerd.trine-microvm.v2"];
 
 test.each(["1.6", "2.4"] as const)(
   "ctr run of containerd %s, with a terminal and without",
   async (version) => {
-    const [busybox, guest] = [await busyboxImage(), await microvmGuest()];
-    const node = await TrineNode.start({ version, config: microvmConfig(guest) });
+    const { node, image } = await startMicrovmNode({ version });
     const { containerd } = node;
-    await containerd.importImage(busybox);
 
     const script = "echo out; tty; echo err >&2; exit 5";
-    const plain = containerd.ctr(...RUN, busybox.name, "plain", "sh", "-c", script);
+    const plain = containerd.ctr(...RUN, image, "plain", "sh", "-c", script);
     const failure = await plain.then(() => "it ended with 0", messageOf);
     expect(failure).toMatch(/ended with 5[^]*err/);
-    expect(await containerd.ctr(...RUN, busybox.name, "out", "echo", "out")).toContain("out\n");
+    expect(await containerd.ctr(...RUN, image, "out", "echo", "out")).toContain("out\n");
 
     // ctr insists on a terminal of its own: script(1) gives it one.
     const typed = "'tty; read -r line; echo got=$line; exit 6'";
-    const words = containerd.ctrCommand(...RUN, "-t", busybox.name, "terminal", "sh", "-c", typed);
+    const words = containerd.ctrCommand(...RUN, "-t", image, "terminal", "sh", "-c", typed);
     const seen = await runCommand(
       "script",
       ["-qec", `${words.join(" ")}; echo status=$?`, join(node.dir, "typescript")],

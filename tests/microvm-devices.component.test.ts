@@ -2,10 +2,11 @@
 import { mkdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf, pollUntil } from "@trine/base";
-import { TrineNode, busyboxImage, microvmConfig, microvmGuest, runCommand } from "@trine/testkit";
-import type { RunningPod, TestImage } from "@trine/testkit";
+import { runCommand } from "@trine/testkit";
+import type { RunningPod, TrineNode } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { LoopDevice } from "./loop-device.ts";
+import { startMicrovmNode } from "./microvm-node.ts";
 import { MICROVM, PodOfTest, PodPair } from "./pod-pair.ts";
 import type { Both } from "./pod-pair.ts";
 
@@ -14,19 +15,16 @@ const MS = 240_000;
 const SIZE = "blockdev --getsize64 /dev/vol";
 
 let node: TrineNode;
-let busybox: TestImage;
+let image: string;
 let pair: PodPair;
 let dir: string;
 const loops: LoopDevice[] = [];
 
 beforeAll(async () => {
-  const guest = await microvmGuest();
-  busybox = await busyboxImage();
-  node = await TrineNode.start({ version: "2.4", config: microvmConfig(guest) });
-  await node.containerd.importImage(busybox);
+  ({ node, image } = await startMicrovmNode());
   dir = join(node.dir, "volumes");
   await mkdir(dir);
-  pair = await PodPair.start(node, busybox.name, { name: "devices" });
+  pair = await PodPair.start(node, image, { name: "devices" });
 }, 1_800_000);
 
 afterAll(async () => {
@@ -121,7 +119,7 @@ test(
     const other = await PodOfTest.start(node, {
       name: "other",
       handler: MICROVM,
-      image: busybox.name,
+      image,
     });
     const devices = [{ hostPath: loop.path, containerPath: "/dev/vol", permissions: "mrw" }];
     await expect(other.run({ devices })).rejects.toThrow(/in use.*disk of another machine/);
@@ -177,7 +175,7 @@ test(
   async () => {
     const loop = await loopDevice("ctr", "by ctr");
     const run = ["run", "--rm", "--runtime", "io.containerd.trine-microvm.v2"];
-    const words = [...run, "--device", loop.path, busybox.name, "dev"];
+    const words = [...run, "--device", loop.path, image, "dev"];
     const script = `blockdev --getsize64 ${loop.path}; head -c 6 ${loop.path}`;
     const seen = await node.containerd.ctr(...words, "sh", "-c", script).catch(messageOf);
     expect(seen).toBe(`${4 * MIB}\nby ctr`);

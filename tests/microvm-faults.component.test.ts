@@ -4,34 +4,20 @@ import { chmod, copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf, pollUntil } from "@trine/base";
 import { PodSandboxState } from "@trine/proto/cri/api";
-import {
-  TrineNode,
-  busyboxImage,
-  findProcesses,
-  microvmConfig,
-  microvmGuest,
-  runCommand,
-  withTempDir,
-} from "@trine/testkit";
-import type { MicrovmGuest } from "@trine/testkit";
+import { findProcesses, microvmGuest, runCommand, withTempDir } from "@trine/testkit";
+import type { MicrovmGuest, TrineNode } from "@trine/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { startMicrovmNode } from "./microvm-node.ts";
 import { MICROVM, PodOfTest } from "./pod-pair.ts";
 
 const BUSYBOX = "/bin/busybox";
-
-async function startNode(config: string): Promise<{ node: TrineNode; image: string }> {
-  const busybox = await busyboxImage();
-  const node = await TrineNode.start({ version: "2.4", config });
-  await node.containerd.importImage(busybox);
-  return { node, image: busybox.name };
-}
 
 describe("a guest that ends under its pod", () => {
   let node: TrineNode;
   let image: string;
 
   beforeAll(async () => {
-    ({ node, image } = await startNode(microvmConfig(await microvmGuest())));
+    ({ node, image } = await startMicrovmNode());
   }, 1_800_000);
 
   afterAll(async () => {
@@ -128,7 +114,7 @@ async function madeUpGuest(dir: string): Promise<MicrovmGuest> {
 test("a guest whose agent never answers, talks garbage or ends: the container is refused, nothing is left", async () => {
   await withTempDir(async (dir) => {
     const guest = await madeUpGuest(dir);
-    const { node, image } = await startNode(microvmConfig(guest));
+    const { node, image } = await startMicrovmNode({ guest });
     const attempt = async (cpus: number): Promise<string> => {
       const annotations = { "trine.dev/cpus": `${cpus}` };
       const pod = await PodOfTest.start(node, {

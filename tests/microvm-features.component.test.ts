@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { pollUntil, withDeadline } from "@trine/base";
 import { NamespaceMode } from "@trine/proto/cri/api";
-import { TrineNode, busyboxImage, microvmConfig, microvmGuest } from "@trine/testkit";
-import type { RunOptions, RunningPod } from "@trine/testkit";
+import type { RunOptions, RunningPod, TrineNode } from "@trine/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { startMicrovmNode } from "./microvm-node.ts";
 
 const MICROVM = "trine-microvm";
 const HANDLERS = ["", MICROVM] as const;
@@ -21,13 +21,7 @@ let node: TrineNode;
 let image: string;
 
 beforeAll(async () => {
-  const [busybox, guest] = [await busyboxImage(), await microvmGuest()];
-  image = busybox.name;
-  node = await TrineNode.start({
-    version: "2.4",
-    config: microvmConfig(guest),
-  });
-  await node.containerd.importImage(busybox);
+  ({ node, image } = await startMicrovmNode());
 }, 1_800_000);
 
 afterAll(async () => {

@@ -3,15 +3,10 @@ import { mkdir, readdir, rm, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf, pollUntil } from "@trine/base";
 import { PodSandboxState } from "@trine/proto/cri/api";
-import {
-  TrineNode,
-  busyboxImage,
-  findProcesses,
-  microvmConfig,
-  microvmGuest,
-  runCommand,
-} from "@trine/testkit";
+import { findProcesses, runCommand } from "@trine/testkit";
+import type { TrineNode } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { startMicrovmNode } from "./microvm-node.ts";
 import { MICROVM, PodOfTest } from "./pod-pair.ts";
 
 const MIB = 1 << 20;
@@ -24,11 +19,8 @@ let node: TrineNode;
 let image: string;
 
 beforeAll(async () => {
-  const [busybox, guest] = [await busyboxImage(), await microvmGuest()];
-  image = busybox.name;
-  node = await TrineNode.start({ version: "2.4", config: microvmConfig(guest) });
+  ({ node, image } = await startMicrovmNode());
   await smallStore();
-  await node.containerd.importImage(busybox);
 }, 1_800_000);
 
 afterAll(async () => {

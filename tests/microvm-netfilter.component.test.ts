@@ -1,6 +1,7 @@
 // Containers with CAP_NET_ADMIN that filter and translate packets: the same programs under runc and in a microvm.
-import { TrineNode, busyboxImage, microvmConfig, microvmGuest } from "@trine/testkit";
+import type { TrineNode } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { startMicrovmNode } from "./microvm-node.ts";
 import { PodPair } from "./pod-pair.ts";
 import type { ContainerInit } from "./pod-pair.ts";
 
@@ -8,10 +9,9 @@ let node: TrineNode;
 let pair: PodPair;
 
 beforeAll(async () => {
-  const [busybox, guest] = [await busyboxImage(), await microvmGuest()];
-  node = await TrineNode.start({ version: "2.4", config: microvmConfig(guest) });
-  await node.containerd.importImage(busybox);
-  pair = await PodPair.start(node, busybox.name, { name: "netfilter" });
+  const started = await startMicrovmNode();
+  node = started.node;
+  pair = await PodPair.start(node, started.image, { name: "netfilter" });
 }, 1_800_000);
 
 afterAll(async () => {

@@ -2,8 +2,10 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pollUntil } from "@trine/base";
-import { TrineNode, busyboxImage, microvmConfig, microvmGuest, runCommand } from "@trine/testkit";
+import { runCommand } from "@trine/testkit";
+import type { TrineNode } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { startMicrovmNode } from "./microvm-node.ts";
 import { MICROVM, PodOfTest } from "./pod-pair.ts";
 
 const PREFIX = "fd99:7269:6e65:1";
@@ -13,10 +15,7 @@ let node: TrineNode;
 let image: string;
 
 beforeAll(async () => {
-  const [busybox, guest] = [await busyboxImage(), await microvmGuest()];
-  image = busybox.name;
-  node = await TrineNode.start({ version: "2.4", config: microvmConfig(guest) });
-  await node.containerd.importImage(busybox);
+  ({ node, image } = await startMicrovmNode());
   await addIpv6();
 }, 1_800_000);
 

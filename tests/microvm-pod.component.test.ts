@@ -1,8 +1,8 @@
 // A pod of level microvm on the real containerd, shim, trined, QEMU, guest kernel and agent.
 import { release } from "node:os";
-import { TrineNode, busyboxImage, microvmConfig, microvmGuest } from "@trine/testkit";
-import type { RunningPod } from "@trine/testkit";
+import type { RunningPod, TrineNode } from "@trine/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { startMicrovmNode } from "./microvm-node.ts";
 
 const VERSIONS = ["1.6", "2.4"] as const;
 
@@ -11,13 +11,7 @@ describe.each(VERSIONS)("a microvm pod of containerd %s", (version) => {
   let busybox: string;
 
   beforeAll(async () => {
-    const [image, guest] = [await busyboxImage(), await microvmGuest()];
-    busybox = image.name;
-    node = await TrineNode.start({
-      version,
-      config: microvmConfig(guest),
-    });
-    await node.containerd.importImage(image);
+    ({ node, image: busybox } = await startMicrovmNode({ version }));
   }, 1_800_000);
 
   afterAll(async () => {

@@ -1,8 +1,8 @@
 // In-place resize: a container's limits change while it runs, and the size of its guest with them, however that came up.
 import { messageOf, pollUntil } from "@trine/base";
-import { TrineNode, busyboxImage, microvmConfig, microvmGuest } from "@trine/testkit";
-import type { RunningPod } from "@trine/testkit";
+import type { RunningPod, TrineNode } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { startMicrovmNode } from "./microvm-node.ts";
 import { PodPair } from "./pod-pair.ts";
 import type { PodOfTest } from "./pod-pair.ts";
 
@@ -21,13 +21,9 @@ let bootingNode: TrineNode;
 let image: string;
 
 beforeAll(async () => {
-  const [busybox, guest] = [await busyboxImage(), await microvmGuest()];
-  image = busybox.name;
-  const pool = `  pool: [{ count: 1, memoryBytes: ${SPARE_MIB * MIB} }]`;
-  node = await TrineNode.start({ version: "2.4", config: `${microvmConfig(guest)}\n${pool}` });
-  const config = `${microvmConfig(guest)}\n  templates: { most: 0 }`;
-  bootingNode = await TrineNode.start({ version: "2.4", config });
-  for (const each of [node, bootingNode]) await each.containerd.importImage(busybox);
+  const more = `  pool: [{ count: 1, memoryBytes: ${SPARE_MIB * MIB} }]`;
+  ({ node, image } = await startMicrovmNode({ more }));
+  ({ node: bootingNode } = await startMicrovmNode({ more: "  templates: { most: 0 }" }));
 }, 1_800_000);
 
 afterAll(async () => {

@@ -2,9 +2,9 @@
 import { readFile } from "node:fs/promises";
 import { messageOf, pollUntil } from "@trine/base";
 import type { ContainerStats } from "@trine/proto/cri/api";
-import { TrineNode, busyboxImage, microvmConfig, microvmGuest } from "@trine/testkit";
-import type { RunningPod } from "@trine/testkit";
+import type { RunningPod, TrineNode } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { startMicrovmNode } from "./microvm-node.ts";
 import { PodPair } from "./pod-pair.ts";
 
 const MIB = 1n << 20n;
@@ -13,10 +13,9 @@ let node: TrineNode;
 let pair: PodPair;
 
 beforeAll(async () => {
-  const [busybox, guest] = [await busyboxImage(), await microvmGuest()];
-  node = await TrineNode.start({ version: "2.4", config: microvmConfig(guest) });
-  await node.containerd.importImage(busybox);
-  pair = await PodPair.start(node, busybox.name, { name: "resources" });
+  const started = await startMicrovmNode();
+  node = started.node;
+  pair = await PodPair.start(node, started.image, { name: "resources" });
 }, 1_800_000);
 
 afterAll(async () => {

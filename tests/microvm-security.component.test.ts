@@ -3,8 +3,9 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf } from "@trine/base";
 import { SecurityProfile_ProfileType as Seccomp } from "@trine/proto/cri/api";
-import { TrineNode, busyboxImage, microvmConfig, microvmGuest } from "@trine/testkit";
+import type { TrineNode } from "@trine/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { startMicrovmNode } from "./microvm-node.ts";
 import { MICROVM, PodOfTest, PodPair } from "./pod-pair.ts";
 import type { SecurityContext } from "./pod-pair.ts";
 import { asOctal, mkdirProgram32 } from "./program-32.ts";
@@ -14,10 +15,7 @@ let image: string;
 let pair: PodPair;
 
 beforeAll(async () => {
-  const [busybox, guest] = [await busyboxImage(), await microvmGuest()];
-  image = busybox.name;
-  node = await TrineNode.start({ version: "2.4", config: microvmConfig(guest) });
-  await node.containerd.importImage(busybox);
+  ({ node, image } = await startMicrovmNode());
   await writeFile(profile(), JSON.stringify(PROFILE));
   const config = { linux: { securityContext: { privileged: true } } };
   pair = await PodPair.start(node, image, { name: "security", config });

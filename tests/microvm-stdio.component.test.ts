@@ -5,9 +5,10 @@ import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { messageOf, pollUntil, withDeadline } from "@trine/base";
 import type { RemoteCommand, RemoteStreams } from "@trine/containerd-client";
-import { TrineNode, busyboxImage, microvmConfig, microvmGuest, runCommand } from "@trine/testkit";
-import type { RunningPod } from "@trine/testkit";
+import { runCommand } from "@trine/testkit";
+import type { RunningPod, TrineNode } from "@trine/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { startMicrovmNode } from "./microvm-node.ts";
 import { PodPair } from "./pod-pair.ts";
 import type { PodOfTest } from "./pod-pair.ts";
 
@@ -17,10 +18,9 @@ let node: TrineNode;
 let pair: PodPair;
 
 beforeAll(async () => {
-  const [busybox, guest] = [await busyboxImage(), await microvmGuest()];
-  node = await TrineNode.start({ version: "2.4", config: microvmConfig(guest) });
-  await node.containerd.importImage(busybox);
-  pair = await PodPair.start(node, busybox.name, { name: "stdio" });
+  const started = await startMicrovmNode();
+  node = started.node;
+  pair = await PodPair.start(node, started.image, { name: "stdio" });
 }, 1_800_000);
 
 afterAll(async () => {

@@ -2,14 +2,15 @@
 import { mkdir, writeFile, chmod, chown, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { MountPropagation } from "@trine/proto/cri/api";
-import { TrineNode, busyboxImage, microvmConfig, microvmGuest, runCommand } from "@trine/testkit";
-import type { TestImage } from "@trine/testkit";
+import { runCommand } from "@trine/testkit";
+import type { TrineNode } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { startMicrovmNode } from "./microvm-node.ts";
 import { PodPair } from "./pod-pair.ts";
 import type { Both } from "./pod-pair.ts";
 
 let node: TrineNode;
-let busybox: TestImage;
+let image: string;
 let pair: PodPair;
 let dir: string;
 const mounted: string[] = [];
@@ -25,13 +26,10 @@ async function unmount(place: string): Promise<void> {
 }
 
 beforeAll(async () => {
-  const guest = await microvmGuest();
-  busybox = await busyboxImage();
-  node = await TrineNode.start({ version: "2.4", config: microvmConfig(guest) });
-  await node.containerd.importImage(busybox);
+  ({ node, image } = await startMicrovmNode());
   dir = join(node.dir, "volumes");
   const config = { linux: { securityContext: { privileged: true } } };
-  pair = await PodPair.start(node, busybox.name, { name: "volumes", config });
+  pair = await PodPair.start(node, image, { name: "volumes", config });
 }, 1_800_000);
 
 afterAll(async () => {
@@ -122,7 +120,7 @@ test("HostToContainer brings later mounts of the node, the default does not, Bid
 }, 120_000);
 
 test("an image as a volume, read-only", async () => {
-  const mounts = [{ containerPath: "/img", image: { image: busybox.name }, readonly: true }];
+  const mounts = [{ containerPath: "/img", image: { image }, readonly: true }];
   const script = "ls /img /img/bin | wc -l; cmp /bin/busybox /img/bin/busybox; touch /img/x 2>&1";
   expect(same(await pair.script({ mounts }, script))).toContain("Read-only file system");
 }, 120_000);

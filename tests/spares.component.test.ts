@@ -2,9 +2,10 @@
 import { readFile, readdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pollUntil } from "@trine/base";
-import { TrineNode, busyboxImage, leakCheck, microvmConfig, microvmGuest } from "@trine/testkit";
-import type { RunningPod } from "@trine/testkit";
+import { leakCheck } from "@trine/testkit";
+import type { RunningPod, TrineNode } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { startMicrovmNode } from "./microvm-node.ts";
 import { SOAK } from "./node-under-test.ts";
 
 const PODS = SOAK ? 200 : 20;
@@ -28,10 +29,7 @@ let node: TrineNode;
 let busybox: string;
 
 beforeAll(async () => {
-  const [image, guest] = [await busyboxImage(), await microvmGuest()];
-  busybox = image.name;
-  node = await TrineNode.start({ version: "2.4", config: `${microvmConfig(guest)}\n${POOL}` });
-  await node.containerd.importImage(image);
+  ({ node, image: busybox } = await startMicrovmNode({ more: POOL }));
 }, 1_800_000);
 
 afterAll(async () => {

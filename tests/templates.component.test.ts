@@ -5,15 +5,10 @@ import { readFile, readdir, readlink, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { pollUntil } from "@trine/base";
-import {
-  TrineNode,
-  busyboxImage,
-  findProcesses,
-  microvmConfig,
-  microvmGuest,
-} from "@trine/testkit";
-import type { RunningPod } from "@trine/testkit";
+import { findProcesses } from "@trine/testkit";
+import type { RunningPod, TrineNode } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { startMicrovmNode } from "./microvm-node.ts";
 
 const BUILD_MS = 180_000;
 const CLONES = 3;
@@ -33,10 +28,7 @@ let node: TrineNode;
 let image: string;
 
 beforeAll(async () => {
-  const [busybox, guest] = [await busyboxImage(), await microvmGuest()];
-  image = busybox.name;
-  node = await TrineNode.start({ version: "2.4", config: microvmConfig(guest) });
-  await node.containerd.importImage(busybox);
+  ({ node, image } = await startMicrovmNode());
 }, 1_800_000);
 
 afterAll(async () => {
