@@ -2,10 +2,12 @@
 import { pollUntil } from "@trine/base";
 import { expect, test } from "vitest";
 import {
+  type Both,
   type KubeUnderTest,
   LONG_MS,
   type Pod,
   SLEEP,
+  TINY_GUEST,
   container,
   pods,
   podOf,
@@ -48,7 +50,7 @@ const TICKS = ["sh", "-c", "i=0; while :; do echo tick $i; i=$((i+1)); sleep 1; 
 
 const WISHES = { hostNetwork: "hostNetwork", hostPID: "hostPID", hostIPC: "hostIPC" } as const;
 
-function machine(image: string): object {
+function machine(): object {
   return {
     apiVersion: "v1",
     kind: "Pod",
@@ -58,28 +60,20 @@ function machine(image: string): object {
       terminationGracePeriodSeconds: 30,
       automountServiceAccountToken: false,
       enableServiceLinks: false,
-      containers: [{ name: "machine", image, imagePullPolicy: "Never", command: ["machine"] }],
+      containers: [
+        { name: "machine", image: TINY_GUEST, imagePullPolicy: "Never", command: ["machine"] },
+      ],
     },
   };
-}
-
-export function changeObjects(tiny: string): object[] {
-  return [
-    ...pods("resized", RESIZED),
-    ...pods("full", FULL),
-    ...pods("drained", plain()),
-    ...pods("steady", plain(TICKS)),
-    ...Object.keys(WISHES).flatMap((wish) =>
-      pods(wish.toLowerCase(), { ...plain(), [wish]: true }, ["microvm"]),
-    ),
-    machine(tiny),
-  ];
 }
 
 export function changeTests(kube: () => KubeUnderTest): void {
   test("hostNetwork, hostPID and hostIPC are refused with an event that says why", async () => {
     for (const wish of Object.values(WISHES)) {
       const name = podOf(wish.toLowerCase(), "microvm");
+      await kube().kubectl.apply(
+        ...pods(wish.toLowerCase(), { ...plain(), [wish]: true }, ["microvm"]),
+      );
       const said = await kube().untilEvent(name, "FailedCreatePodSandBox", new RegExp(wish));
       expect(said).toMatch(/use another RuntimeClass/);
       await kube().remove(name);
@@ -87,6 +81,7 @@ export function changeTests(kube: () => KubeUnderTest): void {
   });
 
   test("a machine is a pod: ready, its console is its log, its shell is exec's", async () => {
+    await kube().kubectl.apply(machine());
     await kube().ready("machine");
     await pollUntil("the guest has come up", { ms: LONG_MS, everyMs: 500 }, async () => {
       const log = await kube().kubectl.run("logs", "machine");
@@ -98,7 +93,7 @@ export function changeTests(kube: () => KubeUnderTest): void {
   });
 
   test("a resize in place is seen inside, up and down, without a restart", async () => {
-    const seen = await kube().both("resized", async (pod) => {
+    const seen = await kube().pair("resized", RESIZED, async (pod) => {
       await kube().ready(pod);
       const sizes: string[] = [];
       for (const [memory, cpu] of [
@@ -115,7 +110,7 @@ export function changeTests(kube: () => KubeUnderTest): void {
   });
 
   test("an emptyDir beyond its limit has its pod evicted", async () => {
-    const said = await kube().both("full", async (pod) => {
+    const said = await kube().pair("full", FULL, async (pod) => {
       const { status } = await kube().phase(pod, "Failed");
       return `${status.reason ?? ""}: ${status.message ?? ""}`;
     });
@@ -125,39 +120,45 @@ export function changeTests(kube: () => KubeUnderTest): void {
 
   test("drain evicts a pod", async () => {
     const { nodeName } = kube().cluster;
-    await kube().both("drained", (pod) => kube().ready(pod));
-    await kube().kubectl.run(
-      ...["drain", nodeName, "--force", "--disable-eviction=false", "--timeout=120s"],
-      ...["--pod-selector=case=drained", "--ignore-daemonsets", "--delete-emptydir-data"],
-    );
-    await kube().kubectl.run("uncordon", nodeName);
-    const left = await kube().kubectl.get<{ items: readonly Pod[] }>("pods", "-l", "case=drained");
+    const left = await kube().during("drained", plain(), async () => {
+      await kube().both("drained", (pod) => kube().ready(pod));
+      await kube().kubectl.run(
+        ...["drain", nodeName, "--force", "--disable-eviction=false", "--timeout=120s"],
+        ...["--pod-selector=case=drained", "--ignore-daemonsets", "--delete-emptydir-data"],
+      );
+      await kube().kubectl.run("uncordon", nodeName);
+      return kube().kubectl.get<{ items: readonly Pod[] }>("pods", "-l", "case=drained");
+    });
     expect(left.items).toEqual([]);
   });
 
   test("pods go on while kubelet, containerd and trined are restarted", async () => {
-    const before = await kube().both("steady", (pod) => kube().ready(pod));
     const { cluster } = kube();
-    for (const restart of [
+    const restarts = [
       () => cluster.restartKubelet(),
       () => cluster.node.containerd.restart(),
       async () => {
         await cluster.node.killTrined();
         await cluster.node.startTrined();
       },
-    ]) {
-      await restart();
-      await kube().both("steady", (pod) => goesOn(kube(), pod));
-    }
-    const after = await kube().both("steady", (pod) => kube().ready(pod));
-    const identity = (pod: Pod): unknown =>
-      pod.status.containerStatuses?.map(({ containerID, restartCount }) => [
-        containerID,
-        restartCount,
-      ]);
-    expect(identity(after.microvm)).toEqual(identity(before.microvm));
-    expect(identity(after.runc)).toEqual(identity(before.runc));
+    ];
+    const identities = (): Promise<Both<unknown>> =>
+      kube().both("steady", async (pod) => identity(await kube().ready(pod)));
+    const [before, after] = await kube().during("steady", plain(TICKS), async () => {
+      const first = await identities();
+      for (const restart of restarts) {
+        await restart();
+        await kube().both("steady", (pod) => goesOn(kube(), pod));
+      }
+      return [first, await identities()];
+    });
+    expect(after).toEqual(before);
   });
+}
+
+function identity(pod: Pod): unknown {
+  const statuses = pod.status.containerStatuses;
+  return statuses?.map(({ containerID, restartCount }) => [containerID, restartCount]);
 }
 
 async function resize(

@@ -8,6 +8,7 @@ export type Level = (typeof LEVELS)[number];
 export const LONG_MS = 300_000;
 export const BUSYBOX = "trine.test/busybox:1";
 export const AGNHOST = "trine.test/agnhost:1";
+export const TINY_GUEST = "trine.test/tiny-guest:1";
 export const SLEEP = ["sleep", "100000"];
 
 export interface ContainerState {
@@ -127,6 +128,25 @@ export class KubeUnderTest {
       LEVELS.map((level) => act(podOf(name, level), level)),
     );
     return { runc, microvm } as Both<T>;
+  }
+
+  /** Makes the pod at each level, for as long as `act` takes: few guests at a time. */
+  async during<T>(name: string, spec: object, act: () => Promise<T>): Promise<T> {
+    await this.kubectl.apply(...pods(name, spec));
+    try {
+      return await act();
+    } finally {
+      await this.remove(...LEVELS.map((level) => podOf(name, level)));
+    }
+  }
+
+  /** The same, and the same act at each level. */
+  pair<T>(
+    name: string,
+    spec: object,
+    act: (pod: string, level: Level) => Promise<T>,
+  ): Promise<Both<T>> {
+    return this.during(name, spec, () => this.both(name, act));
   }
 
   async events(name: string): Promise<readonly Event[]> {

@@ -1,4 +1,6 @@
 // Probes of every kind, hooks, ends and restarts: what kubelet does to containers by itself.
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import {
   AGNHOST,
@@ -6,7 +8,6 @@ import {
   type Pod,
   SLEEP,
   container,
-  pods,
   statusOf,
 } from "./kubelet-pods.ts";
 import { WEB } from "./kubelet-streams.ts";
@@ -98,22 +99,9 @@ function hooked(dir: string): object {
   };
 }
 
-export function probeObjects(traces: string): object[] {
-  return [
-    ...pods("probed", PROBED),
-    ...pods("unwell", UNWELL),
-    ...pods("ends", ENDS),
-    ...pods("again", AGAIN),
-    ...pods("hooked", hooked(traces)),
-  ];
-}
-
-export function probeTests(
-  kube: () => KubeUnderTest,
-  trace: (pod: string) => Promise<string>,
-): void {
+export function probeTests(kube: () => KubeUnderTest, traces: () => string): void {
   test("start-up, readiness and liveness probes by exec, HTTP, TCP and gRPC succeed", async () => {
-    const restarts = await kube().both("probed", async (pod) => {
+    const restarts = await kube().pair("probed", PROBED, async (pod) => {
       const ready = await kube().ready(pod);
       return ready.status.containerStatuses?.map(({ restartCount }) => restartCount);
     });
@@ -121,7 +109,7 @@ export function probeTests(
   });
 
   test("a container whose liveness probe fails is started again", async () => {
-    await kube().both("unwell", (pod) =>
+    await kube().pair("unwell", UNWELL, (pod) =>
       kube().until(pod, "restarted", (it) => (statusOf(it, "main")?.restartCount ?? 0) > 0),
     );
     const said = await kube().untilEvent("unwell-microvm", "Unhealthy", /Liveness probe failed/);
@@ -129,7 +117,7 @@ export function probeTests(
   });
 
   test("exit codes, reasons and last words are as under runc", async () => {
-    const ends = await kube().both("ends", async (pod) =>
+    const ends = await kube().pair("ends", ENDS, async (pod) =>
       endsOf(await kube().phase(pod, "Failed")),
     );
     expect(ends.runc).toMatchObject({
@@ -142,31 +130,31 @@ export function probeTests(
   });
 
   test("a container that fails is started again, with back-off, and its neighbour is left alone", async () => {
-    await kube().both("again", async (pod) => {
-      await kube().until(
-        pod,
-        "twice restarted",
-        (it) => (statusOf(it, "main")?.restartCount ?? 0) >= 2,
-      );
-      await kube().until(
+    const seen = await kube().pair("again", AGAIN, async (pod) => {
+      const again = (it: Pod): boolean => (statusOf(it, "main")?.restartCount ?? 0) >= 2;
+      await kube().until(pod, "twice restarted", again);
+      const waits = await kube().until(
         pod,
         "waits",
         (it) => statusOf(it, "main")?.state.waiting?.reason === "CrashLoopBackOff",
       );
+      return {
+        exitCode: statusOf(waits, "main")?.lastState.terminated?.exitCode,
+        neighbour: statusOf(waits, "other")?.restartCount,
+      };
     });
-    const pod = await kube().pod("again-microvm");
-    expect(statusOf(pod, "main")?.lastState.terminated?.exitCode).toBe(5);
-    expect(statusOf(pod, "other")?.restartCount).toBe(0);
+    expect(seen.microvm).toEqual({ exitCode: 5, neighbour: 0 });
+    expect(seen.microvm).toEqual(seen.runc);
   });
 
   test("postStart, then preStop, then SIGTERM, and the pod ends before its grace period", async () => {
-    const traces = await kube().both("hooked", async (pod) => {
+    const left = await kube().pair("hooked", hooked(traces()), async (pod) => {
       await kube().ready(pod);
       await kube().remove(pod);
-      return trace(pod);
+      return readFile(join(traces(), pod), "utf8");
     });
-    expect(traces.runc).toBe("post\npre\nterm\n");
-    expect(traces.microvm).toBe(traces.runc);
+    expect(left.runc).toBe("post\npre\nterm\n");
+    expect(left.microvm).toBe(left.runc);
   });
 }
 

@@ -6,10 +6,11 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pollUntil } from "@trine/base";
 import { freePort } from "@trine/testkit";
-import { expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import {
   BUSYBOX,
   type KubeUnderTest,
+  LEVELS,
   LONG_MS,
   SLEEP,
   container,
@@ -27,7 +28,7 @@ export const WEB =
   "mkdir /tmp/w; printf %s $(hostname) > /tmp/w/hostname; exec httpd -f -p 8080 -h /tmp/w";
 
 /** The pod with all of it; `hostPort` is its own at each level. */
-export async function streamObjects(): Promise<object[]> {
+async function streamObjects(): Promise<object[]> {
   hostPorts = { runc: await freePort(), microvm: await freePort() };
   const spec = (hostPort: number): object => ({
     containers: [
@@ -52,6 +53,14 @@ export async function streamObjects(): Promise<object[]> {
 }
 
 export function streamTests(kube: () => KubeUnderTest): void {
+  beforeAll(async () => {
+    await kube().kubectl.apply(...(await streamObjects()));
+  }, LONG_MS);
+
+  afterAll(async () => {
+    await kube().remove(...LEVELS.map((level) => podOf(NAME, level)));
+  }, LONG_MS);
+
   const both = <T>(act: (pod: string) => Promise<T>): Promise<{ runc: T; microvm: T }> =>
     kube().both(NAME, async (pod) => {
       await kube().ready(pod);
@@ -144,18 +153,27 @@ export function streamTests(kube: () => KubeUnderTest): void {
 
   test("kubectl debug adds a container that shares the pod's network", async () => {
     const seen = await both(async (pod) => {
-      await kube().kubectl.run(
-        ...["debug", pod, "--image", BUSYBOX, "--image-pull-policy=Never", "-c", "look"],
-        ...["--profile=general", "--", ...SLEEP],
-      );
-      await kube().until(
+      await debug(kube(), pod, "look");
+      return kube().sh(
         pod,
-        "debugged",
-        (it) => statusOf(it, "look")?.state.running !== undefined,
+        "look",
+        "wget -q -O - http://127.0.0.1:8080/hostname; cat /proc/1/comm",
       );
-      return kube().sh(pod, "look", "wget -q -O - http://127.0.0.1:8080/hostname");
     });
-    expect(seen).toEqual({ runc: "streams-runc", microvm: "streams-microvm" });
+    expect(seen).toEqual({ runc: "streams-runcsleep\n", microvm: "streams-microvmsleep\n" });
+  });
+
+  test("kubectl debug --target sees the processes and files of the container it names", async () => {
+    const seen = await both(async (pod) => {
+      await debug(kube(), pod, "peek", "--target=web");
+      const look = "tr '\\0' ' ' < /proc/1/cmdline; cat /proc/1/root/tmp/w/hostname";
+      return kube().sh(pod, "peek", look);
+    });
+    const server = "httpd -f -p 8080 -h /tmp/w ";
+    expect(seen).toEqual({
+      runc: `${server}streams-runc`,
+      microvm: `${server}streams-microvm`,
+    });
   });
 
   test("kubelet's figures have the pod's memory and processor", async () => {
@@ -172,6 +190,21 @@ export function streamTests(kube: () => KubeUnderTest): void {
     );
     expect(podOf(NAME, "microvm")).toBe("streams-microvm");
   });
+}
+
+/** Adds an ephemeral container of this name that sleeps; answers when it runs. */
+async function debug(
+  kube: KubeUnderTest,
+  pod: string,
+  name: string,
+  ...more: readonly string[]
+): Promise<void> {
+  await kube.kubectl.run(
+    ...["debug", pod, "--image", BUSYBOX, "--image-pull-policy=Never", "-c", name, ...more],
+    ...["--profile=general", "--", ...SLEEP],
+  );
+  const runs = `debug container ${name} runs`;
+  await kube.until(pod, runs, (it) => statusOf(it, name)?.state.running !== undefined);
 }
 
 interface Figures {

@@ -2,8 +2,17 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { KubeCluster } from "@trine/testkit";
-import { expect, test } from "vitest";
-import { BUSYBOX, type KubeUnderTest, SLEEP, container, pods } from "./kubelet-pods.ts";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import {
+  BUSYBOX,
+  type KubeUnderTest,
+  LEVELS,
+  LONG_MS,
+  SLEEP,
+  container,
+  podOf,
+  pods,
+} from "./kubelet-pods.ts";
 
 const NAME = "volumes";
 
@@ -75,7 +84,7 @@ grep -E 'CapEff|NoNewPrivs' /proc/self/status
 cat /dev/termination-log; ls -l /v/claim | wc -l
 `;
 
-export async function volumeObjects(cluster: KubeCluster): Promise<object[]> {
+async function volumeObjects(cluster: KubeCluster): Promise<object[]> {
   const host = join(cluster.node.dir, "host");
   const data = join(cluster.node.dir, "data");
   await mkdir(data, { mode: 0o777 });
@@ -163,6 +172,14 @@ function localVolume(path: string, node: string): object[] {
 }
 
 export function volumeTests(kube: () => KubeUnderTest): void {
+  beforeAll(async () => {
+    await kube().kubectl.apply(...(await volumeObjects(kube().cluster)));
+  }, LONG_MS);
+
+  afterAll(async () => {
+    await kube().remove(...LEVELS.map((level) => podOf(NAME, level)));
+  }, LONG_MS);
+
   test("volumes of every kind, users, rights and environment are as under runc", async () => {
     const seen = await kube().both(NAME, async (pod) => {
       await kube().ready(pod);

@@ -31,7 +31,7 @@ function sandbox(resources: Record<string, string>, more: Partial<Bundle> = {}):
 test.each([
   ["nothing said", {}, { cpus: 1, memoryBytes: 512 * MIB }],
   ["a memory limit", { memory: `${300 * MIB + 5}` }, { cpus: 1, memoryBytes: 300 * MIB }],
-  ["a small limit", { memory: `${16 * MIB}` }, { cpus: 1, memoryBytes: 96 * MIB }],
+  ["a small limit", { memory: `${16 * MIB}` }, { cpus: 1, memoryBytes: 112 * MIB }],
   ["no limits, as zeros", { memory: "0", "cpu-quota": "0" }, { memoryBytes: 512 * MIB, cpus: 1 }],
   ["half a CPU", { "cpu-quota": "50000", "cpu-period": "100000" }, { cpus: 1 }],
   [

@@ -23,9 +23,9 @@ test("sizes are made whole as a pod's are, and what is the same then is one clas
   ];
   expect(classes(pool)).toEqual([
     { cpus: 1, memoryBytes: 256 * MIB, count: 4 },
-    { cpus: 2, memoryBytes: 96 * MIB, count: 2 },
+    { cpus: 2, memoryBytes: 112 * MIB, count: 2 },
   ]);
-  expect(classes(pool).map(classNameOf)).toEqual(["1-256", "2-96"]);
+  expect(classes(pool).map(classNameOf)).toEqual(["1-256", "2-112"]);
 });
 
 test("what a shim's start reads names every usual way to write the size", async () => {
@@ -38,7 +38,7 @@ test("what a shim's start reads names every usual way to write the size", async 
       version: 1,
       ...size,
       defaultCpus: 2,
-      leastMemoryBytes: 96 * MIB,
+      leastMemoryBytes: 112 * MIB,
       annotations: {
         "trine.dev/cpus": ["1"],
         "trine.dev/memory": ["1073741824", "1048576Ki", "1024Mi", "1Gi"],
