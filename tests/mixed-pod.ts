@@ -19,7 +19,7 @@ export interface PodContainer {
   readonly attempt?: number;
   readonly stdin?: boolean;
   readonly tty?: boolean;
-  readonly mounts?: readonly { containerPath: string; hostPath: string }[];
+  readonly mounts?: readonly { containerPath: string; hostPath: string; readonly?: boolean }[];
   readonly security?: MessageInitShape<typeof LinuxContainerSecurityContextSchema>;
 }
 

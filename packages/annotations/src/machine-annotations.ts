@@ -36,6 +36,20 @@ export const MACHINE_ANNOTATIONS = [
     virtlet: [],
   },
   {
+    key: "trine.dev/shares",
+    setting: "shares",
+    level: "vm",
+    type: "choice",
+    choices: ["virtiofs", "off"],
+    default: "virtiofs",
+    description:
+      "How the guest has the container's volumes that are directories. virtiofs: as a file system with the tag trine, a directory for each; with cloud-init they are mounted where the container says. off: not at all.",
+    reason:
+      "Guests without the driver, and machines that are not to see the pod's volumes or tokens.",
+    example: "off",
+    virtlet: [],
+  },
+  {
     key: "trine.dev/cpus",
     setting: "cpus",
     level: "vm",

@@ -6,3 +6,5 @@ export type {
   SeedFile,
   SeedInput,
 } from "./seed-types.ts";
+export { shareHook } from "./share-hook.ts";
+export type { GuestMount } from "./share-hook.ts";

@@ -12,6 +12,9 @@ export function nocloudSeed(input: SeedInput): readonly SeedFile[] {
     { name: "meta-data", bytes: metaDataBytes(input) },
     { name: "user-data", bytes: userDataBytes(input.userData) },
   ];
+  if (input.vendorData !== undefined) {
+    files.push({ name: "vendor-data", bytes: Buffer.from(input.vendorData, "utf8") });
+  }
   if (input.network !== undefined) {
     files.push({ name: "network-config", bytes: networkConfigBytes(input.network) });
   }

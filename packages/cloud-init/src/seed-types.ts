@@ -1,6 +1,6 @@
 /** A file of the seed, ready for the seed's disk. */
 export interface SeedFile {
-  readonly name: "meta-data" | "user-data" | "network-config";
+  readonly name: "meta-data" | "user-data" | "vendor-data" | "network-config";
   readonly bytes: Uint8Array;
 }
 
@@ -10,6 +10,8 @@ export interface SeedInput {
   readonly hostname: string;
   /** As the user wrote it: cloud-config, script, MIME parts or whatever else the guest understands. */
   readonly userData?: string | undefined;
+  /** Of the node, beneath the user's own; cloud-init reads it as it reads user-data. */
+  readonly vendorData?: string | undefined;
   /** Keys set over ours; a mapping, or text of one in YAML or JSON. */
   readonly metaData?: string | Readonly<Record<string, unknown>> | undefined;
   /** Lines of an `authorized_keys` file, for the image's default user. */

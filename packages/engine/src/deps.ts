@@ -42,6 +42,8 @@ export interface EngineConfig {
     /** Read-only firmware image and the template of its variables; undefined = no UEFI on this node. */
     readonly uefi: { readonly code: string; readonly vars: string } | undefined;
     readonly powerButtonEveryMs: number;
+    /** Program that serves volumes to machines. */
+    readonly virtiofsd: string;
     /** The node's own runc shim, for ordinary containers beside a machine. */
     readonly nestedShim: string;
   };

@@ -15,7 +15,7 @@ export interface PodFiles {
   /** What the nested shim of its ordinary containers says. */
   readonly nestedLog: string;
   readonly consoleAttach: string;
-  /** Served to a microvm's guest, a directory for each container. */
+  /** Served to the guest: of a microvm a directory for each container, of a machine its volumes. */
   readonly shareDir: string;
   readonly shareSocket: string;
   readonly shareLog: string;

@@ -105,6 +105,15 @@ const Machines = v.pipe(
       ),
       5_000,
     ),
+    virtiofsd: v.optional(
+      v.pipe(
+        path,
+        v.description(
+          "Program that serves volumes to machines. Where it is absent, the one of older QEMU packages, /usr/lib/qemu/virtiofsd.",
+        ),
+      ),
+      "/usr/libexec/virtiofsd",
+    ),
     nestedShim: v.optional(
       v.pipe(
         path,

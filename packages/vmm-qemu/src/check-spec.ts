@@ -2,8 +2,8 @@ import { isAbsolute } from "node:path";
 import { TrineError } from "@trine/base";
 import { MEMORY_STEP, bootOf, slotNames } from "@trine/vmm";
 import type { DiskSpec, MachineSpec, NicSpec } from "@trine/vmm";
-import { DISK_SLOTS, NIC_SLOTS } from "./pci-slots.ts";
-import { controllerSlots, virtioDisks } from "./plan-disks.ts";
+import { NIC_SLOTS } from "./pci-slots.ts";
+import { diskRoom, virtioDisks } from "./plan-disks.ts";
 
 const MIB = 1024 * 1024;
 /** More needs interrupt remapping (x2APIC). */
@@ -17,6 +17,7 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 /** Also the serial number the guest sees: 20 bytes at most. */
 const SERIAL = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,19}$/;
 const NAME = /^[a-z0-9][a-z0-9-]{0,19}$/;
+const TAG = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,35}$/;
 const CPU_MODEL = /^[A-Za-z0-9][A-Za-z0-9_.,=+-]{0,199}$/;
 const MAC = /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/i;
 
@@ -73,8 +74,17 @@ function checkGrowth(spec: MachineSpec, say: Say): void {
 /** Files and directories by name, and what excludes what. */
 function checkFiles(spec: MachineSpec, say: Say): void {
   const boot = bootOf(spec);
-  const { slots, isTemplate, origin } = spec;
+  const { slots, shares, isTemplate, origin } = spec;
   say(isTemplate !== true || origin === undefined, "a clone does not become a template");
+  say(
+    shares === undefined || (isTemplate !== true && origin === undefined),
+    "a template or a clone has no shares: their server would write its memory",
+  );
+  say(
+    shares === undefined || TAG.test(shares.tag),
+    `tag ${shares?.tag ?? ""}: 1-36 of A-Za-z0-9_.-`,
+  );
+  say(shares === undefined || NAME.test(shares.socket.replace(".sock", "")), "shares' socket");
   if (slots !== undefined) {
     const whole = [slots.readOnly, slots.writable].every((n) => Number.isInteger(n) && n >= 0);
     say(whole, `slots: ${slots.readOnly} and ${slots.writable}`);
@@ -96,7 +106,7 @@ const MAX_ON = { scsi: 256, sata: 6 } as const;
 
 function checkBuses(spec: MachineSpec, say: Say): void {
   const slots = virtioDisks(spec).length + slotNames(spec.slots).length;
-  const room = DISK_SLOTS.length - Object.keys(controllerSlots(spec)).length;
+  const room = diskRoom(spec);
   say(slots <= room, `${slots} disks: at most ${room}`);
   for (const bus of ["scsi", "sata"] as const) {
     const count = spec.disks.filter((disk) => disk.bus === bus).length;

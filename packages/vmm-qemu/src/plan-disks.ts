@@ -17,17 +17,25 @@ export function virtioDisks({ disks }: Pick<MachineSpec, "disks">): readonly Dis
   return disks.filter(({ bus }) => bus === "virtio");
 }
 
-/** Controllers stand in the last slots of the disks', so that one more disk moves none. */
-export function controllerSlots(spec: Pick<MachineSpec, "disks">): {
+/** Controllers, and the shares, stand in the last slots of the disks', so that one more disk moves none. */
+export function controllerSlots(spec: Pick<MachineSpec, "disks" | "shares">): {
   scsi?: number;
   sata?: number;
+  shares?: number;
 } {
-  const [sata, scsi] = DISK_SLOTS.slice(-2);
+  const [shares, sata, scsi] = DISK_SLOTS.slice(-3);
   const has = (bus: DiskSpec["bus"]): boolean => spec.disks.some((disk) => disk.bus === bus);
   return {
     ...(scsi !== undefined && has("scsi") ? { scsi } : {}),
     ...(sata !== undefined && has("sata") ? { sata } : {}),
+    ...(shares !== undefined && spec.shares !== undefined ? { shares } : {}),
   };
+}
+
+/** Slots that are left to disks and to the slots of a machine that runs: those before the first controller. */
+export function diskRoom(spec: Pick<MachineSpec, "disks" | "shares">): number {
+  const taken = Object.values(controllerSlots(spec));
+  return DISK_SLOTS.filter((each) => taken.every((controller) => each < controller)).length;
 }
 
 /**

@@ -15,6 +15,7 @@ import { bootArguments, bootBinds } from "./plan-boot.ts";
 import { diskArguments } from "./plan-disks.ts";
 import { memoryArguments, memoryBinds, memoryDevices, memoryMachineOption } from "./plan-memory.ts";
 import { originArguments } from "./plan-origin.ts";
+import { shareArguments } from "./plan-shares.ts";
 import { SLOTS_DIR, slotArguments } from "./plan-slots.ts";
 import type { QemuEnvironment } from "./qemu-environment.ts";
 
@@ -81,6 +82,7 @@ export function machineArguments(
     ...bootArguments(spec, environment.firmwareCode, table),
     ...diskArguments(spec, table),
     ...slotArguments(spec),
+    ...shareArguments(spec),
     ...nicArguments(spec, table),
     ...displayArguments(spec),
     ...originArguments(spec, table),

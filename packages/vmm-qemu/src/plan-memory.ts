@@ -21,6 +21,11 @@ export function hasBalloon(spec: MachineSpec): boolean {
   return !hasMemoryFile(spec);
 }
 
+/** What serves the guest's shares maps its memory too. */
+function isSeenByServer(spec: MachineSpec): boolean {
+  return spec.shares !== undefined;
+}
+
 export function memoryArguments(spec: MachineSpec, table: DescriptorTable): string[] {
   const { memoryBytes, memoryMaxBytes } = spec;
   const size = `${memoryBytes / MIB}M`;
@@ -30,7 +35,12 @@ export function memoryArguments(spec: MachineSpec, table: DescriptorTable): stri
       ? size
       : option(`size=${size}`, { maxmem: `${memoryMaxBytes / MIB}M` }),
     ...fileMemoryArguments(spec, table),
+    ...(isSeenByServer(spec) ? ["-object", sharedMemory("memory0", memoryBytes)] : []),
   ];
+}
+
+function sharedMemory(id: string, bytes: number): string {
+  return option("memory-backend-memfd", { id, size: bytes, share: true });
 }
 
 /**
@@ -42,13 +52,15 @@ export function memoryDevices(spec: MachineSpec): string[] {
   const { memoryBytes, memoryMaxBytes } = spec;
   return [
     ...(hasBalloon(spec) ? balloonArguments() : []),
-    ...(memoryMaxBytes === undefined ? [] : growingArguments(memoryMaxBytes - memoryBytes)),
+    ...(memoryMaxBytes === undefined
+      ? []
+      : growingArguments(memoryMaxBytes - memoryBytes, isSeenByServer(spec))),
   ];
 }
 
 /** Part of -machine. */
 export function memoryMachineOption(spec: MachineSpec): { "memory-backend"?: string } {
-  return hasMemoryFile(spec) ? { "memory-backend": "memory0" } : {};
+  return hasMemoryFile(spec) || isSeenByServer(spec) ? { "memory-backend": "memory0" } : {};
 }
 
 /** A memory has no name: the VMM opens it through its own descriptors, which is all it sees of /proc. */
@@ -94,9 +106,12 @@ function balloonArguments(): string[] {
   ];
 }
 
-function growingArguments(bytes: number): string[] {
+function growingArguments(bytes: number, isShared: boolean): string[] {
   return [
-    ...["-object", option("memory-backend-ram", { id: "growing0", size: bytes })],
+    "-object",
+    isShared
+      ? sharedMemory("growing0", bytes)
+      : option("memory-backend-ram", { id: "growing0", size: bytes }),
     "-device",
     option("virtio-mem-pci", {
       id: GROWING_ID,

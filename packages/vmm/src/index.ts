@@ -7,6 +7,7 @@ export type {
   NicSpec,
   SlotImage,
   SlotName,
+  SharesSpec,
   SlotsSpec,
   Template,
 } from "./machine-spec.ts";

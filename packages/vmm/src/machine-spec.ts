@@ -26,6 +26,8 @@ export interface MachineSpec {
   readonly guestLink?: boolean;
   /** Empty disks the guest has from its start, filled and emptied while it runs. */
   readonly slots?: SlotsSpec;
+  /** Directories of the host that a process beside the VMM serves to the guest. Not for templates and clones. */
+  readonly shares?: SharesSpec;
   /** What memory may grow to; undefined = it stays as it is. More than `memoryBytes`. */
   readonly memoryMaxBytes?: number;
   /** What CPUs may grow to; undefined = they stay as they are. */
@@ -58,6 +60,15 @@ export function bootOf(
   if (spec.boot !== undefined) return spec.boot;
   const { firmware = "bios", firmwareVarsPath: varsPath } = spec;
   return { kind: "firmware", firmware, ...(varsPath === undefined ? {} : { varsPath }) };
+}
+
+export interface SharesSpec {
+  /** How the guest mounts them. */
+  readonly way: "virtiofs";
+  /** By which name; 1 to 36 of letters, digits, _ . - */
+  readonly tag: string;
+  /** The server's socket, a name in the machine's directory: it waits there before the machine starts. */
+  readonly socket: string;
 }
 
 export interface SlotsSpec {

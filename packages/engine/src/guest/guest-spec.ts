@@ -3,6 +3,8 @@ import { guestDevices } from "./guest-devices.ts";
 import type { BlockVolume } from "../block-device.ts";
 import { list, record, text } from "../json-shape.ts";
 import type { JsonObject } from "../json-shape.ts";
+import { PROPAGATION, readMount } from "../share-mounts.ts";
+import type { OciMount, SharedMount } from "../share-mounts.ts";
 
 /** Where the guest has the pod's share, and below it a directory for each container. */
 export const GUEST_SHARE = "/run/trine/share";
@@ -17,19 +19,6 @@ const OWN_FILE_SYSTEMS = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup"
 /** Of the guest, which is the pod's: what a container does not list is shared. */
 const POD_NAMESPACES = ["ipc", "uts", "network"];
 const OWN_NAMESPACES = ["mount", "cgroup"];
-const SHARED = ["shared", "rshared"];
-const SLAVE = ["slave", "rslave"];
-const PROPAGATION = [...SHARED, ...SLAVE, "private", "rprivate", "unbindable"];
-
-/** Something of the host that is mounted below the container's directory of the share. */
-export interface SharedMount {
-  readonly source: string;
-  /** Name in the container's directory. */
-  readonly name: string;
-  readonly readOnly: boolean;
-  /** What is mounted below the source later is to be seen too (mountPropagation: HostToContainer). */
-  readonly follows: boolean;
-}
 
 export interface GuestSpec {
   /** OCI runtime specification for the guest. */
@@ -134,45 +123,15 @@ function guestMounts(
       name,
       source: mount.source,
       readOnly: options.includes("ro"),
-      follows: mount.options.some((option) => SLAVE.includes(option)),
+      follows: mount.follows,
     });
     return { ...bind, source: `${GUEST_SHARE}/${container.id}/${name}` };
   });
   return { mounts: inGuest, shared };
 }
 
-interface Mount {
-  readonly destination: string;
-  readonly type: string;
-  readonly source: string;
-  readonly options: readonly string[];
-  readonly isBind: boolean;
-}
-
-function readMount(value: unknown): Mount {
-  const { destination, type, source, options } = record(value);
-  const words = list(options).map(text);
-  const mount = {
-    destination: text(destination),
-    type: text(type),
-    source: text(source),
-    options: words,
-    isBind: type === "bind" || words.includes("bind") || words.includes("rbind"),
-  };
-  if (mount.isBind && !mount.source.startsWith("/")) {
-    throw refusal(`the mount on ${mount.destination} has no absolute source`);
-  }
-  if (words.some((word) => SHARED.includes(word))) {
-    throw refusal(
-      `the mount on ${mount.destination} is to carry mounts back to the node ` +
-        "(mountPropagation: Bidirectional): mounts made in a microVM cannot leave it",
-    );
-  }
-  return mount;
-}
-
 /** containerd's and CRI-O's own /dev/shm of a pod; a volume mounted there is a volume. */
-function isPodShm({ destination, source }: Mount, sandboxId: string): boolean {
+function isPodShm({ destination, source }: OciMount, sandboxId: string): boolean {
   const own = [`/${sandboxId}/shm`, `/${sandboxId}/userdata/shm`];
   return destination === "/dev/shm" && own.some((end) => source.endsWith(end));
 }

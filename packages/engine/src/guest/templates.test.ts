@@ -52,6 +52,7 @@ function make(most: number): Templates {
         consoleSpoolBytes: MIB,
         uefi: undefined,
         powerButtonEveryMs: 10,
+        virtiofsd: "/usr/libexec/virtiofsd",
         nestedShim: "/none",
       },
       microvms: {

@@ -11,6 +11,8 @@ import { guestMemory } from "../guest-memory.ts";
 import { tapOf } from "../tap.ts";
 import { machineDisks } from "./machine-disks.ts";
 import type { MachineInput } from "./machine-input.ts";
+import { machineShares } from "./machine-shares.ts";
+import type { MachineShares } from "./machine-shares.ts";
 import { makeMachineDirs } from "../pod-files.ts";
 import { uuidOf } from "../pod-identity.ts";
 import { seedFiles } from "./seed.ts";
@@ -43,7 +45,8 @@ export async function createMachine(
   await makeMachineDirs(files, input.uid);
   const layer = await layerDir(rootfs);
   const disks = await machineDisks({ shim, config, undo, rootfs, layer }, input);
-  const seed = await seedDisk(input);
+  const shares = await machineShares({ shim, config, undo }, input);
+  const seed = await seedDisk(input, shares);
   return {
     id: input.identity.sandboxId,
     uuid: settings.uuid ?? uuidOf(input.identity.namespace, input.identity.uid, task.id),
@@ -54,6 +57,7 @@ export async function createMachine(
     accelerator: config.accelerator,
     ...(settings.cpuModel === undefined ? {} : { cpuModel: settings.cpuModel }),
     disks: seed === undefined ? disks : [...disks, seed],
+    ...(shares === undefined ? {} : { shares: shares.spec }),
     nics: input.interfaces.map(({ mac, mtu }, index) => ({
       name: `eth${index}`,
       tap: tapOf(index),
@@ -79,8 +83,11 @@ async function layerDir(rootfs: string): Promise<string> {
 }
 
 /** The cloud-init seed as a read-only ISO disk on tmpfs: user-data may hold secrets. */
-async function seedDisk(input: MachineInput): Promise<DiskSpec | undefined> {
-  const files = await seedFiles(input);
+async function seedDisk(
+  input: MachineInput,
+  shares: MachineShares | undefined,
+): Promise<DiskSpec | undefined> {
+  const files = await seedFiles(input, shares);
   if (files === undefined) return undefined;
   const iso = buildIso9660(files, { volumeLabel: "cidata" });
   await writeFile(input.files.seed, iso, { mode: 0o600 });

@@ -7,6 +7,8 @@ import { blockVolume } from "../block-device.ts";
 import type { BlockVolume } from "../block-device.ts";
 import { list, record, text } from "../json-shape.ts";
 import type { JsonObject } from "../json-shape.ts";
+import { readMount } from "../share-mounts.ts";
+import type { OciMount } from "../share-mounts.ts";
 
 /** A volume of the container, and what of it is meant. */
 interface VolumeAt {
@@ -20,8 +22,8 @@ interface VolumeAt {
 export function deviceAt(spec: JsonObject, path: string): BlockVolume {
   const linux = record(spec["linux"]);
   const devices = list(linux["devices"]).map(record);
-  const wanted = posix.normalize(path);
-  const found = devices.find((each) => posix.normalize(text(each["path"])) === wanted);
+  const wanted = plain(path);
+  const found = devices.find((each) => plain(text(each["path"])) === wanted);
   if (found?.["type"] === "b") {
     return blockVolume(found, list(record(linux["resources"])["devices"]));
   }
@@ -32,19 +34,31 @@ export function deviceAt(spec: JsonObject, path: string): BlockVolume {
 
 /** The volume that is mounted at or above a path of the container. Kind `invalid` when none is. */
 export function volumeAt(spec: JsonObject, path: string): VolumeAt {
-  const wanted = posix.normalize(path).replace(/(.)\/$/, "$1");
-  const above = list(spec["mounts"]).flatMap((each) => {
-    const { destination, source, options } = record(each);
-    const at = posix.normalize(text(destination)).replace(/(.)\/$/, "$1");
-    const covers = at !== "/" && (wanted === at || wanted.startsWith(`${at}/`));
-    if (!covers || !text(source).startsWith("/")) return [];
-    const readOnly = list(options).includes("ro");
-    const parts = wanted.slice(at.length).split("/").filter(Boolean);
-    return [{ source: text(source), parts, readOnly }];
+  const binds = list(spec["mounts"])
+    .map(readMount)
+    .filter(({ isBind }) => isBind);
+  const nearest = nearestAbove(binds, path);
+  if (nearest === undefined) {
+    throw new TrineError("invalid", `no volume of the container is mounted at or above ${path}`);
+  }
+  const { source, destination, options } = nearest;
+  const parts = plain(path).slice(plain(destination).length).split("/").filter(Boolean);
+  return { source, parts, readOnly: options.includes("ro") };
+}
+
+/** The mount that a path of the container lies in, the root's not counted. */
+export function nearestAbove(mounts: readonly OciMount[], path: string): OciMount | undefined {
+  const wanted = plain(path);
+  const above = mounts.filter(({ destination }) => {
+    const at = plain(destination);
+    return at !== "/" && (wanted === at || wanted.startsWith(`${at}/`));
   });
-  const [nearest] = above.sort((a, b) => a.parts.length - b.parts.length);
-  if (nearest !== undefined) return nearest;
-  throw new TrineError("invalid", `no volume of the container is mounted at or above ${path}`);
+  return above.sort((a, b) => plain(b.destination).length - plain(a.destination).length)[0];
+}
+
+/** Without what says nothing. */
+export function plain(path: string): string {
+  return posix.normalize(path).replace(/(.)\/$/, "$1");
 }
 
 /** Where the volumes of a machine's disks are mounted for it, a place for each disk. */
@@ -77,17 +91,22 @@ export async function mountVolume(
   return { dir: target, parts };
 }
 
-/** Takes all of them off again; nothing is removed through a mount. Repeatable. */
-export async function unmountDisks(shim: ShimLink, podDir: string): Promise<void> {
-  const dir = disksDir(podDir);
+/** Takes all of them off again. Repeatable. */
+export function unmountDisks(shim: ShimLink, podDir: string): Promise<void> {
+  return unmountAllIn(shim, disksDir(podDir));
+}
+
+/** Takes off what is mounted right below a directory, and the directory away; nothing is removed through a mount. Repeatable. */
+export async function unmountAllIn(shim: ShimLink, dir: string): Promise<void> {
   const names = await readdir(dir).catch((cause: unknown) => {
     if (errnoOf(cause) !== "ENOENT") throw cause;
-    return [];
+    return undefined;
   });
+  if (names === undefined) return;
   for (const name of names) {
     const place = join(dir, name);
     await shim.unmount(place);
     await ((await lstat(place)).isDirectory() ? rmdir(place) : rm(place));
   }
-  if (names.length > 0) await rmdir(dir);
+  await rmdir(dir);
 }

@@ -11,6 +11,7 @@ import type { MachineFigures } from "../machine-figures.ts";
 import { isMachine } from "./machine-role.ts";
 import { nextState } from "./machine-state.ts";
 import type { MachineRequest, MachineState } from "./machine-state.ts";
+import { removeShares, withServerWords } from "./machine-shares.ts";
 import { nestContainer } from "./nest-container.ts";
 import { requireOneMachine } from "./one-machine.ts";
 import { releaseUid } from "../noted-uid.ts";
@@ -96,9 +97,13 @@ export class MachineKeeper implements TaskKeeper {
     const next = this.#next("start");
     if (next === undefined) return;
     const until = AbortSignal.any([signal, AbortSignal.timeout(START_MS)]);
-    await this.#vmm.start(record, until, () => {
-      this.#launched();
-    });
+    try {
+      await this.#vmm.start(record, until, () => {
+        this.#launched();
+      });
+    } catch (cause) {
+      throw await withServerWords(this.#pod, cause);
+    }
     await become(this.#pod, record, next);
     this.#watch(record);
   }
@@ -230,6 +235,7 @@ export class MachineKeeper implements TaskKeeper {
   async #takeApart(record: MachineRecord): Promise<void> {
     const { document, shim, files, deps } = this.#pod;
     await shim.reap(VMM_KEY);
+    if (record.spec.shares !== undefined) await removeShares(shim, files);
     await unmountDisks(shim, files.podDir);
     await shim.unmount(`${record.bundle}/rootfs`);
     await removeMachineFiles(files);

@@ -1,7 +1,8 @@
-import { access, constants, readFile, rename, writeFile } from "node:fs/promises";
+import { readFile, rename, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { TrineError } from "@trine/base";
 import type { Bundle } from "../bundle.ts";
+import { findProgram } from "../find-program.ts";
 import { podSysctls } from "../guest/pod-sysctls.ts";
 import { record, text } from "../json-shape.ts";
 import type { PodContext } from "../pod-context.ts";
@@ -29,7 +30,7 @@ export async function nestContainer(
   bundle: Bundle,
 ): Promise<void> {
   const { shim, deps, files, log } = pod;
-  const program = await findProgram(deps.config.machines.nestedShim);
+  const program = await nestedShim(deps.config.machines.nestedShim);
   refuseHostPod(pod);
   await joinContainers(pod);
   await rewriteSpec(pod, container.name, bundle);
@@ -45,15 +46,10 @@ export async function nestContainer(
 }
 
 /** The configured one, else one of that name where software from elsewhere than the distribution is. */
-async function findProgram(configured: string): Promise<string> {
+async function nestedShim(configured: string): Promise<string> {
   const places = [configured, join("/usr/local/bin", basename(configured))];
-  for (const place of places) {
-    const found = await access(place, constants.X_OK).then(
-      () => true,
-      () => false,
-    );
-    if (found) return place;
-  }
+  const found = await findProgram(places);
+  if (found !== undefined) return found;
   throw new TrineError(
     "wrongState",
     `containers beside a machine run under the node's own runc shim, and there is none at ${places.join(" or ")}: ` +

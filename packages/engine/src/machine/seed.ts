@@ -1,14 +1,18 @@
 import { constants, open } from "node:fs/promises";
 import { TrineError } from "@trine/base";
-import { nocloudSeed } from "@trine/cloud-init";
+import { nocloudSeed, shareHook } from "@trine/cloud-init";
 import type { SeedFile } from "@trine/cloud-init";
 import { guestNetwork, parseResolvConf } from "@trine/pod-network";
 import type { MachineInput } from "./machine-input.ts";
+import type { MachineShares } from "./machine-shares.ts";
 
 const MAX_RESOLV_CONF_BYTES = 64 * 1024;
 
 /** Files of the NoCloud seed; undefined when the pod opted out of cloud-init. */
-export async function seedFiles(input: MachineInput): Promise<readonly SeedFile[] | undefined> {
+export async function seedFiles(
+  input: MachineInput,
+  shares: MachineShares | undefined,
+): Promise<readonly SeedFile[] | undefined> {
   const { settings, identity, interfaces, bundle } = input;
   if (settings.cloudInit === "off") return undefined;
   const dns = await podDns(bundle.resolvConf);
@@ -17,6 +21,7 @@ export async function seedFiles(input: MachineInput): Promise<readonly SeedFile[
     instanceId: `${identity.podNamespace || identity.namespace}.${identity.name}.${input.task.id.slice(0, 12)}`,
     hostname: hostnameOf(input),
     userData: settings.userData,
+    vendorData: shares === undefined ? undefined : shareHook(shares.spec.tag, shares.mounts),
     metaData: settings.metaData,
     sshKeys: settings.sshKeys,
     network:

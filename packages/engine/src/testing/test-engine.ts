@@ -88,6 +88,7 @@ export class OnePod {
         consoleSpoolBytes: MIB,
         uefi: undefined,
         powerButtonEveryMs: 10,
+        virtiofsd: process.execPath,
         nestedShim: process.execPath,
       },
       microvms: {
