@@ -65,11 +65,13 @@ pub struct Agent {
     /// Calls to be told that it took too long.
     pub deadlines: BTreeMap<(Instant, u32), Call>,
     last_number: u32,
-    is_pid_1: bool,
+    /// The guest is a whole machine: see machine.rs.
+    pub is_machine: bool,
+    outlives_host: bool,
 }
 
 impl Agent {
-    pub fn new(port: OwnedFd, cgroup_root: &str, is_pid_1: bool) -> io::Result<Agent> {
+    pub fn new(port: OwnedFd, cgroup_root: &str, outlives_host: bool) -> io::Result<Agent> {
         let reactor = Reactor::new()?;
         let mut signals = Watched::new(signals::hold()?, Token::Signals);
         signals.set(&reactor, READ);
@@ -95,7 +97,8 @@ impl Agent {
             relays: Relays::default(),
             deadlines: BTreeMap::new(),
             last_number: 0,
-            is_pid_1,
+            is_machine: false,
+            outlives_host,
         })
     }
 
@@ -114,7 +117,7 @@ impl Agent {
                 match self.link.receive()? {
                     Port::Dry => more = false,
                     Port::More => more = true,
-                    Port::Closed if self.is_pid_1 => more = false,
+                    Port::Closed if self.outlives_host => more = false,
                     Port::Closed => return Ok(()),
                 }
             }

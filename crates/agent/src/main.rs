@@ -1,8 +1,8 @@
 //! trine-agent: runs a pod's containers inside its virtual machine, told by the host over one byte stream.
 //!
 //! As PID 1 it sets the guest up first and finds the stream at a virtio port. Otherwise:
-//! `trine-agent [--port NAME | --socket PATH] [--cgroup DIR]`, or `trine-agent --version`. The guest's kernel
-//! starts it as well, in modprobe's place.
+//! `trine-agent [--machine] [--port NAME | --socket PATH] [--cgroup DIR]`, or `trine-agent --version`. With
+//! `--machine` it serves a guest that has a system of its own. A microVM's kernel starts it as well, in modprobe's place.
 
 mod agent;
 mod answer;
@@ -16,6 +16,7 @@ mod helper;
 mod identity;
 mod lifecycle;
 mod link;
+mod machine;
 mod modules;
 mod mounts;
 mod net;
@@ -50,7 +51,8 @@ const IDENTITY: &str = concat!("trine-agent/", env!("CARGO_PKG_VERSION"));
 struct Options {
     port: String,
     socket: Option<PathBuf>,
-    cgroup: String,
+    cgroup: Option<String>,
+    is_machine: bool,
 }
 
 fn main() -> ExitCode {
@@ -90,7 +92,18 @@ fn serve(options: &Options) -> io::Result<()> {
         None => link::open_port(&options.port)?,
     };
     protect();
-    Agent::new(port, &options.cgroup, false)?.run()
+    let cgroup = match &options.cgroup {
+        Some(dir) => dir.clone(),
+        None if options.is_machine => machine::own_group()?,
+        None => "/sys/fs/cgroup".to_owned(),
+    };
+    // A virtio port that has no host for a while gets one again.
+    let stays = options.is_machine && options.socket.is_none();
+    let mut agent = Agent::new(port, &cgroup, stays)?;
+    if options.is_machine {
+        machine::adopt(&mut agent)?;
+    }
+    agent.run()
 }
 
 fn wait_for_port(name: &str) -> io::Result<OwnedFd> {
@@ -112,15 +125,20 @@ fn options() -> io::Result<Options> {
     let mut options = Options {
         port: "trine.agent".to_owned(),
         socket: None,
-        cgroup: "/sys/fs/cgroup".to_owned(),
+        cgroup: None,
+        is_machine: false,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
+        if argument == "--machine" {
+            options.is_machine = true;
+            continue;
+        }
         let value = arguments.next();
         match (argument.as_str(), value) {
             ("--port", Some(name)) => options.port = name,
             ("--socket", Some(path)) => options.socket = Some(path.into()),
-            ("--cgroup", Some(dir)) => options.cgroup = dir,
+            ("--cgroup", Some(dir)) => options.cgroup = Some(dir),
             (other, _) => {
                 return Err(sys::invalid(format!(
                     "{other:?} is no option, or lacks its value"

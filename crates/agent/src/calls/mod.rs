@@ -7,6 +7,7 @@ mod resources;
 
 use crate::agent::Agent;
 use crate::answer::{Call, Code, Failure, Handled, failure};
+use crate::machine;
 
 pub fn dispatch(agent: &mut Agent, call: Call, method: &str, payload: &[u8]) -> Handled {
     // A clone that has not been told who it is would use its template's random numbers and clock.
@@ -16,6 +17,7 @@ pub fn dispatch(agent: &mut Agent, call: Call, method: &str, payload: &[u8]) -> 
             format!("{method} before Revive: this guest belongs to no pod yet"),
         ));
     }
+    machine::check(agent, method)?;
     match method {
         "Describe" => guest::describe(agent),
         "Revive" => guest::revive(agent, payload),

@@ -37,7 +37,8 @@ pub fn create(agent: &mut Agent, call: Call, payload: &[u8]) -> Handled {
     let number = agent.number();
     let init = agent.find(id, "").and_then(|n| agent.processes.get(&n));
     let container = agent.containers.get(id).ok_or_else(|| no_container(id))?;
-    if init.is_none_or(|p| p.exit().is_some()) || !container.removing.is_empty() {
+    let runs = agent.is_machine || init.is_some_and(|p| p.exit().is_none());
+    if !runs || !container.removing.is_empty() {
         return Err(ended(format!("container {id:?} has ended")));
     }
     if container.group.is_frozen() {
@@ -106,6 +107,8 @@ pub fn signal(agent: &mut Agent, payload: &[u8]) -> Handled {
         ));
     }
     let id = request.container.as_str();
+    // A machine's processes are not the agent's to end at once.
+    let all = request.all && !agent.is_machine;
     let process = find(agent, id, &request.exec)?;
     if process.exit().is_some() {
         return Err(ended(format!(
@@ -113,7 +116,7 @@ pub fn signal(agent: &mut Agent, payload: &[u8]) -> Handled {
             request.exec
         )));
     }
-    if !request.all {
+    if !all {
         signals::send(&process.pidfd, request.signal)?;
         return done();
     }

@@ -2,9 +2,17 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 use trine_wire::agent::{ProcessRequest, ReviveRequest};
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+pub fn fresh_name() -> String {
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("trine-agent-{}-{number}", std::process::id())
+}
 
 pub fn remove_groups(dir: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(dir)? {

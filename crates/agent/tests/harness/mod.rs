@@ -8,7 +8,6 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -19,11 +18,10 @@ use trine_wire::{Message, ttrpc};
 
 mod fixtures;
 
-use fixtures::{cgroup_mount, make_rootfs, remove_groups};
+use fixtures::{cgroup_mount, fresh_name, make_rootfs, remove_groups};
 pub use fixtures::{process, revive, shell, spec};
 
 const DEADLINE: Duration = Duration::from_secs(60);
-static NEXT: AtomicU32 = AtomicU32::new(0);
 
 pub struct Guest {
     agent: Child,
@@ -46,11 +44,12 @@ pub struct Guest {
 impl Guest {
     /// Running, not revived; `<dir>/rootfs` holds busybox and is /run/trine/rootfs in there.
     pub fn new() -> Guest {
-        let name = format!(
-            "trine-agent-{}-{}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
+        Guest::with("")
+    }
+
+    /// `option` is one more of the agent's, or empty.
+    pub fn with(option: &str) -> Guest {
+        let name = fresh_name();
         let dir = std::env::temp_dir().join(&name);
         make_rootfs(&dir.join("rootfs"));
         let cgroup = cgroup_mount().join(&name);
@@ -58,11 +57,12 @@ impl Guest {
         let path = dir.join("port");
         let listener = UnixListener::bind(&path).expect("socket");
         let script = "mount --make-rprivate / && mount -t tmpfs tmpfs /run && mkdir /run/trine && \
-             mount --bind \"$1\" /run/trine && exec \"$0\" --socket /run/trine/port --cgroup \"$2\"";
+             mount --bind \"$1\" /run/trine && exec \"$0\" --socket /run/trine/port --cgroup \"$2\" $3";
         let agent = Command::new("unshare")
             .args(["-m", "-u", "-i", "-n", "sh", "-c", script])
             .arg(env!("CARGO_BIN_EXE_trine-agent"))
             .args([&dir, &cgroup])
+            .arg(option)
             .stdin(Stdio::null())
             .spawn()
             .expect("unshare");
