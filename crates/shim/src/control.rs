@@ -140,6 +140,7 @@ impl Shim {
                 (Some(host), _) => {
                     let how = bind::How {
                         read_only: host.read_only,
+                        read_only_below: host.read_only_below,
                         follows: host.follows,
                     };
                     bind::bind(Path::new(&host.source), &pod, below, how)?;

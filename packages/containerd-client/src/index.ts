@@ -1,6 +1,7 @@
 export { createCriClient } from "./cri-client.ts";
 export type { CriClient } from "./cri-client.ts";
 export type { CallOptions, UnaryClient } from "./unary-client.ts";
+export { criContainerConfig } from "./cri-container.ts";
 export { openRemoteCommand } from "./remote-command.ts";
 export type { RemoteCommand, RemoteStreams } from "./remote-command.ts";
 export { openPortForward } from "./port-forward.ts";

@@ -15,6 +15,12 @@ export interface EngineDeps {
   readonly guestImage: () => Promise<GuestImage>;
   /** Roots of microvm containers on disks; undefined = all go through the share. */
   readonly roots?: Pick<GuestRoots, "find" | "placeLayer">;
+  /** What CRI was asked for, of a container: CRI's ContainerConfig as JSON; undefined = CRI did not make it. */
+  readonly criConfig?: (container: {
+    readonly containerd: string;
+    readonly namespace: string;
+    readonly id: string;
+  }) => Promise<unknown>;
   /** From a machine's Create to the execution of its VMM, for the metrics. */
   readonly onLaunched?: (ms: number) => void;
   /** A microvm pod's guest has answered for the first time; for the metrics. */

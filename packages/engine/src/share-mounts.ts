@@ -14,6 +14,9 @@ const SLAVE = ["slave", "rslave"];
 /** Words of mount propagation among a mount's options. */
 export const PROPAGATION = [...SHARED, ...SLAVE, "private", "rprivate", "unbindable"];
 
+/** With the second also what is mounted below. */
+export const READ_ONLY = ["ro", "rro"];
+
 /** A mount of an OCI specification. */
 export interface OciMount {
   readonly destination: string;
@@ -31,6 +34,8 @@ export interface SharedMount {
   /** Name in that directory. */
   readonly name: string;
   readonly readOnly: boolean;
+  /** What is mounted below the source too. */
+  readonly readOnlyBelow: boolean;
   readonly follows: boolean;
 }
 

@@ -6,6 +6,7 @@ import { TrineError, kindOf, messageOf } from "@trine/base";
 import { Engine, UidPool } from "@trine/engine";
 import type { GuestImage } from "@trine/engine";
 import { readGuestImage } from "@trine/guest-image";
+import { criContainerConfig } from "@trine/containerd-client";
 import { GuestRoots } from "@trine/guest-roots";
 import { NodeMetrics, serveNodeApi } from "@trine/node-api";
 import { Task } from "@trine/proto/task";
@@ -68,6 +69,7 @@ async function startNode(
       machines: { ...config.machines, uefi: await existing(config.machines.uefi) },
       microvms: config.microvms,
     },
+    criConfig: criContainerConfig,
     guestImage: () => guestImage(config.microvms.guestDir),
     ...(roots === undefined ? {} : { roots }),
   });

@@ -1,5 +1,7 @@
 //! CreateContainer and RemoveContainer.
 
+use std::os::fd::OwnedFd;
+
 use trine_wire::agent::{CreateContainerRequest, RemoveContainerRequest, RemoveContainerResponse};
 
 use super::{check_id, size};
@@ -12,6 +14,7 @@ use crate::container::spawn::{Order, spawn};
 use crate::container::spec::Spec;
 use crate::process::{Process, Stage};
 use crate::reactor::{CHANGED, Token, Watched};
+use crate::sys::invalid;
 
 const MAX_CONTAINERS: usize = 256;
 
@@ -70,10 +73,16 @@ fn first_process(
     if container.wanted.pod_pids {
         agent.ensure_pod_pids()?;
     }
-    let pids = match &agent.pod_pids {
-        Some(pids) if container.wanted.pod_pids => Some((pids, &agent.own_pids)),
-        _ => None,
+    let pids = match &container.wanted.pids_of {
+        Some(target) => {
+            let first = agent.find(target, "");
+            let first = first.and_then(|number| agent.processes.get(&number));
+            Some(pids_of(target, agent.containers.get(target), first)?)
+        }
+        None if container.wanted.pod_pids => agent.pod_pids.as_ref(),
+        None => None,
     };
+    let pids = pids.map(|pids| (pids, &agent.own_pids));
     let order = Order {
         process: container.spec.process.as_ref().unwrap_or(&empty),
         place: Place::New(&container.spec, &container.wanted),
@@ -90,6 +99,22 @@ fn first_process(
     let mut process = Process::new(container.number, call, name, child, &agent.reactor);
     process.wants_stdin = request.stdin;
     Ok(process)
+}
+
+/// The process ids of a container that runs: once it has ended nobody can enter them. By then `first`, its first
+/// process, has.
+fn pids_of<'a>(
+    target: &str,
+    container: Option<&'a Container>,
+    first: Option<&Process>,
+) -> std::io::Result<&'a OwnedFd> {
+    let runs = first.is_some_and(|process| process.exit().is_none());
+    match container.and_then(|one| one.pinned.as_ref()) {
+        Some(pinned) if runs => Ok(pinned.pids()),
+        _ => Err(invalid(format!(
+            "the container {target:?}, whose processes it is to see, does not run"
+        ))),
+    }
 }
 
 /// Without memory accounting there is nothing to watch.

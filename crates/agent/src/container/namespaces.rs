@@ -23,10 +23,21 @@ pub struct Wanted {
     pub new: libc::c_int,
     /// The process ids are the pod's: shared by its containers.
     pub pod_pids: bool,
+    /// The process ids are those of this container.
+    pub pids_of: Option<String>,
 }
 
 /// The path by which a specification names the pod's own PID namespace. It is a name: no file is there.
 pub const POD_PIDS: &str = "/run/trine/pod/ns/pid";
+
+/// The same for a container of the pod: its id stands between these.
+const PIDS_OF: (&str, &str) = ("/run/trine/container/", "/ns/pid");
+
+fn container_in(path: &str) -> Option<&str> {
+    path.strip_prefix(PIDS_OF.0)?
+        .strip_suffix(PIDS_OF.1)
+        .filter(|id| !id.is_empty())
+}
 
 impl Wanted {
     /// What the specification does not list is the guest's own, which is the pod's. Mounts and control
@@ -35,6 +46,7 @@ impl Wanted {
         let mut wanted = Wanted {
             new: libc::CLONE_NEWNS | libc::CLONE_NEWCGROUP,
             pod_pids: false,
+            pids_of: None,
         };
         for namespace in namespaces {
             let kind = namespace.kind.as_str();
@@ -47,6 +59,12 @@ impl Wanted {
                 "" => wanted.new |= flag,
                 POD_PIDS if kind == "pid" => wanted.pod_pids = true,
                 path => {
+                    if kind == "pid"
+                        && let Some(id) = container_in(path)
+                    {
+                        wanted.pids_of = Some(id.to_owned());
+                        continue;
+                    }
                     return Err(invalid(format!(
                         "the {kind} namespace {path:?} does not exist in the guest"
                     )));
@@ -125,11 +143,20 @@ mod tests {
     }
 
     #[test]
+    fn process_ids_may_be_those_of_another_container() {
+        let wanted = Wanted::of(&[one("pid", "/run/trine/container/c1/ns/pid")]).expect("known");
+        assert_eq!(wanted.pids_of.as_deref(), Some("c1"));
+        assert!(!wanted.pod_pids && !wanted.has(libc::CLONE_NEWPID));
+    }
+
+    #[test]
     fn paths_of_the_host_are_refused() {
         for bad in [
             one("network", "/proc/1/ns/net"),
             one("user", ""),
             one("pid", "/x"),
+            one("pid", "/run/trine/container//ns/pid"),
+            one("ipc", "/run/trine/container/c1/ns/ipc"),
         ] {
             assert!(Wanted::of(&[bad]).is_err());
         }

@@ -27,12 +27,14 @@ pub(super) struct MountAttributes {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct How {
     pub read_only: bool,
+    /// So is all that is mounted below.
+    pub read_only_below: bool,
     pub follows: bool,
 }
 
 /// Mounts `source` with all that is mounted below it at `root`/`below`, which is made, as a file or as a
-/// directory. Nothing of it is passed on to the source. `read_only` is for the source's own mount alone; with
-/// `follows` later mounts below the source are passed on to here, and to whoever has what is mounted here.
+/// directory. Nothing of it is passed on to the source. `read_only` is for the source's own mount alone, unless
+/// with `read_only_below`; with `follows` later mounts below the source are passed on to here, and to whoever has what is mounted here.
 pub fn bind(source: &Path, root: &Path, below: &Path, how: How) -> io::Result<()> {
     let named = || format!("bind {} to {}", source.display(), below.display());
     let path = c_string(source.as_os_str().as_bytes())?;
@@ -54,7 +56,12 @@ pub fn bind(source: &Path, root: &Path, below: &Path, how: How) -> io::Result<()
             set: MOUNT_ATTR_RDONLY,
             ..Default::default()
         };
-        set_attributes(&tree, 0, &read_only).map_err(during(named()))?;
+        let depth = if how.read_only_below {
+            libc::AT_RECURSIVE
+        } else {
+            0
+        };
+        set_attributes(&tree, depth, &read_only).map_err(during(named()))?;
     }
     let is_directory = File::from(tree.try_clone()?).metadata()?.is_dir();
     let place = make_place(root, below, is_directory)?;
@@ -167,6 +174,7 @@ mod tests {
 
     const READ_ONLY: How = How {
         read_only: true,
+        read_only_below: false,
         follows: false,
     };
 
@@ -214,6 +222,32 @@ mod tests {
             assert!(pod.join("place/inner/seen").exists());
             unmount_all(&pod.join("place")).unwrap();
             assert!(is_mounted(&volume.join("inner")).unwrap());
+            unmount_all(&volume.join("inner")).unwrap();
+            unmount_all(volume).unwrap();
+        });
+    }
+
+    #[test]
+    fn what_is_mounted_in_the_source_is_read_only_where_that_is_asked_for() {
+        in_scratch("bind-rro", |pod, volume| {
+            share(volume.parent().unwrap(), Path::new("volume")).unwrap();
+            bind(pod, volume, Path::new("inner"), How::default()).unwrap();
+            let below = How {
+                read_only_below: true,
+                ..READ_ONLY
+            };
+            bind(volume, pod, Path::new("top"), READ_ONLY).unwrap();
+            bind(volume, pod, Path::new("all"), below).unwrap();
+            let write = |place: &str| fs::write(pod.join(place), "x").map_err(|e| e.kind());
+            assert_eq!(write("top/new"), Err(io::ErrorKind::ReadOnlyFilesystem));
+            assert_eq!(write("top/inner/new"), Ok(()));
+            assert_eq!(
+                write("all/inner/new"),
+                Err(io::ErrorKind::ReadOnlyFilesystem)
+            );
+            fs::write(volume.join("inner/source"), "x").unwrap();
+            unmount_all(&pod.join("top")).unwrap();
+            unmount_all(&pod.join("all")).unwrap();
             unmount_all(&volume.join("inner")).unwrap();
             unmount_all(volume).unwrap();
         });

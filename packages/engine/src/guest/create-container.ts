@@ -15,6 +15,7 @@ import type { CreateTask } from "../requests.ts";
 import { mountShare, unmountShare } from "../share-mounts.ts";
 import type { VolumeRecord } from "./volume-record.ts";
 import { processLimits } from "./process-limits.ts";
+import { processesOf } from "./seen-processes.ts";
 import { emptySlots } from "./slots.ts";
 
 /**
@@ -35,6 +36,7 @@ export async function createContainer(
     id: task.id,
     sandboxId: identity.sandboxId,
     limits: await processLimits(pod.files.limits, facts.pid),
+    pidsOf: await processesOf(pod, guest, { id: task.id, spec: bundle.spec }),
   });
   const dir = shareOf(pod, task.id);
   const booted = (): Promise<unknown> => to.agent().catch(() => undefined); // seen below again

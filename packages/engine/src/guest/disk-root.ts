@@ -1,6 +1,6 @@
-import { readFile } from "node:fs/promises";
-import { TrineError, errnoOf, messageOf } from "@trine/base";
+import { allDone, messageOf } from "@trine/base";
 import type { Machine } from "@trine/vmm";
+import { containerdOf } from "./containerd-of.ts";
 import type { DiskRoot } from "./disk-root-record.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { GuestRecord } from "../pod-document.ts";
@@ -74,18 +74,10 @@ function slotsFor(
   return lower === undefined || upper === undefined ? undefined : { lower, upper };
 }
 
-/** Fills the slots of a root. Repeatable. */
+/** Fills the slots of a root, both at once. Repeatable. */
 export async function fillRoot(pod: PodContext, machine: Machine, root: DiskRoot): Promise<void> {
-  await fillSlot(pod, machine, root.lower, { bind: { source: root.image, readOnly: true } });
-  await fillSlot(pod, machine, root.upper, { bind: { source: root.layer, readOnly: false } });
-}
-
-/** Socket of the containerd whose pod this is, as its shim has noted it; empty = another's, an older shim's. */
-async function containerdOf({ files }: PodContext): Promise<string> {
-  try {
-    return (await readFile(files.containerd, "utf8")).trim().replace(/^unix:\/\//, "");
-  } catch (cause) {
-    if (errnoOf(cause) === "ENOENT") return "";
-    throw TrineError.during("read the address of the pod's containerd", cause);
-  }
+  await allDone([
+    fillSlot(pod, machine, root.lower, { bind: { source: root.image, readOnly: true } }),
+    fillSlot(pod, machine, root.upper, { bind: { source: root.layer, readOnly: false } }),
+  ]);
 }

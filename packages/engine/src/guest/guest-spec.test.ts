@@ -7,8 +7,8 @@ const SANDBOX = "5a4d";
 const LIMITS = [{ type: "RLIMIT_NOFILE", soft: 1, hard: 2 }];
 const ALL_DEVICES = [{ allow: true, access: "rwm" }];
 
-function rewrite(spec: JsonObject): GuestSpec {
-  return guestSpec(spec, { id: "c1", sandboxId: SANDBOX, limits: LIMITS });
+function rewrite(spec: JsonObject, pidsOf?: string): GuestSpec {
+  return guestSpec(spec, { id: "c1", sandboxId: SANDBOX, limits: LIMITS, pidsOf });
 }
 
 function bind(destination: string, source: string, ...options: string[]): JsonObject {
@@ -25,8 +25,14 @@ describe("mounts", () => {
       ],
     });
     expect(mounts).toEqual([
-      { name: "m0", source: "/var/lib/kubelet/hosts", readOnly: false, follows: false },
-      { name: "m1", source: "/var/lib/kubelet/secret", readOnly: true, follows: true },
+      {
+        ...{ name: "m0", source: "/var/lib/kubelet/hosts" },
+        ...{ readOnly: false, readOnlyBelow: false, follows: false },
+      },
+      {
+        ...{ name: "m1", source: "/var/lib/kubelet/secret" },
+        ...{ readOnly: true, readOnlyBelow: false, follows: true },
+      },
     ]);
     expect(spec["mounts"]).toEqual([
       { destination: "/proc", type: "proc", source: "proc", options: ["nosuid"] },
@@ -43,6 +49,12 @@ describe("mounts", () => {
         options: ["rbind", "ro"],
       },
     ]);
+  });
+
+  test("that are read-only all the way down are so on the node too", () => {
+    const { spec, mounts } = rewrite({ mounts: [bind("/v", "/x", "rprivate", "rro")] });
+    expect(mounts).toMatchObject([{ readOnly: true, readOnlyBelow: true }]);
+    expect(spec["mounts"]).toMatchObject([{ options: ["rbind", "rro"] }]);
   });
 
   test.each([
@@ -86,6 +98,13 @@ describe("namespaces", () => {
     expect(namespacesOf({ type: "pid", path: "/proc/7/ns/pid" })).toEqual([
       { type: "pid", path: "/run/trine/pod/ns/pid" },
     ]);
+  });
+
+  test("process ids of another container are that container's", () => {
+    const linux = { namespaces: [{ type: "pid", path: "/proc/7/ns/pid" }] };
+    expect(rewrite({ linux }, "c0").spec["linux"]).toMatchObject({
+      namespaces: [{ type: "pid", path: "/run/trine/container/c0/ns/pid" }],
+    });
   });
 
   test.each(["user", "time"])("of kind %s are refused", (type) => {

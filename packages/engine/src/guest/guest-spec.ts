@@ -3,7 +3,7 @@ import { guestDevices } from "./guest-devices.ts";
 import type { BlockVolume } from "../block-device.ts";
 import { list, record, text } from "../json-shape.ts";
 import type { JsonObject } from "../json-shape.ts";
-import { PROPAGATION, readMount } from "../share-mounts.ts";
+import { PROPAGATION, READ_ONLY, readMount } from "../share-mounts.ts";
 import type { OciMount, SharedMount } from "../share-mounts.ts";
 
 /** Where the guest has the pod's share, and below it a directory for each container. */
@@ -12,6 +12,8 @@ export const GUEST_SHARE = "/run/trine/share";
 export const GUEST_SHM = "/run/trine/shm";
 /** By this name the agent knows the pod's own PID namespace. */
 const POD_PIDS = "/run/trine/pod/ns/pid";
+/** And by this one those of a container of the pod. */
+const pidsOf = (id: string): string => `/run/trine/container/${id}/ns/pid`;
 const MAX_MOUNTS = 1024;
 
 /** File systems a guest makes by itself. */
@@ -40,6 +42,8 @@ export function guestSpec(
     readonly sandboxId: string;
     /** OCI rlimits of a process for which the specification names none. */
     readonly limits: readonly JsonObject[];
+    /** The container of the pod whose processes this one sees; undefined = where it names others', all of the pod's. */
+    readonly pidsOf: string | undefined;
   },
 ): GuestSpec {
   refuseHooks(record(spec["hooks"]));
@@ -60,7 +64,7 @@ export function guestSpec(
       domainname: spec["domainname"],
       mounts,
       linux: {
-        namespaces: guestNamespaces(list(linux["namespaces"])),
+        namespaces: guestNamespaces(list(linux["namespaces"]), container.pidsOf),
         devices,
         resources,
         sysctl: linux["sysctl"],
@@ -89,12 +93,13 @@ function refuseHooks(hooks: JsonObject): void {
   );
 }
 
-function guestNamespaces(namespaces: readonly unknown[]): JsonObject[] {
+function guestNamespaces(namespaces: readonly unknown[], target: string | undefined): JsonObject[] {
+  const others = target === undefined ? POD_PIDS : pidsOf(target);
   return namespaces.flatMap((each) => {
     const { type, path } = record(each);
     if (POD_NAMESPACES.includes(text(type))) return [];
     if (OWN_NAMESPACES.includes(text(type))) return [{ type }];
-    if (type === "pid") return [text(path) === "" ? { type } : { type, path: POD_PIDS }];
+    if (type === "pid") return [text(path) === "" ? { type } : { type, path: others }];
     throw refusal(
       `${text(type)} namespaces are not supported in a microVM` +
         (type === "user" ? ": remove hostUsers: false, its root is not the node's as it is" : ""),
@@ -122,7 +127,8 @@ function guestMounts(
     shared.push({
       name,
       source: mount.source,
-      readOnly: options.includes("ro"),
+      readOnly: options.some((option) => READ_ONLY.includes(option)),
+      readOnlyBelow: options.includes("rro"),
       follows: mount.follows,
     });
     return { ...bind, source: `${GUEST_SHARE}/${container.id}/${name}` };

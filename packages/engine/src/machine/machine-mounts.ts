@@ -2,7 +2,7 @@ import type { DiskSetting } from "@trine/annotations";
 import { TrineError, quote } from "@trine/base";
 import { list } from "../json-shape.ts";
 import type { JsonObject } from "../json-shape.ts";
-import { readMount } from "../share-mounts.ts";
+import { READ_ONLY, readMount } from "../share-mounts.ts";
 import type { OciMount, SharedMount } from "../share-mounts.ts";
 import { nearestAbove, plain } from "./disk-volumes.ts";
 
@@ -45,8 +45,9 @@ export function machineMounts(
     .map((mount) => ({ mount, target: targetOf(mount) }))
     .sort((a, b) => depth(a.target) - depth(b.target))
     .map(({ mount: { source, options, follows }, target }) => {
-      const readOnly = options.includes("ro");
-      return { target, share: { name: nameOf(target, names), source, readOnly, follows } };
+      const readOnly = options.some((option) => READ_ONLY.includes(option));
+      const how = { readOnly, readOnlyBelow: options.includes("rro"), follows };
+      return { target, share: { name: nameOf(target, names), source, ...how } };
     });
 }
 

@@ -385,6 +385,7 @@ fn a_live_bind_shows_what_is_mounted_later_and_other_binds_do_not() {
         let child = spawn(plan).unwrap();
         let read_only = host_bind::How {
             read_only: true,
+            read_only_below: false,
             follows: false,
         };
         host_bind::bind(&volume, &root, Path::new("share/late"), read_only).unwrap();

@@ -6,6 +6,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
+import type { Any } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file store/containers.proto.
@@ -32,6 +33,13 @@ export declare type Container = Message<"containerd.services.containers.v1.Conta
    * @generated from field: string snapshot_key = 7;
    */
   snapshotKey: string;
+
+  /**
+   * by name, of whoever made the container
+   *
+   * @generated from field: map<string, google.protobuf.Any> extensions = 10;
+   */
+  extensions: { [key: string]: Any };
 };
 
 /**

@@ -592,6 +592,13 @@ export declare type HostBind = Message<"trine.shim.v1.HostBind"> & {
    * @generated from field: bool follows = 3;
    */
   follows: boolean;
+
+  /**
+   * with read_only: what is mounted below the source too
+   *
+   * @generated from field: bool read_only_below = 4;
+   */
+  readOnlyBelow: boolean;
 };
 
 /**
