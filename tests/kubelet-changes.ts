@@ -191,15 +191,19 @@ function limitsInside(kube: KubeUnderTest, pod: string): Promise<string> {
   return kube.sh(pod, "main", script).then((said) => said.trim());
 }
 
-/** Its log grows, and exec works. */
+/** Its log grows, and exec works. Daemons that have just begun take a moment to find each other and their pods. */
 async function goesOn(kube: KubeUnderTest, pod: string): Promise<void> {
-  const last = async (): Promise<number> => {
-    const log = await kube.kubectl.run("logs", pod, "--tail=1");
-    return Number(/tick (\d+)/.exec(log)?.[1] ?? -1);
+  const last = async (): Promise<number | undefined> => {
+    const log = await kube.kubectl.run("logs", pod, "--tail=1").catch(() => "");
+    const tick = /tick (\d+)/.exec(log)?.[1];
+    return tick === undefined ? undefined : Number(tick);
   };
-  const start = await last();
-  await pollUntil(`${pod}: its log grows`, { ms: LONG_MS, everyMs: 500 }, async () =>
-    (await last()) > start ? true : undefined,
+  const often = { ms: LONG_MS, everyMs: 500 };
+  const start = await pollUntil(`${pod}: its log can be read`, often, last);
+  await pollUntil(`${pod}: its log grows`, often, async () =>
+    ((await last()) ?? start) > start ? true : undefined,
   );
-  await kube.untilSh(pod, "main", "echo still here", "still here");
+  await pollUntil(`${pod}: exec works`, often, () =>
+    kube.sh(pod, "main", "echo still here").catch(() => undefined),
+  );
 }
