@@ -20,7 +20,7 @@ const PACKAGES = [
     "iputils-ping",
     "procps",
   ],
-  ...["sudo", "openssh-server", "qemu-guest-agent", "cloud-init"],
+  ...["sudo", "openssh-server", "qemu-guest-agent", "cloud-init", "fio"],
 ];
 const MODULES = [
   ...[
