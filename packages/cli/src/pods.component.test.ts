@@ -488,16 +488,19 @@ spec:
     }
   }, 300_000);
 
-  test("a machine: run, console log, pause, stop, start, rm; volumes are refused", async () => {
-    const flags = ["--level", "vm", "--name", "vm", "--memory", "128Mi"];
+  test("a machine: run, console log, volume, pause, stop, start, rm", async () => {
+    const volume = join(hand.dir, "of-machine");
+    await mkdir(volume);
+    await writeFile(join(volume, "file"), "of the node\n");
+    const flags = ["--level", "vm", "--name", "vm", "--memory", "128Mi", "-v", `${volume}:/srv`];
     const image = "trine.test/tiny-guest:1";
-    const volume = await hand.run(...flags, "-v", `${hand.dir}:/mnt`, image);
-    expect(volume).toMatchObject({ code: 1, stdout: "" });
-    expect(volume.stderr).toContain("volumes do not reach a whole machine");
     expect(await hand.run(...flags, image)).toMatchObject({ code: 0, stdout: "default/vm\n" });
     await pollUntil("the guest is up", { ms: BOOT_MS, everyMs: 500 }, async () =>
       (await hand.trine("logs", "vm")).stdout.includes("TINY-GUEST READY") ? true : undefined,
     );
+    const seed = "mkdir /seed; mount -t iso9660 -o ro /dev/vdb /seed; sh /seed/vendor-data";
+    const look = await hand.trine("exec", "vm", "--", "sh", "-c", `${seed}; cat /srv/file`);
+    expect(look).toMatchObject({ code: 0, stdout: "of the node\n" });
     expect((await hand.trine("ps", "-o", "wide")).stdout).toMatch(/vm +1\/1 +Running .* 128Mi /);
     const inspected = parseAs("inspect", (await hand.trine("inspect", "vm")).stdout) as object;
     expect(inspected).toMatchObject({ level: "vm", machine: { state: "running" } });

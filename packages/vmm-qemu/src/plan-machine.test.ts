@@ -204,6 +204,48 @@ describe("features", () => {
     expect(devices.find((each) => each.includes("id=disk-c"))).toMatch(/^ide-hd,.*bus=sata\.0,/);
   });
 
+  test("shares are a device at their server's socket, which sees the guest's memory", () => {
+    const shares = { way: "virtiofs", tag: "trine", socket: "shares.sock" } as const;
+    const changes = { shares, memoryMaxBytes: 128 * MIB };
+    expect(values(changes, "-chardev")).toContain("socket,id=shares,path=/machine/shares.sock");
+    expect(values(changes, "-device")).toContain(
+      "vhost-user-fs-pci,id=shares0,chardev=shares,tag=trine,addr=0x17",
+    );
+    expect(values(changes, "-machine")[0]).toContain("memory-backend=memory0");
+    expect(values(changes, "-object")).toEqual(
+      expect.arrayContaining([
+        `memory-backend-memfd,id=memory0,size=${64 * MIB},share=on`,
+        `memory-backend-memfd,id=growing0,size=${64 * MIB},share=on`,
+      ]),
+    );
+    expect(() => plan({ shares, isTemplate: true })).toThrow(/a template or a clone has no shares/);
+    expect(() => plan({ shares: { ...shares, tag: "a,b" } })).toThrow(/tag a,b/);
+    expect(() => plan({ shares: { ...shares, socket: "../x.sock" } })).toThrow(/shares' socket/);
+  });
+
+  test.each([
+    [["sata"], 14],
+    [["scsi"], 15],
+    [["scsi", "sata"], 14],
+    [[], 16],
+  ] as const)(
+    "beside controllers for %j there is room for %i disks, each with a slot of its own",
+    (buses, room) => {
+      const others = buses.map((bus) => ({ ...data, name: `on-${bus}`, bus }));
+      const disks = (count: number): DiskSpec[] =>
+        Array.from({ length: count }, (_, index) => ({
+          ...data,
+          name: `d${index}`,
+          bus: "virtio",
+        }));
+      const used = values({ disks: [...disks(room), ...others] }, "-device").flatMap(
+        (each) => /addr=(0x\w+)/.exec(each)?.[1] ?? [],
+      );
+      expect(new Set(used).size).toBe(used.length);
+      expect(() => plan({ disks: [...disks(room + 1), ...others] })).toThrow(`at most ${room}`);
+    },
+  );
+
   test("what is said of a disk is said to QEMU", () => {
     const told = { ...data, serial: "S-1", cache: "none", io: "native", shared: true } as const;
     const [file] = values({ disks: [{ ...told, discard: false }] }, "-blockdev");

@@ -2,7 +2,6 @@ import { readFile, stat } from "node:fs/promises";
 import { isDeepStrictEqual } from "node:util";
 import { buffer } from "node:stream/consumers";
 import { TrineError, errnoOf, kindOf, messageOf } from "@trine/base";
-import { HANDLER_VM } from "@trine/annotations";
 import { parseManifest } from "@trine/pod-spec";
 import type { Claims, Manifest, Pod, Sources } from "@trine/pod-spec";
 import type { CriClient } from "@trine/containerd-client";
@@ -43,7 +42,6 @@ export async function applyFiles(
   // All of it is checked before any of it is started.
   for (const file of flags.filename) manifests.push(parseManifest(await textOf(io, file), file));
   const given = manifests.flatMap(({ pods, sources }) => pods.map((pod) => ({ pod, sources })));
-  for (const { pod } of given) checkLevel(pod);
   if (flags.dryRun) {
     for (const { pod } of given) io.stdout.write(`${nameOf(pod)} would be started\n`);
     return 0;
@@ -94,7 +92,6 @@ async function applyOne(io: Io, cri: CriClient, wanted: Wanted): Promise<"starte
 /** Makes and starts a pod; a failure or ^C leaves nothing of it. */
 export async function createPod(io: Io, cri: CriClient, wanted: Wanted): Promise<PodRecord> {
   const { pod, sources, flags } = wanted;
-  checkLevel(pod);
   await requireFree(cri, pod, io.signal);
   const records = new PodRecords(io);
   const record = await records.create({
@@ -222,15 +219,6 @@ function noteRestarts(io: Io, { metadata, spec }: Pod): void {
   if (spec.restartPolicy === "Never") return;
   const what = `restartPolicy ${spec.restartPolicy} needs kubelet: what ends stays ended`;
   io.stderr.write(`${metadata.name}: ${what} until \`trine start ${metadata.name}\`\n`);
-}
-
-/** What a level cannot do is refused before anything is made. */
-function checkLevel({ metadata, spec }: Pod): void {
-  if (spec.runtimeClassName !== HANDLER_VM) return;
-  const mounting = spec.containers.find(({ volumeMounts }) => volumeMounts.length > 0);
-  if (mounting === undefined) return;
-  const what = `pod ${metadata.name}: spec.containers[${spec.containers.indexOf(mounting)}].volumeMounts`;
-  throw new TrineError("unimplemented", `${what}: volumes do not reach a whole machine`);
 }
 
 async function requireFree(cri: CriClient, pod: Pod, signal: AbortSignal): Promise<void> {
