@@ -1,5 +1,6 @@
 export { ERROR_KINDS, TrineError, kindOf, messageOf } from "./trine-error.ts";
 export type { ErrorKind } from "./trine-error.ts";
+export { allDone } from "./all-done.ts";
 export { SerialQueue } from "./serial-queue.ts";
 export { Undo } from "./undo.ts";
 export { pollUntil, sleep, withDeadline } from "./deadline.ts";

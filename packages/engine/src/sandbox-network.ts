@@ -3,7 +3,6 @@ import type { DnsConfig, PodInterface } from "@trine/pod-network";
 import type { ShimLink } from "@trine/shim-client";
 import { checkBindings, guestInterfaces, tapPairs } from "./guest-side.ts";
 import type { PodContext } from "./pod-context.ts";
-import type { PodDocument } from "./pod-document.ts";
 import { tapOf } from "./tap.ts";
 
 /**
@@ -23,6 +22,19 @@ export async function takeNetwork(
   forwardTo: ForwardTo,
   taps: readonly string[],
 ): Promise<void> {
+  await lookAtNetwork(pod, taps);
+  await connectNetwork(pod, forwardTo);
+}
+
+/**
+ * Notes the pod's interfaces and makes the guest's taps for them: enough for the guest to start. Nothing for a pod
+ * without a network. Repeatable; `connectNetwork` comes next.
+ */
+export async function prepareNetwork(pod: PodContext): Promise<void> {
+  if (pod.facts.netns !== "") await lookAtNetwork(pod, pod.facts.taps);
+}
+
+async function lookAtNetwork(pod: PodContext, taps: readonly string[]): Promise<void> {
   const { shim, document } = pod;
   if (document.network === undefined) {
     // A shim that was claimed has brought its tap along.
@@ -35,17 +47,18 @@ export async function takeNetwork(
     document.otherNetworks = others;
     await pod.save();
   }
-  await connectNetwork(shim, document, forwardTo);
+  for (const pair of tapPairs(document)) await shim.openTap(pair.tap, pair.interface.mtu);
 }
 
-/** Joins the guest's taps to the pod's interfaces. Repeatable, also half done. */
-async function connectNetwork(
-  shim: ShimLink,
-  document: PodDocument,
+/**
+ * Joins the guest's taps to the pod's interfaces; nothing for a pod without a network. Repeatable, also half done.
+ */
+export async function connectNetwork(
+  { shim, document }: PodContext,
   forwardTo: ForwardTo,
 ): Promise<void> {
+  if (document.network === undefined) return;
   const pairs = tapPairs(document);
-  for (const pair of pairs) await shim.openTap(pair.tap, pair.interface.mtu);
   const forwardPort = await serveForward(shim, guestInterfaces(document)[0], forwardTo);
   await connectTaps((argv, stdin) => shim.run(argv, stdin), pairs, forwardPort);
 }

@@ -1,5 +1,6 @@
-import { open, rm } from "node:fs/promises";
+import { chmod, mkdir, open, rm } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
+import { join } from "node:path";
 import { TrineError } from "@trine/base";
 import { runChild } from "./run-child.ts";
 
@@ -22,13 +23,16 @@ const LAYOUT = [
   "num_backup_sb=0",
 ].join(",");
 const BYTES_PER_INODE = 32_768;
+/** What the agent's overlay wants there (crates/agent/src/container/disk_root.rs): a guest takes long to make it. */
+const DIRECTORIES = ["files", "work"];
+const DIRECTORY_MODE = 0o755;
 
 interface Piece {
   readonly at: number;
   readonly bytes: Buffer;
 }
 
-/** An empty ext4 file system in memory: its bytes that are not zero. */
+/** An ext4 file system with two empty directories in memory: its bytes that are not zero. */
 export class LayerPrototype {
   readonly sizeBytes: number;
   readonly #pieces: readonly Piece[];
@@ -41,10 +45,12 @@ export class LayerPrototype {
   /** Makes it by way of the file `scratch`, which is gone then. */
   static async make(scratch: string, sizeBytes: number): Promise<LayerPrototype> {
     const signal = AbortSignal.timeout(MAKE_MS);
+    const tree = `${scratch}.tree`;
     await rm(scratch, { force: true });
     try {
+      await makeTree(tree);
       const options = ["-q", "-F", "-t", "ext4", "-O", FEATURES, "-m", "0", "-b", `${BLOCK}`];
-      const layout = ["-i", `${BYTES_PER_INODE}`, "-E", LAYOUT];
+      const layout = ["-i", `${BYTES_PER_INODE}`, "-E", LAYOUT, "-d", tree];
       await runChild(MKFS, [...options, ...layout, scratch, `${sizeBytes / 1024}k`], signal);
       const metadata = (sizeBytes / BYTES_PER_INODE) * 256 + 8 * PIECE;
       const made = new LayerPrototype(sizeBytes, await readPieces(scratch, metadata));
@@ -58,6 +64,7 @@ export class LayerPrototype {
       throw TrineError.during("make an empty writable layer", cause);
     } finally {
       await rm(scratch, { force: true });
+      await rm(tree, { recursive: true, force: true });
     }
   }
 
@@ -70,6 +77,14 @@ export class LayerPrototype {
         throw new TrineError("exhausted", "a writable layer does not fit on the disk");
       }
     }
+  }
+}
+
+async function makeTree(tree: string): Promise<void> {
+  await rm(tree, { recursive: true, force: true });
+  for (const name of DIRECTORIES) {
+    await mkdir(join(tree, name), { recursive: true });
+    await chmod(join(tree, name), DIRECTORY_MODE);
   }
 }
 

@@ -1,3 +1,4 @@
+import { execFile } from "node:child_process";
 import {
   link,
   mkdir,
@@ -10,13 +11,16 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { withTempDir } from "@trine/testkit";
 import { beforeAll, expect, test } from "vitest";
 import { LayerPrototype } from "./layer-prototype.ts";
 import { placeLayer } from "./place-layer.ts";
 
+const run = promisify(execFile);
 const MIB = 1024 * 1024;
 const UID = process.getuid?.() ?? 0;
+const GID = process.getgid?.() ?? 0;
 const STATE_AT = 1024 + 0x3a;
 
 let prototype: LayerPrototype;
@@ -51,6 +55,16 @@ test("an empty file system of the size that takes next to nothing", () =>
     expect([size, mode & 0o777]).toEqual([256 * MIB, 0o600]);
     expect(blocks * 512).toBeLessThan(MIB);
     expect(await readdir(join(upper, ".trine"))).toEqual(["root.ext4"]);
+  }));
+
+test("the agent finds the overlay's directories made", () =>
+  inUpper(async (upper) => {
+    const path = (await placeLayer(upper, UID, made)) ?? "";
+    const { stdout } = await run("/usr/sbin/debugfs", ["-R", "ls -p /", path]);
+    // /inode/mode/uid/gid/name/size/
+    const entries = stdout.split("\n").map((line) => line.split("/").slice(2, 6).join(" "));
+    expect(entries).toContain(`040755 ${UID} ${GID} files`);
+    expect(entries).toContain(`040755 ${UID} ${GID} work`);
   }));
 
 test("what a run that ended well has left is used again, what another has left is not", () =>

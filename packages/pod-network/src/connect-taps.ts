@@ -1,4 +1,4 @@
-import { TrineError } from "@trine/base";
+import { TrineError, allDone } from "@trine/base";
 import { forwardingRules } from "./forwarding-rules.ts";
 import type { ForwardingInput, TapLink } from "./forwarding-rules.ts";
 import { linkLocalOf } from "./guest-network.ts";
@@ -39,15 +39,27 @@ export async function connectTaps(
   const links = all.filter((link) => !("guest" in link));
   const input: ForwardingInput = { links, ...(forwardPort === undefined ? {} : { forwardPort }) };
   const doing = `connect ${all.map((each) => `${each.tap} to ${each.interface.name}`).join(", ")}`;
-  await mustRun(run, doing, ["nft", "-f", "-"], rulesOf(input, hidden));
-  for (const each of hidden) await keepAdvertisements(run, doing, each);
   const settings = [
     ...new Set([...links.flatMap(networkSettings), ...hidden.flatMap(masqueradeSettings)]),
   ];
-  await mustRun(run, doing, ["sysctl", "-eqw", ...settings], "");
+  // Neither needs the other; both come before the addresses leave.
+  await allDone([
+    mustRun(run, doing, ["nft", "-f", "-"], rulesOf(input, hidden)),
+    keepAllAdvertisements(run, doing, hidden).then(() =>
+      mustRun(run, doing, ["sysctl", "-eqw", ...settings], ""),
+    ),
+  ]);
   await mustRun(run, doing, ["ip", "-batch", "-"], commandsOf("ipv4", links, hidden));
   const ipv6 = commandsOf("ipv6", links, hidden);
   if (ipv6 !== "") await mustRun(run, doing, ["ip", "-6", "-batch", "-"], ipv6);
+}
+
+async function keepAllAdvertisements(
+  run: RunInPod,
+  doing: string,
+  hidden: readonly MasqueradeLink[],
+): Promise<void> {
+  for (const each of hidden) await keepAdvertisements(run, doing, each);
 }
 
 function rulesOf(input: ForwardingInput, hidden: readonly MasqueradeLink[]): string {

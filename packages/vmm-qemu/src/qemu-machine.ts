@@ -31,8 +31,8 @@ export class QemuMachine implements Machine {
   readonly #host: ProcessHost;
   readonly #link: QmpLink;
   readonly #templateKey: (spec: MachineSpec, signal: AbortSignal) => Promise<string>;
-  /** Changes of slots: each is several commands that build on each other. */
-  readonly #slots = new SerialQueue();
+  /** Changes of a slot, each slot's its own: each is several commands that build on each other. */
+  readonly #slots = new Map<SlotName, SerialQueue>();
 
   constructor(
     spec: MachineSpec,
@@ -89,19 +89,21 @@ export class QemuMachine implements Machine {
 
   async fillSlot(name: SlotName, image: SlotImage, signal: AbortSignal): Promise<void> {
     checkSlotImage(this.#spec, name, image);
-    await this.#slots.run(() =>
+    await this.#slot(name).run(() =>
       this.#command(signal, (client) => fillSlot(client, name, image, signal)),
     );
   }
 
   async emptySlot(name: SlotName, signal: AbortSignal): Promise<void> {
     checkSlotImage(this.#spec, name);
-    await this.#slots.run(() => this.#command(signal, (client) => emptySlot(client, name, signal)));
+    await this.#slot(name).run(() =>
+      this.#command(signal, (client) => emptySlot(client, name, signal)),
+    );
   }
 
   async resizeSlot(name: SlotName, bytes: number, signal: AbortSignal): Promise<void> {
     checkSlotSize(this.#spec, name, bytes);
-    await this.#slots.run(() =>
+    await this.#slot(name).run(() =>
       this.#command(signal, (client) => resizeSlot(client, name, bytes, signal)),
     );
   }
@@ -137,6 +139,12 @@ export class QemuMachine implements Machine {
 
   detach(): void {
     this.#link.detach();
+  }
+
+  #slot(name: SlotName): SerialQueue {
+    const queue = this.#slots.get(name) ?? new SerialQueue();
+    this.#slots.set(name, queue);
+    return queue;
   }
 
   async *#translate(

@@ -1,6 +1,6 @@
 import { basename, dirname, join } from "node:path";
 import type { QmpClient } from "@trine/qmp";
-import { TrineError } from "@trine/base";
+import { TrineError, allDone } from "@trine/base";
 import type { SlotImage, SlotName } from "@trine/vmm";
 import { SLOTS_DIR, emptyNode, slotNode } from "./plan-slots.ts";
 
@@ -25,16 +25,15 @@ export async function fillSlot(
   const [file, top] = [fileNode(name), formatNode(name)];
   const access = { "read-only": image.readOnly, ...(image.readOnly ? {} : { discard: "unmap" }) };
   const driver = image.source === "block-device" ? "host_device" : "file";
-  await client.execute(
-    "blockdev-add",
-    { driver, "node-name": file, filename, ...access },
-    { signal },
-  );
-  if (image.format === "qcow2") {
-    const options = { driver: "qcow2", "node-name": top, file, backing: null, ...access };
-    await client.execute("blockdev-add", options, { signal });
-  }
-  await reopen(client, name, image.format === "qcow2" ? top : file, signal);
+  // QEMU does them in this order and does not wait for its answers to be read; what needs a node that could not be
+  // made fails after it.
+  const options = { driver: "qcow2", "node-name": top, file, backing: null, ...access };
+  const isQcow2 = image.format === "qcow2";
+  await allDone([
+    client.execute("blockdev-add", { driver, "node-name": file, filename, ...access }, { signal }),
+    ...(isQcow2 ? [client.execute("blockdev-add", options, { signal })] : []),
+    reopen(client, name, isQcow2 ? top : file, signal),
+  ]);
 }
 
 export async function emptySlot(

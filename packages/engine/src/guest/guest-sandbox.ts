@@ -1,4 +1,4 @@
-import { TrineError, Undo, kindOf, messageOf } from "@trine/base";
+import { TrineError, Undo, allDone, kindOf, messageOf } from "@trine/base";
 import type { MicrovmSettings } from "@trine/annotations";
 import type { AgentClient } from "@trine/guest-link";
 import type { Child, Process } from "@trine/proto/shim";
@@ -14,7 +14,7 @@ import type { GuestRecord } from "../pod-document.ts";
 import { removeMachineFiles } from "../pod-files.ts";
 import type { PodGuest } from "./pod-guest.ts";
 import { prepareGuest, requireGuestPod } from "./prepare-guest.ts";
-import { joinNetwork } from "../sandbox-network.ts";
+import { connectNetwork, prepareNetwork } from "../sandbox-network.ts";
 import { endSpare, useSpare } from "./use-spare.ts";
 
 const KILLED = 137;
@@ -34,21 +34,30 @@ export class GuestSandbox {
   /** Refuses what a guest cannot honour, then starts the VMM: it boots while containers are prepared. */
   async create(): Promise<void> {
     const { document, identity } = this.#pod;
-    if (document.guest !== undefined && document.guest.state !== "preparing") return;
+    if (document.guest !== undefined && document.guest.state !== "preparing") {
+      await connectNetwork(this.#pod, "agent"); // a daemon that died may not have come to it
+      return;
+    }
     const settings = requireGuestPod(this.#pod);
     const undo = new Undo();
     try {
-      await joinNetwork(this.#pod, "agent");
+      await prepareNetwork(this.#pod);
       undo.defer("take the guest apart", () => this.takeApart());
-      if (document.guest === undefined && (await this.#goOnFromSpare(settings))) return;
-      document.guest ??= await prepareGuest(this.#pod, settings, undo);
-      await this.#pod.save();
-      await this.#guest.start(document.guest);
-      await become(this.#pod, document.guest, "booting");
+      // What the guest's frames meet is there before anything of the pod's runs in it.
+      await allDone([connectNetwork(this.#pod, "agent"), this.#start(settings, undo)]);
     } catch (cause) {
       await undoAll(this.#pod, undo);
       throw TrineError.during(`start the guest of pod ${identity.name}`, cause);
     }
+  }
+
+  async #start(settings: MicrovmSettings, undo: Undo): Promise<void> {
+    const { document } = this.#pod;
+    if (document.guest === undefined && (await this.#goOnFromSpare(settings))) return;
+    document.guest ??= await prepareGuest(this.#pod, settings, undo);
+    await this.#pod.save();
+    await this.#guest.start(document.guest);
+    await become(this.#pod, document.guest, "booting");
   }
 
   /** False: there is none, or none that can be used. The pod then boots its own. */
