@@ -54,7 +54,7 @@ const KEYS: readonly string[] = [
   ...SWITCHES,
 ];
 /** Names of ours. */
-const TAKEN = ["seed"];
+const TAKEN = ["seed", "sysprep"];
 
 /** What is wrong with an entry; a parse ends at the first. */
 class Wrong extends Error {}

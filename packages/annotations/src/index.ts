@@ -11,6 +11,9 @@ export {
   toError,
 } from "./parse-annotations.ts";
 export type { AnnotationProblem } from "./annotation-problem.ts";
+export { ignitionProblem } from "./ignition.ts";
+export type { SeedSource } from "./seed-source.ts";
+export { readSshKeys } from "./ssh-key.ts";
 export { allowedText } from "./parse-value.ts";
 export { formatQuantity, parseQuantity } from "./quantity.ts";
 export { UNSUPPORTED_VIRTLET } from "./virtlet.ts";

@@ -10,7 +10,7 @@ const KEY_TYPES = [
 const MAX_KEY_LENGTH = 16 * 1024;
 
 /** Why `line` is not an SSH public key ("type base64 [comment]", RFC 4253 §6.6); undefined when it is. */
-export function sshKeyProblem(line: string): string | undefined {
+function sshKeyProblem(line: string): string | undefined {
   if (line.length > MAX_KEY_LENGTH) return `longer than ${MAX_KEY_LENGTH} characters`;
   const [type = "", blob = ""] = line.split(/[ \t]+/, 2);
   if (!KEY_TYPES.includes(type)) return `does not start with a key type (${KEY_TYPES.join(", ")})`;

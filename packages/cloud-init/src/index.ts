@@ -1,3 +1,12 @@
+export { configDriveSeed } from "./config-drive-seed.ts";
+export { fileHook } from "./file-hook.ts";
+export type { GuestFile } from "./file-hook.ts";
+export {
+  cloudConfigOf,
+  cloudConfigText,
+  mergeCloudConfig,
+  readCloudConfig,
+} from "./merge-user-data.ts";
 export { nocloudSeed } from "./nocloud-seed.ts";
 export type {
   GuestInterface,
@@ -8,3 +17,5 @@ export type {
 } from "./seed-types.ts";
 export { shareHook } from "./share-hook.ts";
 export type { GuestMount } from "./share-hook.ts";
+export { vendorDataOf } from "./vendor-data.ts";
+export { isCloudConfig } from "./user-data.ts";

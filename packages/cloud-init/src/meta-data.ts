@@ -2,9 +2,9 @@ import { jsonAsYaml } from "./json-yaml.ts";
 import { quote } from "@trine/base";
 import { requireValid } from "./require-valid.ts";
 import type { SeedInput } from "./seed-types.ts";
-import { MAX_PARSED_CHARS, parseYaml } from "./yaml-text.ts";
+import { mappingOf } from "./yaml-text.ts";
 
-const MAX_BYTES = 256 * 1024;
+const MAX_CHARS = 256 * 1024;
 const MAX_KEYS = 256;
 const MAX_KEY_CHARS = 16_384;
 const HOSTNAME =
@@ -15,18 +15,27 @@ const HOSTNAME =
  * data names, and the user data stays as it was written.
  */
 export function metaDataBytes(input: SeedInput): Buffer {
+  const { keys, overrides } = metaDataOf(input);
+  return jsonAsYaml({
+    "instance-id": input.instanceId,
+    "local-hostname": input.hostname,
+    ...(keys.length === 0 ? {} : { "public-keys": keys }),
+    ...overrides,
+  });
+}
+
+/** What the input says of it, checked: keys of the default user, and what the user sets over ours. */
+export function metaDataOf(input: SeedInput): {
+  readonly keys: readonly string[];
+  readonly overrides: Readonly<Record<string, unknown>>;
+} {
   const { instanceId, hostname, sshKeys = [] } = input;
   requireValid(/^[\x21-\x7e]{1,256}$/.test(instanceId), "instance-id", quote(instanceId));
   requireValid(HOSTNAME.test(hostname), "local-hostname", `${quote(hostname)} is not a host name`);
-  const document = {
-    "instance-id": instanceId,
-    "local-hostname": hostname,
-    ...(sshKeys.length === 0 ? {} : { "public-keys": checkedKeys(sshKeys) }),
-    ...overrides(input.metaData),
-  };
-  const bytes = jsonAsYaml(document);
-  requireValid(bytes.length <= MAX_BYTES, "meta-data", `more than ${MAX_BYTES} bytes`);
-  return bytes;
+  const own = mappingOf(input.metaData ?? {}, "meta-data");
+  const size = JSON.stringify(own).length;
+  requireValid(size <= MAX_CHARS, "meta-data", `more than ${MAX_CHARS} characters`);
+  return { keys: checkedKeys(sshKeys), overrides: own };
 }
 
 function checkedKeys(keys: readonly string[]): string[] {
@@ -43,17 +52,4 @@ function checkedKeys(keys: readonly string[]): string[] {
     requireValid(trimmed.length <= MAX_KEY_CHARS, `ssh keys[${i}]`, "is too long");
     return trimmed;
   });
-}
-
-function overrides(metaData: SeedInput["metaData"]): Readonly<Record<string, unknown>> {
-  if (metaData === undefined) return {};
-  if (typeof metaData !== "string") return metaData;
-  requireValid(
-    metaData.length <= MAX_PARSED_CHARS,
-    "meta-data",
-    `${metaData.length} characters; the limit is ${MAX_PARSED_CHARS}`,
-  );
-  const parsed = parseYaml(metaData, "meta-data");
-  requireValid(parsed.kind !== "other", "meta-data", "is not a mapping of `key: value`");
-  return parsed.kind === "empty" ? {} : (parsed.toValue() as Record<string, unknown>);
 }

@@ -1,6 +1,7 @@
 /** A file of the seed, ready for the seed's disk. */
 export interface SeedFile {
-  readonly name: "meta-data" | "user-data" | "vendor-data" | "network-config";
+  /** May hold directories. */
+  readonly name: string;
   readonly bytes: Uint8Array;
 }
 
@@ -18,6 +19,10 @@ export interface SeedInput {
   readonly sshKeys?: readonly string[] | undefined;
   /** Undefined: the guest configures its network as its image says, mostly by DHCP. */
   readonly network?: GuestNetwork | undefined;
+  /** Of NoCloud's file for it; 2 where nothing is said. */
+  readonly networkVersion?: 1 | 2 | undefined;
+  /** In place of ours, as the user wrote it: a mapping, or text of one in YAML or JSON. */
+  readonly networkData?: string | Readonly<Record<string, unknown>> | undefined;
 }
 
 export interface GuestNetwork {

@@ -19,7 +19,7 @@ export function userDataBytes(userData: string | undefined): Buffer {
 }
 
 /** Whether the first line is the header; scripts, MIME parts, includes, templates and others have another. */
-function isCloudConfig(userData: string): boolean {
+export function isCloudConfig(userData: string): boolean {
   return /^#cloud-config[ \t]*(\r?\n|$)/.test(userData);
 }
 

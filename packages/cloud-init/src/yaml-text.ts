@@ -1,4 +1,5 @@
 import { LineCounter, isMap, isScalar, parseDocument } from "yaml";
+import type { DocumentOptions, ParseOptions, SchemaOptions } from "yaml";
 import { requireValid } from "./require-valid.ts";
 
 /** Beyond this, reading YAML could hold up the daemon; measured with the worst input we could think of. */
@@ -12,9 +13,10 @@ const MAX_ALIASES = 64;
 export function parseYaml(
   text: string,
   key: string,
+  options: Pick<ParseOptions & DocumentOptions & SchemaOptions, "version" | "customTags"> = {},
 ): { readonly kind: "mapping" | "empty" | "other"; toValue(): unknown } {
   const lines = new LineCounter();
-  const document = readDocument(text, key, lines);
+  const document = readDocument(text, key, { ...options, lineCounter: lines });
   const [error] = document.errors;
   if (error !== undefined) {
     const { line } = lines.linePos(error.pos[0]);
@@ -28,9 +30,26 @@ export function parseYaml(
   };
 }
 
+/** A mapping, or the text of one; kind `invalid`, naming `key`, for anything else. Nothing is an empty one. */
+export function mappingOf(
+  given: string | Readonly<Record<string, unknown>>,
+  key: string,
+): Readonly<Record<string, unknown>> {
+  if (typeof given !== "string") return given;
+  const size = `${given.length} characters; the limit is ${MAX_PARSED_CHARS}`;
+  requireValid(given.length <= MAX_PARSED_CHARS, key, size);
+  const parsed = parseYaml(given, key);
+  requireValid(parsed.kind !== "other", key, "is not a mapping of `key: value`");
+  return parsed.kind === "empty" ? {} : (parsed.toValue() as Record<string, unknown>);
+}
+
 type YamlDocument = ReturnType<typeof parseDocument>;
 
-function readDocument(text: string, key: string, lineCounter: LineCounter): YamlDocument {
+function readDocument(
+  text: string,
+  key: string,
+  more: ParseOptions & DocumentOptions & SchemaOptions,
+): YamlDocument {
   try {
     // cloud-init takes the last of two equal keys; refusing them is not our business. Pretty errors
     // cost time for each of them, and there may be thousands.
@@ -38,7 +57,7 @@ function readDocument(text: string, key: string, lineCounter: LineCounter): Yaml
       uniqueKeys: false,
       prettyErrors: false,
       logLevel: "silent",
-      lineCounter,
+      ...more,
     } as const;
     return parseDocument(text, options);
   } catch (cause) {

@@ -12,5 +12,6 @@ export type { ImageDocument } from "./image-documents.ts";
 export { isDirectoryBeneath, openBeneath } from "./open-beneath.ts";
 export type { Beneath } from "./open-beneath.ts";
 export { openRegularFile } from "./open-image.ts";
+export { openWithin } from "./open-within.ts";
 export { probeDisk } from "./foreign/probe-disk.ts";
 export type { Compression, DiskProbe, ForeignDisk } from "./foreign/probe-disk.ts";

@@ -11,6 +11,9 @@ export interface PodFiles {
   /** The only directory the machine's user may write. */
   readonly machineDir: string;
   readonly seed: string;
+  /** CD with the answers of Windows' setup. */
+  readonly answers: string;
+  readonly ignition: string;
   readonly vmmLog: string;
   /** What the nested shim of its ordinary containers says. */
   readonly nestedLog: string;
@@ -38,6 +41,8 @@ export function podFiles(config: EngineConfig, podDir: string): PodFiles {
     podDir,
     machineDir: join(podDir, "machine"),
     seed: join(podDir, "seed.iso"),
+    answers: join(podDir, "answers.iso"),
+    ignition: join(podDir, "ignition.json"),
     vmmLog: join(podDir, "vmm.log"),
     nestedLog: join(podDir, "nested.log"),
     consoleAttach: join(podDir, "console.sock"),
@@ -69,5 +74,5 @@ export async function makeMachineDirs(files: PodFiles, uid: number): Promise<voi
 
 export async function removeMachineFiles(files: PodFiles): Promise<void> {
   await rm(files.machineDir, { recursive: true, force: true });
-  await rm(files.seed, { force: true });
+  for (const told of [files.seed, files.answers, files.ignition]) await rm(told, { force: true });
 }

@@ -18,6 +18,8 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const SERIAL = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,19}$/;
 const NAME = /^[a-z0-9][a-z0-9-]{0,19}$/;
 const TAG = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,35}$/;
+/** QEMU takes 55 characters, and asks users to keep to opt/. */
+const FIRMWARE_FILE = /^opt\/[A-Za-z0-9][A-Za-z0-9_./-]{0,50}$/;
 const CPU_MODEL = /^[A-Za-z0-9][A-Za-z0-9_.,=+-]{0,199}$/;
 const MAC = /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/i;
 
@@ -92,8 +94,12 @@ function checkFiles(spec: MachineSpec, say: Say): void {
   if (boot.kind === "direct") {
     say(!boot.cmdline.includes("\0") && boot.cmdline.length <= MAX_CMDLINE, "kernel command line");
   }
+  for (const { name } of spec.firmwareFiles ?? []) {
+    say(FIRMWARE_FILE.test(name), `firmware file ${name}: opt/ and a name`);
+  }
   const paths = [
     ...(boot.kind === "direct" ? [boot.kernel, boot.initrd] : []),
+    ...(spec.firmwareFiles ?? []).map(({ path }) => path),
     ...[slots?.dir, origin?.template.memoryPath, origin?.template.statePath],
   ];
   for (const path of paths) {

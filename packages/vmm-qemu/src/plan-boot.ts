@@ -6,7 +6,7 @@ import { option } from "./option.ts";
 import { fileArguments } from "./plan-disks.ts";
 
 /** Where the VMM finds files that it opens by name. */
-const FILES_DIR = "/files";
+export const FILES_DIR = "/files";
 const KERNEL = `${FILES_DIR}/kernel`;
 const INITRD = `${FILES_DIR}/initrd`;
 

@@ -14,6 +14,7 @@ import { DISPLAY_SLOT, NIC_SLOTS, RNG_SLOT, SERIAL_SLOT, TABLET_SLOT, slot } fro
 import { bootArguments, bootBinds } from "./plan-boot.ts";
 import { diskArguments } from "./plan-disks.ts";
 import { memoryArguments, memoryBinds, memoryDevices, memoryMachineOption } from "./plan-memory.ts";
+import { firmwareFileArguments, firmwareFileBinds } from "./plan-firmware-files.ts";
 import { originArguments } from "./plan-origin.ts";
 import { shareArguments } from "./plan-shares.ts";
 import { SLOTS_DIR, slotArguments } from "./plan-slots.ts";
@@ -62,6 +63,7 @@ function fileBinds(spec: MachineSpec): JailBind[] {
   const { slots } = spec;
   return [
     ...bootBinds(spec),
+    ...firmwareFileBinds(spec),
     ...memoryBinds(spec),
     ...(slots === undefined
       ? []
@@ -80,6 +82,7 @@ export function machineArguments(
     ...boardArguments(spec, table),
     ...consoleArguments(spec, table),
     ...bootArguments(spec, environment.firmwareCode, table),
+    ...firmwareFileArguments(spec),
     ...diskArguments(spec, table),
     ...slotArguments(spec),
     ...shareArguments(spec),

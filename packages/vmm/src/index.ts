@@ -3,6 +3,7 @@ export type {
   Accelerator,
   BootSpec,
   DiskSpec,
+  FirmwareFile,
   MachineSpec,
   NicSpec,
   SlotImage,

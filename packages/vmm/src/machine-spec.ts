@@ -15,6 +15,8 @@ export interface MachineSpec {
   /** The VMM's CPU model name; undefined = the driver's default for the accelerator. */
   readonly cpuModel?: string;
   readonly disks: readonly DiskSpec[];
+  /** Files that the guest reads from its firmware, not from a disk (fw_cfg). */
+  readonly firmwareFiles?: readonly FirmwareFile[];
   readonly nics: readonly NicSpec[];
   /** A VNC display on a unix socket in the machine's directory. */
   readonly display: boolean;
@@ -69,6 +71,13 @@ export interface SharesSpec {
   readonly tag: string;
   /** The server's socket, a name in the machine's directory: it waits there before the machine starts. */
   readonly socket: string;
+}
+
+export interface FirmwareFile {
+  /** As the guest asks for it, opt/ and a name: at most 55 of letters, digits, _ . - and / */
+  readonly name: string;
+  /** Absolute; the VMM reads it as its own user. */
+  readonly path: string;
 }
 
 export interface SlotsSpec {

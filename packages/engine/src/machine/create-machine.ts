@@ -1,21 +1,20 @@
-import { constants, copyFile, lstat, mkdir, rm, writeFile } from "node:fs/promises";
+import { constants, copyFile, lstat, mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { MachineSettings } from "@trine/annotations";
 import { TrineError, errnoOf } from "@trine/base";
 import type { Undo } from "@trine/base";
-import { buildIso9660 } from "@trine/disk-images";
+import { shareHook } from "@trine/cloud-init";
 import type { ShimLink } from "@trine/shim-client";
-import type { DiskSpec, MachineSpec } from "@trine/vmm";
+import type { MachineSpec } from "@trine/vmm";
 import type { EngineConfig } from "../deps.ts";
 import { guestMemory } from "../guest-memory.ts";
 import { tapOf } from "../tap.ts";
 import { machineDisks } from "./machine-disks.ts";
 import type { MachineInput } from "./machine-input.ts";
 import { machineShares } from "./machine-shares.ts";
-import type { MachineShares } from "./machine-shares.ts";
 import { makeMachineDirs } from "../pod-files.ts";
 import { uuidOf } from "../pod-identity.ts";
-import { seedFiles } from "./seed.ts";
+import { toldAtBoot } from "./told-at-boot.ts";
 
 /** Engine's own directory in the container's writable layer: counted, limited and deleted with it. */
 const LAYER_DIR = ".trine";
@@ -46,7 +45,8 @@ export async function createMachine(
   const layer = await layerDir(rootfs);
   const disks = await machineDisks({ shim, config, undo, rootfs, layer }, input);
   const shares = await machineShares({ shim, config, undo }, input);
-  const seed = await seedDisk(input, shares);
+  const hook = shares === undefined ? undefined : shareHook(shares.spec.tag, shares.mounts);
+  const told = await toldAtBoot(input, hook);
   return {
     id: input.identity.sandboxId,
     uuid: settings.uuid ?? uuidOf(input.identity.namespace, input.identity.uid, task.id),
@@ -56,7 +56,8 @@ export async function createMachine(
     ...(await firmwareVars(settings, layer, config)),
     accelerator: config.accelerator,
     ...(settings.cpuModel === undefined ? {} : { cpuModel: settings.cpuModel }),
-    disks: seed === undefined ? disks : [...disks, seed],
+    disks: [...disks, ...told.disks],
+    firmwareFiles: told.firmwareFiles,
     ...(shares === undefined ? {} : { shares: shares.spec }),
     nics: input.interfaces.map(({ mac, mtu }, index) => ({
       name: `eth${index}`,
@@ -80,18 +81,6 @@ async function layerDir(rootfs: string): Promise<string> {
     throw new TrineError("invalid", `the machine image holds a file /${LAYER_DIR}: remove it`);
   }
   return dir;
-}
-
-/** The cloud-init seed as a read-only ISO disk on tmpfs: user-data may hold secrets. */
-async function seedDisk(
-  input: MachineInput,
-  shares: MachineShares | undefined,
-): Promise<DiskSpec | undefined> {
-  const files = await seedFiles(input, shares);
-  if (files === undefined) return undefined;
-  const iso = buildIso9660(files, { volumeLabel: "cidata" });
-  await writeFile(input.files.seed, iso, { mode: 0o600 });
-  return { name: "seed", bus: "virtio", format: "raw", path: input.files.seed, readOnly: true };
 }
 
 async function firmwareVars(

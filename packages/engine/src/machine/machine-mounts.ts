@@ -15,6 +15,8 @@ export interface MachineMount {
 /** A machine's own: cloud-init makes them, of what the pod is told. */
 const OWN_FILES = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
 const OWN_TREES = /^\/(dev|proc|sys)(\/|$)/;
+/** What the seed is made of: read on the node, and the guest has it in the seed. */
+const OF_THE_SEED = "/trine.dev/";
 const MAX_MOUNTS = 256;
 const MAX_NAME = 200;
 /** What a script of the seed can name. */
@@ -53,7 +55,7 @@ export function machineMounts(
 
 function isVolume({ isBind, destination }: OciMount): boolean {
   const at = plain(destination);
-  return isBind && at !== "/" && !OWN_FILES.includes(at) && !OWN_TREES.test(at);
+  return isBind && at !== "/" && !OWN_FILES.includes(at) && !OWN_TREES.test(at) && !at.startsWith(OF_THE_SEED);
 }
 
 function targetOf({ destination }: OciMount): string {

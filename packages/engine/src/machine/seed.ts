@@ -1,34 +1,85 @@
 import { constants, open } from "node:fs/promises";
 import { TrineError } from "@trine/base";
-import { nocloudSeed, shareHook } from "@trine/cloud-init";
-import type { SeedFile } from "@trine/cloud-init";
+import { configDriveSeed, fileHook, nocloudSeed, vendorDataOf } from "@trine/cloud-init";
+import type { GuestFile, SeedFile } from "@trine/cloud-init";
 import { guestNetwork, parseResolvConf } from "@trine/pod-network";
+import { list, record, text } from "../json-shape.ts";
+import type { JsonObject } from "../json-shape.ts";
+import { firstBoot } from "./first-boot.ts";
 import type { MachineInput } from "./machine-input.ts";
-import type { MachineShares } from "./machine-shares.ts";
 
 const MAX_RESOLV_CONF_BYTES = 64 * 1024;
 
-/** Files of the NoCloud seed; undefined when the pod opted out of cloud-init. */
-export async function seedFiles(
+/** A seed's files, and the label by which the guest finds their disk. */
+interface Seed {
+  readonly volumeLabel: "cidata" | "config-2";
+  readonly files: readonly SeedFile[];
+}
+
+/** A later boot of the same instance keeps the network of its first, unless it is told not to: a pod's may change. */
+const NETWORK_AT_BOOT = "#cloud-config\nupdates: {network: {when: [boot]}}\n";
+/** What containerd and the image give every container; a machine has its own. */
+const NOT_ENVIRONMENT = ["PATH", "HOSTNAME", "HOME", "TERM"];
+
+/**
+ * What the machine's seed disk holds; undefined when the pod opted out of cloud-init. `hook` is vendor data that the guest runs
+ * beside ours.
+ */
+export async function machineSeed(
   input: MachineInput,
-  shares: MachineShares | undefined,
-): Promise<readonly SeedFile[] | undefined> {
-  const { settings, identity, interfaces, bundle } = input;
-  if (settings.cloudInit === "off") return undefined;
+  hook: string | undefined,
+): Promise<Seed | undefined> {
+  const { settings, interfaces, bundle } = input;
+  const { cloudInit, networkConfig, metaData } = settings;
+  if (cloudInit === "off") return undefined;
+  const isDrive = cloudInit === "configdrive";
   const dns = await podDns(bundle.resolvConf);
-  return nocloudSeed({
-    // A new container is a fresh disk and so a new instance: its first-boot work runs again.
-    instanceId: `${identity.podNamespace || identity.namespace}.${identity.name}.${input.task.id.slice(0, 12)}`,
+  const { files: given, ...told } = await firstBoot(settings, bundle.spec);
+  const hasNetwork = interfaces.length > 0 && networkConfig !== "off";
+  const files = fileHook([...environmentFile(bundle.spec), ...given]);
+  const seed = (isDrive ? configDriveSeed : nocloudSeed)({
+    instanceId: instanceOf(input),
     hostname: hostnameOf(input),
-    userData: settings.userData,
-    vendorData: shares === undefined ? undefined : shareHook(shares.spec.tag, shares.mounts),
-    metaData: settings.metaData,
-    sshKeys: settings.sshKeys,
-    network:
-      interfaces.length === 0 || settings.networkConfig === "off"
-        ? undefined
-        : guestNetwork(interfaces, dns),
+    ...told,
+    metaData,
+    vendorData: vendorDataOf([keepsRoot(settings) ? NETWORK_AT_BOOT : undefined, files, hook]),
+    network: hasNetwork ? guestNetwork(interfaces, dns) : undefined,
+    networkVersion: networkConfig === "v1" ? 1 : 2,
   });
+  return { volumeLabel: isDrive ? "config-2" : "cidata", files: seed };
+}
+
+/**
+ * A new container is a fresh disk and so a new instance: its first-boot work runs again. A root that stays is the same
+ * instance, whichever pod of its name has it.
+ */
+function instanceOf({
+  identity,
+  settings,
+  task,
+}: Pick<MachineInput, "identity" | "settings" | "task">): string {
+  const name = `${identity.podNamespace || identity.namespace}.${identity.name}`;
+  return keepsRoot(settings) ? (settings.uuid ?? name) : `${name}.${task.id.slice(0, 12)}`;
+}
+
+function keepsRoot({ disks }: MachineInput["settings"]): boolean {
+  return disks.some(({ name, source, ephemeral }) => {
+    const isVolume = source.kind === "device" || source.kind === "file";
+    return name === "root" && isVolume && !ephemeral;
+  });
+}
+
+/** The container's environment, as Virtlet's guests have it. A value of several lines has no place in such a file. */
+function environmentFile(spec: JsonObject): GuestFile[] {
+  const lines = list(record(spec["process"])["env"])
+    .map(text)
+    .filter((line) => {
+      const [name = ""] = line.split("=", 1);
+      return line.includes("=") && !/[\r\n\0]/.test(line) && !NOT_ENVIRONMENT.includes(name);
+    });
+  if (lines.length === 0) return [];
+  const bytes = Buffer.from(`${lines.join("\n")}\n`, "utf8");
+  return [{ path: "/etc/cloud/environment", bytes, mode: 0o600, when: "boot" }];
 }
 
 export function hostnameOf(input: Pick<MachineInput, "settings" | "bundle" | "identity">): string {
