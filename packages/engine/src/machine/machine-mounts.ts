@@ -55,7 +55,13 @@ export function machineMounts(
 
 function isVolume({ isBind, destination }: OciMount): boolean {
   const at = plain(destination);
-  return isBind && at !== "/" && !OWN_FILES.includes(at) && !OWN_TREES.test(at) && !at.startsWith(OF_THE_SEED);
+  return (
+    isBind &&
+    at !== "/" &&
+    !OWN_FILES.includes(at) &&
+    !OWN_TREES.test(at) &&
+    !at.startsWith(OF_THE_SEED)
+  );
 }
 
 function targetOf({ destination }: OciMount): string {
