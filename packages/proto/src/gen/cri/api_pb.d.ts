@@ -103,6 +103,13 @@ export declare type StatusResponse = Message<"runtime.v1.StatusResponse"> & {
    * @generated from field: repeated runtime.v1.RuntimeHandler runtime_handlers = 3;
    */
   runtimeHandlers: RuntimeHandler[];
+
+  /**
+   * of the whole runtime
+   *
+   * @generated from field: runtime.v1.RuntimeFeatures features = 4;
+   */
+  features?: RuntimeFeatures | undefined;
 };
 
 /**
@@ -161,13 +168,41 @@ export declare type RuntimeCondition = Message<"runtime.v1.RuntimeCondition"> & 
 export declare const RuntimeConditionSchema: GenMessage<RuntimeCondition>;
 
 /**
+ * @generated from message runtime.v1.RuntimeHandlerFeatures
+ */
+export declare type RuntimeHandlerFeatures = Message<"runtime.v1.RuntimeHandlerFeatures"> & {
+  /**
+   * @generated from field: bool recursive_read_only_mounts = 1;
+   */
+  recursiveReadOnlyMounts: boolean;
+
+  /**
+   * @generated from field: bool user_namespaces = 2;
+   */
+  userNamespaces: boolean;
+};
+
+/**
+ * Describes the message runtime.v1.RuntimeHandlerFeatures.
+ * Use `create(RuntimeHandlerFeaturesSchema)` to create a new message.
+ */
+export declare const RuntimeHandlerFeaturesSchema: GenMessage<RuntimeHandlerFeatures>;
+
+/**
  * @generated from message runtime.v1.RuntimeHandler
  */
 export declare type RuntimeHandler = Message<"runtime.v1.RuntimeHandler"> & {
   /**
+   * empty = the default one
+   *
    * @generated from field: string name = 1;
    */
   name: string;
+
+  /**
+   * @generated from field: runtime.v1.RuntimeHandlerFeatures features = 2;
+   */
+  features?: RuntimeHandlerFeatures | undefined;
 };
 
 /**
@@ -175,6 +210,136 @@ export declare type RuntimeHandler = Message<"runtime.v1.RuntimeHandler"> & {
  * Use `create(RuntimeHandlerSchema)` to create a new message.
  */
 export declare const RuntimeHandlerSchema: GenMessage<RuntimeHandler>;
+
+/**
+ * @generated from message runtime.v1.RuntimeFeatures
+ */
+export declare type RuntimeFeatures = Message<"runtime.v1.RuntimeFeatures"> & {
+  /**
+   * @generated from field: bool supplemental_groups_policy = 1;
+   */
+  supplementalGroupsPolicy: boolean;
+
+  /**
+   * @generated from field: bool user_namespaces_host_network = 2;
+   */
+  userNamespacesHostNetwork: boolean;
+
+  /**
+   * @generated from field: bool mount_options = 3;
+   */
+  mountOptions: boolean;
+};
+
+/**
+ * Describes the message runtime.v1.RuntimeFeatures.
+ * Use `create(RuntimeFeaturesSchema)` to create a new message.
+ */
+export declare const RuntimeFeaturesSchema: GenMessage<RuntimeFeatures>;
+
+/**
+ * @generated from message runtime.v1.UpdateRuntimeConfigRequest
+ */
+export declare type UpdateRuntimeConfigRequest = Message<"runtime.v1.UpdateRuntimeConfigRequest"> & {
+  /**
+   * @generated from field: runtime.v1.RuntimeConfig runtime_config = 1;
+   */
+  runtimeConfig?: RuntimeConfig | undefined;
+};
+
+/**
+ * Describes the message runtime.v1.UpdateRuntimeConfigRequest.
+ * Use `create(UpdateRuntimeConfigRequestSchema)` to create a new message.
+ */
+export declare const UpdateRuntimeConfigRequestSchema: GenMessage<UpdateRuntimeConfigRequest>;
+
+/**
+ * @generated from message runtime.v1.RuntimeConfig
+ */
+export declare type RuntimeConfig = Message<"runtime.v1.RuntimeConfig"> & {
+  /**
+   * @generated from field: runtime.v1.NetworkConfig network_config = 1;
+   */
+  networkConfig?: NetworkConfig | undefined;
+};
+
+/**
+ * Describes the message runtime.v1.RuntimeConfig.
+ * Use `create(RuntimeConfigSchema)` to create a new message.
+ */
+export declare const RuntimeConfigSchema: GenMessage<RuntimeConfig>;
+
+/**
+ * @generated from message runtime.v1.NetworkConfig
+ */
+export declare type NetworkConfig = Message<"runtime.v1.NetworkConfig"> & {
+  /**
+   * @generated from field: string pod_cidr = 1;
+   */
+  podCidr: string;
+};
+
+/**
+ * Describes the message runtime.v1.NetworkConfig.
+ * Use `create(NetworkConfigSchema)` to create a new message.
+ */
+export declare const NetworkConfigSchema: GenMessage<NetworkConfig>;
+
+/**
+ * @generated from message runtime.v1.UpdateRuntimeConfigResponse
+ */
+export declare type UpdateRuntimeConfigResponse = Message<"runtime.v1.UpdateRuntimeConfigResponse"> & {
+};
+
+/**
+ * Describes the message runtime.v1.UpdateRuntimeConfigResponse.
+ * Use `create(UpdateRuntimeConfigResponseSchema)` to create a new message.
+ */
+export declare const UpdateRuntimeConfigResponseSchema: GenMessage<UpdateRuntimeConfigResponse>;
+
+/**
+ * @generated from message runtime.v1.RuntimeConfigRequest
+ */
+export declare type RuntimeConfigRequest = Message<"runtime.v1.RuntimeConfigRequest"> & {
+};
+
+/**
+ * Describes the message runtime.v1.RuntimeConfigRequest.
+ * Use `create(RuntimeConfigRequestSchema)` to create a new message.
+ */
+export declare const RuntimeConfigRequestSchema: GenMessage<RuntimeConfigRequest>;
+
+/**
+ * @generated from message runtime.v1.LinuxRuntimeConfiguration
+ */
+export declare type LinuxRuntimeConfiguration = Message<"runtime.v1.LinuxRuntimeConfiguration"> & {
+  /**
+   * @generated from field: runtime.v1.CgroupDriver cgroup_driver = 1;
+   */
+  cgroupDriver: CgroupDriver;
+};
+
+/**
+ * Describes the message runtime.v1.LinuxRuntimeConfiguration.
+ * Use `create(LinuxRuntimeConfigurationSchema)` to create a new message.
+ */
+export declare const LinuxRuntimeConfigurationSchema: GenMessage<LinuxRuntimeConfiguration>;
+
+/**
+ * @generated from message runtime.v1.RuntimeConfigResponse
+ */
+export declare type RuntimeConfigResponse = Message<"runtime.v1.RuntimeConfigResponse"> & {
+  /**
+   * @generated from field: runtime.v1.LinuxRuntimeConfiguration linux = 1;
+   */
+  linux?: LinuxRuntimeConfiguration | undefined;
+};
+
+/**
+ * Describes the message runtime.v1.RuntimeConfigResponse.
+ * Use `create(RuntimeConfigResponseSchema)` to create a new message.
+ */
+export declare const RuntimeConfigResponseSchema: GenMessage<RuntimeConfigResponse>;
 
 /**
  * @generated from message runtime.v1.PodSandboxMetadata
@@ -856,6 +1021,171 @@ export declare type PodSandbox = Message<"runtime.v1.PodSandbox"> & {
  * Use `create(PodSandboxSchema)` to create a new message.
  */
 export declare const PodSandboxSchema: GenMessage<PodSandbox>;
+
+/**
+ * @generated from message runtime.v1.StreamPodSandboxesRequest
+ */
+export declare type StreamPodSandboxesRequest = Message<"runtime.v1.StreamPodSandboxesRequest"> & {
+  /**
+   * @generated from field: runtime.v1.PodSandboxFilter filter = 1;
+   */
+  filter?: PodSandboxFilter | undefined;
+};
+
+/**
+ * Describes the message runtime.v1.StreamPodSandboxesRequest.
+ * Use `create(StreamPodSandboxesRequestSchema)` to create a new message.
+ */
+export declare const StreamPodSandboxesRequestSchema: GenMessage<StreamPodSandboxesRequest>;
+
+/**
+ * @generated from message runtime.v1.StreamPodSandboxesResponse
+ */
+export declare type StreamPodSandboxesResponse = Message<"runtime.v1.StreamPodSandboxesResponse"> & {
+  /**
+   * @generated from field: repeated runtime.v1.PodSandbox pod_sandboxes = 1;
+   */
+  podSandboxes: PodSandbox[];
+};
+
+/**
+ * Describes the message runtime.v1.StreamPodSandboxesResponse.
+ * Use `create(StreamPodSandboxesResponseSchema)` to create a new message.
+ */
+export declare const StreamPodSandboxesResponseSchema: GenMessage<StreamPodSandboxesResponse>;
+
+/**
+ * @generated from message runtime.v1.UpdatePodSandboxResourcesRequest
+ */
+export declare type UpdatePodSandboxResourcesRequest = Message<"runtime.v1.UpdatePodSandboxResourcesRequest"> & {
+  /**
+   * @generated from field: string pod_sandbox_id = 1;
+   */
+  podSandboxId: string;
+
+  /**
+   * @generated from field: runtime.v1.LinuxContainerResources overhead = 2;
+   */
+  overhead?: LinuxContainerResources | undefined;
+
+  /**
+   * @generated from field: runtime.v1.LinuxContainerResources resources = 3;
+   */
+  resources?: LinuxContainerResources | undefined;
+};
+
+/**
+ * Describes the message runtime.v1.UpdatePodSandboxResourcesRequest.
+ * Use `create(UpdatePodSandboxResourcesRequestSchema)` to create a new message.
+ */
+export declare const UpdatePodSandboxResourcesRequestSchema: GenMessage<UpdatePodSandboxResourcesRequest>;
+
+/**
+ * @generated from message runtime.v1.UpdatePodSandboxResourcesResponse
+ */
+export declare type UpdatePodSandboxResourcesResponse = Message<"runtime.v1.UpdatePodSandboxResourcesResponse"> & {
+};
+
+/**
+ * Describes the message runtime.v1.UpdatePodSandboxResourcesResponse.
+ * Use `create(UpdatePodSandboxResourcesResponseSchema)` to create a new message.
+ */
+export declare const UpdatePodSandboxResourcesResponseSchema: GenMessage<UpdatePodSandboxResourcesResponse>;
+
+/**
+ * @generated from message runtime.v1.CheckpointPodRequest
+ */
+export declare type CheckpointPodRequest = Message<"runtime.v1.CheckpointPodRequest"> & {
+  /**
+   * @generated from field: string pod_sandbox_id = 1;
+   */
+  podSandboxId: string;
+
+  /**
+   * @generated from field: string output_path = 2;
+   */
+  outputPath: string;
+
+  /**
+   * @generated from field: repeated string container_ids = 3;
+   */
+  containerIds: string[];
+
+  /**
+   * @generated from field: map<string, string> options = 4;
+   */
+  options: { [key: string]: string };
+};
+
+/**
+ * Describes the message runtime.v1.CheckpointPodRequest.
+ * Use `create(CheckpointPodRequestSchema)` to create a new message.
+ */
+export declare const CheckpointPodRequestSchema: GenMessage<CheckpointPodRequest>;
+
+/**
+ * @generated from message runtime.v1.CheckpointPodResponse
+ */
+export declare type CheckpointPodResponse = Message<"runtime.v1.CheckpointPodResponse"> & {
+};
+
+/**
+ * Describes the message runtime.v1.CheckpointPodResponse.
+ * Use `create(CheckpointPodResponseSchema)` to create a new message.
+ */
+export declare const CheckpointPodResponseSchema: GenMessage<CheckpointPodResponse>;
+
+/**
+ * @generated from message runtime.v1.RestorePodRequest
+ */
+export declare type RestorePodRequest = Message<"runtime.v1.RestorePodRequest"> & {
+  /**
+   * @generated from field: string checkpoint_path = 1;
+   */
+  checkpointPath: string;
+
+  /**
+   * @generated from field: runtime.v1.PodSandboxConfig config = 2;
+   */
+  config?: PodSandboxConfig | undefined;
+
+  /**
+   * @generated from field: string runtime_handler = 3;
+   */
+  runtimeHandler: string;
+
+  /**
+   * @generated from field: map<string, string> options = 4;
+   */
+  options: { [key: string]: string };
+
+  /**
+   * @generated from field: repeated runtime.v1.ContainerConfig container_configs = 5;
+   */
+  containerConfigs: ContainerConfig[];
+};
+
+/**
+ * Describes the message runtime.v1.RestorePodRequest.
+ * Use `create(RestorePodRequestSchema)` to create a new message.
+ */
+export declare const RestorePodRequestSchema: GenMessage<RestorePodRequest>;
+
+/**
+ * @generated from message runtime.v1.RestorePodResponse
+ */
+export declare type RestorePodResponse = Message<"runtime.v1.RestorePodResponse"> & {
+  /**
+   * @generated from field: string pod_sandbox_id = 1;
+   */
+  podSandboxId: string;
+};
+
+/**
+ * Describes the message runtime.v1.RestorePodResponse.
+ * Use `create(RestorePodResponseSchema)` to create a new message.
+ */
+export declare const RestorePodResponseSchema: GenMessage<RestorePodResponse>;
 
 /**
  * @generated from message runtime.v1.ContainerMetadata
@@ -1936,6 +2266,128 @@ export declare type PortForwardResponse = Message<"runtime.v1.PortForwardRespons
 export declare const PortForwardResponseSchema: GenMessage<PortForwardResponse>;
 
 /**
+ * @generated from message runtime.v1.StreamContainersRequest
+ */
+export declare type StreamContainersRequest = Message<"runtime.v1.StreamContainersRequest"> & {
+  /**
+   * @generated from field: runtime.v1.ContainerFilter filter = 1;
+   */
+  filter?: ContainerFilter | undefined;
+};
+
+/**
+ * Describes the message runtime.v1.StreamContainersRequest.
+ * Use `create(StreamContainersRequestSchema)` to create a new message.
+ */
+export declare const StreamContainersRequestSchema: GenMessage<StreamContainersRequest>;
+
+/**
+ * @generated from message runtime.v1.StreamContainersResponse
+ */
+export declare type StreamContainersResponse = Message<"runtime.v1.StreamContainersResponse"> & {
+  /**
+   * @generated from field: repeated runtime.v1.Container containers = 1;
+   */
+  containers: Container[];
+};
+
+/**
+ * Describes the message runtime.v1.StreamContainersResponse.
+ * Use `create(StreamContainersResponseSchema)` to create a new message.
+ */
+export declare const StreamContainersResponseSchema: GenMessage<StreamContainersResponse>;
+
+/**
+ * @generated from message runtime.v1.CheckpointContainerRequest
+ */
+export declare type CheckpointContainerRequest = Message<"runtime.v1.CheckpointContainerRequest"> & {
+  /**
+   * @generated from field: string container_id = 1;
+   */
+  containerId: string;
+
+  /**
+   * @generated from field: string location = 2;
+   */
+  location: string;
+
+  /**
+   * seconds
+   *
+   * @generated from field: int64 timeout = 3;
+   */
+  timeout: bigint;
+};
+
+/**
+ * Describes the message runtime.v1.CheckpointContainerRequest.
+ * Use `create(CheckpointContainerRequestSchema)` to create a new message.
+ */
+export declare const CheckpointContainerRequestSchema: GenMessage<CheckpointContainerRequest>;
+
+/**
+ * @generated from message runtime.v1.CheckpointContainerResponse
+ */
+export declare type CheckpointContainerResponse = Message<"runtime.v1.CheckpointContainerResponse"> & {
+};
+
+/**
+ * Describes the message runtime.v1.CheckpointContainerResponse.
+ * Use `create(CheckpointContainerResponseSchema)` to create a new message.
+ */
+export declare const CheckpointContainerResponseSchema: GenMessage<CheckpointContainerResponse>;
+
+/**
+ * @generated from message runtime.v1.GetEventsRequest
+ */
+export declare type GetEventsRequest = Message<"runtime.v1.GetEventsRequest"> & {
+};
+
+/**
+ * Describes the message runtime.v1.GetEventsRequest.
+ * Use `create(GetEventsRequestSchema)` to create a new message.
+ */
+export declare const GetEventsRequestSchema: GenMessage<GetEventsRequest>;
+
+/**
+ * @generated from message runtime.v1.ContainerEventResponse
+ */
+export declare type ContainerEventResponse = Message<"runtime.v1.ContainerEventResponse"> & {
+  /**
+   * of a sandbox: the sandbox's id
+   *
+   * @generated from field: string container_id = 1;
+   */
+  containerId: string;
+
+  /**
+   * @generated from field: runtime.v1.ContainerEventType container_event_type = 2;
+   */
+  containerEventType: ContainerEventType;
+
+  /**
+   * @generated from field: int64 created_at = 3;
+   */
+  createdAt: bigint;
+
+  /**
+   * @generated from field: runtime.v1.PodSandboxStatus pod_sandbox_status = 4;
+   */
+  podSandboxStatus?: PodSandboxStatus | undefined;
+
+  /**
+   * @generated from field: repeated runtime.v1.ContainerStatus containers_statuses = 5;
+   */
+  containersStatuses: ContainerStatus[];
+};
+
+/**
+ * Describes the message runtime.v1.ContainerEventResponse.
+ * Use `create(ContainerEventResponseSchema)` to create a new message.
+ */
+export declare const ContainerEventResponseSchema: GenMessage<ContainerEventResponse>;
+
+/**
  * @generated from message runtime.v1.ContainerStatsRequest
  */
 export declare type ContainerStatsRequest = Message<"runtime.v1.ContainerStatsRequest"> & {
@@ -2024,6 +2476,330 @@ export declare type ListContainerStatsResponse = Message<"runtime.v1.ListContain
  * Use `create(ListContainerStatsResponseSchema)` to create a new message.
  */
 export declare const ListContainerStatsResponseSchema: GenMessage<ListContainerStatsResponse>;
+
+/**
+ * @generated from message runtime.v1.StreamContainerStatsRequest
+ */
+export declare type StreamContainerStatsRequest = Message<"runtime.v1.StreamContainerStatsRequest"> & {
+  /**
+   * @generated from field: runtime.v1.ContainerStatsFilter filter = 1;
+   */
+  filter?: ContainerStatsFilter | undefined;
+};
+
+/**
+ * Describes the message runtime.v1.StreamContainerStatsRequest.
+ * Use `create(StreamContainerStatsRequestSchema)` to create a new message.
+ */
+export declare const StreamContainerStatsRequestSchema: GenMessage<StreamContainerStatsRequest>;
+
+/**
+ * @generated from message runtime.v1.StreamContainerStatsResponse
+ */
+export declare type StreamContainerStatsResponse = Message<"runtime.v1.StreamContainerStatsResponse"> & {
+  /**
+   * @generated from field: repeated runtime.v1.ContainerStats container_stats = 1;
+   */
+  containerStats: ContainerStats[];
+};
+
+/**
+ * Describes the message runtime.v1.StreamContainerStatsResponse.
+ * Use `create(StreamContainerStatsResponseSchema)` to create a new message.
+ */
+export declare const StreamContainerStatsResponseSchema: GenMessage<StreamContainerStatsResponse>;
+
+/**
+ * @generated from message runtime.v1.PodSandboxStatsRequest
+ */
+export declare type PodSandboxStatsRequest = Message<"runtime.v1.PodSandboxStatsRequest"> & {
+  /**
+   * @generated from field: string pod_sandbox_id = 1;
+   */
+  podSandboxId: string;
+};
+
+/**
+ * Describes the message runtime.v1.PodSandboxStatsRequest.
+ * Use `create(PodSandboxStatsRequestSchema)` to create a new message.
+ */
+export declare const PodSandboxStatsRequestSchema: GenMessage<PodSandboxStatsRequest>;
+
+/**
+ * @generated from message runtime.v1.PodSandboxStatsResponse
+ */
+export declare type PodSandboxStatsResponse = Message<"runtime.v1.PodSandboxStatsResponse"> & {
+  /**
+   * @generated from field: runtime.v1.PodSandboxStats stats = 1;
+   */
+  stats?: PodSandboxStats | undefined;
+};
+
+/**
+ * Describes the message runtime.v1.PodSandboxStatsResponse.
+ * Use `create(PodSandboxStatsResponseSchema)` to create a new message.
+ */
+export declare const PodSandboxStatsResponseSchema: GenMessage<PodSandboxStatsResponse>;
+
+/**
+ * @generated from message runtime.v1.PodSandboxStatsFilter
+ */
+export declare type PodSandboxStatsFilter = Message<"runtime.v1.PodSandboxStatsFilter"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: map<string, string> label_selector = 2;
+   */
+  labelSelector: { [key: string]: string };
+};
+
+/**
+ * Describes the message runtime.v1.PodSandboxStatsFilter.
+ * Use `create(PodSandboxStatsFilterSchema)` to create a new message.
+ */
+export declare const PodSandboxStatsFilterSchema: GenMessage<PodSandboxStatsFilter>;
+
+/**
+ * @generated from message runtime.v1.ListPodSandboxStatsRequest
+ */
+export declare type ListPodSandboxStatsRequest = Message<"runtime.v1.ListPodSandboxStatsRequest"> & {
+  /**
+   * @generated from field: runtime.v1.PodSandboxStatsFilter filter = 1;
+   */
+  filter?: PodSandboxStatsFilter | undefined;
+};
+
+/**
+ * Describes the message runtime.v1.ListPodSandboxStatsRequest.
+ * Use `create(ListPodSandboxStatsRequestSchema)` to create a new message.
+ */
+export declare const ListPodSandboxStatsRequestSchema: GenMessage<ListPodSandboxStatsRequest>;
+
+/**
+ * @generated from message runtime.v1.ListPodSandboxStatsResponse
+ */
+export declare type ListPodSandboxStatsResponse = Message<"runtime.v1.ListPodSandboxStatsResponse"> & {
+  /**
+   * @generated from field: repeated runtime.v1.PodSandboxStats stats = 1;
+   */
+  stats: PodSandboxStats[];
+};
+
+/**
+ * Describes the message runtime.v1.ListPodSandboxStatsResponse.
+ * Use `create(ListPodSandboxStatsResponseSchema)` to create a new message.
+ */
+export declare const ListPodSandboxStatsResponseSchema: GenMessage<ListPodSandboxStatsResponse>;
+
+/**
+ * @generated from message runtime.v1.StreamPodSandboxStatsRequest
+ */
+export declare type StreamPodSandboxStatsRequest = Message<"runtime.v1.StreamPodSandboxStatsRequest"> & {
+  /**
+   * @generated from field: runtime.v1.PodSandboxStatsFilter filter = 1;
+   */
+  filter?: PodSandboxStatsFilter | undefined;
+};
+
+/**
+ * Describes the message runtime.v1.StreamPodSandboxStatsRequest.
+ * Use `create(StreamPodSandboxStatsRequestSchema)` to create a new message.
+ */
+export declare const StreamPodSandboxStatsRequestSchema: GenMessage<StreamPodSandboxStatsRequest>;
+
+/**
+ * @generated from message runtime.v1.StreamPodSandboxStatsResponse
+ */
+export declare type StreamPodSandboxStatsResponse = Message<"runtime.v1.StreamPodSandboxStatsResponse"> & {
+  /**
+   * @generated from field: repeated runtime.v1.PodSandboxStats pod_sandbox_stats = 1;
+   */
+  podSandboxStats: PodSandboxStats[];
+};
+
+/**
+ * Describes the message runtime.v1.StreamPodSandboxStatsResponse.
+ * Use `create(StreamPodSandboxStatsResponseSchema)` to create a new message.
+ */
+export declare const StreamPodSandboxStatsResponseSchema: GenMessage<StreamPodSandboxStatsResponse>;
+
+/**
+ * @generated from message runtime.v1.PodSandboxAttributes
+ */
+export declare type PodSandboxAttributes = Message<"runtime.v1.PodSandboxAttributes"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: runtime.v1.PodSandboxMetadata metadata = 2;
+   */
+  metadata?: PodSandboxMetadata | undefined;
+
+  /**
+   * @generated from field: map<string, string> labels = 3;
+   */
+  labels: { [key: string]: string };
+
+  /**
+   * @generated from field: map<string, string> annotations = 4;
+   */
+  annotations: { [key: string]: string };
+};
+
+/**
+ * Describes the message runtime.v1.PodSandboxAttributes.
+ * Use `create(PodSandboxAttributesSchema)` to create a new message.
+ */
+export declare const PodSandboxAttributesSchema: GenMessage<PodSandboxAttributes>;
+
+/**
+ * @generated from message runtime.v1.PodSandboxStats
+ */
+export declare type PodSandboxStats = Message<"runtime.v1.PodSandboxStats"> & {
+  /**
+   * @generated from field: runtime.v1.PodSandboxAttributes attributes = 1;
+   */
+  attributes?: PodSandboxAttributes | undefined;
+};
+
+/**
+ * Describes the message runtime.v1.PodSandboxStats.
+ * Use `create(PodSandboxStatsSchema)` to create a new message.
+ */
+export declare const PodSandboxStatsSchema: GenMessage<PodSandboxStats>;
+
+/**
+ * @generated from message runtime.v1.ListMetricDescriptorsRequest
+ */
+export declare type ListMetricDescriptorsRequest = Message<"runtime.v1.ListMetricDescriptorsRequest"> & {
+};
+
+/**
+ * Describes the message runtime.v1.ListMetricDescriptorsRequest.
+ * Use `create(ListMetricDescriptorsRequestSchema)` to create a new message.
+ */
+export declare const ListMetricDescriptorsRequestSchema: GenMessage<ListMetricDescriptorsRequest>;
+
+/**
+ * @generated from message runtime.v1.ListMetricDescriptorsResponse
+ */
+export declare type ListMetricDescriptorsResponse = Message<"runtime.v1.ListMetricDescriptorsResponse"> & {
+  /**
+   * @generated from field: repeated runtime.v1.MetricDescriptor descriptors = 1;
+   */
+  descriptors: MetricDescriptor[];
+};
+
+/**
+ * Describes the message runtime.v1.ListMetricDescriptorsResponse.
+ * Use `create(ListMetricDescriptorsResponseSchema)` to create a new message.
+ */
+export declare const ListMetricDescriptorsResponseSchema: GenMessage<ListMetricDescriptorsResponse>;
+
+/**
+ * @generated from message runtime.v1.MetricDescriptor
+ */
+export declare type MetricDescriptor = Message<"runtime.v1.MetricDescriptor"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string help = 2;
+   */
+  help: string;
+
+  /**
+   * a metric's label_values are in this order
+   *
+   * @generated from field: repeated string label_keys = 3;
+   */
+  labelKeys: string[];
+};
+
+/**
+ * Describes the message runtime.v1.MetricDescriptor.
+ * Use `create(MetricDescriptorSchema)` to create a new message.
+ */
+export declare const MetricDescriptorSchema: GenMessage<MetricDescriptor>;
+
+/**
+ * @generated from message runtime.v1.ListPodSandboxMetricsRequest
+ */
+export declare type ListPodSandboxMetricsRequest = Message<"runtime.v1.ListPodSandboxMetricsRequest"> & {
+};
+
+/**
+ * Describes the message runtime.v1.ListPodSandboxMetricsRequest.
+ * Use `create(ListPodSandboxMetricsRequestSchema)` to create a new message.
+ */
+export declare const ListPodSandboxMetricsRequestSchema: GenMessage<ListPodSandboxMetricsRequest>;
+
+/**
+ * @generated from message runtime.v1.ListPodSandboxMetricsResponse
+ */
+export declare type ListPodSandboxMetricsResponse = Message<"runtime.v1.ListPodSandboxMetricsResponse"> & {
+  /**
+   * @generated from field: repeated runtime.v1.PodSandboxMetrics pod_metrics = 1;
+   */
+  podMetrics: PodSandboxMetrics[];
+};
+
+/**
+ * Describes the message runtime.v1.ListPodSandboxMetricsResponse.
+ * Use `create(ListPodSandboxMetricsResponseSchema)` to create a new message.
+ */
+export declare const ListPodSandboxMetricsResponseSchema: GenMessage<ListPodSandboxMetricsResponse>;
+
+/**
+ * @generated from message runtime.v1.StreamPodSandboxMetricsRequest
+ */
+export declare type StreamPodSandboxMetricsRequest = Message<"runtime.v1.StreamPodSandboxMetricsRequest"> & {
+};
+
+/**
+ * Describes the message runtime.v1.StreamPodSandboxMetricsRequest.
+ * Use `create(StreamPodSandboxMetricsRequestSchema)` to create a new message.
+ */
+export declare const StreamPodSandboxMetricsRequestSchema: GenMessage<StreamPodSandboxMetricsRequest>;
+
+/**
+ * @generated from message runtime.v1.StreamPodSandboxMetricsResponse
+ */
+export declare type StreamPodSandboxMetricsResponse = Message<"runtime.v1.StreamPodSandboxMetricsResponse"> & {
+  /**
+   * @generated from field: repeated runtime.v1.PodSandboxMetrics pod_sandbox_metrics = 1;
+   */
+  podSandboxMetrics: PodSandboxMetrics[];
+};
+
+/**
+ * Describes the message runtime.v1.StreamPodSandboxMetricsResponse.
+ * Use `create(StreamPodSandboxMetricsResponseSchema)` to create a new message.
+ */
+export declare const StreamPodSandboxMetricsResponseSchema: GenMessage<StreamPodSandboxMetricsResponse>;
+
+/**
+ * @generated from message runtime.v1.PodSandboxMetrics
+ */
+export declare type PodSandboxMetrics = Message<"runtime.v1.PodSandboxMetrics"> & {
+  /**
+   * @generated from field: string pod_sandbox_id = 1;
+   */
+  podSandboxId: string;
+};
+
+/**
+ * Describes the message runtime.v1.PodSandboxMetrics.
+ * Use `create(PodSandboxMetricsSchema)` to create a new message.
+ */
+export declare const PodSandboxMetricsSchema: GenMessage<PodSandboxMetrics>;
 
 /**
  * @generated from message runtime.v1.ContainerAttributes
@@ -2492,6 +3268,93 @@ export declare type RemoveImageResponse = Message<"runtime.v1.RemoveImageRespons
 export declare const RemoveImageResponseSchema: GenMessage<RemoveImageResponse>;
 
 /**
+ * @generated from message runtime.v1.StreamImagesRequest
+ */
+export declare type StreamImagesRequest = Message<"runtime.v1.StreamImagesRequest"> & {
+  /**
+   * @generated from field: runtime.v1.ImageFilter filter = 1;
+   */
+  filter?: ImageFilter | undefined;
+};
+
+/**
+ * Describes the message runtime.v1.StreamImagesRequest.
+ * Use `create(StreamImagesRequestSchema)` to create a new message.
+ */
+export declare const StreamImagesRequestSchema: GenMessage<StreamImagesRequest>;
+
+/**
+ * @generated from message runtime.v1.StreamImagesResponse
+ */
+export declare type StreamImagesResponse = Message<"runtime.v1.StreamImagesResponse"> & {
+  /**
+   * @generated from field: repeated runtime.v1.Image images = 1;
+   */
+  images: Image[];
+};
+
+/**
+ * Describes the message runtime.v1.StreamImagesResponse.
+ * Use `create(StreamImagesResponseSchema)` to create a new message.
+ */
+export declare const StreamImagesResponseSchema: GenMessage<StreamImagesResponse>;
+
+/**
+ * @generated from message runtime.v1.ImageFsInfoRequest
+ */
+export declare type ImageFsInfoRequest = Message<"runtime.v1.ImageFsInfoRequest"> & {
+};
+
+/**
+ * Describes the message runtime.v1.ImageFsInfoRequest.
+ * Use `create(ImageFsInfoRequestSchema)` to create a new message.
+ */
+export declare const ImageFsInfoRequestSchema: GenMessage<ImageFsInfoRequest>;
+
+/**
+ * @generated from message runtime.v1.ImageFsInfoResponse
+ */
+export declare type ImageFsInfoResponse = Message<"runtime.v1.ImageFsInfoResponse"> & {
+  /**
+   * kubelet reads the first only
+   *
+   * @generated from field: repeated runtime.v1.FilesystemUsage image_filesystems = 1;
+   */
+  imageFilesystems: FilesystemUsage[];
+
+  /**
+   * @generated from field: repeated runtime.v1.FilesystemUsage container_filesystems = 2;
+   */
+  containerFilesystems: FilesystemUsage[];
+};
+
+/**
+ * Describes the message runtime.v1.ImageFsInfoResponse.
+ * Use `create(ImageFsInfoResponseSchema)` to create a new message.
+ */
+export declare const ImageFsInfoResponseSchema: GenMessage<ImageFsInfoResponse>;
+
+/**
+ * @generated from enum runtime.v1.CgroupDriver
+ */
+export enum CgroupDriver {
+  /**
+   * @generated from enum value: SYSTEMD = 0;
+   */
+  SYSTEMD = 0,
+
+  /**
+   * @generated from enum value: CGROUPFS = 1;
+   */
+  CGROUPFS = 1,
+}
+
+/**
+ * Describes the enum runtime.v1.CgroupDriver.
+ */
+export declare const CgroupDriverSchema: GenEnum<CgroupDriver>;
+
+/**
  * @generated from enum runtime.v1.Protocol
  */
 export enum Protocol {
@@ -2620,6 +3483,36 @@ export enum ContainerState {
  * Describes the enum runtime.v1.ContainerState.
  */
 export declare const ContainerStateSchema: GenEnum<ContainerState>;
+
+/**
+ * @generated from enum runtime.v1.ContainerEventType
+ */
+export enum ContainerEventType {
+  /**
+   * @generated from enum value: CONTAINER_CREATED_EVENT = 0;
+   */
+  CONTAINER_CREATED_EVENT = 0,
+
+  /**
+   * @generated from enum value: CONTAINER_STARTED_EVENT = 1;
+   */
+  CONTAINER_STARTED_EVENT = 1,
+
+  /**
+   * @generated from enum value: CONTAINER_STOPPED_EVENT = 2;
+   */
+  CONTAINER_STOPPED_EVENT = 2,
+
+  /**
+   * @generated from enum value: CONTAINER_DELETED_EVENT = 3;
+   */
+  CONTAINER_DELETED_EVENT = 3,
+}
+
+/**
+ * Describes the enum runtime.v1.ContainerEventType.
+ */
+export declare const ContainerEventTypeSchema: GenEnum<ContainerEventType>;
 
 /**
  * @generated from service runtime.v1.RuntimeService
@@ -2795,6 +3688,136 @@ export declare const RuntimeService: GenService<{
     input: typeof ListContainerStatsRequestSchema;
     output: typeof ListContainerStatsResponseSchema;
   },
+  /**
+   * @generated from rpc runtime.v1.RuntimeService.PodSandboxStats
+   */
+  podSandboxStats: {
+    methodKind: "unary";
+    input: typeof PodSandboxStatsRequestSchema;
+    output: typeof PodSandboxStatsResponseSchema;
+  },
+  /**
+   * @generated from rpc runtime.v1.RuntimeService.ListPodSandboxStats
+   */
+  listPodSandboxStats: {
+    methodKind: "unary";
+    input: typeof ListPodSandboxStatsRequestSchema;
+    output: typeof ListPodSandboxStatsResponseSchema;
+  },
+  /**
+   * The same lists in parts, for nodes whose answer would be longer than one message may be (0.36).
+   *
+   * @generated from rpc runtime.v1.RuntimeService.StreamPodSandboxes
+   */
+  streamPodSandboxes: {
+    methodKind: "server_streaming";
+    input: typeof StreamPodSandboxesRequestSchema;
+    output: typeof StreamPodSandboxesResponseSchema;
+  },
+  /**
+   * @generated from rpc runtime.v1.RuntimeService.StreamContainers
+   */
+  streamContainers: {
+    methodKind: "server_streaming";
+    input: typeof StreamContainersRequestSchema;
+    output: typeof StreamContainersResponseSchema;
+  },
+  /**
+   * @generated from rpc runtime.v1.RuntimeService.StreamContainerStats
+   */
+  streamContainerStats: {
+    methodKind: "server_streaming";
+    input: typeof StreamContainerStatsRequestSchema;
+    output: typeof StreamContainerStatsResponseSchema;
+  },
+  /**
+   * @generated from rpc runtime.v1.RuntimeService.StreamPodSandboxStats
+   */
+  streamPodSandboxStats: {
+    methodKind: "server_streaming";
+    input: typeof StreamPodSandboxStatsRequestSchema;
+    output: typeof StreamPodSandboxStatsResponseSchema;
+  },
+  /**
+   * @generated from rpc runtime.v1.RuntimeService.StreamPodSandboxMetrics
+   */
+  streamPodSandboxMetrics: {
+    methodKind: "server_streaming";
+    input: typeof StreamPodSandboxMetricsRequestSchema;
+    output: typeof StreamPodSandboxMetricsResponseSchema;
+  },
+  /**
+   * @generated from rpc runtime.v1.RuntimeService.UpdateRuntimeConfig
+   */
+  updateRuntimeConfig: {
+    methodKind: "unary";
+    input: typeof UpdateRuntimeConfigRequestSchema;
+    output: typeof UpdateRuntimeConfigResponseSchema;
+  },
+  /**
+   * @generated from rpc runtime.v1.RuntimeService.RuntimeConfig
+   */
+  runtimeConfig: {
+    methodKind: "unary";
+    input: typeof RuntimeConfigRequestSchema;
+    output: typeof RuntimeConfigResponseSchema;
+  },
+  /**
+   * @generated from rpc runtime.v1.RuntimeService.UpdatePodSandboxResources
+   */
+  updatePodSandboxResources: {
+    methodKind: "unary";
+    input: typeof UpdatePodSandboxResourcesRequestSchema;
+    output: typeof UpdatePodSandboxResourcesResponseSchema;
+  },
+  /**
+   * @generated from rpc runtime.v1.RuntimeService.CheckpointContainer
+   */
+  checkpointContainer: {
+    methodKind: "unary";
+    input: typeof CheckpointContainerRequestSchema;
+    output: typeof CheckpointContainerResponseSchema;
+  },
+  /**
+   * @generated from rpc runtime.v1.RuntimeService.CheckpointPod
+   */
+  checkpointPod: {
+    methodKind: "unary";
+    input: typeof CheckpointPodRequestSchema;
+    output: typeof CheckpointPodResponseSchema;
+  },
+  /**
+   * @generated from rpc runtime.v1.RuntimeService.RestorePod
+   */
+  restorePod: {
+    methodKind: "unary";
+    input: typeof RestorePodRequestSchema;
+    output: typeof RestorePodResponseSchema;
+  },
+  /**
+   * @generated from rpc runtime.v1.RuntimeService.GetContainerEvents
+   */
+  getContainerEvents: {
+    methodKind: "server_streaming";
+    input: typeof GetEventsRequestSchema;
+    output: typeof ContainerEventResponseSchema;
+  },
+  /**
+   * @generated from rpc runtime.v1.RuntimeService.ListMetricDescriptors
+   */
+  listMetricDescriptors: {
+    methodKind: "unary";
+    input: typeof ListMetricDescriptorsRequestSchema;
+    output: typeof ListMetricDescriptorsResponseSchema;
+  },
+  /**
+   * @generated from rpc runtime.v1.RuntimeService.ListPodSandboxMetrics
+   */
+  listPodSandboxMetrics: {
+    methodKind: "unary";
+    input: typeof ListPodSandboxMetricsRequestSchema;
+    output: typeof ListPodSandboxMetricsResponseSchema;
+  },
 }>;
 
 /**
@@ -2832,6 +3855,22 @@ export declare const ImageService: GenService<{
     methodKind: "unary";
     input: typeof RemoveImageRequestSchema;
     output: typeof RemoveImageResponseSchema;
+  },
+  /**
+   * @generated from rpc runtime.v1.ImageService.StreamImages
+   */
+  streamImages: {
+    methodKind: "server_streaming";
+    input: typeof StreamImagesRequestSchema;
+    output: typeof StreamImagesResponseSchema;
+  },
+  /**
+   * @generated from rpc runtime.v1.ImageService.ImageFsInfo
+   */
+  imageFsInfo: {
+    methodKind: "unary";
+    input: typeof ImageFsInfoRequestSchema;
+    output: typeof ImageFsInfoResponseSchema;
   },
 }>;
 

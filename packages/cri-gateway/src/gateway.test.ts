@@ -1,0 +1,461 @@
+// Routing, ids, lists and sandboxes, with back ends that speak raw gRPC on real HTTP/2 servers.
+import { stat } from "node:fs/promises";
+import { create, toBinary } from "@bufbuild/protobuf";
+import {
+  ContainerStatusRequestSchema,
+  ContainerStatusResponseSchema,
+  CreateContainerRequestSchema,
+  CreateContainerResponseSchema,
+  ImageStatusRequestSchema,
+  ImageStatusResponseSchema,
+  ListContainersRequestSchema,
+  ListContainersResponseSchema,
+  ListPodSandboxRequestSchema,
+  ListPodSandboxResponseSchema,
+  PodSandboxState,
+  PullImageRequestSchema,
+  PullImageResponseSchema,
+  RunPodSandboxRequestSchema,
+  RunPodSandboxResponseSchema,
+  StatusRequestSchema,
+  StatusResponseSchema,
+  StopPodSandboxRequestSchema,
+  StopPodSandboxResponseSchema,
+} from "@trine/proto/cri/api";
+import { pollUntil } from "@trine/base";
+import { afterEach, expect, test } from "vitest";
+import type { Behaviour, Reply } from "./testing.ts";
+import { Rig, WAIT_MS } from "./testing.ts";
+import { bytesField, itemsAt, stringAt } from "./wire.ts";
+
+let rig: Rig;
+afterEach(async () => {
+  await rig.stop();
+});
+
+const LIST = [ListPodSandboxRequestSchema, ListPodSandboxResponseSchema] as const;
+const RUN = [RunPodSandboxRequestSchema, RunPodSandboxResponseSchema] as const;
+const STATUS = [ContainerStatusRequestSchema, ContainerStatusResponseSchema] as const;
+const STOP = [StopPodSandboxRequestSchema, StopPodSandboxResponseSchema] as const;
+const CREATE = [CreateContainerRequestSchema, CreateContainerResponseSchema] as const;
+
+function sandboxes(...ids: string[]): Behaviour {
+  return ({ message }) => {
+    const wanted = ids.filter((id) => id.startsWith(stringAt(message, 1, 1)));
+    const items = wanted.map((id) => ({
+      id,
+      metadata: { name: id, uid: id, namespace: "n", attempt: 0 },
+      labels: { app: id },
+    }));
+    return [toBinary(LIST[1], create(LIST[1], { items }))];
+  };
+}
+
+function containers(...ids: string[]): Behaviour {
+  const schema = ListContainersResponseSchema;
+  return ({ message }) => {
+    const wanted = ids.filter((id) => id.startsWith(stringAt(message, 1, 1)));
+    const items = wanted.map((id) => ({ id, podSandboxId: `pod-${id}` }));
+    return [toBinary(schema, create(schema, { containers: items }))];
+  };
+}
+
+const echo: Behaviour = ({ message }) => [message];
+const idOf = (id: string): Reply => [bytesField(1, id)];
+
+async function listed(): Promise<string[]> {
+  const { value, code } = await rig.client.call("ListPodSandbox", LIST, {});
+  expect(code).toBe(0);
+  return value.items.map(({ id }) => id).sort();
+}
+
+test("defect 1: codes, words, details and metadata of a back end arrive as they were sent", async () => {
+  const trailers = { "grpc-status-details-bin": "CAUSAw", "x-more": "yes" };
+  const message = "no%20such%20thing%3A %E2%82%AC";
+  rig = await Rig.start({
+    a: {
+      ContainerStatus: () => ({ status: 5, message, trailers }),
+      ListContainers: containers("c1"),
+    },
+  });
+  const answer = await rig.client.call(
+    "ContainerStatus",
+    STATUS,
+    { containerId: "c1" },
+    { traceparent: "t" },
+  );
+  expect(answer).toMatchObject({ code: 5, message, trailers });
+  expect(rig.backEnd("a").calls("ContainerStatus")[0]?.headers["traceparent"]).toBe("t");
+});
+
+test("defect 2: the pods of a dead back end stay in lists, as they last were, behind their filters", async () => {
+  rig = await Rig.start({
+    a: { ListPodSandbox: sandboxes("a1") },
+    b: { ListPodSandbox: sandboxes("b1", "b2") },
+  });
+  expect(await listed()).toEqual(["a1", "b1", "b2"]);
+  await rig.backEnd("b").stop();
+  expect(await listed()).toEqual(["a1", "b1", "b2"]);
+  const filters = [
+    { id: "b2" },
+    { labelSelector: { app: "b1" } },
+    { state: { state: PodSandboxState.SANDBOX_NOTREADY } },
+  ];
+  const ids = await Promise.all(
+    filters.map(async (filter) => {
+      const { value } = await rig.client.call("ListPodSandbox", LIST, { filter });
+      return value.items.map(({ id }) => id).filter((id) => id.startsWith("b"));
+    }),
+  );
+  expect(ids).toEqual([["b2"], ["b1"], []]);
+});
+
+test("a list fails while nothing is known yet of a back end that is away", async () => {
+  rig = await Rig.start({ a: {}, b: { ListPodSandbox: sandboxes("b1") } }, { absent: ["b"] });
+  expect((await rig.client.call("ListPodSandbox", LIST, {})).code).toBe(14);
+  await rig.backEnd("b").start();
+  await pollUntil("b is there", { ms: WAIT_MS }, async () => {
+    const { code, value } = await rig.client.call("ListPodSandbox", LIST, {});
+    return code === 0 && value.items.length === 1 ? true : undefined;
+  });
+});
+
+test("defect 3: a back end that is away is a condition of the node's status", async () => {
+  const conditions = [
+    { type: "RuntimeReady", status: true },
+    { type: "NetworkReady", status: true },
+  ];
+  const status =
+    (name: string, features: boolean): Behaviour =>
+    () => [
+      toBinary(
+        StatusResponseSchema,
+        create(StatusResponseSchema, {
+          status: { conditions },
+          runtimeHandlers: [{ name: "" }, { name, features: { userNamespaces: true } }],
+          features: { supplementalGroupsPolicy: features },
+        }),
+      ),
+    ];
+  rig = await Rig.start({
+    a: { Status: status("runc", true) },
+    b: { Status: status("kata", false) },
+  });
+  const ask = async () =>
+    (await rig.client.call("Status", [StatusRequestSchema, StatusResponseSchema], {})).value;
+  const good = await ask();
+  expect(good.runtimeHandlers.map(({ name }) => name)).toEqual(["", "runc", "kata"]);
+  expect(good.runtimeHandlers[2]?.features?.userNamespaces).toBe(true);
+  expect(good.features?.supplementalGroupsPolicy).toBe(false); // not of every back end
+  expect(good.status?.conditions.map((each) => [each.type, each.status])).toEqual([
+    ["RuntimeReady", true],
+    ["NetworkReady", true],
+    ["BackEnd/a", true],
+    ["BackEnd/b", true],
+  ]);
+  await rig.backEnd("b").stop();
+  const bad = await ask();
+  expect(bad.status?.conditions.slice(0, 2).every((each) => each.status)).toBe(true);
+  expect(bad.status?.conditions.at(-1)).toMatchObject({
+    type: "BackEnd/b",
+    status: false,
+    reason: "NoAnswer",
+  });
+});
+
+test("defect 4: an image is found and removed by its digest wherever it is", async () => {
+  const image = { id: "sha256:1", repoTags: ["x:1"], size: 5n };
+  const has: Behaviour = () => [
+    toBinary(ImageStatusResponseSchema, create(ImageStatusResponseSchema, { image })),
+  ];
+  rig = await Rig.start({
+    a: { ImageStatus: () => [Buffer.alloc(0)], RemoveImage: () => ({ status: 5 }) },
+    b: { ImageStatus: has, RemoveImage: () => [Buffer.alloc(0)] },
+  });
+  const request = { image: { image: "sha256:1" } };
+  const { value } = await rig.client.call(
+    "ImageStatus",
+    [ImageStatusRequestSchema, ImageStatusResponseSchema],
+    request,
+  );
+  expect(value.image).toMatchObject({ id: "sha256:1", repoTags: ["x:1"] });
+  const removed = await rig.client.call(
+    "RemoveImage",
+    [ImageStatusRequestSchema, ImageStatusResponseSchema],
+    request,
+  );
+  expect(removed.code).toBe(0);
+  expect(rig.backEnd("b").calls("RemoveImage")).toHaveLength(1);
+});
+
+test("defects 6 and 7: an image call to a back end that is away fails", async () => {
+  rig = await Rig.start(
+    { a: {}, b: {} },
+    {
+      absent: ["b"],
+      routing: { rules: [{ imagePrefix: "virtlet.cloud/", backEnd: "b" }] },
+    },
+  );
+  const pull = [PullImageRequestSchema, PullImageResponseSchema] as const;
+  const answer = await rig.client.call("PullImage", pull, { image: { image: "virtlet.cloud/x" } });
+  expect(answer.code).toBe(14);
+  expect(answer.messages).toEqual([]);
+  expect(rig.backEnd("a").calls("PullImage")).toEqual([]);
+});
+
+test("defect 8: events and streamed lists of all back ends come in one stream, and survive one of them", async () => {
+  const event = (id: string): Buffer => bytesField(1, id);
+  const open: Behaviour = ({ stream }) => {
+    stream.respond({ ":status": 200, "content-type": "application/grpc" });
+    return undefined;
+  };
+  rig = await Rig.start({
+    a: {
+      GetContainerEvents: open,
+      StreamContainers: containers("a1", "a2"),
+    },
+    b: { GetContainerEvents: open, ListContainers: containers("b1") }, // has no streams: its list stands in
+  });
+  const streamed = await rig.client.raw("StreamContainers", Buffer.alloc(0));
+  expect(streamed.code).toBe(0);
+  const ids = streamed.messages.flatMap((each) =>
+    itemsAt(each, 1).map((item) => stringAt(item, 1)),
+  );
+  expect(ids.sort()).toEqual(["a1", "a2", "b1"]);
+  const events = rig.client.open("GetContainerEvents");
+  events.stream.end(Buffer.from([0, 0, 0, 0, 0]));
+  const send = async (name: string, nth: number, id: string): Promise<void> => {
+    const call = await pollUntil(
+      `${name} is asked`,
+      { ms: WAIT_MS },
+      () => rig.backEnd(name).calls("GetContainerEvents")[nth],
+    );
+    call.stream.write(Buffer.concat([Buffer.from([0, 0, 0, 0, event(id).length]), event(id)]));
+    await pollUntil(`event ${id}`, { ms: WAIT_MS }, () =>
+      events.messages.some((each) => stringAt(each, 1) === id) ? true : undefined,
+    );
+  };
+  await send("a", 0, "a1");
+  await send("b", 0, "b1");
+  await rig.backEnd("b").stop();
+  await send("a", 0, "a2");
+  await rig.backEnd("b").start();
+  await send("b", 1, "b2");
+  expect(events.messages.map((each) => stringAt(each, 1))).toEqual(["a1", "b1", "a2", "b2"]);
+  events.stream.close();
+});
+
+test("defect 9: ids are those of the back ends, and unique beginnings of them are taken", async () => {
+  rig = await Rig.start({
+    a: { ListContainers: containers("abc1"), ContainerStatus: echo },
+    b: { ListContainers: containers("abd2", "abx3"), ContainerStatus: echo },
+  });
+  for (const [id, name] of [
+    ["abc1", "a"],
+    ["abd", "b"],
+  ] as const) {
+    const answer = await rig.client.raw("ContainerStatus", bytesField(1, id));
+    expect([answer.code, answer.messages[0]]).toEqual([0, bytesField(1, id)]);
+    expect(rig.backEnd(name).calls("ContainerStatus")).toHaveLength(1);
+  }
+  expect((await rig.client.call("ContainerStatus", STATUS, { containerId: "ab" })).code).toBe(3);
+});
+
+test("an unknown id: the default's own words; a success for calls kubelet repeats; unavailable with a back end away", async () => {
+  const gone: Behaviour = () => ({ status: 5, message: "not here" });
+  rig = await Rig.start({
+    a: { ContainerStatus: gone, StopPodSandbox: gone, RemoveContainer: gone },
+    b: {},
+  });
+  const asked = await rig.client.call("ContainerStatus", STATUS, { containerId: "nope" });
+  expect(asked).toMatchObject({ code: 5, message: "not here" });
+  expect((await rig.client.call("StopPodSandbox", STOP, { podSandboxId: "nope" })).code).toBe(0);
+  await rig.backEnd("b").stop();
+  expect((await rig.client.call("StopPodSandbox", STOP, { podSandboxId: "nope" })).code).toBe(14);
+  expect((await rig.client.call("ContainerStatus", STATUS, { containerId: "nope" })).code).toBe(14);
+});
+
+const pod = (name: string, annotations: Record<string, string> = {}, privileged = false) => ({
+  metadata: { name, uid: name, namespace: "n", attempt: 0 },
+  annotations,
+  linux: { securityContext: { privileged } },
+});
+
+test("a sandbox goes where handler, target runtime, trust and the default say, in this order", async () => {
+  const run: Behaviour = ({ message }) => idOf(`id-${stringAt(message, 1, 1, 1)}`);
+  rig = await Rig.start(
+    { a: { RunPodSandbox: run }, b: { RunPodSandbox: run } },
+    {
+      routing: {
+        rules: [
+          { handler: "other", backEnd: "b" },
+          { targetRuntime: "virtlet.cloud", backEnd: "b", useHandler: "trine-vm" },
+        ],
+        untrusted: { handler: "trine-microvm", backEnd: "b", hostAccess: "refuse" },
+      },
+    },
+  );
+  const target = { "kubernetes.io/target-runtime": "virtlet.cloud" };
+  const distrust = { "io.kubernetes.cri.untrusted-workload": "true" };
+  const cases = [
+    { name: "p1", annotations: {}, handler: "", to: "a", asked: "" },
+    { name: "p2", annotations: target, handler: "other", to: "b", asked: "other" },
+    {
+      name: "p3",
+      annotations: { ...target, ...distrust },
+      handler: "",
+      to: "b",
+      asked: "trine-vm",
+    },
+    { name: "p4", annotations: distrust, handler: "", to: "b", asked: "trine-microvm" },
+    {
+      name: "p5",
+      annotations: { "io.kubernetes.cri-o.TrustedSandbox": "false" },
+      handler: "",
+      to: "b",
+      asked: "trine-microvm",
+    },
+    {
+      name: "p6",
+      annotations: { "io.kubernetes.cri-o.TrustedSandbox": "true" },
+      handler: "",
+      to: "a",
+      asked: "",
+    },
+    { name: "p7", annotations: {}, handler: "unheard", to: "a", asked: "unheard" },
+  ];
+  for (const { name, annotations, handler, to, asked } of cases) {
+    const { code } = await rig.client.call("RunPodSandbox", RUN, {
+      config: pod(name, annotations),
+      runtimeHandler: handler,
+    });
+    expect([name, code]).toEqual([name, 0]);
+    const got = rig
+      .backEnd(to)
+      .calls("RunPodSandbox")
+      .find((each) => stringAt(each.message, 1, 1, 1) === name);
+    expect([name, got && stringAt(got.message, 2)]).toEqual([name, asked]);
+  }
+  const refused = [
+    { annotations: distrust, privileged: true, code: 7 },
+    { annotations: { "kubernetes.io/target-runtime": "who" }, privileged: false, code: 3 },
+    { annotations: { "io.kubernetes.cri.untrusted-workload": "yes" }, privileged: false, code: 3 },
+  ];
+  for (const { annotations, privileged, code } of refused) {
+    const answer = await rig.client.call("RunPodSandbox", RUN, {
+      config: pod("px", annotations, privileged),
+    });
+    expect([answer.code, answer.message !== ""]).toEqual([code, true]);
+  }
+});
+
+test("a sandbox asked for again joins the request under way, whose client may have left", async () => {
+  const { promise: made, resolve: make } = Promise.withResolvers<Reply>();
+  rig = await Rig.start({ a: { RunPodSandbox: () => made } });
+  const first = rig.client.call(
+    "RunPodSandbox",
+    RUN,
+    { config: pod("p") },
+    { "grpc-timeout": "300m" },
+  );
+  expect((await first).code).toBe(4);
+  const second = rig.client.call("RunPodSandbox", RUN, { config: pod("p") });
+  await pollUntil("the second is there", { ms: WAIT_MS }, () =>
+    rig.seen.length > 0 ? true : undefined,
+  );
+  expect(rig.backEnd("a").calls("RunPodSandbox")[0]?.stream.aborted).toBe(false);
+  make(idOf("id-p"));
+  expect((await second).value.podSandboxId).toBe("id-p");
+  expect(rig.backEnd("a").calls("RunPodSandbox")).toHaveLength(1);
+});
+
+test("a sandbox that an earlier gateway made is the answer, also where its name is still taken", async () => {
+  const list = sandboxes("p");
+  let isMade = false;
+  const ready: Behaviour = () => [bytesField(1, bytesField(1, "p"))];
+  rig = await Rig.start({
+    a: {
+      ListPodSandbox: (request) => (isMade ? list(request) : [Buffer.alloc(0)]),
+      PodSandboxStatus: ready,
+      RunPodSandbox: () => {
+        isMade = true; // by the request before, which holds the name meanwhile
+        return {
+          status: 2,
+          message: 'failed to reserve sandbox name "p": name "p" is reserved for "x"',
+        };
+      },
+    },
+  });
+  const config = { metadata: { name: "p", uid: "p", namespace: "n", attempt: 0 } };
+  const answer = await rig.client.call("RunPodSandbox", RUN, { config });
+  expect([answer.code, answer.value.podSandboxId]).toEqual([0, "p"]);
+  await rig.stopGateway();
+  await rig.startGateway();
+  const again = await rig.client.call("RunPodSandbox", RUN, { config });
+  expect(again.value.podSandboxId).toBe("p");
+  expect(rig.backEnd("a").calls("RunPodSandbox")).toHaveLength(1);
+});
+
+test("a container's image is pulled by its own back end, with the credentials of the last pull", async () => {
+  let pulled = false;
+  rig = await Rig.start({
+    a: { PullImage: () => idOf("sha256:1") },
+    b: {
+      ListPodSandbox: sandboxes("b1"),
+      ImageStatus: () => (pulled ? [bytesField(1, bytesField(1, "sha256:1"))] : [Buffer.alloc(0)]),
+      PullImage: () => {
+        pulled = true;
+        return idOf("sha256:1");
+      },
+      CreateContainer: () => (pulled ? idOf("c1") : { status: 5, message: "no image" }),
+    },
+  });
+  const pull = [PullImageRequestSchema, PullImageResponseSchema] as const;
+  const auth = { username: "u", password: "p" };
+  expect(
+    (await rig.client.call("PullImage", pull, { image: { image: "x:1" }, auth })).value.imageRef,
+  ).toBe("sha256:1");
+  const config = { metadata: { name: "m" }, image: { image: "sha256:1" } };
+  const made = await rig.client.call("CreateContainer", CREATE, { podSandboxId: "b1", config });
+  expect([made.code, made.value.containerId]).toEqual([0, "c1"]);
+  const request = rig.backEnd("b").calls("PullImage")[0]?.message ?? Buffer.alloc(0);
+  expect([stringAt(request, 1, 1), stringAt(request, 2, 1), stringAt(request, 2, 2)]).toEqual([
+    "x:1",
+    "u",
+    "p",
+  ]);
+  // What was made and not listed yet is known all the same.
+  await rig.backEnd("b").stop();
+  const schema = [ListContainersRequestSchema, ListContainersResponseSchema] as const;
+  const { value } = await rig.client.call("ListContainers", schema, {});
+  expect(value.containers.map(({ id, podSandboxId }) => [id, podSandboxId])).toEqual([
+    ["c1", "b1"],
+  ]);
+});
+
+test("a pull for a pod goes to the back end of its sandbox", async () => {
+  const pull = (): Reply => idOf("sha256:2");
+  rig = await Rig.start({
+    a: { PullImage: pull },
+    b: { ListPodSandbox: sandboxes("b1"), PullImage: pull },
+  });
+  expect(await listed()).toEqual(["b1"]);
+  const sandboxConfig = { metadata: { name: "b1", uid: "b1", namespace: "n", attempt: 0 } };
+  const schemas = [PullImageRequestSchema, PullImageResponseSchema] as const;
+  await rig.client.call("PullImage", schemas, { image: { image: "x" }, sandboxConfig });
+  expect([
+    rig.backEnd("a").calls("PullImage").length,
+    rig.backEnd("b").calls("PullImage").length,
+  ]).toEqual([0, 1]);
+});
+
+test("unknown fields go through both ways", async () => {
+  rig = await Rig.start({ a: { ListContainers: containers("c1"), ContainerStatus: echo } });
+  const message = Buffer.concat([bytesField(1, "c1"), bytesField(4000, "of a newer kubelet")]);
+  expect((await rig.client.raw("ContainerStatus", message)).messages).toEqual([message]);
+});
+
+test("only root may open the socket", async () => {
+  rig = await Rig.start({ a: {} });
+  expect((await stat(rig.socket)).mode & 0o777).toBe(0o600);
+});

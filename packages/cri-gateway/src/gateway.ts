@@ -1,0 +1,126 @@
+import { readFile } from "node:fs/promises";
+import { TrineError, quote } from "@trine/base";
+import type { Logger } from "pino";
+import { callById } from "./by-id.ts";
+import { callEvents } from "./events.ts";
+import { callImageFsInfo } from "./image-fs-info.ts";
+import type { LastInfo } from "./image-fs-info.ts";
+import { Images } from "./images.ts";
+import { callList, callStream } from "./merged-lists.ts";
+import type { How } from "./methods.ts";
+import { NodeState } from "./node-state.ts";
+import { relay } from "./relay.ts";
+import type { RoutingConfig } from "./routing.ts";
+import { SandboxRunner } from "./run-sandbox.ts";
+import { GrpcServer } from "./server.ts";
+import type { ServerLimits } from "./server.ts";
+import type { ServerCall } from "./server-call.ts";
+import { callBroadcast, callDescriptors, callStatus } from "./status.ts";
+
+export interface GatewayConfig extends RoutingConfig {
+  readonly socket: string;
+  /** Name or number of the group that may connect; empty: root alone. */
+  readonly group: string;
+}
+
+/** One call that is over: `code` is gRPC's; `backEnd` is empty where several were asked, or none. */
+export interface GatewayCall {
+  readonly method: string;
+  readonly backEnd: string;
+  readonly code: number;
+  readonly seconds: number;
+}
+
+export interface GatewayDeps {
+  readonly config: GatewayConfig;
+  readonly log: Logger;
+  readonly onCall: (call: GatewayCall) => void;
+  readonly limits?: Partial<ServerLimits>;
+}
+
+/** A CRI v1 server in front of others (docs/reference/gateway.md). */
+export class Gateway {
+  readonly #node: NodeState;
+  readonly #images: Images;
+  readonly #runner: SandboxRunner;
+  readonly #server: GrpcServer;
+  readonly #fsInfo: LastInfo = new Map();
+
+  private constructor({ config, log, onCall, limits }: GatewayDeps) {
+    this.#node = new NodeState(config, log);
+    this.#images = new Images(this.#node);
+    this.#runner = new SandboxRunner(this.#node);
+    this.#server = new GrpcServer({
+      handle: (call, how) => this.#answer(call, how),
+      done: ({ path, backEnd, code = 2 }, seconds) => {
+        onCall({ method: path.slice(path.lastIndexOf("/") + 1), backEnd, code, seconds });
+      },
+      ...(limits === undefined ? {} : { limits }),
+    });
+  }
+
+  /** Listens at once; back ends that are away are waited for by their own calls. */
+  static async start(deps: GatewayDeps): Promise<Gateway> {
+    const gateway = new Gateway(deps);
+    try {
+      for (const backEnd of gateway.#node.backEnds) backEnd.connect();
+      await gateway.#server.listen(deps.config.socket, await groupId(deps.config.group));
+    } catch (cause) {
+      gateway.#node.close();
+      throw cause;
+    }
+    return gateway;
+  }
+
+  /** Ends every call; the back ends' pods are untouched. */
+  async stop(): Promise<void> {
+    this.#runner.close();
+    await this.#server.close();
+    this.#node.close();
+  }
+
+  #answer(call: ServerCall, how: How): Promise<void> {
+    const node = this.#node;
+    switch (how.how) {
+      case "default":
+        return relay(call, node.defaultBackEnd);
+      case "sandbox":
+      case "container":
+        return callById(node, call, how);
+      case "run":
+        return this.#runner.run(call, how);
+      case "create":
+        return this.#images.create(call);
+      case "list":
+        return callList(node, call, how.list);
+      case "stream":
+        return callStream(node, call, how.list);
+      case "broadcast":
+        return callBroadcast(node, call);
+      case "events":
+        return callEvents(node, call);
+      case "status":
+        return callStatus(node, call);
+      case "descriptors":
+        return callDescriptors(node, call);
+      case "imageStatus":
+        return this.#images.status(call);
+      case "pullImage":
+        return this.#images.pull(call);
+      case "removeImage":
+        return this.#images.remove(call);
+      case "imageFsInfo":
+        return callImageFsInfo(node, call, this.#fsInfo);
+    }
+  }
+}
+
+/** Of /etc/group. Kind `invalid` for a name that is not there. */
+async function groupId(group: string): Promise<number | undefined> {
+  if (group === "") return undefined;
+  if (/^\d+$/.test(group)) return Number(group);
+  const lines = (await readFile("/etc/group", "utf8")).split("\n");
+  const line = lines.find((each) => each.startsWith(`${group}:`));
+  if (line !== undefined) return Number(line.split(":")[2]);
+  throw new TrineError("invalid", `gateway.group: there is no group ${quote(group)}`);
+}

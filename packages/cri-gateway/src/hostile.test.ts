@@ -1,0 +1,174 @@
+// Back ends that hang, answer garbage or die, and clients that send what nobody should.
+import { connect } from "node:net";
+import { pollUntil } from "@trine/base";
+import { afterEach, expect, test } from "vitest";
+import { frameOf } from "./grpc-frame.ts";
+import type { Behaviour } from "./testing.ts";
+import { Rig, WAIT_MS } from "./testing.ts";
+import { bytesField } from "./wire.ts";
+
+let rig: Rig;
+afterEach(async () => {
+  await rig.stop();
+});
+
+const hangs: Behaviour = () => undefined;
+const hasC1: Behaviour = () => [bytesField(1, bytesField(1, "c1"))];
+const C1 = bytesField(1, "c1");
+const TYPE = { ":status": 200, "content-type": "application/grpc" };
+
+test("a deadline holds also where the back end hangs, whose call is then ended", async () => {
+  rig = await Rig.start({ a: { ListContainers: hasC1, ExecSync: hangs, StopContainer: hangs } });
+  for (const method of ["ExecSync", "StopContainer"]) {
+    const answer = await rig.client.raw(method, C1, { "grpc-timeout": "200m" });
+    expect(answer.code).toBe(4);
+    const [sent] = rig.backEnd("a").calls(method);
+    expect(sent?.headers["grpc-timeout"]).toMatch(/^\d+m$/);
+    await pollUntil("its call ends", { ms: WAIT_MS }, () =>
+      sent?.stream.closed === true ? true : undefined,
+    );
+  }
+});
+
+test("a client that leaves ends its call at the back end", async () => {
+  rig = await Rig.start({ a: { ListContainers: hasC1, ExecSync: hangs } });
+  const call = rig.client.open("ExecSync");
+  call.stream.end(frameOf(C1));
+  const sent = await pollUntil(
+    "it arrives",
+    { ms: WAIT_MS },
+    () => rig.backEnd("a").calls("ExecSync")[0],
+  );
+  call.stream.close(8);
+  await pollUntil("it is ended", { ms: WAIT_MS }, () => (sent.stream.closed ? true : undefined));
+});
+
+test("a back end that hangs in a list does not take the other's pods along", async () => {
+  let isHanging = false;
+  const list: Behaviour = () => (isHanging ? undefined : [bytesField(1, bytesField(1, "b1"))]);
+  rig = await Rig.start({ a: {}, b: { ListPodSandbox: list } });
+  expect((await rig.client.raw("ListPodSandbox", Buffer.alloc(0))).code).toBe(0);
+  isHanging = true;
+  const answer = await rig.client.raw("ListPodSandbox", Buffer.alloc(0), {
+    "grpc-timeout": "1000m",
+  });
+  expect([answer.code, answer.messages.length]).toEqual([0, 1]);
+  expect(answer.messages[0]?.subarray(0, 6)).toEqual(bytesField(1, bytesField(1, "b1")));
+});
+
+test("a back end that dies in the middle of an answer: unavailable, after what had come", async () => {
+  const dies: Behaviour = ({ stream }) => {
+    stream.respond(TYPE);
+    stream.write(frameOf(Buffer.alloc(100_000)).subarray(0, 70_000), () =>
+      stream.session?.destroy(),
+    );
+    return undefined;
+  };
+  rig = await Rig.start({ a: { ListContainers: hasC1, ExecSync: dies, ListPodSandbox: dies } });
+  expect((await rig.client.raw("ExecSync", C1)).code).toBe(14);
+  expect((await rig.client.raw("ListPodSandbox", Buffer.alloc(0))).code).toBe(14);
+});
+
+test.each<[string, Behaviour, number]>([
+  ["no protobuf in a list", () => [Buffer.from([0x0a, 0x7f])], 3],
+  ["two messages for one", () => [Buffer.alloc(0), Buffer.alloc(0)], 13],
+  ["no message at all", () => [], 13],
+  [
+    "a frame that never ends",
+    ({ stream }) => {
+      stream.respond(TYPE, { waitForTrailers: true });
+      stream.once("wantTrailers", () => {
+        stream.sendTrailers({ "grpc-status": "0" });
+      });
+      stream.end(Buffer.from([0, 0, 0, 1, 0, 7]));
+      return undefined;
+    },
+    14,
+  ],
+  [
+    "a frame of four gigabytes",
+    ({ stream }) => {
+      stream.respond(TYPE);
+      stream.write(Buffer.from([0, 0xff, 0xff, 0xff, 0xff]));
+      return undefined;
+    },
+    8,
+  ],
+  [
+    "HTTP 404",
+    ({ stream }) => {
+      stream.respond({ ":status": 404 }, { endStream: true });
+      return undefined;
+    },
+    12,
+  ],
+  ["a status of its own making", () => ({ status: 99, message: "what" }), 99],
+])("a back end that answers %s", async (_, behaviour, code) => {
+  rig = await Rig.start({ a: { ListPodSandbox: behaviour, ListImages: () => [Buffer.alloc(0)] } });
+  expect((await rig.client.raw("ListPodSandbox", Buffer.alloc(0))).code).toBe(code);
+});
+
+test.each([
+  ["no protobuf", "StopContainer", frameOf(Buffer.from([0x0a, 0xff])), 3],
+  ["a message too long", "StopContainer", Buffer.from([0, 1, 0, 0, 1]), 8],
+  ["two messages", "StopContainer", Buffer.concat([frameOf(C1), frameOf(C1)]), 3],
+  ["half a message", "StopContainer", frameOf(C1).subarray(0, 6), 3],
+  ["a compressed message", "StopContainer", Buffer.from([1, 0, 0, 0, 0]), 12],
+  ["no message", "StopContainer", Buffer.alloc(0), 3],
+  ["a call there is not", "/runtime.v1.RuntimeService/Nothing", frameOf(C1), 12],
+  ["a service there is not", "/runtime.v1alpha2.RuntimeService/Version", frameOf(C1), 12],
+])("a client that sends %s", async (_, method, bytes, code) => {
+  rig = await Rig.start({ a: {} });
+  const call = rig.client.open(method);
+  call.stream.end(bytes);
+  expect((await call.answer).code).toBe(code);
+  expect(rig.backEnd("a").calls("StopContainer")).toEqual([]);
+});
+
+test("a deadline that is none ends the call", async () => {
+  rig = await Rig.start({ a: {} });
+  expect((await rig.client.raw("Version", Buffer.alloc(0), { "grpc-timeout": "soon" })).code).toBe(
+    3,
+  );
+  expect((await rig.client.raw("ListPodSandbox", Buffer.alloc(0))).code).toBe(0);
+});
+
+test("16 MiB go through both ways, to a client that is slow to take them", async () => {
+  const big = Buffer.concat([C1, bytesField(2, Buffer.alloc(16 * 1024 * 1024 - 64, 7))]);
+  rig = await Rig.start({ a: { ListContainers: hasC1, ExecSync: ({ message }) => [message] } });
+  const call = rig.client.open("ExecSync");
+  call.stream.pause();
+  call.stream.end(frameOf(big));
+  await pollUntil("it is asked", { ms: WAIT_MS }, () => rig.backEnd("a").calls("ExecSync")[0]);
+  call.stream.resume();
+  const answer = await call.answer;
+  expect(answer.code).toBe(0);
+  expect(answer.messages[0]?.equals(big)).toBe(true);
+});
+
+test("requests that stay half open are ended, and hold no memory after", async () => {
+  rig = await Rig.start({ a: {} }, { limits: { requestMs: 200, pendingBytes: 1_000_000 } });
+  const calls = Array.from({ length: 500 }, () => rig.client.open("StopContainer"));
+  for (const call of calls) call.stream.write(Buffer.from([0, 0, 0, 0]));
+  const codes = await Promise.all(calls.map(async ({ answer }) => (await answer).code));
+  expect(new Set(codes)).toEqual(new Set([4]));
+  const heavy = rig.client.open("StopContainer");
+  heavy.stream.write(frameOf(Buffer.alloc(2_000_000)));
+  expect((await heavy.answer).code).toBe(8);
+  expect((await rig.client.raw("ListPodSandbox", Buffer.alloc(0))).code).toBe(0);
+});
+
+test("a client that speaks no HTTP/2 is cut off, and nobody else", async () => {
+  rig = await Rig.start({ a: {} });
+  const socket = connect(rig.socket);
+  socket.on("error", () => undefined);
+  socket.write("GET / HTTP/1.1\r\n\r\n");
+  const closed = await new Promise((resolve) => {
+    socket.resume();
+    socket.once("close", () => {
+      resolve(true);
+    });
+  });
+  expect(closed).toBe(true);
+  expect((await rig.client.raw("ListPodSandbox", Buffer.alloc(0))).code).toBe(0);
+});

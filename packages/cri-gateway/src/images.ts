@@ -1,0 +1,167 @@
+import { BackEndFailure, CODE } from "./grpc-status.ts";
+import type { BackEnd } from "./back-end.ts";
+import { IMAGE_SERVICE } from "./methods.ts";
+import type { NodeState } from "./node-state.ts";
+import { containerRecord, metadataKey } from "./registry.ts";
+import { chooseForImage, chooseForPod } from "./routing.ts";
+import type { ServerCall } from "./server-call.ts";
+import { bytesField, itemsAt, messageAt, stringAt } from "./wire.ts";
+
+/** Pulls remembered: more than a node has images with credentials. */
+const MAX_PULLS = 1024;
+
+interface Pull {
+  readonly image: Buffer;
+  readonly auth: Buffer | undefined;
+}
+
+/**
+ * Image calls on a node with several stores. Credentials of pulls are kept in memory only, for the back end of a container whose
+ * image was pulled into another's store.
+ */
+export class Images {
+  readonly #node: NodeState;
+  /** By the name that was pulled and by the id that was answered. */
+  readonly #pulls = new Map<string, Pull>();
+
+  constructor(node: NodeState) {
+    this.#node = node;
+  }
+
+  /**
+   * The back end a rule or the ImageSpec's handler names is the one that is asked. Else the first that has the image answers, in
+   * the order of the configuration: a container's back end that lacks it pulls it then.
+   */
+  async status(call: ServerCall): Promise<void> {
+    const image = messageAt(call.message, 1);
+    const named = this.#namedFor(image);
+    const backEnds = named === undefined ? this.#node.backEnds : [named];
+    const asked = await Promise.allSettled(
+      backEnds.map((backEnd) => this.#node.ask(backEnd, call.path, call.message, call)),
+    );
+    const answers = asked.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
+    const found = answers.find((answer) => itemsAt(answer, 1).length > 0);
+    const failure = asked.find((each) => each.status === "rejected");
+    if (found === undefined && failure !== undefined) throw failure.reason;
+    call.reply(found ?? answers[0] ?? Buffer.alloc(0));
+  }
+
+  async pull(call: ServerCall): Promise<void> {
+    await this.#node.settled();
+    const backEnd = this.#pullTarget(call);
+    call.backEnd = backEnd.name;
+    const answer = await backEnd.unary(call.path, call.message, call.options);
+    const image = messageAt(call.message, 1);
+    const auth = itemsAt(call.message, 2).length === 0 ? undefined : messageAt(call.message, 2);
+    this.#remember([stringAt(image, 1), stringAt(answer, 1)], { image, auth });
+    call.reply(answer);
+  }
+
+  /** From every store; what one does not have counts as removed. */
+  async remove(call: ServerCall): Promise<void> {
+    const name = stringAt(call.message, 1, 1);
+    const asked = await Promise.allSettled(
+      this.#node.backEnds.map((backEnd) => this.#removeFrom(backEnd, name, call)),
+    );
+    for (const each of asked) if (each.status === "rejected") throw each.reason;
+    call.reply(Buffer.alloc(0));
+  }
+
+  /** A container goes to its sandbox's back end, which pulls the image first where only another one has it. */
+  async create(call: ServerCall): Promise<void> {
+    const id = stringAt(call.message, 1);
+    const sandbox = await this.#node.locate("sandbox", id, call);
+    const backEnd =
+      sandbox === undefined ? this.#node.defaultBackEnd : this.#node.backEnd(sandbox.backEnd);
+    call.backEnd = backEnd.name;
+    const config = messageAt(call.message, 2);
+    let answer: Buffer;
+    try {
+      answer = await backEnd.unary(call.path, call.message, call.options);
+    } catch (cause) {
+      if (!(await this.#pullMissing(backEnd, config, call, cause))) throw cause;
+      answer = await backEnd.unary(call.path, call.message, call.options);
+    }
+    const record = containerRecord(stringAt(answer, 1), sandbox?.id ?? id, config);
+    this.#node.registry.learn("container", backEnd.name, record);
+    call.reply(answer);
+  }
+
+  /** False when the image is not what the creation failed for: nothing was changed. */
+  async #pullMissing(
+    backEnd: BackEnd,
+    config: Buffer,
+    call: ServerCall,
+    cause: unknown,
+  ): Promise<boolean> {
+    const isRefused = cause instanceof BackEndFailure && !cause.isAbsent;
+    if (this.#node.backEnds.length === 1 || !isRefused || call.signal.aborted) return false;
+    const spec = messageAt(config, 2);
+    const [name, userName] = [stringAt(spec, 1), stringAt(spec, 18)];
+    const request = bytesField(1, bytesField(1, name));
+    const status = await backEnd.unary(`${IMAGE_SERVICE}ImageStatus`, request, call.options);
+    if (name === "" || itemsAt(status, 1).length > 0) return false;
+    const pull = this.#pulls.get(name) ?? this.#pulls.get(userName);
+    // An id alone cannot be pulled: by the name it was pulled by, or the pod's own.
+    const image = pull?.image ?? bytesField(1, userName === "" ? name : userName);
+    this.#node.log.info(
+      { backEnd: backEnd.name, image: stringAt(image, 1) },
+      "pulling what it lacks",
+    );
+    const auth = pull?.auth === undefined ? [] : [bytesField(2, pull.auth)];
+    const pod = itemsAt(call.message, 3).map((sandboxConfig) => bytesField(3, sandboxConfig));
+    const message = Buffer.concat([bytesField(1, image), ...auth, ...pod]);
+    await backEnd.unary(`${IMAGE_SERVICE}PullImage`, message, call.options);
+    return true;
+  }
+
+  /** By its sandbox where that is known, else by the rules on the sandbox's configuration, as the sandbox went. */
+  #pullTarget(call: ServerCall): BackEnd {
+    const image = messageAt(call.message, 1);
+    const named = this.#namedFor(image);
+    if (named !== undefined) return named;
+    const config = messageAt(call.message, 3);
+    const [sandbox] =
+      config.length === 0 ? [] : this.#node.registry.sandboxesOf(metadataKey(messageAt(config, 1)));
+    if (sandbox !== undefined) return this.#node.backEnd(sandbox.backEnd);
+    const handler = stringAt(image, 19);
+    const choice = chooseForPod(this.#node.routing, { config, handler }, (name) =>
+      this.#node.reporting(name),
+    );
+    return this.#node.backEnd(choice.backEnd);
+  }
+
+  /** By the image's name, or by the handler its ImageSpec carries (field 19, a feature gate of kubelet's). */
+  #namedFor(image: Buffer): BackEnd | undefined {
+    const byName = chooseForImage(this.#node.routing, stringAt(image, 1));
+    if (byName !== undefined) return this.#node.backEnd(byName);
+    const handler = stringAt(image, 19);
+    if (handler === "") return undefined;
+    const rule = this.#node.routing.rules.find((each) => each.handler === handler);
+    const backEnd = rule?.backEnd ?? this.#node.reporting(handler);
+    return backEnd === undefined ? undefined : this.#node.backEnd(backEnd);
+  }
+
+  async #removeFrom(backEnd: BackEnd, name: string, call: ServerCall): Promise<void> {
+    try {
+      await backEnd.unary(call.path, call.message, call.options);
+    } catch (cause) {
+      if (!(cause instanceof BackEndFailure)) throw cause;
+      if (cause.code === CODE.notFound) return;
+      // One that is away and did not have it has nothing to remove.
+      const known = this.#node.registry.images(backEnd.name, name);
+      if (!cause.isAbsent || known === undefined || known.length > 0) throw cause;
+    }
+  }
+
+  #remember(names: readonly string[], pull: Pull): void {
+    for (const name of names.filter((each) => each !== "")) {
+      this.#pulls.delete(name);
+      this.#pulls.set(name, pull);
+    }
+    for (const name of this.#pulls.keys()) {
+      if (this.#pulls.size <= MAX_PULLS) break;
+      this.#pulls.delete(name);
+    }
+  }
+}

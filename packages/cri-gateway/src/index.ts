@@ -1,0 +1,4 @@
+export { Gateway } from "./gateway.ts";
+export type { GatewayCall, GatewayConfig, GatewayDeps } from "./gateway.ts";
+export { chooseForPod } from "./routing.ts";
+export type { Choice, RoutingConfig, Rule, Untrusted } from "./routing.ts";

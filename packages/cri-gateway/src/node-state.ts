@@ -1,0 +1,149 @@
+// What all calls share: the back ends, what is known of each, and how one is asked.
+import { TrineError, kindOf, messageOf } from "@trine/base";
+import type { Logger } from "pino";
+import { BackEnd } from "./back-end.ts";
+import { BackEndFailure, CODE } from "./grpc-status.ts";
+import { LISTS, RUNTIME_SERVICE, listPath } from "./methods.ts";
+import { Registry } from "./registry.ts";
+import type { Known, ObjectKind } from "./registry.ts";
+import { defaultOf } from "./routing.ts";
+import type { RoutingConfig } from "./routing.ts";
+import type { ServerCall } from "./server-call.ts";
+import { bytesField, itemsAt, stringAt } from "./wire.ts";
+
+/** A back end that does not answer a list within this counts as dead for it: the others' pods are wanted too. */
+const LIST_MS = 10_000;
+const STATUS_PATH = `${RUNTIME_SERVICE}Status`;
+
+export class NodeState {
+  readonly routing: RoutingConfig;
+  readonly registry = new Registry();
+  readonly log: Logger;
+  /** In the order of the configuration: the first is the default. */
+  readonly backEnds: readonly BackEnd[];
+  /** Handlers each back end reports in its Status. */
+  readonly #handlers = new Map<string, readonly string[]>();
+  readonly #learning = new Map<string, Promise<void>>();
+
+  constructor(routing: RoutingConfig, log: Logger) {
+    this.routing = routing;
+    this.log = log;
+    this.backEnds = routing.backEnds.map(
+      (at) =>
+        new BackEnd(at, (backEnd) => {
+          log.info({ backEnd: backEnd.name }, "back end is there");
+          void this.rebuild(backEnd);
+        }),
+    );
+  }
+
+  get defaultBackEnd(): BackEnd {
+    return this.backEnd(defaultOf(this.routing));
+  }
+
+  backEnd(name: string): BackEnd {
+    const found = this.backEnds.find((each) => each.name === name);
+    if (found === undefined) throw new TrineError("internal", `no back end ${name}`);
+    return found;
+  }
+
+  /** The first back end that reports this handler. */
+  reporting(handler: string): string | undefined {
+    return this.backEnds.find(({ name }) => this.#handlers.get(name)?.includes(handler))?.name;
+  }
+
+  learnHandlers(backEnd: string, status: Uint8Array): void {
+    this.#handlers.set(
+      backEnd,
+      itemsAt(status, 3).map((handler) => stringAt(handler, 1)),
+    );
+  }
+
+  /** Lists of a back end that has come, or come back; its failure is told by its own calls. One at a time. */
+  rebuild(backEnd: BackEnd): Promise<void> {
+    const running = this.#learning.get(backEnd.name);
+    if (running !== undefined) return running;
+    const work = this.#rebuild(backEnd)
+      .catch((cause: unknown) => {
+        this.log.warn({ backEnd: backEnd.name, err: messageOf(cause) }, "back end was not read");
+      })
+      .finally(() => this.#learning.delete(backEnd.name));
+    this.#learning.set(backEnd.name, work);
+    return work;
+  }
+
+  /** Resolves when a back end's lists have been read, or cannot be. */
+  async known(backEnd: BackEnd): Promise<void> {
+    if (this.registry.list("sandbox", backEnd.name, Buffer.alloc(0)) === undefined) {
+      await this.rebuild(backEnd);
+    }
+  }
+
+  /** Resolves when the lists of back ends that have just come are read. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#learning.values());
+  }
+
+  /**
+   * The object of an id, or of the unique beginning of one: what is not known is looked for in all back ends. Undefined when no
+   * back end has it; kind `unavailable` when one that may have it did not answer.
+   */
+  async locate(kind: ObjectKind, id: string, call: ServerCall): Promise<Known | undefined> {
+    const known = this.registry.find(kind, id);
+    if (known !== undefined || id === "") return known;
+    const filter = bytesField(1, bytesField(1, id));
+    const answers = await Promise.allSettled(
+      this.backEnds.map((backEnd) => this.#look(backEnd, kind, filter, call)),
+    );
+    const found = this.registry.find(kind, id);
+    if (found !== undefined) return found;
+    for (const answer of answers) if (answer.status === "rejected") throw answer.reason;
+    return undefined;
+  }
+
+  /** One back end's answer to a list, within its time; a time-out of ours says that the back end is absent. */
+  async ask(
+    backEnd: BackEnd,
+    path: string,
+    message: Uint8Array,
+    call?: ServerCall,
+  ): Promise<Buffer> {
+    const left = call?.leftMs;
+    const ms = Math.min(LIST_MS, left === undefined ? LIST_MS : left * 0.8);
+    const late = AbortSignal.timeout(Math.ceil(ms));
+    const signal = call === undefined ? late : AbortSignal.any([late, call.signal]);
+    const metadata = call === undefined ? {} : { metadata: call.metadata };
+    try {
+      return await backEnd.unary(path, message, { ...metadata, timeoutMs: ms, signal });
+    } catch (cause) {
+      if (call?.signal.aborted === true) throw cause;
+      const isLate = late.aborted || kindOf(cause) === "timeout";
+      const isDeadline = cause instanceof BackEndFailure && cause.code === CODE.deadlineExceeded;
+      if (!isLate && !isDeadline) throw cause;
+      throw BackEndFailure.absent(`back end ${backEnd.name}: no answer within ${Math.ceil(ms)} ms`);
+    }
+  }
+
+  close(): void {
+    for (const backEnd of this.backEnds) backEnd.close();
+  }
+
+  async #rebuild(backEnd: BackEnd): Promise<void> {
+    for (const kind of ["sandbox", "container"] as const) {
+      const token = this.registry.token();
+      const answer = await this.ask(backEnd, listPath(LISTS[kind], "unary"), Buffer.alloc(0));
+      this.registry.replace(kind, backEnd.name, itemsAt(answer, 1), token);
+    }
+    const images = await this.ask(backEnd, listPath(LISTS.image, "unary"), Buffer.alloc(0));
+    this.registry.setImages(backEnd.name, itemsAt(images, 1));
+    this.learnHandlers(backEnd.name, await this.ask(backEnd, STATUS_PATH, Buffer.alloc(0)));
+  }
+
+  async #look(backEnd: BackEnd, kind: ObjectKind, filter: Buffer, call: ServerCall): Promise<void> {
+    const token = this.registry.token();
+    const answer = await this.ask(backEnd, listPath(LISTS[kind], "unary"), filter, call);
+    for (const item of itemsAt(answer, 1)) {
+      this.registry.learn(kind, backEnd.name, item, token);
+    }
+  }
+}

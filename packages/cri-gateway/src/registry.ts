@@ -1,0 +1,188 @@
+import { TrineError, quote } from "@trine/base";
+import type { Effect } from "./methods.ts";
+import { bytesField, itemsAt, mapAt, messageAt, numberAt, numberField, stringAt } from "./wire.ts";
+
+export type ObjectKind = "sandbox" | "container";
+
+/** One object as its back end last showed it. */
+export interface Known {
+  readonly id: string;
+  readonly backEnd: string;
+  /** Its item of the list: an encoded PodSandbox or Container, with what calls have changed appended. */
+  readonly record: Buffer;
+  /** When it was learnt, in the registry's own count. */
+  readonly at: number;
+}
+
+/** Field numbers of the lists' items and of their filters' parts. */
+const FIELDS = {
+  sandbox: { state: 3, labels: 5, filterLabels: 3, pod: undefined },
+  container: { state: 6, labels: 8, filterLabels: 4, pod: 2 },
+} as const;
+/** Values of PodSandboxState and ContainerState. */
+const STATES = {
+  sandbox: { started: 0, stopped: 1 },
+  container: { started: 1, stopped: 2 },
+} as const;
+export const SANDBOX_READY = 0;
+
+/** Which back end has which sandbox, container and image, and how each last looked. In memory: lists rebuild it. */
+export class Registry {
+  readonly #objects = {
+    sandbox: new Map<string, Known>(),
+    container: new Map<string, Known>(),
+  };
+  /** Removed while a list was under way that may still show them, and when. */
+  readonly #removed = new Map<string, number>();
+  /** Back ends whose whole list has been seen, as `kind name`. */
+  readonly #complete = new Set<string>();
+  readonly #images = new Map<string, readonly Buffer[]>();
+  #count = 0;
+
+  /** Taken before a list is asked for: what happens after is newer than the list. */
+  token(): number {
+    return this.#count;
+  }
+
+  /** A whole list, asked for at `token`. */
+  replace(kind: ObjectKind, backEnd: string, items: readonly Buffer[], token: number): void {
+    const objects = this.#objects[kind];
+    const listed = new Set(items.map((item) => stringAt(item, 1)));
+    for (const known of objects.values()) {
+      const isOld = known.backEnd === backEnd && known.at <= token;
+      if (isOld && !listed.has(known.id)) objects.delete(known.id);
+    }
+    for (const item of items) this.learn(kind, backEnd, item, token);
+    this.#complete.add(`${kind} ${backEnd}`);
+  }
+
+  /** One object; `token` of the list it is from, absent = as it is now. */
+  learn(kind: ObjectKind, backEnd: string, record: Buffer, token = Number.POSITIVE_INFINITY): void {
+    const id = stringAt(record, 1);
+    const isNewer = (at: number | undefined): boolean => at !== undefined && at > token;
+    if (id === "" || isNewer(this.#removed.get(id))) return;
+    if (isNewer(this.#objects[kind].get(id)?.at)) return;
+    this.#count += 1;
+    // A copy: the item would keep the whole list it lies in.
+    const known = { id, backEnd, record: Buffer.from(record), at: this.#count };
+    this.#objects[kind].set(id, known);
+  }
+
+  /** What a successful call has done to an object. */
+  apply(kind: ObjectKind, id: string, effect: Effect): void {
+    const known = this.#objects[kind].get(id);
+    if (effect === "removed") this.#remove(kind, id);
+    else if (known !== undefined) this.#setState(kind, known, effect);
+    if (kind !== "sandbox" || effect === "started") return;
+    for (const container of this.containersOf(id)) this.apply("container", container.id, effect);
+  }
+
+  /** By id or by the unique beginning of one. Kind `invalid` when it begins several. */
+  find(kind: ObjectKind, id: string): Known | undefined {
+    const objects = this.#objects[kind];
+    const exact = objects.get(id);
+    if (exact !== undefined || id === "") return exact;
+    const found = [...objects.values()].filter((known) => known.id.startsWith(id));
+    if (found.length <= 1) return found[0];
+    throw new TrineError("invalid", `${kind} id ${quote(id)} begins ${found.length} of them`);
+  }
+
+  /** The items of a back end's last list; undefined while there was none. `filter`: that of the list's request. */
+  list(kind: ObjectKind, backEnd: string, filter: Uint8Array): Buffer[] | undefined {
+    if (!this.#complete.has(`${kind} ${backEnd}`)) return undefined;
+    return [...this.#objects[kind].values()]
+      .filter((known) => known.backEnd === backEnd && isWanted(kind, known.record, filter))
+      .map(({ record }) => record);
+  }
+
+  /** Sandboxes with these metadata, by their key. */
+  sandboxesOf(key: string): Known[] {
+    return [...this.#objects.sandbox.values()].filter(
+      ({ record }) => metadataKey(messageAt(record, 2)) === key,
+    );
+  }
+
+  containersOf(sandboxId: string): Known[] {
+    return [...this.#objects.container.values()].filter(
+      ({ record }) => stringAt(record, 2) === sandboxId,
+    );
+  }
+
+  setImages(backEnd: string, items: readonly Buffer[]): void {
+    this.#images.set(
+      backEnd,
+      items.map((item) => Buffer.from(item)),
+    );
+  }
+
+  /** A back end's images as last listed; `name`: only those that bear it. */
+  images(backEnd: string, name: string): readonly Buffer[] | undefined {
+    const items = this.#images.get(backEnd);
+    return name === "" ? items : items?.filter((item) => imageNames(item).includes(name));
+  }
+
+  #setState(kind: ObjectKind, known: Known, effect: "started" | "stopped"): void {
+    const state = numberField(FIELDS[kind].state, STATES[kind][effect]);
+    this.learn(kind, known.backEnd, Buffer.concat([known.record, state]));
+  }
+
+  #remove(kind: ObjectKind, id: string): void {
+    this.#count += 1;
+    this.#objects[kind].delete(id);
+    this.#removed.delete(id);
+    this.#removed.set(id, this.#count);
+    // Far more than are removed while one list is under way.
+    const [oldest] = this.#removed.keys();
+    if (this.#removed.size > 4096 && oldest !== undefined) this.#removed.delete(oldest);
+  }
+}
+
+/** What makes a sandbox the same one in a repeated request: a PodSandboxMetadata's name, namespace, uid, attempt. */
+export function metadataKey(metadata: Uint8Array): string {
+  const [name, uid, namespace] = [1, 2, 3].map((field) => stringAt(metadata, field));
+  return JSON.stringify([name, namespace, uid, numberAt(metadata, 4)]);
+}
+
+/** An image's id, tags and digests. */
+export function imageNames(image: Uint8Array): string[] {
+  return [1, 2, 3].flatMap((field) => itemsAt(image, field).map(String));
+}
+
+/** The record of a sandbox that has just been made of this configuration, until a list shows its own. */
+export function sandboxRecord(id: string, config: Uint8Array, handler: string): Buffer {
+  return Buffer.concat([
+    bytesField(1, id),
+    bytesField(2, messageAt(config, 1)),
+    numberField(3, SANDBOX_READY),
+    numberField(4, Date.now() * 1e6),
+    ...itemsAt(config, 6).map((label) => bytesField(5, label)),
+    ...itemsAt(config, 7).map((annotation) => bytesField(6, annotation)),
+    bytesField(7, handler),
+  ]);
+}
+
+/** The same of a container, by its ContainerConfig. */
+export function containerRecord(id: string, sandboxId: string, config: Uint8Array): Buffer {
+  return Buffer.concat([
+    bytesField(1, id),
+    bytesField(2, sandboxId),
+    bytesField(3, messageAt(config, 1)),
+    bytesField(4, messageAt(config, 2)),
+    bytesField(5, stringAt(config, 2, 1)),
+    numberField(7, Date.now() * 1e6),
+    ...itemsAt(config, 9).map((label) => bytesField(8, label)),
+    ...itemsAt(config, 10).map((annotation) => bytesField(9, annotation)),
+  ]);
+}
+
+function isWanted(kind: ObjectKind, record: Uint8Array, filter: Uint8Array): boolean {
+  const fields = FIELDS[kind];
+  if (!stringAt(record, 1).startsWith(stringAt(filter, 1))) return false;
+  if (fields.pod !== undefined && !stringAt(record, fields.pod).startsWith(stringAt(filter, 3))) {
+    return false;
+  }
+  const hasState = itemsAt(filter, 2).length > 0;
+  if (hasState && numberAt(filter, 2, 1) !== numberAt(record, fields.state)) return false;
+  const labels = mapAt(record, fields.labels);
+  return [...mapAt(filter, fields.filterLabels)].every(([key, value]) => labels.get(key) === value);
+}

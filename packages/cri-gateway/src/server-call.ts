@@ -1,0 +1,154 @@
+import { constants } from "node:http2";
+import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
+import { TrineError } from "@trine/base";
+import type { CallOptions, Metadata } from "./back-end.ts";
+import { frameOf } from "./grpc-frame.ts";
+import { codeOf, failureTrailers, metadataOf, timeoutMs, trailersOf } from "./grpc-status.ts";
+import type { Trailers } from "./grpc-status.ts";
+
+/** HTTP/2's and gRPC's own: each connection has its own of these. */
+const OWN_HEADERS = [
+  ...["te", "content-type", "content-length", "host", "connection", "grpc-timeout"],
+  ...["grpc-encoding", "grpc-accept-encoding", "accept-encoding"],
+];
+
+/** One call of a client: what it asks, how long it waits, and its answer. */
+export class ServerCall {
+  /** `/runtime.v1.RuntimeService/Version` */
+  readonly path: string;
+  /** The request's message; empty until it has been read. */
+  message: Buffer = Buffer.alloc(0);
+  /** The back end that answered, for the metrics. */
+  backEnd = "";
+  readonly #stream: ServerHttp2Stream;
+  readonly #metadata: Metadata;
+  readonly #gone = new AbortController();
+  readonly #timeout: string | string[] | undefined;
+  #endsAt: number | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #code: number | undefined;
+
+  constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders) {
+    this.#stream = stream;
+    this.path = headers[":path"] ?? "";
+    const metadata = metadataOf(headers);
+    this.#timeout = metadata["grpc-timeout"];
+    for (const name of OWN_HEADERS) Reflect.deleteProperty(metadata, name);
+    this.#metadata = metadata;
+    stream.once("close", () => {
+      clearTimeout(this.#timer);
+      if (this.#code === undefined) this.#gone.abort(new TrineError("canceled", "the client left"));
+    });
+  }
+
+  /** From here on its deadline runs. Kind `malformed` when it is none. */
+  startDeadline(): void {
+    const ms = timeoutMs(this.#timeout);
+    if (ms === undefined) return;
+    this.#endsAt = performance.now() + ms;
+    // Node's timers hold no more: what is longer than 24 days is for ever.
+    if (ms < 2 ** 31) {
+      this.#timer = setTimeout(() => {
+        this.#expire();
+      }, ms);
+    }
+  }
+
+  /** Aborts when the client has left or its deadline has passed. */
+  get signal(): AbortSignal {
+    return this.#gone.signal;
+  }
+
+  /** What is left of the client's deadline. */
+  get leftMs(): number | undefined {
+    return this.#endsAt === undefined ? undefined : Math.max(1, this.#endsAt - performance.now());
+  }
+
+  /** For the same call to a back end: the client's metadata, deadline and patience. */
+  get options(): CallOptions {
+    return { metadata: this.#metadata, timeoutMs: this.leftMs, signal: this.signal };
+  }
+
+  /** The metadata alone: for a call that outlives its client. */
+  get metadata(): Metadata {
+    return this.#metadata;
+  }
+
+  /** The status it was answered with; undefined while it was not. */
+  get code(): number | undefined {
+    return this.#code;
+  }
+
+  /** Sends the headers; repeatable. */
+  respond(metadata: Metadata = {}): void {
+    if (this.#stream.headersSent || this.#isOver) return;
+    const headers = { ...metadata, ":status": 200, "content-type": "application/grpc" };
+    this.#stream.respond(headers, { waitForTrailers: true });
+  }
+
+  /** Sends bytes of frames as they are; false: wait for `drained`. */
+  write(bytes: Buffer): boolean {
+    if (this.#isOver) return true;
+    return this.#stream.write(bytes);
+  }
+
+  /** Calls back once there is room for more. */
+  drained(then: () => void): void {
+    this.#stream.once("drain", then);
+  }
+
+  /** Sends one message; resolves when there is room for the next. */
+  async send(message: Uint8Array): Promise<void> {
+    this.respond();
+    if (this.write(frameOf(message))) return;
+    await new Promise<void>((resolve) => {
+      this.drained(resolve);
+      this.signal.addEventListener("abort", () => {
+        resolve();
+      });
+    });
+  }
+
+  /** A whole answer of one message. */
+  reply(message: Uint8Array): void {
+    this.respond();
+    this.write(frameOf(message));
+    this.end(trailersOf(0));
+  }
+
+  /** Ends the answer: with what came so far and these trailers. Only the first end counts. */
+  end(trailers: Trailers): void {
+    if (this.#code !== undefined) return;
+    this.#code = codeOf(trailers);
+    clearTimeout(this.#timer);
+    if (this.#isOver) return;
+    if (this.#stream.headersSent) {
+      this.#stream.once("wantTrailers", () => {
+        if (!this.#isOver) this.#stream.sendTrailers(trailers);
+      });
+      this.#stream.end();
+      return;
+    }
+    const headers = { ...trailers, ":status": 200, "content-type": "application/grpc" };
+    this.#stream.respond(headers, { endStream: true });
+    // A request that was not read to its end is not wanted any more, once the answer is out.
+    if (this.#stream.readableEnded) return;
+    setImmediate(() => {
+      this.#stream.close(constants.NGHTTP2_NO_ERROR);
+    });
+  }
+
+  fail(cause: unknown): void {
+    this.end(failureTrailers(cause));
+  }
+
+  get #isOver(): boolean {
+    return this.#stream.closed || this.#stream.destroyed;
+  }
+
+  #expire(): void {
+    const error = new TrineError("timeout", "context deadline exceeded");
+    this.#gone.abort(error);
+    this.fail(error);
+  }
+}
