@@ -54,6 +54,23 @@ fn programs_run_in_the_guest_itself() {
 }
 
 #[test]
+fn a_process_that_says_nothing_of_capabilities_has_the_services_own() {
+    let mut guest = Guest::with("--machine");
+    let mut request = order("e1", "");
+    let process =
+        json!({"args": ["/bin/sh", "-c", "sed -n 's/^CapEff:.//p' /proc/self/status"], "cwd": "/"});
+    request.process = process.to_string().into_bytes();
+    guest.call::<()>("CreateProcess", &request).expect("made");
+    let (out, ..) = guest.finish(MACHINE, "e1");
+    let own = std::fs::read_to_string("/proc/self/status").expect("there");
+    let own = own
+        .lines()
+        .find_map(|l| l.strip_prefix("CapPrm:\t"))
+        .unwrap();
+    assert_eq!(out.trim(), own);
+}
+
+#[test]
 fn a_terminal_and_signals_to_one_process() {
     let mut guest = Guest::with("--machine");
     let request = CreateProcessRequest {

@@ -7,6 +7,7 @@ use trine_wire::agent::{
 use super::{check_id, no_container, no_process, size};
 use crate::agent::Agent;
 use crate::answer::{Call, Code, Failure, Handled, Outcome, decode, done, failure, reply};
+use crate::container::caps;
 use crate::container::console;
 use crate::container::init::Place;
 use crate::container::limits;
@@ -34,6 +35,9 @@ pub fn create(agent: &mut Agent, call: Call, payload: &[u8]) -> Handled {
         ));
     }
     let mut process = spec::Process::parse(&request.process)?;
+    if agent.is_machine && process.capabilities.is_none() {
+        process.capabilities = Some(caps::own());
+    }
     let number = agent.number();
     let init = agent.find(id, "").and_then(|n| agent.processes.get(&n));
     let container = agent.containers.get(id).ok_or_else(|| no_container(id))?;

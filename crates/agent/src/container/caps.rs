@@ -49,6 +49,32 @@ const NAMES: [&str; 41] = [
     "CAP_BPF",
     "CAP_CHECKPOINT_RESTORE",
 ];
+/// What a service may that gives nothing up.
+pub fn own() -> Capabilities {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let permitted = named(permitted_in(&status));
+    Capabilities {
+        bounding: permitted.clone(),
+        effective: permitted.clone(),
+        permitted,
+        ..Capabilities::default()
+    }
+}
+
+fn permitted_in(status: &str) -> u64 {
+    let line = status.lines().find_map(|l| l.strip_prefix("CapPrm:"));
+    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .unwrap_or(0)
+}
+
+fn named(set: u64) -> Vec<String> {
+    let known = NAMES.iter().enumerate();
+    known
+        .filter(|(number, _)| set & (1 << number) != 0)
+        .map(|(_, name)| (*name).to_owned())
+        .collect()
+}
+
 /// `_LINUX_CAPABILITY_VERSION_3`
 const VERSION: u32 = 0x2008_0522;
 
@@ -139,5 +165,8 @@ mod tests {
         assert_eq!(bits(&names(&["CAP_SETFCAP", "CAP_KILL"])), 1 << 31 | 1 << 5);
         assert_eq!(bits(&names(&["CAP_CHECKPOINT_RESTORE"])), 1 << 40);
         assert_eq!(bits(&names(&["CAP_OF_TOMORROW"])), 0);
+        assert_eq!(bits(&named(1 << 40 | 5)), 1 << 40 | 5);
+        let status = "Name:\tx\nCapInh:\t0\nCapPrm:\t000001ffffffffff\n";
+        assert_eq!(permitted_in(status), (1 << 41) - 1);
     }
 }
