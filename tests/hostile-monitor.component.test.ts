@@ -55,6 +55,10 @@ class ScriptedHost implements ProcessHost {
     return { pid: 1, already: false };
   }
 
+  pinThreads(): Promise<never> {
+    return Promise.reject(new TrineError("notFound", "a script has no threads"));
+  }
+
   sealMemory(): Promise<never> {
     return Promise.reject(new TrineError("notFound", "a script has no memory"));
   }

@@ -119,6 +119,7 @@ impl Shim {
             log: log.map(|(_, writer)| writer),
             oom_score_adj: request.oom_score_adj,
             max_open_files: request.max_open_files,
+            max_locked_bytes: request.max_locked_bytes,
             keep_privileges: request.keep_capabilities,
             working_dir: request.working_dir.clone(),
         };

@@ -53,6 +53,7 @@ impl Shim {
                 self.reap(&r.key)?;
                 done()
             }),
+            "PinThreads" => self.pin_threads(payload),
             "SetProcess" => self.set_process(payload),
             "Nest" => self.nest(payload),
             "AttachGuest" => self.attach_guest(payload),
@@ -177,6 +178,7 @@ impl Shim {
             read_only: wanted.read_only,
             uid: wanted.uid,
             shared: wanted.shared,
+            character: wanted.character,
         };
         match device::make_node(&device, pod, below) {
             Ok(Some(claim)) => {

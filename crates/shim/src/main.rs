@@ -31,6 +31,7 @@ mod nested_start;
 mod netserve;
 mod notes;
 mod pause;
+mod pin_threads;
 mod pod;
 mod process;
 mod programs;

@@ -1,5 +1,6 @@
 import { shown } from "./annotation-problem.ts";
 import type { AnnotationProblem } from "./annotation-problem.ts";
+import { hardwareContradictions } from "./hardware-contradictions.ts";
 import type { MachineSettings } from "./machine-annotations.ts";
 
 /** What each annotation may say, but not beside another. */
@@ -16,7 +17,7 @@ export function contradictions(settings: MachineSettings): AnnotationProblem[] {
     const why = "needs trine.dev/machine, to tell the machine's ports from the containers'";
     found.push({ key: "trine.dev/ports", value, why });
   }
-  return [...found, ...ofTheSeed(settings)];
+  return [...found, ...ofTheSeed(settings), ...hardwareContradictions(settings)];
 }
 
 /** Settings that only a seed disk brings to the guest. */
@@ -31,7 +32,7 @@ const SEED_ONLY = {
 } as const;
 
 function ofTheSeed(settings: MachineSettings): AnnotationProblem[] {
-  const { cloudInit, userDataFrom, networkConfig, sshKeys } = settings;
+  const { cloudInit, userDataFrom, networkConfig, sshKeys, agent } = settings;
   const found: AnnotationProblem[] = [];
   const refuse = (when: boolean, key: string, value: string, why: string): void => {
     if (when) found.push({ key, value, why });
@@ -42,6 +43,7 @@ function ofTheSeed(settings: MachineSettings): AnnotationProblem[] {
       refuse(settings[setting as keyof typeof SEED_ONLY] !== undefined, key, "(given)", lost);
     }
     refuse(sshKeys.length > 0, "trine.dev/ssh-keys", `(${sshKeys.length} keys)`, lost);
+    refuse(agent, "trine.dev/agent", "on", lost);
   }
   const alone = "says how to read trine.dev/user-data-from, which is not there";
   const { userDataKey = "", userDataEncoding } = settings;

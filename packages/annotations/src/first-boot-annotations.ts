@@ -19,6 +19,18 @@ export const FIRST_BOOT_ANNOTATIONS = [
     virtlet: [{ name: "VirtletCloudInitImageType", translate: (text) => text.toLowerCase() }],
   },
   {
+    key: "trine.dev/agent",
+    setting: "agent",
+    level: "vm",
+    type: "switch",
+    default: "off",
+    description:
+      "The seed starts Trine's own agent in the guest: exec with a terminal and input, cp, signals, and output as it comes. Needs Linux with control groups of version 2. Without it exec goes through qemu-guest-agent.",
+    reason: "A program of ours in somebody's machine is for its owner to ask for.",
+    example: "on",
+    virtlet: [],
+  },
+  {
     key: "trine.dev/user-data",
     setting: "userData",
     level: "vm",

@@ -15,6 +15,7 @@ export { ignitionProblem } from "./ignition.ts";
 export type { SeedSource } from "./seed-source.ts";
 export { readSshKeys } from "./ssh-key.ts";
 export { allowedText } from "./parse-value.ts";
+export { hypervFeatures, hypervNeeds } from "./hyperv-needs.ts";
 export { formatQuantity, parseQuantity } from "./quantity.ts";
 export { UNSUPPORTED_VIRTLET } from "./virtlet.ts";
 export {

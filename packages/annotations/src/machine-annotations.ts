@@ -1,4 +1,5 @@
 import { FIRST_BOOT_ANNOTATIONS } from "./first-boot-annotations.ts";
+import { HARDWARE_ANNOTATIONS } from "./hardware-annotations.ts";
 import type { AnnotationSpec, SettingsOf } from "./value-types.ts";
 
 const MI = 1024n ** 2n;
@@ -56,8 +57,8 @@ export const MACHINE_ANNOTATIONS = [
     type: "integer",
     min: 1,
     max: 255,
-    default: "1",
-    description: "Virtual CPUs. The pod's CPU limit bounds how much of them may run at a time.",
+    description:
+      "Virtual CPUs. Unset: what trine.dev/cpu-topology comes to, else one. The pod's CPU limit bounds how much of them may run at a time.",
     reason:
       "A CPU limit may be a fraction and may change; a guest counts whole CPUs. 255 is what one-byte APIC ids address.",
     example: "2",
@@ -82,8 +83,10 @@ export const MACHINE_ANNOTATIONS = [
     level: "vm",
     type: "word",
     pattern: /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/,
-    allowed: "a CPU model name of the VMM: letters, digits, '.', '_', '-', at most 64",
-    description: "CPU model shown to the guest. Unset: the best the accelerator has.",
+    allowed:
+      "host-passthrough, host-model or a CPU model name of the VMM: letters, digits, '.', '_', '-', at most 64",
+    description:
+      "CPU model shown to the guest. host-passthrough: all the host has; host-model: less what would bind the guest to this very host. Without KVM both are the best that emulation has. Unset: host-model.",
     reason: "Guests that must see the same CPU on every node, and nested virtualization.",
     example: "EPYC-v4",
     virtlet: [],
@@ -105,9 +108,10 @@ export const MACHINE_ANNOTATIONS = [
     setting: "console",
     level: "vm",
     type: "choice",
-    choices: ["serial", "virtio"],
+    choices: ["serial", "virtio", "none"],
     default: "serial",
-    description: "The device behind kubectl logs and attach: first serial port, or virtio console.",
+    description:
+      "The device behind kubectl logs and attach: first serial port, virtio console, or none.",
     reason:
       "Nearly every guest has a serial console; a guest without the port's driver needs the other.",
     example: "virtio",
@@ -200,6 +204,7 @@ export const MACHINE_ANNOTATIONS = [
     example: "db1.example.com",
     virtlet: [],
   },
+  ...HARDWARE_ANNOTATIONS,
 ] as const satisfies readonly AnnotationSpec[];
 
 /** The parsed annotations; a setting without a default is undefined when its annotation is unset. */

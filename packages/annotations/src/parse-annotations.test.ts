@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { FIRST_BOOT_ANNOTATIONS } from "./first-boot-annotations.ts";
+import { HARDWARE_ANNOTATIONS } from "./hardware-annotations.ts";
 import { MACHINE_ANNOTATIONS } from "./machine-annotations.ts";
 import { MICROVM_ANNOTATIONS } from "./microvm-annotations.ts";
 import {
@@ -14,11 +15,22 @@ function problemsOf(annotations: Record<string, string>): string[] {
 }
 
 test("gives the defaults to a pod without annotations", () => {
+  const hardware: Readonly<Record<string, unknown>> = {
+    ...{ firmwareSerial: false, secureBoot: false, firmwarePersistent: false, tpm: "off" },
+    ...{ watchdog: "off", usb: false, usbRedirections: 0, sound: "off", panic: "isa" },
+    ...{ vsock: false, balloon: true, cpuPinning: "off" },
+  };
+  const unset = HARDWARE_ANNOTATIONS.map(({ setting }): [string, undefined] => [
+    setting,
+    undefined,
+  ]);
   expect(parseMachineAnnotations({})).toEqual({
+    ...Object.fromEntries(unset),
+    ...hardware,
     machine: undefined,
     disks: [],
     shares: "virtiofs",
-    cpus: 1,
+    cpus: undefined,
     memoryBytes: undefined,
     cpuModel: undefined,
     firmware: "bios",
@@ -57,6 +69,13 @@ test.each(MACHINE_ANNOTATIONS)("takes $key's own example", ({ key: name, example
 /** What says nothing alone. */
 const NEEDED: Readonly<Record<string, Record<string, string>>> = {
   "trine.dev/ports": { "trine.dev/machine": "machine" },
+  "trine.dev/max-memory": { "trine.dev/memory": "64Mi" },
+  "trine.dev/firmware-persistent": { "trine.dev/firmware": "uefi", "trine.dev/state": "/state" },
+  "trine.dev/secure-boot": { "trine.dev/firmware": "uefi" },
+  "trine.dev/state": { "trine.dev/tpm": "persistent" },
+  "trine.dev/tpm": { "trine.dev/state": "/state" },
+  "trine.dev/video": { "trine.dev/display": "on" },
+  "trine.dev/vsock-cid": { "trine.dev/vsock": "on" },
   "trine.dev/user-data-key": { "trine.dev/user-data-from": "/seed" },
   "trine.dev/user-data-encoding": { "trine.dev/user-data-from": "/seed" },
 };
@@ -153,9 +172,11 @@ test.each(WRONG)("refuses a wrong %s", (name, text, message) => {
 });
 
 test("has a wrong value for every annotation", () => {
-  const tried = new Set<string>(
-    [...WRONG.map(([name]) => name), ...FIRST_BOOT_ANNOTATIONS.map((a) => a.key)], // those in a test of their own
-  );
+  const tried = new Set<string>([
+    ...WRONG.map(([name]) => name),
+    // Those in tests of their own.
+    ...[...FIRST_BOOT_ANNOTATIONS, ...HARDWARE_ANNOTATIONS].map((a) => a.key),
+  ]);
   expect(MACHINE_ANNOTATIONS.filter((a) => !tried.has(a.key)).map((a) => a.key)).toEqual([]);
 });
 

@@ -1,9 +1,12 @@
 import { parseDocument } from "yaml";
 import { parseDisks } from "./disk-list.ts";
 import type { DiskSetting } from "./disk-list.ts";
+import { parseChoices, parseFields } from "./parse-fields.ts";
 import { formatQuantity, parseQuantity } from "./quantity.ts";
 import { ignitionProblem } from "./ignition.ts";
 import { parseSource } from "./seed-source.ts";
+import { bad, good } from "./parse-result.ts";
+import type { ParseResult } from "./parse-result.ts";
 import { readSshKeys } from "./ssh-key.ts";
 import type {
   NetworkBinding,
@@ -13,20 +16,14 @@ import type {
   ValueType,
 } from "./value-types.ts";
 
-/** The value, or why there is none (undefined: `allowedText` says all there is to say). */
-export type ParseResult<T = unknown> =
-  { readonly ok: true; readonly value: T } | { readonly ok: false; readonly why?: string };
-
 const DNS_LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 /** How cloud-init and cloudbase-init tell kinds of user-data apart; anything else they ignore. */
 const USER_DATA_STARTS = ["#", "Content-Type:", "MIME-Version:", "rem cmd", "<"];
+/** A mapping of fields, each a word or two. */
+const MAX_FIELDS_BYTES = 16 * 1024;
 /** Aliases a YAML mapping may expand: enough for anchors, too few for a "billion laughs" text. */
 const MAX_YAML_ALIASES = 50;
-
-const bad = (why?: string): ParseResult<never> =>
-  why === undefined ? { ok: false } : { ok: false, why };
-const good = <T>(value: T): ParseResult<T> => ({ ok: true, value });
 
 type Parsers = {
   readonly [K in ValueType["type"]]: (
@@ -37,7 +34,7 @@ type Parsers = {
 
 const PARSERS: Parsers = {
   integer: (text, { min, max }) => {
-    const value = /^\d{1,9}$/.test(text) ? Number(text) : undefined;
+    const value = /^-?\d{1,10}$/.test(text) ? Number(text) : undefined;
     return value === undefined || value < min || value > max ? bad() : good(value);
   },
   quantity: (text, { min, max }) => {
@@ -48,6 +45,9 @@ const PARSERS: Parsers = {
   switch: (text) => (text === "on" || text === "off" ? good(text === "on") : bad()),
   word: (text, { pattern }) => (pattern.test(text) ? good(text) : bad()),
   uuid: (text) => (UUID.test(text.toLowerCase()) ? good(text.toLowerCase()) : bad()),
+  fields: (text, { fields }) =>
+    withMapping(text, (mapping) => parseFields(mapping, fields, parseValue, allowedText)),
+  choices: (text, type) => withMapping(text, (mapping) => parseChoices(mapping, type)),
   disks: readDisks,
   userData: (text, { maxBytes }) => {
     const size = Buffer.byteLength(text);
@@ -92,6 +92,10 @@ export function allowedText(type: ValueType): string {
       return type.allowed;
     case "uuid":
       return "a UUID, 8-4-4-4-12 hexadecimal digits";
+    case "fields":
+      return `a YAML or JSON mapping with any of ${Object.keys(type.fields).join(", ")}`;
+    case "choices":
+      return `a YAML or JSON mapping of at most ${type.maxCount} ${type.names}, each to ${type.choices.join(", ")}`;
     case "disks":
       return `a YAML or JSON list of at most ${type.maxCount} disks, at most ${type.maxBytes} bytes; see docs/reference/volumes.md`;
     case "userData":
@@ -109,6 +113,14 @@ export function allowedText(type: ValueType): string {
     case "ports":
       return `CONTAINER=PORT or CONTAINER=PORT/udp for each of at most ${type.maxCount}, separated by commas`;
   }
+}
+
+function withMapping<T>(
+  text: string,
+  read: (mapping: Readonly<Record<string, unknown>>) => ParseResult<T>,
+): ParseResult<T> {
+  const mapping = parseMapping(text, { maxBytes: MAX_FIELDS_BYTES });
+  return mapping.ok ? read(mapping.value) : mapping;
 }
 
 function readDisks(

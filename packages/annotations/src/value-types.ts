@@ -1,14 +1,31 @@
 import type { DiskSetting } from "./disk-list.ts";
 import type { SeedSource } from "./seed-source.ts";
 
-/** What the text of an annotation may be; each has one parser in parse-value.ts. */
-export type ValueType =
+/** A value that is one word. */
+export type ScalarType =
   | { readonly type: "integer"; readonly min: number; readonly max: number }
   | { readonly type: "quantity"; readonly min: bigint; readonly max: bigint }
   | { readonly type: "choice"; readonly choices: readonly string[] }
   | { readonly type: "switch" }
   | { readonly type: "word"; readonly pattern: RegExp; readonly allowed: string }
-  | { readonly type: "uuid" }
+  | { readonly type: "uuid" };
+
+/** A field of a mapping. */
+type FieldSpec = ScalarType & { readonly description: string };
+
+export type Fields = Readonly<Record<string, FieldSpec>>;
+
+/** What the text of an annotation may be; each has one parser in parse-value.ts. */
+export type ValueType =
+  | ScalarType
+  | { readonly type: "fields"; readonly fields: Fields }
+  | {
+      readonly type: "choices";
+      readonly choices: readonly string[];
+      readonly pattern: RegExp;
+      readonly names: string;
+      readonly maxCount: number;
+    }
   | { readonly type: "disks"; readonly maxBytes: number; readonly maxCount: number }
   | { readonly type: "userData"; readonly maxBytes: number }
   | { readonly type: "mapping"; readonly maxBytes: number }
@@ -26,6 +43,8 @@ export interface ParsedValues {
   switch: boolean;
   word: string;
   uuid: string;
+  fields: Readonly<Record<string, string | number | boolean | undefined>>;
+  choices: Readonly<Record<string, string>>;
   disks: readonly DiskSetting[];
   userData: string;
   mapping: Readonly<Record<string, unknown>>;
@@ -76,9 +95,16 @@ export type AnnotationSpec = ValueType & {
   readonly secret?: true;
 };
 
-type ValueOf<S extends AnnotationSpec> = S extends { choices: infer C extends readonly string[] }
+type ValueOf<S extends ValueType> = S extends {
+  type: "choice";
+  choices: infer C extends readonly string[];
+}
   ? C[number]
-  : ParsedValues[S["type"]];
+  : S extends { type: "choices"; choices: infer C extends readonly string[] }
+    ? Readonly<Record<string, C[number]>>
+    : S extends { fields: infer F extends Fields }
+      ? { readonly [K in keyof F]?: ValueOf<F[K]> }
+      : ParsedValues[S["type"]];
 
 /** What a list of annotations is parsed to; without a default a setting may be undefined. */
 export type SettingsOf<Spec extends AnnotationSpec> = {

@@ -46,7 +46,9 @@ export interface EngineConfig {
     readonly maxDiskBytes: number;
     readonly consoleSpoolBytes: number;
     /** Read-only firmware image and the template of its variables; undefined = no UEFI on this node. */
-    readonly uefi: { readonly code: string; readonly vars: string } | undefined;
+    readonly uefi:
+      | { readonly code: string; readonly vars: string; readonly secureVars?: string | undefined }
+      | undefined;
     readonly powerButtonEveryMs: number;
     /** Program that serves volumes to machines. */
     readonly virtiofsd: string;

@@ -36,6 +36,11 @@ export class UidPool {
     if (!this.#taken.has(uid)) this.#taken.set(uid, owner);
   }
 
+  /** Whether somebody has it. */
+  has(uid: number): boolean {
+    return this.#taken.has(uid);
+  }
+
   release(owner: string): void {
     for (const [uid, by] of this.#taken) if (by === owner) this.#taken.delete(uid);
   }

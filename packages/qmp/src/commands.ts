@@ -61,6 +61,9 @@ export const RETURNS = {
       "qom-path": v.optional(v.string()),
     }),
   ),
+  "query-cpu-model-expansion": v.object({
+    model: v.object({ name: v.string(), props: v.optional(v.record(v.string(), v.unknown())) }),
+  }),
   "query-named-block-nodes": v.array(
     v.object({ "node-name": v.optional(v.string()), file: v.string() }),
   ),
@@ -102,6 +105,10 @@ interface QmpArguments {
   readonly "migrate-incoming": { readonly uri: string };
   readonly "migrate-set-capabilities": {
     readonly capabilities: readonly { readonly capability: string; readonly state: boolean }[];
+  };
+  readonly "query-cpu-model-expansion": {
+    readonly type: "full";
+    readonly model: { readonly name: string };
   };
   readonly "qom-get": { readonly path: string; readonly property: string };
   readonly "qom-set": { readonly path: string; readonly property: string; readonly value: unknown };

@@ -133,6 +133,15 @@ export class ShimLink {
     await this.#shim.signal({ key, signal }, { timeoutMs: CALL_TIMEOUT_MS });
   }
 
+  /** Says where threads of a child may run; thread 0 stands for all that it has. */
+  async pinThreads(
+    key: string,
+    threads: readonly { readonly id: number; readonly cpus: readonly number[] }[],
+  ): Promise<void> {
+    const pins = threads.map(({ id, cpus }) => ({ thread: id, cpus: [...cpus] }));
+    await this.#shim.pinThreads({ key, pins }, { timeoutMs: CALL_TIMEOUT_MS });
+  }
+
   /** Forgets an ended child; one that was never there is a success. */
   async reap(key: string): Promise<void> {
     try {

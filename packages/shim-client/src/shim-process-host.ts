@@ -1,4 +1,5 @@
 import { open } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { TrineError } from "@trine/base";
 import { Channel_Kind } from "@trine/proto/shim";
@@ -7,6 +8,7 @@ import { MACHINE_DIR } from "@trine/vmm";
 import type {
   ByteChannel,
   ChannelUse,
+  PinnedThread,
   PlannedDescriptor,
   ProcessHost,
   ProcessPlan,
@@ -66,6 +68,10 @@ export class ShimProcessHost implements ProcessHost {
     return this.#shim.signal(key, signal);
   }
 
+  pinThreads(key: string, threads: readonly PinnedThread[]): Promise<void> {
+    return this.#shim.pinThreads(key, threads);
+  }
+
   sealMemory(name: string): Promise<{ path: string; inode: string }> {
     return this.#shim.sealMemory(name);
   }
@@ -97,6 +103,7 @@ function toSpawnRequest(
   plan: ProcessPlan,
   place: MachinePlace,
 ): MessageInitShape<typeof SpawnRequestSchema> {
+  const { isHelper = false } = plan;
   return {
     key: plan.key,
     argv: [...plan.argv],
@@ -112,8 +119,9 @@ function toSpawnRequest(
       ].map((bind) => ({ writable: false, device: false, live: false, ...bind })),
       newNetwork: plan.jail.newNetwork,
     },
-    logPath: place.logPath,
-    taskId: place.taskId,
+    logPath: isHelper ? join(dirname(place.logPath), `${plan.key}.log`) : place.logPath,
+    taskId: isHelper ? "" : place.taskId,
+    maxLockedBytes: BigInt(plan.lockedBytes ?? 0),
     exitRules: plan.exitRules.map((rule) => ({ ...rule })),
     oomScoreAdj: place.oomScoreAdj,
   };
@@ -150,7 +158,11 @@ function toDescriptor(
         number,
         source: {
           case: "listen",
-          value: { path: descriptor.path.replace(MACHINE_DIR, place.machineDir), mode: 0o600 },
+          value: {
+            path: descriptor.path.replace(MACHINE_DIR, place.machineDir),
+            // Nobody but the machine's user and root comes into the directory.
+            mode: descriptor.forMachine === true ? 0o666 : 0o600,
+          },
         },
       };
     case "channel":

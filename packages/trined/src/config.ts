@@ -53,6 +53,14 @@ const Uefi = v.strictObject({
     v.pipe(path, v.description("Template of their variables: each machine has a copy.")),
     "/usr/share/OVMF/OVMF_VARS_4M.fd",
   ),
+  secureCode: v.optional(
+    v.pipe(path, v.description("Firmware of machines with trine.dev/secure-boot: on.")),
+    "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd",
+  ),
+  secureVars: v.optional(
+    v.pipe(path, v.description("Template of their variables, with the keys enrolled.")),
+    "/usr/share/OVMF/OVMF_VARS_4M.ms.fd",
+  ),
 });
 
 const Machines = v.pipe(
@@ -104,6 +112,10 @@ const Machines = v.pipe(
         ),
       ),
       5_000,
+    ),
+    swtpm: v.optional(
+      v.pipe(path, v.description("Program that is the TPM of machines with trine.dev/tpm.")),
+      "/usr/bin/swtpm",
     ),
     virtiofsd: v.optional(
       v.pipe(

@@ -4,7 +4,7 @@ import { pino } from "pino";
 import type { Logger } from "pino";
 import { TrineError, kindOf, messageOf } from "@trine/base";
 import { Engine, UidPool } from "@trine/engine";
-import type { GuestImage } from "@trine/engine";
+import type { EngineConfig, GuestImage } from "@trine/engine";
 import { readGuestImage } from "@trine/guest-image";
 import { criContainerConfig } from "@trine/containerd-client";
 import { GuestRoots } from "@trine/guest-roots";
@@ -52,7 +52,11 @@ async function startNode(
 ): Promise<{ stop: () => Promise<void> }> {
   const roots = await openRoots(config, log);
   const engine = new Engine({
-    driver: new QemuDriver({ qemuPath: config.machines.qemu, uefi: config.machines.uefi }),
+    driver: new QemuDriver({
+      qemuPath: config.machines.qemu,
+      uefi: config.machines.uefi,
+      swtpmPath: config.machines.swtpm,
+    }),
     log,
     uids: new UidPool({ base: config.machines.uidBase, count: config.machines.uidCount }),
     now: () => new Date(),
@@ -146,13 +150,22 @@ async function chooseAccelerator(config: Config, log: Logger): Promise<Accelerat
   return probe.accelerator;
 }
 
-async function existing<T extends { code: string; vars: string }>(uefi: T): Promise<T | undefined> {
-  try {
-    await Promise.all([access(uefi.code), access(uefi.vars)]);
-    return uefi;
-  } catch {
-    return undefined; // machines that ask for UEFI are refused with the reason
-  }
+/** Machines that ask for what is not there are refused with the reason. */
+async function existing({
+  code,
+  vars,
+  secureCode,
+  secureVars,
+}: Config["machines"]["uefi"]): Promise<EngineConfig["machines"]["uefi"]> {
+  if (!(await areThere(code, vars))) return undefined;
+  return { code, vars, ...((await areThere(secureCode, secureVars)) ? { secureVars } : {}) };
+}
+
+async function areThere(...files: string[]): Promise<boolean> {
+  return Promise.all(files.map((file) => access(file))).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** Read for each pod: a newer image takes its place while pods of the one before run on. */

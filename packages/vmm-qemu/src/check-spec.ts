@@ -2,6 +2,7 @@ import { isAbsolute } from "node:path";
 import { TrineError } from "@trine/base";
 import { MEMORY_STEP, bootOf, slotNames } from "@trine/vmm";
 import type { DiskSpec, MachineSpec, NicSpec } from "@trine/vmm";
+import { checkHardware } from "./check-hardware.ts";
 import { NIC_SLOTS } from "./pci-slots.ts";
 import { diskRoom, virtioDisks } from "./plan-disks.ts";
 
@@ -47,6 +48,7 @@ export function checkSpec(spec: MachineSpec): void {
   checkGrowth(spec, say);
   checkFiles(spec, say);
   checkBuses(spec, say);
+  checkHardware(spec, say);
   say(
     spec.nics.length <= NIC_SLOTS.length,
     `${spec.nics.length} NICs: at most ${NIC_SLOTS.length}`,

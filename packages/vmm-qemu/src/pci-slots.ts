@@ -12,6 +12,14 @@ export const RNG_SLOT = 0x1b;
 export const SERIAL_SLOT = 0x1c;
 export const TABLET_SLOT = 0x1d;
 
+/** Functions of the random number generator's slot, which every machine has. */
+const BESIDE_RNG = { watchdog: 1, usb: 2, sound: 3, vsock: 4, panic: 5 } as const;
+
+/** As QEMU's `addr=` takes it. */
+export function besideRng(what: keyof typeof BESIDE_RNG): string {
+  return `${slot(RNG_SLOT)}.${BESIDE_RNG[what]}`;
+}
+
 /** As QEMU's `addr=` takes it. */
 export function slot(number: number | undefined): string {
   if (number === undefined) throw new RangeError("no PCI slot left: checkSpec counts them");

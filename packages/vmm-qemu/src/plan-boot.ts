@@ -4,6 +4,7 @@ import type { BootSpec, JailBind, MachineSpec } from "@trine/vmm";
 import type { DescriptorTable } from "./descriptor-table.ts";
 import { option } from "./option.ts";
 import { fileArguments } from "./plan-disks.ts";
+import type { QemuEnvironment } from "./qemu-environment.ts";
 
 /** Where the VMM finds files that it opens by name. */
 export const FILES_DIR = "/files";
@@ -16,13 +17,13 @@ const INITRD = `${FILES_DIR}/initrd`;
  */
 export function bootArguments(
   spec: MachineSpec,
-  firmwareCode: string | undefined,
+  environment: Pick<QemuEnvironment, "firmwareCode" | "secureFirmwareCode">,
   table: DescriptorTable,
 ): string[] {
   const boot = bootOf(spec);
   switch (boot.kind) {
     case "firmware":
-      return boot.firmware === "bios" ? [] : uefiArguments(spec, boot, firmwareCode, table);
+      return boot.firmware === "bios" ? [] : uefiArguments(spec, boot, environment, table);
     case "direct":
       return [
         "-no-reboot",
@@ -48,11 +49,15 @@ export function bootBinds(spec: MachineSpec): JailBind[] {
 function uefiArguments(
   spec: MachineSpec,
   boot: BootSpec & { readonly kind: "firmware" },
-  code: string | undefined,
+  { firmwareCode, secureFirmwareCode }: Parameters<typeof bootArguments>[1],
   table: DescriptorTable,
 ): string[] {
+  const isSecure = spec.hardware?.secureBoot === true;
+  const code = isSecure ? secureFirmwareCode : firmwareCode;
   if (code === undefined) {
-    throw new TrineError("invalid", `machine ${spec.id}: UEFI, but this node has no UEFI firmware`);
+    const what = isSecure ? "secure boot" : "UEFI";
+    const has = `this node has no ${what} firmware`;
+    throw new TrineError("invalid", `machine ${spec.id}: ${what}, but ${has}`);
   }
   if (boot.varsPath === undefined) {
     throw new TrineError("invalid", `machine ${spec.id}: UEFI without a file for its variables`);
@@ -61,5 +66,7 @@ function uefiArguments(
     ...fileArguments("firmware-code", { path: code, writable: false }, table),
     ...fileArguments("firmware-vars", { path: boot.varsPath, writable: true }, table),
     ...["-machine", option("pflash0=firmware-code", { pflash1: "firmware-vars" })],
+    // The keys are worth nothing where the guest writes them by itself: only its firmware does.
+    ...(isSecure ? ["-global", "driver=cfi.pflash01,property=secure,value=on"] : []),
   ];
 }

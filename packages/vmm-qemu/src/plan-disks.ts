@@ -18,22 +18,26 @@ export function virtioDisks({ disks }: Pick<MachineSpec, "disks">): readonly Dis
 }
 
 /** Controllers, and the shares, stand in the last slots of the disks', so that one more disk moves none. */
-export function controllerSlots(spec: Pick<MachineSpec, "disks" | "shares">): {
+export function controllerSlots(spec: Pick<MachineSpec, "disks" | "shares" | "hardware">): {
   scsi?: number;
   sata?: number;
   shares?: number;
+  /** Behind which devices of the host are. */
+  ports?: number;
 } {
-  const [shares, sata, scsi] = DISK_SLOTS.slice(-3);
+  const [ports, shares, sata, scsi] = DISK_SLOTS.slice(-4);
+  const hasPorts = (spec.hardware?.passthrough ?? []).length > 0;
   const has = (bus: DiskSpec["bus"]): boolean => spec.disks.some((disk) => disk.bus === bus);
   return {
     ...(scsi !== undefined && has("scsi") ? { scsi } : {}),
     ...(sata !== undefined && has("sata") ? { sata } : {}),
     ...(shares !== undefined && spec.shares !== undefined ? { shares } : {}),
+    ...(ports !== undefined && hasPorts ? { ports } : {}),
   };
 }
 
 /** Slots that are left to disks and to the slots of a machine that runs: those before the first controller. */
-export function diskRoom(spec: Pick<MachineSpec, "disks" | "shares">): number {
+export function diskRoom(spec: Parameters<typeof controllerSlots>[0]): number {
   const taken = Object.values(controllerSlots(spec));
   return DISK_SLOTS.filter((each) => taken.every((controller) => each < controller)).length;
 }

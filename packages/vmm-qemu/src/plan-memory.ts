@@ -10,7 +10,8 @@ export const BALLOON_ID = "balloon0";
 export const GROWING_ID = "memory1";
 /** Name of a template's memory at its host. */
 export const MEMORY_NAME = "memory";
-const OWN_DESCRIPTORS = "/proc/self/fd";
+/** All that the VMM sees of /proc. */
+export const OWN_DESCRIPTORS = "/proc/self/fd";
 
 /** The guest's memory is a file: a template's, shared with it while it is made, a clone's own copy of it then. */
 function hasMemoryFile(spec: MachineSpec): boolean {
@@ -18,7 +19,7 @@ function hasMemoryFile(spec: MachineSpec): boolean {
 }
 
 export function hasBalloon(spec: MachineSpec): boolean {
-  return !hasMemoryFile(spec);
+  return !hasMemoryFile(spec) && spec.hardware?.balloon !== false;
 }
 
 /** What serves the guest's shares maps its memory too. */
@@ -27,7 +28,7 @@ function isSeenByServer(spec: MachineSpec): boolean {
 }
 
 export function memoryArguments(spec: MachineSpec, table: DescriptorTable): string[] {
-  const { memoryBytes, memoryMaxBytes } = spec;
+  const { memoryBytes, memoryMaxBytes, hardware } = spec;
   const size = `${memoryBytes / MIB}M`;
   return [
     "-m",
@@ -35,12 +36,23 @@ export function memoryArguments(spec: MachineSpec, table: DescriptorTable): stri
       ? size
       : option(`size=${size}`, { maxmem: `${memoryMaxBytes / MIB}M` }),
     ...fileMemoryArguments(spec, table),
-    ...(isSeenByServer(spec) ? ["-object", sharedMemory("memory0", memoryBytes)] : []),
+    ...(isOneObject(spec)
+      ? ["-object", memoryObject("memory0", memoryBytes, isSeenByServer(spec), hardware?.hugePages)]
+      : []),
   ];
 }
 
-function sharedMemory(id: string, bytes: number): string {
-  return option("memory-backend-memfd", { id, size: bytes, share: true });
+function isOneObject(spec: MachineSpec): boolean {
+  return isSeenByServer(spec) || spec.hardware?.hugePages !== undefined;
+}
+
+/** Huge pages are all taken at the start: a guest that touches one that is not to be had would be killed. */
+function memoryObject(id: string, bytes: number, share: boolean, hugePages?: number): string {
+  const huge = { hugetlb: true, hugetlbsize: `${(hugePages ?? 0) / MIB}M`, prealloc: true };
+  return option("memory-backend-memfd", {
+    ...{ id, size: bytes, share },
+    ...(hugePages === undefined ? {} : huge),
+  });
 }
 
 /**
@@ -60,7 +72,7 @@ export function memoryDevices(spec: MachineSpec): string[] {
 
 /** Part of -machine. */
 export function memoryMachineOption(spec: MachineSpec): { "memory-backend"?: string } {
-  return hasMemoryFile(spec) || isSeenByServer(spec) ? { "memory-backend": "memory0" } : {};
+  return hasMemoryFile(spec) || isOneObject(spec) ? { "memory-backend": "memory0" } : {};
 }
 
 /** A memory has no name: the VMM opens it through its own descriptors, which is all it sees of /proc. */
@@ -110,7 +122,7 @@ function growingArguments(bytes: number, isShared: boolean): string[] {
   return [
     "-object",
     isShared
-      ? sharedMemory("growing0", bytes)
+      ? memoryObject("growing0", bytes, true)
       : option("memory-backend-ram", { id: "growing0", size: bytes }),
     "-device",
     option("virtio-mem-pci", {

@@ -1,54 +1,54 @@
 import { join } from "node:path";
 import { TrineError, kindOf, messageOf } from "@trine/base";
 import type { QmpClient } from "@trine/qmp";
-import { VMM_KEY, checkTemplate } from "@trine/vmm";
+import { TPM_KEY, VMM_KEY, checkTemplate } from "@trine/vmm";
 import type { Machine, MachineDriver, MachineSpec, ProcessHost, ProcessPlan } from "@trine/vmm";
 import { goOn } from "./go-on.ts";
 import { pollGuestMemory } from "./machine-stats.ts";
-import { QMP_SOCKET, planMachine } from "./plan-machine.ts";
+import { QMP_SOCKET, planMachine, waitsForWord } from "./plan-machine.ts";
 import { stateDescriptor } from "./plan-origin.ts";
+import { planTpm } from "./plan-tpm.ts";
 import { findQemuEnvironment } from "./qemu-environment.ts";
-import type { QemuEnvironment } from "./qemu-environment.ts";
-import { QemuMachine, killVmm } from "./qemu-machine.ts";
+import type { QemuEnvironment, QemuFiles } from "./qemu-environment.ts";
+import { QemuMachine, killChild, killVmm } from "./qemu-machine.ts";
 import { QmpLink } from "./qmp-link.ts";
+import { queryQemu } from "./query-qemu.ts";
+import { checkFeatures, pinCpus } from "./set-cpus.ts";
 import { templateKey } from "./template-key.ts";
 
 const START_MS = 60_000;
 const LOG_LINES = 5;
 
-export interface QemuDriverOptions {
-  readonly qemuPath: string;
-  /** Read-only UEFI image; undefined = machines that ask for UEFI are refused. */
-  readonly uefi?: { readonly code: string } | undefined;
-}
-
 /** Machines as QEMU processes (6.2 and later), controlled over QMP. */
 export class QemuDriver implements MachineDriver {
   readonly name = "qemu";
   readonly can = { pause: true, hotplug: false, snapshot: false, templates: true };
-  readonly #options: QemuDriverOptions;
+  readonly #options: QemuFiles;
   #environment: Promise<QemuEnvironment> | undefined;
 
-  constructor(options: QemuDriverOptions) {
+  constructor(options: QemuFiles) {
     this.#options = options;
   }
 
   /** Kind `invalid` for a spec that makes no machine; `unavailable` when QEMU ends instead of answering. */
   async start(spec: MachineSpec, host: ProcessHost, signal: AbortSignal): Promise<Machine> {
     this.#environment ??= findQemuEnvironment(this.#options);
-    const plan = planMachine(spec, await this.#environment);
+    const environment = await this.#environment;
+    const plan = planMachine(spec, environment);
     await this.#prepare(spec, signal);
     signal.throwIfAborted();
+    await startTpm(spec, environment, host);
     await host.spawn(plan);
     const link = linkTo(host);
     const until = AbortSignal.any([signal, AbortSignal.timeout(START_MS)]);
     try {
       const machine = await this.#takeOver(spec, host, link, until);
-      await setGoing(spec, plan, link, until);
+      await setGoing(spec, plan, { host, link }, until);
       return machine;
     } catch (cause) {
       link.detach();
       await killVmm(host);
+      if (spec.hardware?.tpm !== undefined) await killChild(host, TPM_KEY);
       throw await startFailure(spec, host, cause);
     }
   }
@@ -69,7 +69,8 @@ export class QemuDriver implements MachineDriver {
   }
 
   async #prepare(spec: MachineSpec, signal: AbortSignal): Promise<void> {
-    const { origin } = spec;
+    const { origin, hardware } = spec;
+    await requireBoard(hardware?.board, this.#options.qemuPath, signal);
     if (origin === undefined) return;
     await checkTemplate(origin.template, await this.templateKey(spec, signal));
   }
@@ -97,15 +98,51 @@ async function monitor(link: QmpLink, signal: AbortSignal): Promise<QmpClient> {
   return client;
 }
 
+/** Before the VMM, which connects to it at its start and never again. */
+async function startTpm(
+  { id, hardware }: MachineSpec,
+  { swtpmPath, ...environment }: QemuEnvironment,
+  host: ProcessHost,
+): Promise<void> {
+  if (hardware?.tpm === undefined) return;
+  if (swtpmPath === undefined) {
+    const why = "a TPM, but this node has no swtpm: install the package swtpm";
+    throw new TrineError("wrongState", `machine ${id}: ${why}`);
+  }
+  await host.spawn(planTpm(hardware.tpm, { ...environment, swtpmPath }));
+}
+
 /** A clone waits for its state, and then for the word to run. Repeated, it goes on where it was. */
 async function setGoing(
   spec: MachineSpec,
   plan: ProcessPlan,
-  link: QmpLink,
+  { host, link }: { readonly host: ProcessHost; readonly link: QmpLink },
   signal: AbortSignal,
 ): Promise<void> {
+  if (waitsForWord(spec)) {
+    const client = await monitor(link, signal);
+    await checkFeatures(spec, client, signal);
+    await pinCpus(spec, client, host, signal);
+    await client.execute("cont", {}, { signal });
+  }
   if (spec.origin === undefined) return;
   await goOn(await monitor(link, signal), stateDescriptor(spec.origin, plan), signal);
+}
+
+/** Kind `invalid` for a board that this QEMU has not. */
+async function requireBoard(
+  board: string | undefined,
+  qemuPath: string,
+  signal: AbortSignal,
+): Promise<void> {
+  if (board === undefined || board === "q35") return;
+  const { machineTypes, version } = await queryQemu(qemuPath, signal);
+  if (machineTypes.includes(board)) return;
+  const has = machineTypes.filter((type) => type.startsWith("pc-q35-")).join(", ");
+  throw new TrineError(
+    "invalid",
+    `trine.dev/machine-type: QEMU ${version} has no ${board}: ${has}`,
+  );
 }
 
 async function startFailure(

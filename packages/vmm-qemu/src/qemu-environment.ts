@@ -6,6 +6,10 @@ export interface QemuEnvironment {
   readonly qemuPath: string;
   /** Read-only UEFI image; undefined = this node has none. */
   readonly firmwareCode?: string;
+  /** The one that knows secure boot. */
+  readonly secureFirmwareCode?: string;
+  /** The program that is a TPM; undefined = this node has none. */
+  readonly swtpmPath?: string;
   /** Files QEMU needs to run, for the machine's jail. */
   readonly binds: readonly JailBind[];
   /** Group that may open /dev/kvm. */
@@ -22,17 +26,24 @@ const DIRECTORIES = [
   ...["/usr/share/qemu", "/usr/share/seabios"],
 ];
 
-/** Looks at the node's files. `qemuPath` itself is not opened: starting a machine says what is wrong. */
-export async function findQemuEnvironment(options: {
+/** Where the node has what machines run on. */
+export interface QemuFiles {
   readonly qemuPath: string;
-  readonly uefi?: { readonly code: string } | undefined;
-}): Promise<QemuEnvironment> {
-  const { qemuPath, uefi } = options;
+  /** Read-only UEFI images; what is absent = machines that ask for it are refused. */
+  readonly uefi?: { readonly code?: string; readonly secureCode?: string } | undefined;
+  readonly swtpmPath?: string | undefined;
+}
+
+/** Looks at the node's files. `qemuPath` itself is not opened: starting a machine says what is wrong. */
+export async function findQemuEnvironment(options: QemuFiles): Promise<QemuEnvironment> {
+  const { qemuPath, uefi, swtpmPath } = options;
   const kvm = await stat("/dev/kvm").catch(() => undefined);
   const directories = await Promise.all(DIRECTORIES.map((path) => bindOf(path)));
   return {
     qemuPath,
-    ...(uefi !== undefined && (await exists(uefi.code)) ? { firmwareCode: uefi.code } : {}),
+    ...(await present("firmwareCode", uefi?.code)),
+    ...(await present("secureFirmwareCode", uefi?.secureCode)),
+    ...(await present("swtpmPath", swtpmPath)),
     binds: [
       { source: qemuPath, target: qemuPath },
       ...directories.filter((bind) => bind !== undefined),
@@ -49,6 +60,14 @@ async function bindOf(path: string): Promise<JailBind | undefined> {
   } catch {
     return undefined;
   }
+}
+
+async function present<K extends string>(
+  key: K,
+  path: string | undefined,
+): Promise<{ readonly [key in K]?: string }> {
+  if (path === undefined || !(await exists(path))) return {};
+  return { [key]: path } as { [key in K]: string };
 }
 
 async function exists(path: string): Promise<boolean> {

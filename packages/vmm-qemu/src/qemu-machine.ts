@@ -204,9 +204,13 @@ async function sealedMemory(host: ProcessHost): Promise<string> {
 }
 
 /** Ends the VMM at once; one that has ended is a success. */
-export async function killVmm(host: ProcessHost): Promise<void> {
+export function killVmm(host: ProcessHost): Promise<void> {
+  return killChild(host, VMM_KEY);
+}
+
+export async function killChild(host: ProcessHost, key: string): Promise<void> {
   try {
-    await host.signal(VMM_KEY, SIGKILL);
+    await host.signal(key, SIGKILL);
   } catch (cause) {
     if (kindOf(cause) !== "notFound") throw cause;
   }

@@ -26,21 +26,27 @@ export async function resizeCpus(
   signal: AbortSignal,
 ): Promise<void> {
   const places = await client.execute("query-hotpluggable-cpus", {}, { signal });
-  const byIndex = places.toSorted((one, other) => indexOf(one) - indexOf(other));
-  const used = byIndex.filter((place) => place["qom-path"] !== undefined);
-  const free = byIndex.filter((place) => place["qom-path"] === undefined);
+  const inOrder = places.toSorted(compare).map((place, index) => ({ ...place, index }));
+  const used = inOrder.filter((place) => place["qom-path"] !== undefined);
+  const free = inOrder.filter((place) => place["qom-path"] === undefined);
   for (const place of free.slice(0, Math.max(0, count - used.length))) {
-    const cpu = { driver: place.type, id: `cpu-${indexOf(place)}`, ...place.props };
+    const cpu = { driver: place.type, id: `cpu-${place.index}`, ...place.props };
     await client.execute("device_add", cpu, { signal });
   }
   for (const place of used.slice(count).reverse()) {
-    const id = place["qom-path"] ?? "";
-    if (!id.startsWith(ADDED)) continue; // there from the start: the limits keep those
-    await client.execute("device_del", { id: `cpu-${indexOf(place)}` }, { signal });
+    const path = place["qom-path"] ?? "";
+    if (!path.startsWith(ADDED)) continue; // there from the start: the limits keep those
+    await client.execute("device_del", { id: `cpu-${place.index}` }, { signal });
   }
 }
 
-/** One socket of single-threaded cores. */
-function indexOf(place: Place): number {
-  return place.props["core-id"] ?? 0;
+const LEVELS = ["socket-id", "die-id", "core-id", "thread-id"] as const;
+
+/** Socket by socket, core by core: as QEMU numbers those it starts with. */
+function compare(one: Place, other: Place): number {
+  for (const level of LEVELS) {
+    const difference = (one.props[level] ?? 0) - (other.props[level] ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return 0;
 }

@@ -1,11 +1,18 @@
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { closeSync, constants, linkSync, openSync } from "node:fs";
 import { createServer } from "node:net";
 import type { Server, Socket } from "node:net";
+import { promisify } from "node:util";
 import { TrineError, pollUntil } from "@trine/base";
 import { MACHINE_DIR } from "@trine/vmm";
-import type { ByteChannel, PlannedDescriptor, ProcessHost, ProcessPlan } from "@trine/vmm";
+import type {
+  ByteChannel,
+  PinnedThread,
+  PlannedDescriptor,
+  ProcessHost,
+  ProcessPlan,
+} from "@trine/vmm";
 import { ByteStream, StreamEnd } from "@trine/vmm/testing";
 import { KeptMemory } from "./kept-memory.ts";
 
@@ -90,6 +97,15 @@ export class SpawnedProcessHost implements ProcessHost {
     }
     child.process.kill(signal);
     return Promise.resolve();
+  }
+
+  /** As the shim does it, by taskset. */
+  async pinThreads(key: string, threads: readonly PinnedThread[]): Promise<void> {
+    for (const { id, cpus } of threads) {
+      const all = id === 0 ? ["--all-tasks"] : [];
+      const of = String(id === 0 ? this.pid(key) : id);
+      await promisify(execFile)("taskset", [...all, "--cpu-list", "--pid", cpus.join(","), of]);
+    }
   }
 
   channel(name: string): ByteChannel {

@@ -12,11 +12,20 @@ export type {
   SlotsSpec,
   Template,
 } from "./machine-spec.ts";
+export type {
+  ClockSpec,
+  FeaturePolicy,
+  HardwareSpec,
+  HypervSpec,
+  PassthroughSpec,
+  PinningSpec,
+} from "./hardware-spec.ts";
 export { MACHINE_DIR } from "./process-host.ts";
 export type {
   ByteChannel,
   ChannelUse,
   JailBind,
+  PinnedThread,
   PlannedDescriptor,
   ProcessHost,
   ProcessPlan,
@@ -25,6 +34,7 @@ export {
   CONSOLE_CHANNEL,
   GUEST_AGENT_CHANNEL,
   GUEST_LINK_CHANNEL,
+  TPM_KEY,
   VMM_KEY,
 } from "./machine-driver.ts";
 export type {

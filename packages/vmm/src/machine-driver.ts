@@ -30,6 +30,8 @@ export interface MachineDriver {
 
 /** Key of the VMM's process at its host, and names of its channels. */
 export const VMM_KEY = "vmm";
+/** Key of the process that is its TPM, where it has one. */
+export const TPM_KEY = "tpm";
 export const CONSOLE_CHANNEL = "console";
 export const GUEST_AGENT_CHANNEL = "guest-agent";
 export const GUEST_LINK_CHANNEL = "guest-link";

@@ -1,3 +1,5 @@
+import type { HardwareSpec } from "./hardware-spec.ts";
+
 /** What a machine is made of, in no VMM's terms. Plain data: stored in the pod's document as JSON. */
 export interface MachineSpec {
   /** Unique on the node; names files and logs. */
@@ -22,8 +24,10 @@ export interface MachineSpec {
   readonly display: boolean;
   /** A channel `guest-agent` for qemu-guest-agent. */
   readonly guestAgent: boolean;
-  /** Where the console goes: the first serial port, or a virtio console. */
-  readonly console: "serial" | "virtio";
+  /** Where the console goes: the first serial port, or a virtio console; none = the guest has neither. */
+  readonly console: "serial" | "virtio" | "none";
+  /** What this one has beyond that. */
+  readonly hardware?: HardwareSpec;
   /** A channel `guest-link` to our agent in the guest. */
   readonly guestLink?: boolean;
   /** Empty disks the guest has from its start, filled and emptied while it runs. */

@@ -115,6 +115,11 @@ export class MemoryProcessHost implements ProcessHost {
     return Promise.resolve();
   }
 
+  /** Threads of a child in memory run where they do. */
+  pinThreads(): Promise<void> {
+    return Promise.resolve();
+  }
+
   channel(name: string): ByteChannel {
     const ends = [...this.#children.values()].map((child) => child.hostChannel(name));
     return found(

@@ -15,6 +15,12 @@ export interface ProcessHost {
   /** Kind `notFound` when no such child runs. */
   signal(key: string, signal: number): Promise<void>;
 
+  /**
+   * Says on which CPUs of the host threads of a child may run, by thread id. Kind `notFound` for a thread that is not
+   * the child's, `invalid` for CPUs that there are not.
+   */
+  pinThreads(key: string, threads: readonly PinnedThread[]): Promise<void>;
+
   /** A `held` channel of a spawned child. */
   channel(name: string): ByteChannel;
 
@@ -26,6 +32,11 @@ export interface ProcessHost {
 
   /** The newest output (stdout and stderr, at most 4 KiB) of a child; for error messages. */
   logTail?(key: string): Promise<string>;
+}
+
+export interface PinnedThread {
+  readonly id: number;
+  readonly cpus: readonly number[];
 }
 
 /** Path of the machine's directory inside the VMM's jail. */
@@ -44,6 +55,10 @@ export interface ProcessPlan {
   /** Groups the child is in beside its own. */
   readonly groups?: readonly number[];
   readonly exitRules: readonly { readonly reason: string; readonly exitStatus: number }[];
+  /** It serves the VMM: its end is not the machine's. */
+  readonly isHelper?: boolean;
+  /** Memory it may keep from being paged out; undefined = what the host gives every process. */
+  readonly lockedBytes?: number;
 }
 
 export interface JailBind {
@@ -86,7 +101,13 @@ export type PlannedDescriptor =
       readonly bytes: number;
     }
   /** A listening unix socket; `path` is the VMM's, under MACHINE_DIR. */
-  | { readonly number: number; readonly kind: "listen"; readonly path: string };
+  | {
+      readonly number: number;
+      readonly kind: "listen";
+      readonly path: string;
+      /** Other children of the machine's user connect to it. */
+      readonly forMachine?: boolean;
+    };
 
 /**
  * held: bytes for the daemon · console: the container's stdio · monitor: exit reasons for the host ·

@@ -1,4 +1,4 @@
-//! Nodes of the host's block devices, for a VMM that may open nothing else. A node is made below the pod's directory
+//! Nodes of the host's devices, for a VMM that may open nothing else. A node is made below the pod's directory
 //! and mounted on itself: there the file system's `nodev` does not hold, and whoever shares the directory's mounts
 //! sees it come and go.
 
@@ -23,6 +23,7 @@ pub struct Device {
     pub uid: u32,
     /// Written by others too.
     pub shared: bool,
+    pub character: bool,
 }
 
 impl Device {
@@ -31,7 +32,24 @@ impl Device {
     }
 
     fn named(&self) -> String {
-        format!("block device {}:{}", self.major, self.minor)
+        let kind = if self.character { "character" } else { "block" };
+        format!("{kind} device {}:{}", self.major, self.minor)
+    }
+
+    fn mode(&self) -> libc::mode_t {
+        if self.character {
+            libc::S_IFCHR
+        } else {
+            libc::S_IFBLK
+        }
+    }
+
+    fn is_kind_of(&self, found: std::fs::FileType) -> bool {
+        if self.character {
+            found.is_char_device()
+        } else {
+            found.is_block_device()
+        }
     }
 }
 
@@ -50,7 +68,12 @@ pub fn make_node(device: &Device, root: &Path, below: &Path) -> io::Result<Optio
         ..Default::default()
     };
     set_attributes(&tree, 0, &attributes).map_err(during_this())?;
-    let alone = claim(device, &tree)?;
+    // To open one of the others may be to use it.
+    let alone = if device.character {
+        None
+    } else {
+        claim(device, &tree)?
+    };
     attach(&tree, &node).map_err(during_this())?;
     Ok(alone)
 }
@@ -72,7 +95,7 @@ fn node_in(dir: &OwnedFd, name: &CStr, device: &Device) -> io::Result<OwnedFd> {
     let number = device.number();
     // SAFETY: a C string. That it is there already, or cannot be made, shows when it is opened.
     let made = check(unsafe {
-        libc::mknodat(dir.as_raw_fd(), name.as_ptr(), libc::S_IFBLK | mode, number)
+        libc::mknodat(dir.as_raw_fd(), name.as_ptr(), device.mode() | mode, number)
     });
     let flags = libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC;
     // SAFETY: a C string.
@@ -82,7 +105,7 @@ fn node_in(dir: &OwnedFd, name: &CStr, device: &Device) -> io::Result<OwnedFd> {
         (node, _) => File::from(node?),
     };
     let found = node.metadata()?;
-    if !found.file_type().is_block_device() || found.rdev() != number {
+    if !device.is_kind_of(found.file_type()) || found.rdev() != number {
         return Err(invalid("something else is there"));
     }
     let (uid, flags) = (device.uid, libc::AT_SYMLINK_NOFOLLOW);
@@ -165,6 +188,7 @@ mod tests {
                 read_only: false,
                 uid: 4242,
                 shared: false,
+                character: false,
             };
             body(device, &pod);
         });
@@ -235,6 +259,47 @@ mod tests {
             for place in ["w", "s1", "s2"] {
                 unmount_all(&pod.join(place)).unwrap();
             }
+        });
+    }
+
+    #[test]
+    fn a_character_device_is_its_owners_and_nobody_claims_it() {
+        let root = Scratch::new("device-character");
+        let pod = root.path().canonicalize().unwrap();
+        in_mount_namespace(move || {
+            run(
+                "mount",
+                &format!("-t tmpfs -o nodev none {}", pod.display()),
+            );
+            let zero = Device {
+                major: 1,
+                minor: 5,
+                read_only: false,
+                uid: 4242,
+                shared: false,
+                character: true,
+            };
+            for _ in 0..2 {
+                assert!(
+                    make_node(&zero, &pod, Path::new("vfio/7"))
+                        .unwrap()
+                        .is_none()
+                );
+            }
+            let place = pod.join("vfio/7");
+            let found = fs::metadata(&place).unwrap();
+            assert!(found.file_type().is_char_device());
+            assert_eq!((found.uid(), found.mode() & 0o777), (4242, 0o600));
+            let mut bytes = [1u8; 4];
+            std::io::Read::read_exact(&mut File::open(&place).unwrap(), &mut bytes).unwrap();
+            assert_eq!(bytes, [0; 4]);
+            let block = Device {
+                character: false,
+                ..zero
+            };
+            assert!(make_node(&block, &pod, Path::new("vfio/7")).is_err());
+            unmount_all(&place).unwrap();
+            unmount_all(&place).unwrap();
         });
     }
 

@@ -13,6 +13,7 @@ pub mod mount;
 mod mountinfo;
 pub mod move_link;
 pub mod net;
+pub mod pin;
 pub mod spawn;
 pub mod sys;
 #[cfg(test)]

@@ -43,6 +43,8 @@ pub struct SpawnPlan {
     pub oom_score_adj: i32,
     /// 0 = 1024; cut to the shim's own hard limit where that may not be raised.
     pub max_open_files: u64,
+    /// What it may keep from being paged out; 0 = the shim's own limit.
+    pub max_locked_bytes: u64,
     /// Keeps the shim's capabilities and set-uid programs working, for tools such as `ip` and `nft`.
     pub keep_privileges: bool,
     /// Empty = `/`. Not for a program in a jail, whose root is its own.

@@ -1,6 +1,5 @@
-import { constants, copyFile, lstat, mkdir, rm } from "node:fs/promises";
+import { lstat, mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import type { MachineSettings } from "@trine/annotations";
 import { TrineError, errnoOf } from "@trine/base";
 import type { Undo } from "@trine/base";
 import { shareHook } from "@trine/cloud-init";
@@ -9,10 +8,13 @@ import type { MachineSpec } from "@trine/vmm";
 import type { EngineConfig } from "../deps.ts";
 import { guestMemory } from "../guest-memory.ts";
 import { tapOf } from "../tap.ts";
+import { cpusOf, growthOf } from "./hardware.ts";
 import { machineDisks } from "./machine-disks.ts";
+import { machineHardware } from "./machine-hardware.ts";
 import type { MachineInput } from "./machine-input.ts";
 import { machineShares } from "./machine-shares.ts";
 import { makeMachineDirs } from "../pod-files.ts";
+import type { UidPool } from "../uid-pool.ts";
 import { uuidOf } from "../pod-identity.ts";
 import { toldAtBoot } from "./told-at-boot.ts";
 
@@ -24,10 +26,10 @@ const LAYER_DIR = ".trine";
  * machine is. Each step may be repeated; `undo` takes back what was done when a later one fails.
  */
 export async function createMachine(
-  deps: { shim: ShimLink; config: EngineConfig; undo: Undo },
+  deps: { shim: ShimLink; config: EngineConfig; uids: UidPool; undo: Undo },
   input: MachineInput,
 ): Promise<MachineSpec> {
-  const { shim, config, undo } = deps;
+  const { shim, config, uids, undo } = deps;
   const { task, bundle, settings, files } = input;
   const memoryBytes = await guestMemory(settings, bundle, {
     defaultBytes: config.machines.defaultMemoryBytes,
@@ -50,10 +52,10 @@ export async function createMachine(
   return {
     id: input.identity.sandboxId,
     uuid: settings.uuid ?? uuidOf(input.identity.namespace, input.identity.uid, task.id),
-    cpus: settings.cpus,
+    cpus: cpusOf(settings),
     memoryBytes,
-    firmware: settings.firmware,
-    ...(await firmwareVars(settings, layer, config)),
+    ...growthOf(settings, memoryBytes),
+    ...(await machineHardware({ shim, config, uids, layer }, input, memoryBytes)),
     accelerator: config.accelerator,
     ...(settings.cpuModel === undefined ? {} : { cpuModel: settings.cpuModel }),
     disks: [...disks, ...told.disks],
@@ -81,24 +83,4 @@ async function layerDir(rootfs: string): Promise<string> {
     throw new TrineError("invalid", `the machine image holds a file /${LAYER_DIR}: remove it`);
   }
   return dir;
-}
-
-async function firmwareVars(
-  settings: MachineSettings,
-  layer: string,
-  config: EngineConfig,
-): Promise<{ firmwareVarsPath?: string }> {
-  if (settings.firmware !== "uefi") return {};
-  const uefi = config.machines.uefi;
-  if (uefi === undefined) {
-    throw new TrineError(
-      "wrongState",
-      "trine.dev/firmware: uefi, but this node has no UEFI firmware: install the package ovmf",
-    );
-  }
-  const path = join(layer, "firmware-vars.fd");
-  // The image may bring this name as a link to a file of the host: never write through it.
-  await rm(path, { recursive: true, force: true });
-  await copyFile(uefi.vars, path, constants.COPYFILE_EXCL);
-  return { firmwareVarsPath: path };
 }

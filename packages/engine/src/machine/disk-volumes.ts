@@ -7,7 +7,7 @@ import { blockVolume } from "../block-device.ts";
 import type { BlockVolume } from "../block-device.ts";
 import { list, record, text } from "../json-shape.ts";
 import type { JsonObject } from "../json-shape.ts";
-import { readMount } from "../share-mounts.ts";
+import { READ_ONLY, readMount } from "../share-mounts.ts";
 import type { OciMount } from "../share-mounts.ts";
 
 /** A volume of the container, and what of it is meant. */
@@ -43,7 +43,7 @@ export function volumeAt(spec: JsonObject, path: string): VolumeAt {
   }
   const { source, destination, options } = nearest;
   const parts = plain(path).slice(plain(destination).length).split("/").filter(Boolean);
-  return { source, parts, readOnly: options.includes("ro") };
+  return { source, parts, readOnly: options.some((option) => READ_ONLY.includes(option)) };
 }
 
 /** The mount that a path of the container lies in, the root's not counted. */
@@ -61,8 +61,8 @@ export function plain(path: string): string {
   return posix.normalize(path).replace(/(.)\/$/, "$1");
 }
 
-/** Where the volumes of a machine's disks are mounted for it, a place for each disk. */
-function disksDir(podDir: string): string {
+/** Where the volumes of a machine's disks are mounted for it, a place for each disk; no disk's name begins with _. */
+export function disksDir(podDir: string): string {
   return join(podDir, "disks");
 }
 

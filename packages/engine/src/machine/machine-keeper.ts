@@ -1,10 +1,11 @@
 import { parseMachineAnnotations } from "@trine/annotations";
 import { TrineError, Undo } from "@trine/base";
 import type { Child, Event } from "@trine/proto/shim";
-import { VMM_KEY } from "@trine/vmm";
+import { TPM_KEY, VMM_KEY } from "@trine/vmm";
 import type { Machine, MachineReport } from "@trine/vmm";
 import { become, undoAll } from "../change-state.ts";
 import { readBundle } from "../bundle.ts";
+import { endChild } from "../end-child.ts";
 import { unmountDisks } from "./disk-volumes.ts";
 import { GuestExecs } from "./guest-execs.ts";
 import type { MachineFigures } from "../machine-figures.ts";
@@ -212,6 +213,7 @@ export class MachineKeeper implements TaskKeeper {
 
   async apply({ what }: Event): Promise<void> {
     if (what.case === "childExited" && what.value.key === VMM_KEY) await this.#ended(what.value);
+    if (what.case === "childExited" && what.value.key === TPM_KEY) this.#lostTpm(what.value);
     const record = this.#pod.document.machine;
     const isRemoved = what.case === "taskRemoved" && what.value.id === record?.taskId;
     if (isRemoved) await this.#takeApart(record);
@@ -232,9 +234,16 @@ export class MachineKeeper implements TaskKeeper {
     this.#pod.log.info({ exitStatus, reason, signal, oom }, "machine ended");
   }
 
+  /** It ends with the VMM; alone only by a fault or by hand, and the guest's TPM answers no more. */
+  #lostTpm({ exitStatus, signal }: Child): void {
+    if (this.#pod.document.machine?.state !== "running") return;
+    this.#pod.log.error({ exitStatus, signal }, "the machine's TPM has ended: its guest has none");
+  }
+
   async #takeApart(record: MachineRecord): Promise<void> {
     const { document, shim, files, deps } = this.#pod;
     await shim.reap(VMM_KEY);
+    if (record.spec.hardware?.tpm !== undefined) await endChild(shim, TPM_KEY);
     if (record.spec.shares !== undefined) await removeShares(shim, files);
     await unmountDisks(shim, files.podDir);
     await shim.unmount(`${record.bundle}/rootfs`);

@@ -25,7 +25,7 @@ export async function prepareMachine(
   undo.defer("remove the machine's files", () => removeMachineFiles(files));
   const interfaces = guestInterfaces(document);
   const input = { identity, ...container, interfaces, files, uid, cgroups: facts.cgroups };
-  const spec = await createMachine({ shim, config: deps.config, undo }, input);
+  const spec = await createMachine({ shim, config: deps.config, uids: deps.uids, undo }, input);
   if (interfaces.length > 0) {
     const dns = await podDns(bundle.resolvConf);
     await serveDhcp(shim, interfaces, { hostname: hostnameOf(input), dns });

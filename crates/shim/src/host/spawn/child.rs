@@ -126,7 +126,7 @@ fn become_program(plan: &SpawnPlan, prepared: &Prepared, reporter: &mut RawFd) -
         step(Step::WorkingDirectory, unsafe { libc::chdir(dir) })?;
     }
     place_descriptors(prepared, reporter)?;
-    set_limits(prepared)?;
+    set_limits(plan, prepared)?;
     drop_privileges(plan)?;
     die_with_parent(*reporter)?;
     empty_signal_mask();
@@ -255,7 +255,8 @@ fn close_range(first: libc::c_uint, last: libc::c_uint) -> Done {
     )
 }
 
-fn set_limits(prepared: &Prepared) -> Done {
+fn set_limits(plan: &SpawnPlan, prepared: &Prepared) -> Done {
+    set_locked(plan.max_locked_bytes)?;
     let mut files = libc::rlimit {
         rlim_cur: prepared.max_open_files,
         rlim_max: prepared.max_open_files,
@@ -285,6 +286,20 @@ fn set_limits(prepared: &Prepared) -> Done {
             libc::setrlimit(libc::RLIMIT_NOFILE, &raw const files),
         )
     }
+}
+
+fn set_locked(bytes: u64) -> Done {
+    if bytes == 0 {
+        return Ok(());
+    }
+    let limit = libc::rlimit {
+        rlim_cur: bytes,
+        rlim_max: bytes,
+    };
+    // SAFETY: the structure outlives the call.
+    step(Step::Limits, unsafe {
+        libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit)
+    })
 }
 
 #[repr(C)]

@@ -557,6 +557,13 @@ export declare type HostDevice = Message<"trine.shim.v1.HostDevice"> & {
    * @generated from field: bool shared = 5;
    */
   shared: boolean;
+
+  /**
+   * a character device: nobody claims it
+   *
+   * @generated from field: bool character = 6;
+   */
+  character: boolean;
 };
 
 /**
@@ -946,6 +953,13 @@ export declare type SpawnRequest = Message<"trine.shim.v1.SpawnRequest"> & {
    * @generated from field: string working_dir = 15;
    */
   workingDir: string;
+
+  /**
+   * what it may keep from being paged out; 0 = the shim's own limit
+   *
+   * @generated from field: uint64 max_locked_bytes = 16;
+   */
+  maxLockedBytes: bigint;
 };
 
 /**
@@ -976,6 +990,54 @@ export declare type SpawnResponse = Message<"trine.shim.v1.SpawnResponse"> & {
  * Use `create(SpawnResponseSchema)` to create a new message.
  */
 export declare const SpawnResponseSchema: GenMessage<SpawnResponse>;
+
+/**
+ * @generated from message trine.shim.v1.PinThreadsRequest
+ */
+export declare type PinThreadsRequest = Message<"trine.shim.v1.PinThreadsRequest"> & {
+  /**
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * in this order; <= 1024
+   *
+   * @generated from field: repeated trine.shim.v1.Pin pins = 2;
+   */
+  pins: Pin[];
+};
+
+/**
+ * Describes the message trine.shim.v1.PinThreadsRequest.
+ * Use `create(PinThreadsRequestSchema)` to create a new message.
+ */
+export declare const PinThreadsRequestSchema: GenMessage<PinThreadsRequest>;
+
+/**
+ * @generated from message trine.shim.v1.Pin
+ */
+export declare type Pin = Message<"trine.shim.v1.Pin"> & {
+  /**
+   * 0 = all that it has now
+   *
+   * @generated from field: uint32 thread = 1;
+   */
+  thread: number;
+
+  /**
+   * of the host, < 8192
+   *
+   * @generated from field: repeated uint32 cpus = 2;
+   */
+  cpus: number[];
+};
+
+/**
+ * Describes the message trine.shim.v1.Pin.
+ * Use `create(PinSchema)` to create a new message.
+ */
+export declare const PinSchema: GenMessage<Pin>;
 
 /**
  * @generated from message trine.shim.v1.Descriptor
@@ -1165,6 +1227,14 @@ export declare type Channel = Message<"trine.shim.v1.Channel"> & {
    * @generated from field: string guest_path = 7;
    */
   guestPath: string;
+
+  /**
+   * GUEST: whose agent comes and goes as the guest's owner likes: the link begins anew whenever the port guest-link0 is
+   * opened (VSERPORT_CHANGE of the machine's monitor), and a guest that breaks its rules loses the link alone.
+   *
+   * @generated from field: bool guest_is_free = 8;
+   */
+  guestIsFree: boolean;
 };
 
 /**
@@ -1888,6 +1958,16 @@ export declare const Shim: GenService<{
   reap: {
     methodKind: "unary";
     input: typeof ReapRequestSchema;
+    output: typeof EmptySchema;
+  },
+  /**
+   * Says on which CPUs threads of a running child may run. not_found: a thread that is not the child's.
+   *
+   * @generated from rpc trine.shim.v1.Shim.PinThreads
+   */
+  pinThreads: {
+    methodKind: "unary";
+    input: typeof PinThreadsRequestSchema;
     output: typeof EmptySchema;
   },
   /**
