@@ -225,7 +225,7 @@ describe.each(["1.6", "2.4"] as const)("containerd %s", (version) => {
       `${slow.url}/a`,
       { keepPartial: true },
       ({ done }) => {
-        if (done === 2 * MIB) interrupt.abort(new Error("^C"));
+        if (done >= MIB) interrupt.abort(new Error("^C"));
       },
       interrupt.signal,
     );
@@ -235,7 +235,7 @@ describe.each(["1.6", "2.4"] as const)("containerd %s", (version) => {
     expect(await collectLeftovers(store, kept)).toMatchObject([{ state: "kept" }]);
     const checksum = { algorithm: "sha256", hex: sha256(body) } as const;
     await importing(`${slow.url}/a`, { checksum });
-    expect(asked).toEqual([undefined, `bytes=${2 * MIB}-`]);
+    expect(asked).toEqual([undefined, expect.stringMatching(/^bytes=[1-9]\d{6,}-$/) as string]);
     await remove();
     await slow.close();
     // The server is gone, and so is the import: with nothing begun there is nothing to keep.

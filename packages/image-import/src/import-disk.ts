@@ -6,6 +6,7 @@ import { openRegularFile, probeDisk } from "@trine/disk-images";
 import type { DiskProbe, ForeignDisk, ImageInfo } from "@trine/disk-images";
 import { convertDisk } from "./convert-disk.ts";
 import type { ConvertedDisk } from "./convert-disk.ts";
+import { copyDisk } from "./copy-disk.ts";
 import { checkSum } from "./fetch/checksum.ts";
 import type { Checksum } from "./fetch/checksum.ts";
 import { download } from "./fetch/download.ts";
@@ -13,7 +14,7 @@ import type { Version } from "./fetch/download.ts";
 import { HttpClient, parseUrl, shown } from "./fetch/http-client.ts";
 import type { HttpSettings } from "./fetch/http-client.ts";
 import type { ImportLimits, OnProgress } from "./limits.ts";
-import { copyForAll, isReadableToAll } from "./jail/readable.ts";
+import { isReadableToAll } from "./jail/readable.ts";
 import { dropLease, storeImage } from "./store/store-image.ts";
 import type { StoredImage } from "./store/store-image.ts";
 import { unpackFile } from "./unpack-file.ts";
@@ -198,7 +199,7 @@ async function importCurrent(store: ImageStore, job: Job, first: Current): Promi
       {
         handle: current.handle,
         info,
-        ...(current.isOwn && { ownPath: current.path }),
+        ...(current.isOwn && { own: { path: current.path, isKept: request.keepPartial } }),
         reference: request.reference,
         labels: {
           "trine.dev/machine": "true",
@@ -286,7 +287,9 @@ async function readableInJail(job: Job, from: Current): Promise<Current> {
   }
   if (await isReadableToAll(from.handle)) return from;
   const path = `${job.work.path}/copy`;
-  return { handle: await copyForAll(from.handle, path), path, isOwn: true };
+  const handle = await copyDisk(from.handle, path, job.onProgress, job.signal);
+  await handle.chmod(0o644);
+  return { handle, path, isOwn: true };
 }
 
 async function discard({ handle, path, isOwn }: Current): Promise<void> {

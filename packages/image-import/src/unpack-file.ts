@@ -1,15 +1,13 @@
 import type { FileHandle } from "node:fs/promises";
 import type { Readable } from "node:stream";
-import { TrineError, errnoOf } from "@trine/base";
+import { TrineError } from "@trine/base";
 import type { Compression } from "@trine/disk-images";
 import { runJailed } from "./jail/run-jailed.ts";
 import { EXPANSION_FREE_BYTES } from "./limits.ts";
 import type { ImportLimits, OnProgress } from "./limits.ts";
+import { writeSparse } from "./write-sparse.ts";
 
 const MIB = 1024 * 1024;
-/** Runs of zeros of this size become holes. */
-const HOLE_BYTES = 65_536;
-const ZEROS = Buffer.alloc(HOLE_BYTES);
 const MEMORY_BYTES = 1024 * MIB;
 const CPU_SECONDS = 6 * 3600;
 
@@ -43,40 +41,20 @@ export async function unpackFile(job: Unpacking, signal: AbortSignal): Promise<v
   const limits = { memoryBytes: MEMORY_BYTES, cpuSeconds: CPU_SECONDS };
   await runJailed(
     { program, args, stdin, workDir, ...limits },
-    (output) => writeSparse(output, packedBytes, job),
+    (output) => receive(output, packedBytes, job),
     signal,
   );
 }
 
-async function writeSparse(output: Readable, packedBytes: number, job: Unpacking): Promise<void> {
+async function receive(output: Readable, packedBytes: number, job: Unpacking): Promise<void> {
   let at = 0;
   for await (const chunk of output as AsyncIterable<Buffer>) {
     refuseBomb(at + chunk.length, packedBytes, job.limits);
-    for (let from = 0; from < chunk.length;) {
-      // Holes lie at whole places of the file, whatever the pipe cuts.
-      const length = Math.min(HOLE_BYTES - (at % HOLE_BYTES), chunk.length - from);
-      const part = chunk.subarray(from, from + length);
-      if (!part.equals(ZEROS.subarray(0, length))) await writeAll(job.to, part, at);
-      at += length;
-      from += length;
-    }
+    await writeSparse(job.to, chunk, at);
+    at += chunk.length;
     job.onProgress({ step: "unpack", done: at });
   }
   await job.to.truncate(at);
-}
-
-/** Writes all of a buffer; kind `exhausted` when the file system is full. */
-export async function writeAll(to: FileHandle, bytes: Uint8Array, at: number): Promise<void> {
-  try {
-    for (let done = 0; done < bytes.length;) {
-      const left = bytes.length - done;
-      done += (await to.write(bytes, done, left, at + done)).bytesWritten;
-    }
-  } catch (cause) {
-    const isFull = ["ENOSPC", "EDQUOT", "EFBIG"].includes(errnoOf(cause) ?? "");
-    if (isFull) throw new TrineError("exhausted", "no space is left on the disk", { cause });
-    throw cause;
-  }
 }
 
 function refuseBomb(unpacked: number, packed: number, limits: ImportLimits): void {

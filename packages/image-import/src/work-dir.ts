@@ -100,7 +100,8 @@ export class WorkDir {
     const found = await stat(join(this.path, DOWNLOAD)).catch(() => undefined);
     const version = await this.#version();
     if (found === undefined || found.size === 0 || version?.validator === undefined) return false;
-    return Date.now() - found.mtimeMs < KEEP_MS;
+    // A layer's files have a time of their own.
+    return Date.now() - found.ctimeMs < KEEP_MS;
   }
 
   /** Lets go of it as it is; once more is nothing. */

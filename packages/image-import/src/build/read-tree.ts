@@ -9,7 +9,7 @@ import type { JailedMount, JailedProgram } from "../jail/run-jailed.ts";
 import { layersOf } from "../store/list-images.ts";
 import type { ImageView } from "../store/list-images.ts";
 import { shortened } from "./overlay-options.ts";
-import { writeAll } from "../unpack-file.ts";
+import { writeAll } from "../write-sparse.ts";
 
 const MIB = 1024 * 1024;
 const MEMORY_BYTES = 1024 * MIB;

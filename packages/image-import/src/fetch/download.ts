@@ -4,7 +4,7 @@ import type { FileHandle } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
 import { TrineError, errnoOf, kindOf, messageOf, sleep } from "@trine/base";
 import type { OnProgress } from "../limits.ts";
-import { writeAll } from "../unpack-file.ts";
+import { sizeOf, writeParts } from "../write-sparse.ts";
 import { requireSum } from "./checksum.ts";
 import type { Checksum } from "./checksum.ts";
 import { shown } from "./http-client.ts";
@@ -199,11 +199,11 @@ async function receive(answer: HttpAnswer, job: Download, state: State): Promise
   let batch: Buffer[] = [];
   // A write for each of a connection's small pieces would cost more than the pieces.
   const flush = async (): Promise<void> => {
-    const bytes = Buffer.concat(batch);
+    const parts = batch;
     batch = [];
-    await writeAll(job.to, bytes, state.at);
-    state.hash?.update(bytes);
-    state.at += bytes.length;
+    await writeParts(job.to, parts, state.at);
+    for (const part of parts) state.hash?.update(part);
+    state.at += sizeOf(parts);
     job.onProgress({ step: "download", done: state.at, ...(total !== undefined && { total }) });
   };
   try {

@@ -54,7 +54,7 @@ test.each([
   const disk = {
     handle,
     info: { format: "raw", virtualSizeBytes: 4096, fileSizeBytes: 4096, bootable: "mbr" } as const,
-    ...(isOwn && { ownPath: path }),
+    ...(isOwn && { own: { path, isKept: false } }),
     reference: "localhost/a:1",
     labels: {},
     architecture: "amd64",

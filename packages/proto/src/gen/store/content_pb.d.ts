@@ -222,6 +222,79 @@ export declare type WriteContentResponse = Message<"containerd.services.content.
 export declare const WriteContentResponseSchema: GenMessage<WriteContentResponse>;
 
 /**
+ * @generated from message containerd.services.content.v1.Status
+ */
+export declare type Status = Message<"containerd.services.content.v1.Status"> & {
+  /**
+   * @generated from field: google.protobuf.Timestamp started_at = 1;
+   */
+  startedAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp updated_at = 2;
+   */
+  updatedAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: string ref = 3;
+   */
+  ref: string;
+
+  /**
+   * @generated from field: int64 offset = 4;
+   */
+  offset: bigint;
+
+  /**
+   * @generated from field: int64 total = 5;
+   */
+  total: bigint;
+
+  /**
+   * @generated from field: string expected = 6;
+   */
+  expected: string;
+};
+
+/**
+ * Describes the message containerd.services.content.v1.Status.
+ * Use `create(StatusSchema)` to create a new message.
+ */
+export declare const StatusSchema: GenMessage<Status>;
+
+/**
+ * @generated from message containerd.services.content.v1.StatusRequest
+ */
+export declare type StatusRequest = Message<"containerd.services.content.v1.StatusRequest"> & {
+  /**
+   * @generated from field: string ref = 1;
+   */
+  ref: string;
+};
+
+/**
+ * Describes the message containerd.services.content.v1.StatusRequest.
+ * Use `create(StatusRequestSchema)` to create a new message.
+ */
+export declare const StatusRequestSchema: GenMessage<StatusRequest>;
+
+/**
+ * @generated from message containerd.services.content.v1.StatusResponse
+ */
+export declare type StatusResponse = Message<"containerd.services.content.v1.StatusResponse"> & {
+  /**
+   * @generated from field: containerd.services.content.v1.Status status = 1;
+   */
+  status?: Status | undefined;
+};
+
+/**
+ * Describes the message containerd.services.content.v1.StatusResponse.
+ * Use `create(StatusResponseSchema)` to create a new message.
+ */
+export declare const StatusResponseSchema: GenMessage<StatusResponse>;
+
+/**
  * @generated from message containerd.services.content.v1.AbortRequest
  */
 export declare type AbortRequest = Message<"containerd.services.content.v1.AbortRequest"> & {
@@ -291,6 +364,16 @@ export declare const Content: GenService<{
     methodKind: "bidi_streaming";
     input: typeof WriteContentRequestSchema;
     output: typeof WriteContentResponseSchema;
+  },
+  /**
+   * How far a write is that goes on.
+   *
+   * @generated from rpc containerd.services.content.v1.Content.Status
+   */
+  status: {
+    methodKind: "unary";
+    input: typeof StatusRequestSchema;
+    output: typeof StatusResponseSchema;
   },
   /**
    * Forgets what was written under a ref and not committed.
