@@ -2,7 +2,7 @@ import { appendFile, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { readLog } from "./cri-log.ts";
+import { readLastLines, readLog } from "./cri-log.ts";
 import type { LogEntry } from "./cri-log.ts";
 
 const never = new AbortController().signal;
@@ -145,4 +145,42 @@ test("a file that is not there yet is waited for, and none is no error", async (
   await write(path, "a");
   expect(await first).toBe("a");
   await log.return(undefined);
+});
+
+const last = (count: number, ended?: () => Promise<boolean>): AsyncGenerator<LogEntry> =>
+  readLastLines(path, count, { signal: never, ...(ended && { ended }) });
+
+test("the last lines of several files, however many are asked for; a part of a line is with them", async () => {
+  await write(rotated(11), "a", "b");
+  await write(path, "c");
+  expect(await rest(last(2))).toEqual(["b", "c"]);
+  expect(await rest(last(0))).toEqual([]);
+  expect(await rest(last(99))).toEqual(["a", "b", "c"]);
+  await appendFile(path, "2026-11-21T17:00:00Z stdout P begun\n");
+  expect(await rest(last(1))).toEqual(["c", "begun"]);
+  const many = Array.from({ length: 5_000 }, (_, index) => String(index));
+  await write(path, ...many);
+  expect(await rest(last(3))).toEqual(many.slice(-3));
+});
+
+test("what comes behind the last lines is told whole, also when the first file goes meanwhile", async () => {
+  await write(rotated(11), "a");
+  await write(path, "b", "c");
+  const log = last(1, () => Promise.resolve(isOver));
+  expect(await next(log)).toBe("c");
+  await write(path, "d", "e");
+  await rm(rotated(11));
+  expect([await next(log), await next(log)]).toEqual(["d", "e"]);
+  await rotate(12);
+  await write(path, "f", "g");
+  isOver = true;
+  expect(await rest(log)).toEqual(["f", "g"]);
+});
+
+test("of a file that comes later all is told", async () => {
+  const log = last(1, () => Promise.resolve(isOver));
+  const first = next(log);
+  await write(path, "a", "b");
+  isOver = true;
+  expect([await first, ...(await rest(log))]).toEqual(["a", "b"]);
 });

@@ -7,6 +7,10 @@ const CHUNK_BYTES = 64 * 1024;
 const POLL_MS = 100;
 /** containerd cuts a line every 16 KiB; anything far longer is no CRI log. */
 const MAX_LINE_BYTES = 1024 * 1024;
+/** So many are held before the first of them are let go. */
+const SPARE_LINES = 1000;
+/** Between entries: nothing more is there now. */
+const ALL_READ = Symbol("all read");
 
 /** A line of a CRI log file, or a part of one: then `text` has no line end. */
 export interface LogEntry {
@@ -40,7 +44,68 @@ export interface Follow {
  * doubles nothing but files that were removed before they could be opened.
  */
 export async function* readLog(path: string, follow: Follow): AsyncGenerator<LogEntry> {
-  let file = await openFirst(path, follow);
+  for await (const entry of readAll(path, follow)) if (entry !== ALL_READ) yield entry;
+}
+
+/** As `readLog`, of what is there at first only the last lines; what comes behind them is all told. One reading. */
+export async function* readLastLines(
+  path: string,
+  count: number,
+  follow: Follow,
+): AsyncGenerator<LogEntry> {
+  let kept: LastLines | undefined = new LastLines(count);
+  for await (const entry of readAll(path, follow)) {
+    if (entry !== ALL_READ) {
+      if (kept === undefined) yield entry;
+      else kept.add(entry);
+    } else if (kept !== undefined) {
+      yield* kept.entries();
+      kept = undefined;
+    }
+  }
+}
+
+/** Holds little more than it is to tell. */
+class LastLines {
+  readonly #count: number;
+  #entries: LogEntry[] = [];
+  #ends = 0;
+
+  constructor(count: number) {
+    this.#count = count;
+  }
+
+  add(entry: LogEntry): void {
+    this.#entries.push(entry);
+    if (isEnd(entry)) this.#ends += 1;
+    // Not with each line: what is left has to be moved.
+    if (this.#ends > 2 * this.#count + SPARE_LINES) this.entries();
+  }
+
+  entries(): readonly LogEntry[] {
+    let start = 0;
+    for (; this.#ends > this.#count; start++) {
+      const entry = this.#entries[start];
+      if (entry !== undefined && isEnd(entry)) this.#ends -= 1;
+    }
+    this.#entries = this.#entries.slice(start);
+    return this.#entries;
+  }
+}
+
+/** Whether a line ends with it. */
+export function isEnd({ text }: LogEntry): boolean {
+  return text.at(-1) === 10;
+}
+
+type Read = LogEntry | typeof ALL_READ;
+
+async function* readAll(path: string, follow: Follow): AsyncGenerator<Read> {
+  let file = await openAfter(path);
+  if (file === undefined) {
+    yield ALL_READ;
+    file = await openFirst(path, follow);
+  }
   while (file !== undefined) {
     let next: FileHandle | undefined;
     try {
@@ -57,7 +122,7 @@ async function* readFile(
   path: string,
   file: FileHandle,
   { signal, ended }: Follow,
-): AsyncGenerator<LogEntry, FileHandle | undefined> {
+): AsyncGenerator<Read, FileHandle | undefined> {
   let rest = Buffer.alloc(0);
   let isSeen = false;
   for (;;) {
@@ -78,6 +143,7 @@ async function* readFile(
       const opened = await openAfter(path, file);
       if (opened !== undefined) return opened;
     }
+    if (next === undefined) yield ALL_READ;
     if (last) return undefined;
     isSeen = next !== undefined;
     await nap(signal);

@@ -2,8 +2,7 @@ import { ContainerState } from "@trine/proto/cri/api";
 import { TrineError, kindOf } from "@trine/base";
 import type { CriClient } from "@trine/containerd-client";
 import { withCri } from "../connect.ts";
-import { readLog } from "./cri-log.ts";
-import type { LogEntry } from "./cri-log.ts";
+import { isEnd, readLastLines, readLog } from "./cri-log.ts";
 import type { Io } from "../io.ts";
 import type { ContainerView, PodView } from "../pods/pod-view.ts";
 import { pickContainer, pickPod, requireTargets, selectPods } from "../pods/select-pods.ts";
@@ -59,12 +58,12 @@ async function print(
   const path = flags.previous ? previousLog(container) : container.logPath;
   if (path === "") throw new TrineError("notFound", `container ${container.name} keeps no log`);
   const follow = flags.follow && !flags.previous;
-  const entries = readLog(path, {
+  const how = {
     signal: io.signal,
     ...(follow ? { ended: () => hasEnded(cri, container.id) } : {}),
-  });
+  };
   const name = prefixed ? `[${view.namespace}/${view.name}/${container.name}] ` : "";
-  const kept = flags.tail === undefined ? entries : lastLines(path, flags.tail, entries, io);
+  const kept = flags.tail === undefined ? readLog(path, how) : readLastLines(path, flags.tail, how);
   const from = flags.since === undefined ? 0 : Date.now() - flags.since;
   let fresh = true;
   for await (const entry of kept) {
@@ -72,25 +71,7 @@ async function print(
     const head = fresh ? name + (flags.timestamps ? `${entry.stamp} ` : "") : "";
     const to = entry.stream === "stderr" ? io.stderr : io.stdout;
     await writeOut(to, head === "" ? entry.text : Buffer.concat([Buffer.from(head), entry.text]));
-    fresh = entry.text.at(-1) === 10;
-  }
-}
-
-/** Two readings: the first only counts. What is written in between belongs to the end all the same. */
-async function* lastLines(
-  path: string,
-  count: number,
-  entries: AsyncGenerator<LogEntry>,
-  io: Io,
-): AsyncGenerator<LogEntry> {
-  let total = 0;
-  for await (const { text } of readLog(path, { signal: io.signal })) {
-    if (text.at(-1) === 10) total += 1;
-  }
-  let line = 0;
-  for await (const entry of entries) {
-    if (line >= total - count) yield entry;
-    if (entry.text.at(-1) === 10) line += 1;
+    fresh = isEnd(entry);
   }
 }
 
