@@ -11,7 +11,7 @@ use crate::console::Console;
 use crate::guest::Guest;
 use crate::inbox::Inbox;
 use crate::link::is_not_now;
-use crate::monitor::Monitor;
+use crate::monitor::{LINK_OPENED, Monitor};
 use crate::reactor::{READ, Reactor, Token, WRITE, Watch};
 use crate::shim::Shim;
 
@@ -148,7 +148,8 @@ impl Shim {
         let key = channel.key.clone();
         self.channels.insert(number, channel);
         let reset = notes.iter().any(|note| note.event == "RESET");
-        for note in notes {
+        let opened = notes.iter().any(|note| note.event == LINK_OPENED);
+        for note in notes.into_iter().filter(|n| n.event != LINK_OPENED) {
             if let Some(child) = self.children.get_mut(&key) {
                 child.note(&note.event, &note.reason);
             }
@@ -157,8 +158,8 @@ impl Shim {
                 ..note
             }));
         }
-        if reset {
-            self.reset_guests_of(&key);
+        if reset || opened {
+            self.reset_guests_of(&key, !reset);
         }
         self.finish_tasks();
     }

@@ -115,7 +115,8 @@ impl Shim {
             }
             shim::channel::Kind::Guest => {
                 let path = self.identity.held(Path::new(&channel.guest_path));
-                let guest = Guest::open(number, key, ours, &path, &self.reactor)?;
+                let mut guest = Guest::open(number, key, ours, &path, &self.reactor)?;
+                guest.is_free = channel.guest_is_free;
                 Kind::Guest(Box::new(guest))
             }
         };

@@ -17,6 +17,9 @@ const MAX_REASON: usize = 64;
 const TURN: usize = 16;
 const NEGOTIATE: &[u8] = b"{\"execute\":\"qmp_capabilities\"}\r\n";
 pub const PANIC_REASON: &str = "guest-panic";
+/// A program in the guest has opened the guest link's port: a note for the shim alone.
+pub const LINK_OPENED: &str = "LINK_OPENED";
+const LINK_PORT: &str = "guest-link0";
 
 pub struct Monitor {
     stream: Option<UnixStream>,
@@ -74,15 +77,15 @@ fn understand(line: &[u8]) -> Heard {
         return Heard::Greeting;
     }
     let event = value.get("event").and_then(Value::text).unwrap_or_default();
-    let data = |key| {
-        value
-            .get("data")
-            .and_then(|d| d.get(key))
-            .and_then(Value::text)
-    };
-    let reason = match event {
-        "SHUTDOWN" | "RESET" => data("reason").unwrap_or_default(),
-        "GUEST_PANICKED" => PANIC_REASON,
+    let datum = |key| value.get("data").and_then(|d| d.get(key));
+    let text = |key| datum(key).and_then(Value::text).unwrap_or_default();
+    let (event, reason) = match event {
+        "SHUTDOWN" | "RESET" => (event, text("reason")),
+        "GUEST_PANICKED" => (event, PANIC_REASON),
+        "VSERPORT_CHANGE" if text("id") == LINK_PORT => match datum("open") {
+            Some(Value::Bool(true)) => (LINK_OPENED, ""),
+            _ => return Heard::Nothing,
+        },
         _ => return Heard::Nothing,
     };
     // QEMU has a closed list of short ones.
@@ -193,8 +196,16 @@ mod tests {
             panic!("no note");
         };
         assert_eq!(note.reason, PANIC_REASON);
+        let port = |open| {
+            let text = format!(
+                r#"{{"event":"VSERPORT_CHANGE","data":{{"open":{open},"id":"guest-link0"}}}}"#
+            );
+            matches!(understand(text.as_bytes()), Heard::Note(note) if note.event == LINK_OPENED)
+        };
+        assert!(port(true) && !port(false));
         for other in [
             b"{\"return\":{}}".as_slice(),
+            br#"{"event":"VSERPORT_CHANGE","data":{"open":true,"id":"guest-agent0"}}"#,
             b"",
             b"{\"event\":1}",
             b"nonsense",

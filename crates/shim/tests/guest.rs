@@ -509,37 +509,46 @@ fn a_client_that_does_not_read_holds_up_no_other() {
     }
 }
 
-#[test]
-fn after_a_reset_of_the_machine_the_link_is_opened_again() {
-    let pod = Pod::started("reset");
+/// A machine whose monitor says `event` when the channel `end` is written to.
+fn machine_that_tells(name: &str, event: &str, guest_is_free: bool) -> Machine {
+    let pod = Pod::started(name);
     let mut trined = pod.connect();
     let mut request = spawn_request(&pod);
-    // A monitor that tells of a reset when it is told to.
-    request.argv[2] = r#"read go <&4; printf '{"event":"RESET","data":{"reason":"guest-reset"}}\r\n' >&5; read end <&4"#.into();
-    request.descriptors.push(channel(
-        5,
-        shim::Channel {
-            name: "qmp".into(),
-            kind: Kind::Monitor as i32,
-            ..Default::default()
-        },
-    ));
+    request.argv[2] = format!(r"read go <&4; printf '{event}\r\n' >&5; read end <&4");
+    let monitor = shim::Channel {
+        name: "qmp".into(),
+        kind: Kind::Monitor as i32,
+        ..Default::default()
+    };
+    request.descriptors.push(channel(5, monitor));
+    if let Some(Source::Channel(link)) = &mut request.descriptors[0].source {
+        link.guest_is_free = guest_is_free;
+    }
     let spawned: shim::SpawnResponse = trined.shim("Spawn", &request);
     let mut guest = Guest::new(spawned.pid);
-    let mut m = {
-        guest.until("the link", |guest| (guest.ready == 1).then_some(()));
-        Machine { pod, guest, trined }
-    };
-    let mut before = client(&m, "rpc");
-    m.guest.opened("rpc");
-    m.guest.reboot();
+    guest.until("the link", |guest| (guest.ready == 1).then_some(()));
+    Machine { pod, guest, trined }
+}
+
+fn tell(machine: &mut Machine) {
     let go = shim::WriteChannelRequest {
         name: "end".into(),
         offset: 0,
         data: b"go\n".to_vec(),
     };
-    m.trined
+    machine
+        .trined
         .shim::<shim::WriteChannelResponse>("WriteChannel", &go);
+}
+
+#[test]
+fn after_a_reset_of_the_machine_the_link_is_opened_again() {
+    let event = r#"{"event":"RESET","data":{"reason":"guest-reset"}}"#;
+    let mut m = machine_that_tells("reset", event, false);
+    let mut before = client(&m, "rpc");
+    m.guest.opened("rpc");
+    m.guest.reboot();
+    tell(&mut m);
     assert_eq!(before.read(&mut [0; 9]).unwrap(), 0);
     // One that comes too early waits for the link, and may go again.
     let mut gone = client(&m, "gone");
@@ -553,6 +562,31 @@ fn after_a_reset_of_the_machine_the_link_is_opened_again() {
     let mut got = [0; 11];
     early.read_exact(&mut got).unwrap();
     assert_eq!(&got, b"hello again");
+}
+
+#[test]
+fn an_owners_guest_may_break_the_link_and_open_its_port_again() {
+    let event = r#"{"event":"VSERPORT_CHANGE","data":{"open":true,"id":"guest-link0"}}"#;
+    let mut m = machine_that_tells("free", event, true);
+    let (mut containerd, _relay) = m.pod.running_task("ctr1", &stdio(&m.pod), false);
+    m.trined
+        .shim::<()>("AttachGuest", &attach("ctr1", "", false));
+    m.guest.opened("exit/c/");
+    let wait = containerd.send_wait("ctr1");
+    m.guest.port.write_all(&[0xff; 64]).unwrap();
+    let waited: task::WaitResponse = containerd.answer(wait).unwrap();
+    assert_eq!(waited.exit_status, 137);
+    let described: shim::DescribeResponse = m.trined.shim("Describe", &shim::DescribeRequest {});
+    assert!(described.children[0].running);
+    m.guest.reboot();
+    tell(&mut m);
+    let mut after = client(&m, "rpc");
+    m.guest
+        .until("the link", |guest| (guest.ready == 2).then_some(()));
+    m.guest.say("rpc", b"another");
+    let mut got = [0; 7];
+    after.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"another");
 }
 
 #[test]

@@ -70,11 +70,17 @@ impl Shim {
 
     /// Their machine has ended, and so have they.
     pub fn end_guest_processes(&mut self, key: &str, oom: bool) {
-        let channels = self.channels_of(key);
+        for channel in self.channels_of(key) {
+            self.end_processes_over(channel, oom);
+        }
+    }
+
+    /// They have lost their link for good.
+    pub fn end_processes_over(&mut self, channel: u32, oom: bool) {
         let mut ended = Vec::new();
         for (number, process) in &self.processes {
             if let Some(attached) = &process.guest
-                && channels.contains(&attached.channel)
+                && attached.channel == channel
             {
                 let lost = Exit { oom, ..LOST };
                 ended.push((*number, attached.end.map_or(lost, |(exit, _)| exit)));

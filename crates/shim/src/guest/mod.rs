@@ -43,6 +43,8 @@ pub struct Guest {
     mux: Mux,
     ends: BTreeMap<u32, End>,
     door: Option<Door>,
+    /// Its agent comes and goes; see shim.proto.
+    pub is_free: bool,
     /// trined has reaped the machine; only what a FIFO has not taken yet is still needed.
     reaped: bool,
 }
@@ -75,6 +77,7 @@ impl Guest {
             mux: Mux::host(sys::random()?),
             ends: BTreeMap::new(),
             door,
+            is_free: false,
             reaped: false,
         })
     }
@@ -212,12 +215,16 @@ impl Shim {
         }
     }
 
-    /// A guest that does not keep to the protocol is no guest of ours: its machine ends.
+    /// A guest that does not keep to the protocol is no guest of ours: its machine ends. In one that is its owner's
+    /// only what went over the link does.
     fn guest_failed(&mut self, guest: &mut Guest, reason: &str) {
         self.cut_streams(guest);
         let key = guest.key.clone();
         self.log
             .line(&format!("guest link of {key} has failed: {reason}"));
+        if guest.is_free {
+            return self.end_processes_over(guest.number, false);
+        }
         if let Some(child) = self.children.get_mut(&key) {
             child.note(LINK_EVENT, LINK_REASON);
         }
@@ -231,16 +238,18 @@ impl Shim {
         }
     }
 
-    /// The machine has been reset: what runs in it now knows nothing of the old streams.
-    pub fn reset_guests_of(&mut self, key: &str) {
+    /// The machine has been reset, or another agent is there: what runs in it now knows nothing of the old streams.
+    pub fn reset_guests_of(&mut self, key: &str, only_free: bool) {
         for number in self.channels_of(key) {
             let nonce = match sys::random() {
                 Ok(nonce) => nonce,
                 Err(error) => return self.log.line(&format!("guest link: {error}")),
             };
             self.with_guest(number, |shim, guest| {
-                shim.cut_streams(guest);
-                guest.mux.reset(nonce);
+                if !only_free || guest.is_free {
+                    shim.cut_streams(guest);
+                    guest.mux.reset(nonce);
+                }
             });
         }
     }
