@@ -1,10 +1,12 @@
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { TrineError } from "@trine/base";
+import { TrineError, pollUntil } from "@trine/base";
 import { createOverlay, inspectImage } from "@trine/disk-images";
 import { VMM_KEY } from "@trine/vmm";
-import type { MachineSpec } from "@trine/vmm";
+import type { DiskSpec, MachineSpec } from "@trine/vmm";
 import { findQemuEnvironment, planMachine } from "@trine/vmm-qemu";
 import { SpawnedProcessHost } from "@trine/vmm-qemu/testing";
 import type { PeerCgroup } from "./peer-cgroup.ts";
@@ -23,6 +25,10 @@ export interface BareOptions {
   readonly memoryBytes: number;
   readonly console: MachineSpec["console"];
   readonly cgroup: PeerCgroup;
+  /** Beside the root and the seed. */
+  readonly disks?: readonly DiskSpec[];
+  /** A directory that is shared as a pod's volumes are. */
+  readonly shared?: string;
 }
 
 export interface BareMachine extends AsyncDisposable {
@@ -31,6 +37,10 @@ export interface BareMachine extends AsyncDisposable {
   /** When the start was asked for, on the monotonic clock. */
   readonly startedMs: number;
 }
+
+const SHARES = { way: "virtiofs", tag: "trine", socket: "shares.sock" } as const;
+const SERVERS = ["/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd"];
+const SERVER_MS = 30_000;
 
 /** The peer: the machine a pod would be, its QEMU command line run straight, in the pods' cgroup, without a jail. */
 export async function startBareMachine(options: BareOptions): Promise<BareMachine> {
@@ -42,6 +52,7 @@ export async function startBareMachine(options: BareOptions): Promise<BareMachin
   };
   try {
     const spec = await bareSpec(options, join(dir, "root.qcow2"));
+    if (options.shared !== undefined) await startServer(dir, options.shared, options.cgroup);
     const plan = planMachine(spec, await findQemuEnvironment({ qemuPath: QEMU }));
     const startedMs = performance.now();
     const { pid } = await host.spawn(plan);
@@ -82,11 +93,27 @@ async function bareSpec(options: BareOptions, overlay: string): Promise<MachineS
         backing: { format: "qcow2", path: options.image },
         bootIndex: 1,
       },
+      ...(options.disks ?? []),
       { name: "seed", bus: "virtio", format: "raw", path: options.seed, readOnly: true },
     ],
+    ...(options.shared === undefined ? {} : { shares: SHARES }),
     nics: [{ name: "eth0", tap: "tap0", mac: MAC, mtu: MTU }],
     display: false,
     guestAgent: true,
     console: options.console,
   };
+}
+
+/** As a pod's, without a jail. It ends with the machine. */
+async function startServer(dir: string, shared: string, cgroup: PeerCgroup): Promise<void> {
+  const socket = join(dir, SHARES.socket);
+  const program = SERVERS.find((path) => existsSync(path)) ?? "virtiofsd";
+  const options = `source=${shared},sandbox=chroot,cache=auto,xattr,announce_submounts`;
+  const argv = [`--socket-path=${socket}`, "--rlimit-nofile=0", "-o", options];
+  const { pid } = spawn(program, argv, { stdio: "ignore" });
+  if (pid === undefined) throw new TrineError("notFound", `${program} does not start`);
+  await cgroup.add(pid);
+  await pollUntil(`${program} listens`, { ms: SERVER_MS, everyMs: 50 }, () =>
+    existsSync(socket) ? true : undefined,
+  );
 }

@@ -38,6 +38,13 @@ export class LoopDevice implements AsyncDisposable {
     return runCommand("dd", [`if=${this.path}`, "status=none", ...range]);
   }
 
+  /** As a program of the node writes it. */
+  async write(text: string, at = 0): Promise<void> {
+    await using handle = await open(this.path, "r+");
+    await handle.write(text, at);
+    await handle.sync();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await runCommand("losetup", ["--detach", this.path]);
   }

@@ -156,6 +156,55 @@ test(
   8 * BOOT_MS,
 );
 
+test(
+  "a root written from its image stays, is whole or written again, and another image's is not touched unasked",
+  async () => {
+    const bytes = (await stat(root.file)).size + MIB;
+    await using device = await LoopDevice.make(join(at.node.dir, "written.img"), bytes);
+    const devices = [{ hostPath: device.path, containerPath: "/dev/root", permissions: "mrw" }];
+    const start = async (fromImage: string, name: string): Promise<[PodOfTest, ContainerInit]> => [
+      await pod(name, `- {name: root, device: /dev/root, fromImage: ${fromImage}}`),
+      { image: { image: at.tiny }, devices },
+    ];
+    const boots = async (fromImage: string, name: string, script: string): Promise<string> => {
+      const [of, config] = await start(fromImage, name);
+      const machine = await of.run(config);
+      await at.node.untilOutput(machine, READY, 3 * BOOT_MS);
+      const said = await sh(machine, script);
+      await of.remove();
+      return said;
+    };
+    await boots("refuse", "written", "echo kept >/root/mark; sync");
+    expect(await device.read(0, 39)).toBe('trine-root {"version":1,"state":"comple');
+    expect(await boots("refuse", "again", "cat /root/mark")).toBe("kept\n");
+
+    // Of another image, as its header says.
+    const header = await device.read(0, 4096);
+    const another = header.replace(/"sha256":"[0-9a-f]{64}"/, `"sha256":"${"0".repeat(64)}"`);
+    await device.write(another);
+    const [of, config] = await start("refuse", "other-image");
+    await expect(of.run(config)).rejects.toThrow(/disk root:.*root of another image.*rewrite/);
+    await of.remove();
+    // Cut short while it was written: whatever is there does not boot.
+    await device.write(header.replace('"complete"', '"writing"').padEnd(4096, "\0").slice(0, 4096));
+    await device.write("\0".repeat(4096), 2 * MIB);
+    const mark = "cat /root/mark 2>&1; echo mine >/root/mark; sync";
+    expect(await boots("refuse", "half", mark)).toContain("No such file");
+    await device.write(another);
+    expect(await boots("rewrite", "rewritten", "cat /root/mark 2>&1")).toContain("No such file");
+
+    const refused = async (says: RegExp): Promise<void> => {
+      const [none, wanted] = await start("rewrite", "refused-root");
+      await expect(none.run(wanted)).rejects.toThrow(says);
+      await none.remove();
+    };
+    await device.write("somebody's data");
+    await refused(/disk root: device \/dev\/root holds something that is no root of an image/);
+    expect(await device.read(0, 15)).toBe("somebody's data");
+  },
+  16 * BOOT_MS,
+);
+
 test.each([
   [
     "- {name: a, device: /dev/a}",

@@ -13,7 +13,7 @@ import {
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { pollUntil } from "@trine/base";
-import { busyboxImage } from "@trine/testkit";
+import { busyboxImage, debianGuestImage } from "@trine/testkit";
 import type { RunningPod } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { PodOfMany } from "./mixed-pod.ts";
@@ -159,6 +159,29 @@ test("what no guest can be given is refused with the reason, and nothing is left
   await pod.remove();
   server.close();
 });
+
+test(
+  "cloud-init mounts them before it does anything else",
+  async () => {
+    const image = await debianGuestImage();
+    await at.node.containerd.importImage(image);
+    const userData = "#cloud-config\nbootcmd: [[cp, /etc/app/key, /root/seen]]\n";
+    const machine = await at.node.run({
+      name: "debian",
+      image: image.name,
+      annotations: { "trine.dev/memory": "512Mi", "trine.dev/user-data": userData },
+      mounts: mounts(),
+    });
+    await at.node.untilOutput(machine, "DEBIAN-GUEST READY", 5 * BOOT_MS);
+    const script = `cat /root/seen '/opt/it'"'"'s one' ${TOKEN}/token; touch /etc/app/x; echo by-debian >/data/debian`;
+    const { stdout, stderr } = await at.sh(machine, script);
+    expect(stdout).toMatch(/^(one|two)\nin sub\nhidden\n$/);
+    expect(stderr).toContain("Read-only file system");
+    expect(await readFile(join(dir, "data/debian"), "utf8")).toBe("by-debian\n");
+    await at.node.remove(machine);
+  },
+  6 * BOOT_MS,
+);
 
 test("a machine that is to have none has none", async () => {
   const annotations = { ...MEMORY, "trine.dev/shares": "off" };

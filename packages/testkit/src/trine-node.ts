@@ -1,6 +1,10 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { ContainerState } from "@trine/proto/cri/api";
-import type { LinuxContainerSecurityContextSchema, MountSchema } from "@trine/proto/cri/api";
+import type {
+  DeviceSchema,
+  LinuxContainerSecurityContextSchema,
+  MountSchema,
+} from "@trine/proto/cri/api";
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdir, mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
 import { request } from "node:http";
@@ -38,6 +42,7 @@ export interface RunOptions extends TestPod {
   readonly workingDir?: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly mounts?: readonly MessageInitShape<typeof MountSchema>[];
+  readonly devices?: readonly MessageInitShape<typeof DeviceSchema>[];
   readonly securityContext?: MessageInitShape<typeof LinuxContainerSecurityContextSchema>;
 }
 
@@ -177,6 +182,7 @@ export class TrineNode {
             value: Buffer.from(value),
           })),
           mounts: [...(options.mounts ?? [])],
+          devices: [...(options.devices ?? [])],
           linux: {
             resources: { memoryLimitInBytes: BigInt(options.memoryLimitBytes ?? 0) },
             securityContext: options.securityContext ?? {},

@@ -7,6 +7,7 @@ import { NIC_SLOTS } from "./pci-slots.ts";
 import { diskRoom, virtioDisks } from "./plan-disks.ts";
 
 const MIB = 1024 * 1024;
+const SECTOR = 512;
 /** More needs interrupt remapping (x2APIC). */
 const MAX_CPUS = 255;
 
@@ -140,6 +141,12 @@ function checkDisk(disk: DiskSpec, say: Say): void {
     bus !== "sata" || !readOnly || media === "cdrom",
     `disk ${disk.name}: one on sata is not read-only`,
   );
+  const { offsetBytes: offset = 0, format } = disk;
+  say(
+    Number.isSafeInteger(offset) && offset >= 0 && offset % SECTOR === 0,
+    `disk ${disk.name}: offset ${offset}`,
+  );
+  say(offset === 0 || format === "raw", `disk ${disk.name}: an offset in a ${format}`);
   say(io !== "native" || cache === "none", `disk ${disk.name}: io native needs cache none`);
   if (disk.backing === undefined) return;
   say(disk.format === "qcow2", `disk ${disk.name}: only qcow2 has a backing image`);

@@ -113,6 +113,7 @@ function imageArguments(disk: DiskSpec, table: DescriptorTable): string[] {
     driver: disk.format,
     "node-name": node,
     file: `${node}-file`,
+    ...(disk.offsetBytes === undefined ? {} : { offset: disk.offsetBytes }),
     "read-only": disk.readOnly,
     // Blocks the guest discards leave the overlay: it is counted against the pod's storage.
     ...(writable ? { discard: discardOf(disk) } : {}),

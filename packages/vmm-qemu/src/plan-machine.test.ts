@@ -204,6 +204,14 @@ describe("features", () => {
     expect(devices.find((each) => each.includes("id=disk-c"))).toMatch(/^ide-hd,.*bus=sata\.0,/);
   });
 
+  test("a raw disk may begin further on in its device", () => {
+    const disk = { ...data, bus: "virtio", offsetBytes: MIB } as const;
+    const [, node = ""] = values({ disks: [disk] }, "-blockdev");
+    expect(JSON.parse(node)).toMatchObject({ driver: "raw", offset: MIB });
+    expect(() => plan({ disks: [{ ...disk, offsetBytes: 100 }] })).toThrow(/offset 100/);
+    expect(() => plan({ disks: [{ ...overlay, offsetBytes: MIB }] })).toThrow(/in a qcow2/);
+  });
+
   test("shares are a device at their server's socket, which sees the guest's memory", () => {
     const shares = { way: "virtiofs", tag: "trine", socket: "shares.sock" } as const;
     const changes = { shares, memoryMaxBytes: 128 * MIB };

@@ -139,6 +139,8 @@ export interface DiskSpec {
   readonly path: string;
   /** What `path` is; undefined = a regular file. */
   readonly source?: "file" | "block-device";
+  /** Of a raw disk: where in `path` it begins; undefined = with its first byte. */
+  readonly offsetBytes?: number;
   readonly readOnly: boolean;
   /** Read-only image under a qcow2 `path`. Never taken from the file's own header. */
   readonly backing?: {

@@ -66,16 +66,17 @@ export function disksDir(podDir: string): string {
   return join(podDir, "disks");
 }
 
-/** Makes a node of the device that its VMM alone is given. Repeatable. */
+/** Makes a node of the device that its VMM alone is given; `uid` may open it by itself. Repeatable. */
 export async function mountDevice(
   shim: ShimLink,
   podDir: string,
   disk: { readonly name: string; readonly readOnly: boolean; readonly shared: boolean },
   { major, minor }: BlockVolume,
+  uid = 0,
 ): Promise<string> {
   const target = join(disksDir(podDir), disk.name);
   const { readOnly, shared } = disk;
-  await shim.mount({ target, device: { major, minor, readOnly, shared } });
+  await shim.mount({ target, device: { major, minor, readOnly, shared, uid } });
   return target;
 }
 

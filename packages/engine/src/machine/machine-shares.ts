@@ -8,7 +8,7 @@ import type { SharesSpec } from "@trine/vmm";
 import type { EngineConfig } from "../deps.ts";
 import { endChild } from "../end-child.ts";
 import { findProgram } from "../find-program.ts";
-import { isThere } from "../is-there.ts";
+import { libraryBinds } from "../library-binds.ts";
 import type { PodFiles } from "../pod-files.ts";
 import { mountShare, planVolumes } from "../share-mounts.ts";
 import { unmountAllIn } from "./disk-volumes.ts";
@@ -29,9 +29,6 @@ const LOG_CHARS = 1000;
 const MAX_OPEN_FILES = 131_328n;
 /** Where the VMM's package has it, where there is none of its own. */
 const OLD_PLACE = "/usr/lib/qemu/virtiofsd";
-const LIBRARIES = [
-  ...["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64"],
-];
 /** What it reads of the kernel, before it is shut into the share. */
 const KERNEL_FILES = [
   ...["/proc/self/fd", "/proc/self/task", "/proc/self/mountinfo"],
@@ -117,10 +114,6 @@ async function startServer(
   { program, uid }: { readonly program: string; readonly uid: number },
 ): Promise<void> {
   const socket = join(files.machineDir, SOCKET);
-  const libraries: { source: string; target: string }[] = [];
-  for (const path of LIBRARIES) {
-    if (await isThere(path)) libraries.push({ source: path, target: path });
-  }
   await shim.spawn({
     key: SHARES_KEY,
     argv: [PROGRAM, `--fd=${LISTEN_FD}`, "--rlimit-nofile=0", "-o", OPTIONS],
@@ -131,7 +124,7 @@ async function startServer(
     jail: {
       binds: [
         { source: program, target: PROGRAM },
-        ...libraries,
+        ...(await libraryBinds()),
         ...KERNEL_FILES.map((path) => ({ source: path, target: path })),
         // Not writable itself: a guest must not put links where mounts are to come. Those bring their own right.
         { source: files.shareDir, target: SHARE, live: true },
