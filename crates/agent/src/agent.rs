@@ -11,10 +11,12 @@ use trine_wire::mux::Event;
 use crate::answer::{Answer, Call, Code, failure};
 use crate::container::Container;
 use crate::container::cgroup::Groups;
+use crate::container::parked::Parking;
 use crate::events::Events;
 use crate::helper::Helper;
 use crate::link::{Link, Port};
 use crate::mounts::Mounts;
+use crate::pod_pids::PodPids;
 use crate::process::Process;
 use crate::pump::Pump;
 use crate::reactor::{READ, Reactor, Token, Watched};
@@ -45,7 +47,7 @@ pub struct Agent {
     pub groups: Groups,
     /// The agent's own PID namespace: it forks into others and comes back.
     pub own_pids: OwnedFd,
-    pub pod_pids: Option<OwnedFd>,
+    pub pod_pids: Option<PodPids>,
     /// The pod, since Revive.
     pub pod: Option<String>,
     /// That is no pod's name yet: another may take its place.
@@ -62,6 +64,7 @@ pub struct Agent {
     pub mounts: Mounts,
     pub events: Events,
     pub relays: Relays,
+    pub parking: Parking,
     /// Calls to be told that it took too long.
     pub deadlines: BTreeMap<(Instant, u32), Call>,
     last_number: u32,
@@ -95,6 +98,7 @@ impl Agent {
             mounts: Mounts::default(),
             events: Events::default(),
             relays: Relays::default(),
+            parking: Parking::default(),
             deadlines: BTreeMap::new(),
             last_number: 0,
             is_machine: false,
@@ -149,7 +153,9 @@ impl Agent {
             Token::Signals => {
                 signals::clear(&self.signals);
                 while let Some((pid, status)) = signals::next_ended() {
-                    self.child_ended(pid, status);
+                    if !self.parking.ended(&self.groups, pid) && !self.pod_pids_ended(pid) {
+                        self.child_ended(pid, status);
+                    }
                 }
             }
             Token::Stdin(n) => stdio::feed(self, n),
@@ -211,10 +217,13 @@ impl Agent {
 
     fn next_deadline(&self) -> Option<Duration> {
         let first = self.deadlines.keys().next().map(|(at, _)| *at);
-        let soonest = [first, self.events.deadline(), self.relays.deadline()]
-            .into_iter()
-            .flatten()
-            .min()?;
+        let all = [
+            first,
+            self.events.deadline(),
+            self.relays.deadline(),
+            self.parking.deadline(),
+        ];
+        let soonest = all.into_iter().flatten().min()?;
         Some(soonest.saturating_duration_since(Instant::now()))
     }
 
@@ -233,6 +242,10 @@ impl Agent {
             self.answer(call, Err(failure(Code::DeadlineExceeded, text)));
         }
         self.relays.refill(now);
+        if self.parking.is_due(now) {
+            let number = self.number();
+            self.parking.expire(&self.groups, number, now);
+        }
         for (call, response) in self.events.expired(now) {
             self.answer(call, Ok(response));
         }

@@ -82,6 +82,7 @@ impl Agent {
         // One that has said what it had to say has nothing more to do.
         let _ = signals::send(&helper.pidfd, libc::SIGKILL.cast_unsigned());
         self.mounts.finished(&helper.target, result.is_ok());
+        self.parking.postpone();
         self.answer(helper.call, result);
     }
 

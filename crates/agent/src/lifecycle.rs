@@ -190,7 +190,7 @@ impl Agent {
             return;
         }
         // Busy for as long as the kernel has not finished with the last process; it says so by an event.
-        if let Err(error) = self.groups.remove(id)
+        if let Err(error) = self.groups.remove(container.group.name())
             && error.kind() == std::io::ErrorKind::ResourceBusy
         {
             return;

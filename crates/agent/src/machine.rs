@@ -30,7 +30,7 @@ const REFUSED: [&str; 9] = [
 /// Nobody has to say whose the guest is: it has booted from its own disk.
 pub fn adopt(agent: &mut Agent) -> io::Result<()> {
     let number = agent.number();
-    let mut container = Container::make(&agent.groups, number, ID, Spec::default())?;
+    let mut container = Container::make(&agent.groups, number, ID, Spec::default(), None)?;
     container.pinned = Some(Pinned::of(std::process::id().cast_signed())?);
     agent.containers.insert(ID.to_owned(), container);
     agent.pod = Some(ID.to_owned());

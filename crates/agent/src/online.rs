@@ -35,7 +35,7 @@ pub fn bring_up() -> io::Result<ResourcesResponse> {
     })
 }
 
-/// Writes `on` where a numbered unit's file says `off`.
+/// Writes `on` where a numbered unit's file says `off`. What the kernel has put into use meanwhile it refuses to again.
 fn switch_on(dir: &str, unit: &str, file: &str, off: &str, on: &str) -> io::Result<()> {
     let entries = match fs::read_dir(dir) {
         // A kernel without hot-plugging has everything in use.
@@ -46,8 +46,12 @@ fn switch_on(dir: &str, unit: &str, file: &str, off: &str, on: &str) -> io::Resu
         let path = entry?.path();
         if is_unit(&path, unit) {
             let file = path.join(file);
-            if fs::read_to_string(&file).is_ok_and(|text| text.trim_end() == off) {
-                fs::write(&file, on).map_err(during(file.display()))?;
+            let is_off = || fs::read_to_string(&file).is_ok_and(|text| text.trim_end() == off);
+            if is_off()
+                && let Err(error) = fs::write(&file, on)
+                && is_off()
+            {
+                return Err(during(file.display())(error));
             }
         }
     }

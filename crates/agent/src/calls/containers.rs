@@ -4,12 +4,15 @@ use std::os::fd::OwnedFd;
 
 use trine_wire::agent::{CreateContainerRequest, RemoveContainerRequest, RemoveContainerResponse};
 
-use super::{check_id, size};
+use super::check_id;
 use crate::agent::{Agent, PATIENCE};
 use crate::answer::{Call, Code, Handled, Outcome, decode, done, failure, reply};
 use crate::container::Container;
-use crate::container::disk_root::DiskRoot;
+use crate::container::cgroup::Group;
+use crate::container::console;
 use crate::container::init::Place;
+use crate::container::namespaces::Wanted;
+use crate::container::parked::Parked;
 use crate::container::spawn::{Order, spawn};
 use crate::container::spec::Spec;
 use crate::process::{Process, Stage};
@@ -39,26 +42,61 @@ pub fn create(agent: &mut Agent, call: Call, payload: &[u8]) -> Handled {
             format!("{MAX_CONTAINERS} containers are in this guest already"),
         ));
     }
-    let root = request.root.clone().map(|root| DiskRoot {
-        lower: root.lower,
-        upper: root.upper,
-    });
     let others = agent.containers.values().flat_map(|c| &c.disks);
     let in_use: Vec<String> = others.cloned().collect();
-    let spec = Spec::parse(&request.spec)?.with_disks(root, &request.devices, &in_use)?;
+    let spec = Spec::asked(&request, &in_use)?;
     let number = agent.number();
-    let mut container = Container::make(&agent.groups, number, id, spec)?;
-    watch(agent, &mut container, number);
-    match first_process(agent, &container, &request, call) {
-        Ok(process) => {
+    // A child does not look for other devices than its root's.
+    let parked = match request.devices.is_empty() {
+        true => agent
+            .parking
+            .take(&Wanted::of(&spec.linux.namespaces)?, payload.len()),
+        false => None,
+    };
+    let in_vain = parked.as_ref().map(|(p, g)| (p.pid, g.name().to_owned()));
+    let (parked, group) = parked.unzip();
+    let made = make(
+        agent,
+        number,
+        (&request, spec),
+        group,
+        |agent, container| {
+            let parked = parked.map(|parked| (parked, payload));
+            first_process(agent, container, &request, call, parked)
+        },
+    );
+    match made {
+        Ok((container, process)) => {
             agent.processes.insert(number, process);
             agent.containers.insert(id.to_owned(), container);
             Ok(Outcome::Later)
         }
         Err(error) => {
-            drop(container);
-            let _ = agent.groups.remove(id);
+            if let Some((pid, group)) = in_vain {
+                agent.parking.in_vain(pid, group);
+            }
             Err(error.into())
+        }
+    }
+}
+
+/// The container and its first process. An error leaves nothing but what waited for it.
+fn make(
+    agent: &mut Agent,
+    number: u32,
+    (request, spec): (&CreateContainerRequest, Spec),
+    parked: Option<Group>,
+    first_process: impl FnOnce(&mut Agent, &Container) -> std::io::Result<Process>,
+) -> std::io::Result<(Container, Process)> {
+    let id = request.container.as_str();
+    let mut container = Container::make(&agent.groups, number, id, spec, parked)?;
+    watch(agent, &mut container, number);
+    match first_process(agent, &container) {
+        Ok(process) => Ok((container, process)),
+        Err(error) => {
+            // One with a process in it goes when that has ended.
+            let _ = agent.groups.remove(container.group.name());
+            Err(error)
         }
     }
 }
@@ -68,6 +106,7 @@ fn first_process(
     container: &Container,
     request: &CreateContainerRequest,
     call: Call,
+    parked: Option<(Parked, &[u8])>,
 ) -> std::io::Result<Process> {
     let empty = Default::default();
     if container.wanted.pod_pids {
@@ -79,7 +118,7 @@ fn first_process(
             let first = first.and_then(|number| agent.processes.get(&number));
             Some(pids_of(target, agent.containers.get(target), first)?)
         }
-        None if container.wanted.pod_pids => agent.pod_pids.as_ref(),
+        None if container.wanted.pod_pids => agent.pod_pids.as_ref().map(|pids| &pids.namespace),
         None => None,
     };
     let pids = pids.map(|pids| (pids, &agent.own_pids));
@@ -88,13 +127,14 @@ fn first_process(
         place: Place::New(&container.spec, &container.wanted),
         terminal: request
             .terminal
-            .then(|| size(request.width, request.height)),
+            .then(|| console::size(request.width, request.height)),
         stdin: request.stdin,
         filter: container.filter.as_ref(),
         group: &container.group,
         pids,
+        parked,
     };
-    let child = spawn(&order, &mut agent.relays)?;
+    let child = spawn(order, &mut agent.relays)?;
     let name = (request.container.as_str(), "");
     let mut process = Process::new(container.number, call, name, child, &agent.reactor);
     process.wants_stdin = request.stdin;

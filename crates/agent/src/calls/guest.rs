@@ -20,6 +20,8 @@ use crate::{identity, net, online, pump};
 const PROTOCOL: u32 = 1;
 const MAX_POD: usize = 256;
 const MAX_SHARE: usize = 256;
+/// Its share is mounted next, call upon call; then it is the host's turn for a while.
+const AFTER_REVIVE: Duration = Duration::from_millis(8);
 
 pub fn describe(agent: &Agent) -> Handled {
     let processes = agent.processes.values().map(|process| ProcessState {
@@ -79,6 +81,7 @@ pub fn revive(agent: &mut Agent, payload: &[u8]) -> Handled {
     sysctl::apply(&request.sysctls)?;
     agent.pod = Some(request.pod);
     agent.provisional = request.provisional;
+    agent.parking.expect(AFTER_REVIVE);
     done()
 }
 

@@ -18,6 +18,7 @@ pub fn dispatch(agent: &mut Agent, call: Call, method: &str, payload: &[u8]) -> 
         ));
     }
     machine::check(agent, method)?;
+    agent.parking.postpone();
     match method {
         "Describe" => guest::describe(agent),
         "Revive" => guest::revive(agent, payload),
@@ -64,12 +65,6 @@ fn no_process(container: &str, exec: &str) -> Failure {
         Code::NotFound,
         format!("no process {exec:?} in container {container:?}"),
     )
-}
-
-/// Columns and rows as a terminal has them.
-fn size(width: u32, height: u32) -> (u16, u16) {
-    let cut = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
-    (cut(width), cut(height))
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! Processes of a container: exec, start, signals, the terminal's size.
 
+use std::time::Duration;
+
 use trine_wire::agent::{
     CreateProcessRequest, ProcessRequest, ResizeRequest, SignalRequest, StartProcessResponse,
 };
 
-use super::{check_id, no_container, no_process, size};
+use super::{check_id, no_container, no_process};
 use crate::agent::Agent;
 use crate::answer::{Call, Code, Failure, Handled, Outcome, decode, done, failure, reply};
 use crate::container::caps;
@@ -19,6 +21,8 @@ use crate::sys::write;
 
 const MAX_PROCESSES: usize = 1024;
 const HIGHEST_SIGNAL: u32 = 64;
+/// A pod may have more containers; what this one begins with comes first.
+const AFTER_START: Duration = Duration::from_millis(100);
 
 /// Another process in a container; answered when it is ready to be started, or could not be made.
 pub fn create(agent: &mut Agent, call: Call, payload: &[u8]) -> Handled {
@@ -61,13 +65,14 @@ pub fn create(agent: &mut Agent, call: Call, payload: &[u8]) -> Handled {
         place: Place::Joined(pinned),
         terminal: request
             .terminal
-            .then(|| size(request.width, request.height)),
+            .then(|| console::size(request.width, request.height)),
         stdin: request.stdin,
         filter: container.filter.as_ref(),
         group: &container.group,
         pids: Some((pinned.pids(), &agent.own_pids)),
+        parked: None,
     };
-    let child = spawn(&order, &mut agent.relays)?;
+    let child = spawn(order, &mut agent.relays)?;
     let mut process = Process::new(number, call, (id, exec), child, &agent.reactor);
     process.wants_stdin = request.stdin;
     agent.processes.insert(number, process);
@@ -98,6 +103,9 @@ pub fn start(agent: &mut Agent, call: Call, payload: &[u8]) -> Handled {
     if let Some(container) = agent.containers.get(&request.container) {
         let kills = container.group.oom_kills();
         find(agent, &request.container, &request.exec)?.oom_kills = kills;
+    }
+    if request.exec.is_empty() && !agent.is_machine {
+        agent.parking.expect(AFTER_START);
     }
     Ok(Outcome::Later)
 }
@@ -146,7 +154,7 @@ pub fn resize(agent: &mut Agent, payload: &[u8]) -> Handled {
         ));
     }
     if let Some(master) = &process.stdout {
-        let (width, height) = size(request.width, request.height);
+        let (width, height) = console::size(request.width, request.height);
         console::resize(master, width, height)?;
     }
     done()

@@ -41,7 +41,10 @@ impl Groups {
             _ => {}
         }
         let dir = open_at(&self.dir, name, libc::O_DIRECTORY | libc::O_RDONLY)?;
-        Ok(Group { dir })
+        Ok(Group {
+            dir,
+            name: name.to_owned(),
+        })
     }
 
     /// Removes an empty group and the groups its container has made in it.
@@ -52,11 +55,16 @@ impl Groups {
 
 pub struct Group {
     dir: OwnedFd,
+    name: String,
 }
 
 impl Group {
     pub fn fd(&self) -> &OwnedFd {
         &self.dir
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     pub fn watchable(&self, file: &str) -> io::Result<OwnedFd> {

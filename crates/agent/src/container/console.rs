@@ -79,3 +79,9 @@ fn is_multiplexer(fd: &OwnedFd) -> io::Result<bool> {
         && fs.f_type as libc::c_long == DEVPTS_MAGIC
         && stat.st_rdev == libc::makedev(5, 2))
 }
+
+/// Columns and rows as a terminal has them.
+pub fn size(width: u32, height: u32) -> (u16, u16) {
+    let cut = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
+    (cut(width), cut(height))
+}

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 
-use trine_wire::agent::BlockDevice;
+use trine_wire::agent::{BlockDevice, CreateContainerRequest};
 
 use super::mount_api::{NewFs, attach};
 use super::paths::ensure_dir;
@@ -31,8 +31,16 @@ pub struct DiskRoot {
 }
 
 impl Spec {
-    /// Adds what the request says besides the specification. `in_use`: serial numbers of other containers' disks.
-    pub fn with_disks(
+    /// All that a request says. `in_use`: serial numbers of other containers' disks.
+    pub fn asked(request: &CreateContainerRequest, in_use: &[String]) -> io::Result<Spec> {
+        let root = request.root.clone().map(|root| DiskRoot {
+            lower: root.lower,
+            upper: root.upper,
+        });
+        Spec::parse(&request.spec)?.with_disks(root, &request.devices, in_use)
+    }
+
+    fn with_disks(
         mut self,
         root: Option<DiskRoot>,
         added: &[BlockDevice],
@@ -106,16 +114,21 @@ pub fn mount(disks: &DiskRoot) -> io::Result<&'static str> {
     Ok(ROOT)
 }
 
-/// The root directory itself is the layer's: its owner is the image's.
+/// The root directory itself is the layer's: its owner is the image's. The host makes a layer with both directories,
+/// the superuser's; one of an older host has none.
 fn make_layer(files: &str, work: &str) -> io::Result<()> {
     let image = fs::metadata(LOWER)?;
+    match fs::symlink_metadata(files) {
+        Ok(there) if (there.uid(), there.gid()) == (image.uid(), image.gid()) => return Ok(()),
+        // Overlay has made it: the container has run, and may have given its root to another.
+        Ok(_) if fs::exists(format!("{work}/work"))? => return Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     for path in [files, work] {
         match fs::DirBuilder::new().mode(0o755).create(path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => {
-                made?;
-                chown(path, Some(image.uid()), Some(image.gid()))?;
-            }
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => chown(path, Some(image.uid()), Some(image.gid()))?,
         }
     }
     Ok(())

@@ -5,19 +5,20 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
-use super::caps::Sets;
+use trine_wire::Message;
+use trine_wire::agent::CreateContainerRequest;
+
 use super::console;
 use super::limits;
 use super::namespaces::{Pinned, Wanted};
 use super::program::Program;
 use super::report::Report;
-use super::rootfs::Rootfs;
+use super::rootfs::{self, Rootfs};
 use super::seccomp::Filter;
 use super::spec::{Process, Spec};
 use super::sysctl;
-use crate::sys::{
-    above_stdio, c_string, check, check_long, close_all_but, duplicate_onto, during, invalid, open,
-};
+use super::user::become_user;
+use crate::sys::{above_stdio, check, close_all_but, duplicate_onto, during, invalid, open};
 
 pub struct Plan<'a> {
     pub process: &'a Process,
@@ -48,6 +49,39 @@ pub fn run(plan: Plan<'_>) -> ! {
     unsafe { libc::_exit(1) }
 }
 
+/// A child in namespaces of its own that is yet to be told its container. Ends in its program or in an exit.
+pub fn wait_for_order(report: Report) -> ! {
+    let mut reporter = None;
+    if let Err(error) = follow_order(report, &mut reporter)
+        && let Some(report) = &reporter
+    {
+        report.failed(&error);
+    }
+    // SAFETY: ends the process without running anything of the agent's.
+    unsafe { libc::_exit(1) }
+}
+
+fn follow_order(report: Report, reporter: &mut Option<Report>) -> io::Result<()> {
+    let report = reporter.insert(report.above_stdio()?);
+    leave_agent(vec![report.as_raw_fd()])?;
+    stand_apart()?;
+    let (request, stdio) = report.wait_for_order()?;
+    let request = CreateContainerRequest::decode(request.as_slice())
+        .map_err(|error| invalid(format!("read the container's request: {error}")))?;
+    let spec = Spec::asked(&request, &[])?;
+    let filter = spec.linux.seccomp.as_ref().map(Filter::of).transpose()?;
+    let terminal = request
+        .terminal
+        .then(|| console::size(request.width, request.height));
+    if let Ok(stdio) = <[OwnedFd; 3]>::try_from(stdio) {
+        place_stdio(stdio)?;
+    }
+    let process = spec.process.clone().unwrap_or_default();
+    let wanted = Wanted::of(&spec.linux.namespaces)?;
+    let place = Place::New(&spec, &wanted);
+    execute(&process, place, terminal, filter.as_ref(), report)
+}
+
 fn become_program(plan: Plan<'_>, reporter: &mut Option<Report>) -> io::Result<()> {
     let Plan {
         process,
@@ -57,21 +91,57 @@ fn become_program(plan: Plan<'_>, reporter: &mut Option<Report>) -> io::Result<(
         filter,
         report,
     } = plan;
-    let report = reporter.insert(Report::above_stdio(report)?);
+    let report = reporter.insert(report.above_stdio()?);
+    if let Some(stdio) = stdio {
+        place_stdio(stdio)?;
+    }
+    let mut keep = vec![report.as_raw_fd()];
+    match place {
+        Place::New(..) => {
+            leave_agent(keep)?;
+            stand_apart()?;
+        }
+        Place::Joined(pinned) => {
+            keep.extend(pinned.numbers());
+            leave_agent(keep)?;
+        }
+    }
+    execute(process, place, terminal, filter, report)
+}
+
+/// Nothing of the agent's is left but memory, which goes with exec. Of its descriptors only those to `keep` stay: the
+/// workload could reach the others through /proc while the child is already in its namespaces.
+fn leave_agent(keep: Vec<RawFd>) -> io::Result<()> {
     reset_signals();
     // SAFETY: takes no pointers.
     unsafe {
         check(libc::setsid())?;
         libc::umask(0);
     }
-    if let Some(stdio) = stdio {
-        place_stdio(stdio)?;
-    }
-    close_others(report.as_raw_fd(), place);
+    close_all_but(keep);
+    new_keyring();
+    Ok(())
+}
+
+/// In its control group and its mount namespace.
+fn stand_apart() -> io::Result<()> {
+    // Only now: made by clone it would show the agent's own group as its root.
+    // SAFETY: takes no pointers.
+    check(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) })
+        .map_err(during("make a cgroup namespace"))?;
+    rootfs::detach_from_parent()
+}
+
+fn execute(
+    process: &Process,
+    place: Place<'_>,
+    terminal: Option<(u16, u16)>,
+    filter: Option<&Filter>,
+    report: &Report,
+) -> io::Result<()> {
     let score = process.oom_score_adj.unwrap_or(0);
     std::fs::write("/proc/self/oom_score_adj", score.to_string())
         .map_err(during("set oom_score_adj"))?;
-    new_keyring();
     match place {
         Place::New(spec, wanted) => settle(spec, wanted, terminal, process, report)?,
         Place::Joined(pinned) => join(pinned, terminal, process, report)?,
@@ -101,10 +171,6 @@ fn settle(
     process: &Process,
     report: &Report,
 ) -> io::Result<()> {
-    // Only now: made by clone it would show the agent's own group as its root.
-    // SAFETY: takes no pointers.
-    check(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) })
-        .map_err(during("make a cgroup namespace"))?;
     if wanted.has(libc::CLONE_NEWUTS) {
         set_names(spec)?;
     }
@@ -148,50 +214,6 @@ fn take_terminal(
     report.terminal(&terminal.master)
 }
 
-fn become_user(process: &Process) -> io::Result<()> {
-    let user = &process.user;
-    let sets = Sets::of(process.capabilities.as_ref().unwrap_or(&Default::default()));
-    sets.limit_bounding()?;
-    let arrived = enter_cwd(&process.cwd);
-    // SAFETY: the pointer and the count describe the list; the rest takes no pointers.
-    unsafe {
-        check(libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0))?;
-        let groups = user.additional_gids.as_slice();
-        check(libc::setgroups(groups.len(), groups.as_ptr())).map_err(during("set groups"))?;
-        check(libc::setresgid(user.gid, user.gid, user.gid)).map_err(during("set the group"))?;
-        check(libc::setresuid(user.uid, user.uid, user.uid)).map_err(during("set the user"))?;
-        libc::umask(user.umask.unwrap_or(0o022) as libc::mode_t);
-    }
-    // A directory of a share may be open to the user only.
-    arrived.or_else(|_| enter_cwd(&process.cwd))?;
-    sets.apply()?;
-    if process.no_new_privileges {
-        // SAFETY: takes no pointers.
-        check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })
-            .map_err(during("forbid new privileges"))?;
-    }
-    Ok(())
-}
-
-/// A cwd that a link or an inherited descriptor has led out of the root is refused.
-fn enter_cwd(cwd: &str) -> io::Result<()> {
-    let path = c_string(cwd)?;
-    // SAFETY: a C string.
-    check(unsafe { libc::chdir(path.as_ptr()) })
-        .map_err(during(format!("chdir to cwd ({cwd:?})")))?;
-    let mut buffer = [0_u8; libc::PATH_MAX as usize];
-    // SAFETY: the pointer and the length describe `buffer`.
-    let count =
-        check_long(unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) });
-    // The kernel writes "(unreachable)/..." for what lies outside the root.
-    if count.is_err() || buffer.first() != Some(&b'/') {
-        return Err(invalid(format!(
-            "the cwd {cwd:?} is outside the container's root"
-        )));
-    }
-    Ok(())
-}
-
 fn set_names(spec: &Spec) -> io::Result<()> {
     let (host, domain) = (spec.hostname.as_bytes(), spec.domainname.as_bytes());
     // SAFETY: each pointer and length describe one text.
@@ -230,16 +252,6 @@ fn place_stdio(stdio: [OwnedFd; 3]) -> io::Result<()> {
         duplicate_onto(fd, number)?;
     }
     Ok(())
-}
-
-/// Of the agent's descriptors only those that are still needed stay; all of them end with exec. The workload could
-/// reach the others through /proc while the child is already in its namespaces.
-fn close_others(report: RawFd, place: Place<'_>) {
-    let mut keep = vec![report];
-    if let Place::Joined(pinned) = place {
-        keep.extend(pinned.numbers());
-    }
-    close_all_but(keep);
 }
 
 /// Keys of one process's session are not another's. A kernel without keys needs nothing.

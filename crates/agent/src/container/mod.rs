@@ -12,6 +12,7 @@ pub mod limits;
 pub mod mount_api;
 pub mod namespaces;
 pub mod options;
+pub mod parked;
 pub mod paths;
 pub mod program;
 pub mod report;
@@ -23,6 +24,7 @@ pub mod spec;
 pub mod syscalls;
 mod syscalls_i386;
 pub mod sysctl;
+mod user;
 
 use std::io;
 
@@ -58,8 +60,15 @@ pub struct Container {
 }
 
 impl Container {
-    /// Everything that can be refused before a process is there. An error leaves no group behind.
-    pub fn make(groups: &Groups, number: u32, id: &str, spec: Spec) -> io::Result<Container> {
+    /// Everything that can be refused before a process is there. `parked`: the group of the process that waits for
+    /// this container. An error leaves no other group behind.
+    pub fn make(
+        groups: &Groups,
+        number: u32,
+        id: &str,
+        spec: Spec,
+        parked: Option<Group>,
+    ) -> io::Result<Container> {
         let wanted = Wanted::of(&spec.linux.namespaces)?;
         limits::allow(
             spec.process
@@ -70,9 +79,9 @@ impl Container {
         if may_administer_network(&spec) {
             crate::modules::prepare_net_admin();
         }
-        let group = groups.make(id)?;
+        let group = parked.map_or_else(|| groups.make(id), Ok)?;
         if let Err(error) = group.limit(&spec.linux.resources) {
-            let _ = groups.remove(id);
+            let _ = groups.remove(group.name());
             return Err(error);
         }
         Ok(Container {

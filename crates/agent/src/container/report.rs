@@ -1,5 +1,6 @@
 //! The line between the agent and a child that is not yet its program: a socket of messages, closed by exec.
-//! Child: `T` + the terminal's descriptor, `R` ready, `E` + what failed. Agent: one byte, start.
+//! Child: `T` + the terminal's descriptor, `R` ready, `E` + what failed. Agent: one byte, start; before that, to a
+//! child that does not know its container yet, the request for it and its standard input, output and error.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -7,6 +8,9 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use crate::sys::{above_stdio, check, is_not_now, read, write};
 
 const MAX_TEXT: usize = 2048;
+/// Bytes of a request; what is longer may not fit into the socket in one piece.
+pub const MAX_ORDER: usize = 64 << 10;
+const MAX_FDS: usize = 3;
 
 /// The child's end.
 pub struct Report(OwnedFd);
@@ -50,7 +54,23 @@ impl Report {
     }
 
     pub fn terminal(&self, master: &OwnedFd) -> io::Result<()> {
-        send_fd(&self.0, b"T", master.as_raw_fd())
+        send_fds(&self.0, b"T", &[master.as_raw_fd()])
+    }
+
+    /// Waits for the request and the descriptors of a container. An agent that needs no container closes its end.
+    pub fn wait_for_order(&self) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
+        let mut request = vec![0; MAX_ORDER];
+        loop {
+            match receive_fds(self.0.as_raw_fd(), &mut request) {
+                Ok((0, _)) => return Err(io::Error::other("no container has come")),
+                Ok((count, passed)) => {
+                    request.truncate(count);
+                    return Ok((request, passed));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// An agent that has forgotten the process closes its end.
@@ -76,7 +96,7 @@ impl AsRawFd for Report {
 /// The next message at the agent's end.
 pub fn receive(fd: &impl AsRawFd) -> io::Result<Message> {
     let mut text = [0_u8; MAX_TEXT];
-    let (count, passed) = match receive_fd(fd.as_raw_fd(), &mut text) {
+    let (count, mut passed) = match receive_fds(fd.as_raw_fd(), &mut text) {
         Err(error) if is_not_now(&error) => return Ok(Message::NothingYet),
         // Some kernels tell of a peer that died with unread data in this way.
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(Message::Closed),
@@ -86,7 +106,7 @@ pub fn receive(fd: &impl AsRawFd) -> io::Result<Message> {
         None => return Ok(Message::Closed),
         Some(split) => split,
     };
-    match (kind, passed) {
+    match (kind, passed.pop()) {
         (b'R', _) => Ok(Message::Ready),
         (b'T', Some(fd)) => Ok(Message::Terminal(fd)),
         (b'E', _) => Ok(Message::Failed(String::from_utf8_lossy(rest).into_owned())),
@@ -94,35 +114,46 @@ pub fn receive(fd: &impl AsRawFd) -> io::Result<Message> {
     }
 }
 
-/// Room for one descriptor's control message, aligned as the kernel wants it.
+/// Room for the control message of three descriptors, aligned as the kernel wants it.
 #[repr(C, align(8))]
 struct Control([u8; 32]);
 
-fn send_fd(socket: &OwnedFd, bytes: &[u8], fd: RawFd) -> io::Result<()> {
+/// At most three descriptors.
+pub fn send_fds(socket: &impl AsRawFd, bytes: &[u8], fds: &[RawFd]) -> io::Result<()> {
+    if fds.len() > MAX_FDS {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let length = size_of_val(fds) as u32;
     let mut control = Control([0; 32]);
     let mut part = libc::iovec {
         iov_base: bytes.as_ptr().cast_mut().cast(),
         iov_len: bytes.len(),
     };
     // SAFETY: all zeroes is a valid msghdr; every pointer outlives the call; the control buffer has room for
-    // the header and one descriptor.
+    // the header and three descriptors.
     unsafe {
         let mut message: libc::msghdr = std::mem::zeroed();
         message.msg_iov = &raw mut part;
         message.msg_iovlen = 1;
-        message.msg_control = control.0.as_mut_ptr().cast();
-        message.msg_controllen = libc::CMSG_SPACE(4) as _;
-        let header = libc::CMSG_FIRSTHDR(&raw const message);
-        (*header).cmsg_level = libc::SOL_SOCKET;
-        (*header).cmsg_type = libc::SCM_RIGHTS;
-        (*header).cmsg_len = libc::CMSG_LEN(4) as _;
-        libc::CMSG_DATA(header).cast::<RawFd>().write_unaligned(fd);
-        crate::sys::check_long(libc::sendmsg(socket.as_raw_fd(), &raw const message, 0) as _)?;
+        if !fds.is_empty() {
+            message.msg_control = control.0.as_mut_ptr().cast();
+            message.msg_controllen = libc::CMSG_SPACE(length) as _;
+            let header = libc::CMSG_FIRSTHDR(&raw const message);
+            (*header).cmsg_level = libc::SOL_SOCKET;
+            (*header).cmsg_type = libc::SCM_RIGHTS;
+            (*header).cmsg_len = libc::CMSG_LEN(length) as _;
+            let to = libc::CMSG_DATA(header).cast::<RawFd>();
+            for (index, fd) in fds.iter().enumerate() {
+                to.add(index).write_unaligned(*fd);
+            }
+        }
+        let flags = libc::MSG_NOSIGNAL;
+        crate::sys::check_long(libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) as _)?;
     }
     Ok(())
 }
 
-fn receive_fd(socket: RawFd, bytes: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+fn receive_fds(socket: RawFd, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut control = Control([0; 32]);
     let mut part = libc::iovec {
         iov_base: bytes.as_mut_ptr().cast(),
@@ -140,10 +171,12 @@ fn receive_fd(socket: RawFd, bytes: &mut [u8]) -> io::Result<(usize, Option<Owne
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
         let header = libc::CMSG_FIRSTHDR(&raw const message);
         if header.is_null() || (*header).cmsg_type != libc::SCM_RIGHTS {
-            return Ok((count, None));
+            return Ok((count, Vec::new()));
         }
-        let fd = libc::CMSG_DATA(header).cast::<RawFd>().read_unaligned();
-        Ok((count, Some(OwnedFd::from_raw_fd(fd))))
+        let length = (*header).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
+        let from = libc::CMSG_DATA(header).cast::<RawFd>();
+        let fds = (0..length / size_of::<RawFd>()).map(|index| from.add(index).read_unaligned());
+        Ok((count, fds.map(|fd| OwnedFd::from_raw_fd(fd)).collect()))
     }
 }
 

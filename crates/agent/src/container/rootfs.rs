@@ -19,9 +19,8 @@ pub struct Rootfs {
 }
 
 impl Rootfs {
-    /// Everything up to the point where the old root is still there.
+    /// Everything up to the point where the old root is still there. The namespace is apart from the agent's.
     pub fn build(spec: &Spec) -> io::Result<Rootfs> {
-        detach_from_parent()?;
         let path = match &spec.disk_root {
             Some(disks) => disk_root::mount(disks)?,
             None => spec.root.path.as_str(),
@@ -91,7 +90,7 @@ impl Rootfs {
         } else {
             self.fresh(mount, &options)?
         };
-        let target = if options.bind && !is_dir(&tree)? {
+        let target = if options.bind && !opens_as_dir(&tree)? {
             ensure_file(self.root.as_fd(), &mount.destination)?
         } else {
             ensure_dir(self.root.as_fd(), &mount.destination)?
@@ -180,7 +179,7 @@ fn bind(mount: &Mount, options: &Options) -> io::Result<OwnedFd> {
 }
 
 /// What is mounted here later is not seen outside; what is mounted outside below a shared volume still comes.
-fn detach_from_parent() -> io::Result<()> {
+pub fn detach_from_parent() -> io::Result<()> {
     let flags = libc::MS_SLAVE | libc::MS_REC;
     crate::sys::mount("", "/", "", flags, "")
 }
@@ -188,6 +187,15 @@ fn detach_from_parent() -> io::Result<()> {
 fn is_bound_dev(mount: &Mount) -> bool {
     let bound = mount.kind == "bind" || mount.options.iter().any(|o| o == "bind" || o == "rbind");
     mount.destination == "/dev" && bound
+}
+
+/// The same of something that may be a share's, whose server is not asked for it.
+fn opens_as_dir(fd: &OwnedFd) -> io::Result<bool> {
+    match crate::sys::open_at(fd, ".", libc::O_PATH | libc::O_DIRECTORY) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn is_dir(fd: &OwnedFd) -> io::Result<bool> {

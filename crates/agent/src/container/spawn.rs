@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use super::cgroup::Group;
 use super::init::{self, Place, Plan};
 use super::namespaces;
+use super::parked::Parked;
 use super::report;
 use super::seccomp::Filter;
 use super::spec::Process;
@@ -87,10 +88,11 @@ pub struct Order<'a> {
     pub group: &'a Group,
     /// The PID namespace to be in and the agent's own, to come back to.
     pub pids: Option<(&'a OwnedFd, &'a OwnedFd)>,
+    /// A child that waits for it already, and the request it is told.
+    pub parked: Option<(Parked, &'a [u8])>,
 }
 
-pub fn spawn(order: &Order<'_>, relays: &mut Relays) -> io::Result<Child> {
-    let (report, childs_report) = report::pair()?;
+pub fn spawn(mut order: Order<'_>, relays: &mut Relays) -> io::Result<Child> {
     let (stdin, stdout, stderr, stdio) = match order.terminal {
         Some(_) => (None, None, None, None),
         None => {
@@ -113,6 +115,22 @@ pub fn spawn(order: &Order<'_>, relays: &mut Relays) -> io::Result<Child> {
     for end in [&stdin, &stdout, &stderr].into_iter().flatten() {
         set_nonblocking(end)?;
     }
+    if let Some((parked, request)) = order.parked.take() {
+        let fds: Vec<_> = stdio.iter().flatten().map(AsRawFd::as_raw_fd).collect();
+        // One that has died meanwhile is replaced.
+        if parked.order(request, &fds).is_ok() {
+            let Parked { pid, pidfd, report } = parked;
+            return Ok(Child {
+                pid,
+                pidfd,
+                report,
+                stdin,
+                stdout,
+                stderr,
+            });
+        }
+    }
+    let (report, childs_report) = report::pair()?;
     let new = match order.place {
         Place::New(_, wanted) => wanted.new & !libc::CLONE_NEWCGROUP,
         Place::Joined(_) => 0,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,7 @@ impl Guest {
         let path = dir.join("port");
         let listener = UnixListener::bind(&path).expect("socket");
         let script = "mount --make-rprivate / && mount -t tmpfs tmpfs /run && mkdir /run/trine && \
-             mount --bind \"$1\" /run/trine && exec \"$0\" --socket /run/trine/port --cgroup \"$2\" $3";
+             mount --bind \"$1\" /run/trine && mount --make-rshared / && exec \"$0\" --socket /run/trine/port --cgroup \"$2\" $3";
         let agent = Command::new("unshare")
             .args(["-m", "-u", "-i", "-n", "sh", "-c", script])
             .arg(env!("CARGO_BIN_EXE_trine-agent"))
@@ -103,6 +103,28 @@ impl Guest {
         let mut guest = Guest::new();
         guest.call::<()>("Revive", &revive()).expect("revived");
         guest
+    }
+
+    /// (control group, process) of the child that waits for a container, of which there is one soon.
+    pub fn parked(&mut self) -> (PathBuf, u32) {
+        self.until("a child that waits", |g| {
+            let group = g.groups().into_iter().find(|path| is_parked(path))?;
+            let pids = fs::read_to_string(group.join("cgroup.procs")).ok()?;
+            Some((group, pids.trim().parse().ok()?))
+        })
+    }
+
+    /// Waits until no such child is left, nor its group.
+    pub fn until_none_parked(&mut self) {
+        self.until("the end of the child that waits", |g| {
+            (!g.groups().iter().any(|path| is_parked(path))).then_some(())
+        });
+    }
+
+    /// Of containers, and of what waits for one.
+    fn groups(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.cgroup.join("trine")).expect("the agent's groups");
+        entries.flatten().map(|entry| entry.path()).collect()
     }
 
     /// Moves bytes until `done` answers something.
@@ -282,6 +304,11 @@ impl Guest {
         let exit = self.exit(id, exec);
         (self.whole(out), self.whole(err), exit.status)
     }
+}
+
+fn is_parked(group: &Path) -> bool {
+    let name = group.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with("parked:"))
 }
 
 impl Drop for Guest {
