@@ -2,6 +2,7 @@ import {
   MACHINE_ANNOTATIONS,
   MICROVM_ANNOTATIONS,
   UNSUPPORTED_VIRTLET,
+  VIRTLET_MEANINGS,
   allowedText,
 } from "../packages/annotations/src/index.ts";
 import type { AnnotationSpec } from "../packages/annotations/src/index.ts";
@@ -43,6 +44,9 @@ export function annotationsReference(): string {
       spec.virtlet.map(({ name, allowed }) =>
         row(`\`${name}\`${allowed === undefined ? "" : ` (${allowed})`}`, link(spec.key)),
       ),
+    ),
+    ...Object.entries(VIRTLET_MEANINGS).map(([name, { allowed, ours, note }]) =>
+      row(`\`${name}\` (${allowed})`, [...ours.map(link), note].join(", ")),
     ),
     "",
     "Refused, with the advice:",

@@ -17,6 +17,12 @@ export function contradictions(settings: MachineSettings): AnnotationProblem[] {
     const why = "needs trine.dev/machine, to tell the machine's ports from the containers'";
     found.push({ key: "trine.dev/ports", value, why });
   }
+  const fixed = disks.find(({ bus, readOnly, cdrom }) => bus === undefined && readOnly && !cdrom);
+  if (settings.diskBus === "sata" && fixed !== undefined) {
+    const why =
+      "is read-only, and one on sata (trine.dev/disk-bus) is always written: give it a bus";
+    found.push({ key: "trine.dev/disks", value: shown(fixed.name), why });
+  }
   return [...found, ...ofTheSeed(settings), ...hardwareContradictions(settings)];
 }
 

@@ -22,7 +22,8 @@ export interface DiskSetting {
   readonly sizeBytes?: number;
   /** Of a file. Absent: raw where it is written, whatever its header says otherwise. */
   readonly format?: "raw" | "qcow2";
-  readonly bus: "virtio" | "scsi" | "sata";
+  /** Absent: as trine.dev/disk-bus says. */
+  readonly bus?: "virtio" | "scsi" | "sata";
   readonly cdrom: boolean;
   readonly readOnly: boolean;
   /** What is written goes, with the container; the source stays as it is. */
@@ -32,8 +33,6 @@ export interface DiskSetting {
   readonly cache?: "none" | "writethrough" | "writeback";
   readonly io?: "threads" | "native";
   readonly serial?: string;
-  /** Of a root on a device: written from the container's image at its first start; what becomes of another image's. */
-  readonly fromImage?: "refuse" | "rewrite";
   /** 1 boots first. */
   readonly boot?: number;
   readonly discard: boolean;
@@ -49,10 +48,9 @@ const FORMATS = ["raw", "qcow2"] as const;
 const BUSES = ["virtio", "scsi", "sata"] as const;
 const CACHES = ["none", "writethrough", "writeback"] as const;
 const IO = ["threads", "native"] as const;
-const FROM_IMAGE = ["refuse", "rewrite"] as const;
 const SWITCHES = ["cdrom", "readOnly", "ephemeral", "shared", "discard"] as const;
 const KEYS: readonly string[] = [
-  ...["name", "size", "format", "bus", "cache", "io", "serial", "boot", "fromImage"],
+  ...["name", "size", "format", "bus", "cache", "io", "serial", "boot"],
   ...SOURCES,
   ...SWITCHES,
 ];
@@ -114,18 +112,17 @@ function readDisk(value: unknown): DiskSetting {
   const disk = {
     name,
     source,
-    bus: choice(entry, "bus", BUSES) ?? (cdrom ? "sata" : "virtio"),
     cdrom,
     readOnly: cdrom || isSet("readOnly"),
     ephemeral: isSet("ephemeral"),
     shared: isSet("shared"),
     discard: flag(entry, "discard") ?? true,
+    ...present("bus", choice(entry, "bus", BUSES) ?? (cdrom ? "sata" : undefined)),
     ...present("sizeBytes", quantity(entry)),
     ...present("format", choice(entry, "format", FORMATS)),
     ...present("cache", choice(entry, "cache", CACHES)),
     ...present("io", choice(entry, "io", IO)),
     ...present("serial", text(entry, "serial", SERIAL, "1 to 20 of letters, digits, _ . -")),
-    ...present("fromImage", choice(entry, "fromImage", FROM_IMAGE)),
     ...present("boot", bootOrder(entry)),
   };
   check(disk);
@@ -155,8 +152,7 @@ function readSource(entry: Entry, name: string): DiskSource {
 
 /** What excludes what. */
 function check(disk: DiskSetting): void {
-  const { name, source, cdrom, readOnly, ephemeral, shared, sizeBytes, format } = disk;
-  const { io, cache, bus, fromImage } = disk;
+  const { source, cdrom, readOnly, ephemeral, shared, sizeBytes, format, io, cache, bus } = disk;
   const refuse = (when: boolean, why: string): void => {
     if (when) throw new Wrong(why);
   };
@@ -192,11 +188,6 @@ function check(disk: DiskSetting): void {
     "a size makes or enlarges a raw file, not a qcow2",
   );
   refuse(source.kind === "image" && shared, "a disk of an image is never written");
-  const isKeptRoot = name === "root" && source.kind === "device" && !readOnly && !ephemeral;
-  refuse(
-    fromImage !== undefined && (!isKeptRoot || shared),
-    "fromImage is said of a root on a device of its own",
-  );
 }
 
 function text(entry: Entry, key: string, pattern: RegExp, allowed: string): string | undefined {

@@ -17,6 +17,7 @@ export { readSshKeys } from "./ssh-key.ts";
 export { allowedText } from "./parse-value.ts";
 export { hypervFeatures, hypervNeeds } from "./hyperv-needs.ts";
 export { formatQuantity, parseQuantity } from "./quantity.ts";
+export { VIRTLET_MEANINGS } from "./virtlet-meanings.ts";
 export { UNSUPPORTED_VIRTLET } from "./virtlet.ts";
 export {
   HANDLERS,

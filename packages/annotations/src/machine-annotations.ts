@@ -37,6 +37,25 @@ export const MACHINE_ANNOTATIONS = [
     virtlet: [],
   },
   {
+    key: "trine.dev/disk-bus",
+    setting: "diskBus",
+    level: "vm",
+    type: "choice",
+    choices: ["virtio", "scsi", "sata"],
+    default: "virtio",
+    description:
+      "The bus of disks for which trine.dev/disks says none: the root, and the seed. A cdrom is on sata unless it says scsi.",
+    reason: "Guests without a driver for virtio's disks.",
+    example: "scsi",
+    virtlet: [
+      {
+        name: "VirtletDiskDriver",
+        translate: (text) => (text === "sata" ? "" : text),
+        allowed: '"scsi" or "virtio"',
+      },
+    ],
+  },
+  {
     key: "trine.dev/shares",
     setting: "shares",
     level: "vm",

@@ -29,6 +29,7 @@ test("gives the defaults to a pod without annotations", () => {
     ...hardware,
     machine: undefined,
     disks: [],
+    diskBus: "virtio",
     shares: "virtiofs",
     cpus: undefined,
     memoryBytes: undefined,
@@ -111,6 +112,7 @@ const WRONG: readonly (readonly [string, string, RegExp])[] = [
     /is not a list; allowed: a YAML or JSON list of at most 16 disks/,
   ],
   ["trine.dev/disks", `[${"{},".repeat(17)}]`, /has 17 disks/],
+  ["trine.dev/disk-bus", "ide", /"virtio" or "scsi" or "sata"/],
   ["trine.dev/cpus", "0", /1 to 255/],
   ["trine.dev/cpus", "256", /1 to 255/],
   ["trine.dev/cpus", "1.5", /1 to 255/],
@@ -181,7 +183,7 @@ test("has a wrong value for every annotation", () => {
 });
 
 test("tells all problems at once, in one error of kind invalid", () => {
-  const wrong = { "trine.dev/cpus": "0", "trine.dev/firmware": "efi", VirtletDiskDriver: "scsi" };
+  const wrong = { "trine.dev/cpus": "0", "trine.dev/firmware": "efi", VirtletVolumes: "[]" };
   expect(problemsOf(wrong)).toHaveLength(3);
   expect(() => parseMachineAnnotations(wrong)).toThrow(
     expect.objectContaining({ kind: "invalid" }) as Error,

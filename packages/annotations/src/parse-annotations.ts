@@ -8,6 +8,8 @@ import { MICROVM_ANNOTATIONS } from "./microvm-annotations.ts";
 import type { MicrovmSettings } from "./microvm-annotations.ts";
 import { nearMiss } from "./near-miss.ts";
 import { allowedText, parseValue } from "./parse-value.ts";
+import { VIRTLET_MEANINGS } from "./virtlet-meanings.ts";
+import type { VirtletMeaning } from "./virtlet-meanings.ts";
 import { UNSUPPORTED_VIRTLET } from "./virtlet.ts";
 import type { AnnotationSpec, ValueType, VirtletAlias } from "./value-types.ts";
 
@@ -96,9 +98,10 @@ function check(
 
   const given: Given[] = [];
   for (const [key, text] of ours) {
-    const one = readOne(schema, key, text);
-    if ("why" in one) problems.push(one);
-    else given.push(one);
+    for (const one of readAll(schema, key, text)) {
+      if ("why" in one) problems.push(one);
+      else given.push(one);
+    }
   }
   problems.push(...disagreements(given));
   return { settings: settingsOf(schema, given), problems };
@@ -129,6 +132,24 @@ function lineOf({ key, value, why, allowed, suggestion }: AnnotationProblem): st
   return [said, ...help].join("; ");
 }
 
+/** An annotation of Virtlet may be several of ours: each is read as if it had been given, under Virtlet's name. */
+function readAll(schema: Schema, key: string, text: string): (Given | AnnotationProblem)[] {
+  const meaning = schema === MACHINE ? meaningOf(key) : undefined;
+  if (meaning === undefined) return [readOne(schema, key, text)];
+  const { allowed } = meaning;
+  const said = { key, value: shown(text), allowed };
+  const result = meaning.read(text.trim());
+  if ("why" in result) return [{ ...said, why: result.why }];
+  return Object.entries(result.annotations).map(([ours, value]) => {
+    const one = readOne(schema, ours, value);
+    return "why" in one ? { ...one, key } : { ...one, key, alias: { name: key } };
+  });
+}
+
+function meaningOf(key: string): VirtletMeaning | undefined {
+  return Object.hasOwn(VIRTLET_MEANINGS, key) ? VIRTLET_MEANINGS[key] : undefined;
+}
+
 function readOne(schema: Schema, key: string, text: string): Given | AnnotationProblem {
   const known = schema.keys.get(key);
   if (known === undefined) return unknownKey(schema, key, text);
@@ -151,10 +172,11 @@ function unknownKey(schema: Schema, key: string, text: string): AnnotationProble
   if (instead !== undefined) {
     return { key, value, why: `is not supported: ${instead}` };
   }
-  const level = schema.foreign.get(key);
+  const level = meaningOf(key) === undefined ? schema.foreign.get(key) : "vm";
   if (level !== undefined) return { key, value, why: `is for pods of level ${level} only` };
   const prefix = virtlet ? VIRTLET_PREFIX : PREFIX;
-  const names = [...schema.keys.keys(), ...Object.keys(UNSUPPORTED_VIRTLET)]
+  const virtlets = [VIRTLET_MEANINGS, UNSUPPORTED_VIRTLET].flatMap((each) => Object.keys(each));
+  const names = [...schema.keys.keys(), ...virtlets]
     .filter((name) => name.startsWith(prefix))
     .map((name) => name.slice(prefix.length));
   const near = nearMiss(key.slice(prefix.length), names);

@@ -1,9 +1,5 @@
 /** Annotations of Virtlet that mean nothing here, each with what to do instead. */
 export const UNSUPPORTED_VIRTLET: Readonly<Record<string, string>> = {
-  VirtletCPUModel: "use trine.dev/cpu-model",
-  VirtletLibvirtCPUSetting: "use trine.dev/cpu-model",
-  VirtletDiskDriver: "remove it: disks are virtio",
-  VirtletChown9pfsMounts: "remove it",
   VirtletConfigMapAsFiles:
     "Virtlet itself gave it up for VirtletFilesFromDataSource; use trine.dev/files-from",
   VirtletVolumes: "Virtlet itself gave it up; use trine.dev/disks",

@@ -29,7 +29,7 @@ function runtimeTables(plugin: string, config: ContainerdConfig): string[] {
     ...config.runtimes.flatMap((name) => [
       `[${table}.${name}]`,
       `runtime_type = "io.containerd.${name}.v2"`,
-      `pod_annotations = ["trine.dev/*"]`,
+      `pod_annotations = ["trine.dev/*", "Virtlet*"]`, // as in deploy/containerd
       ...(config.stateDir === undefined
         ? []
         : [

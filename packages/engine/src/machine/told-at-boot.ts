@@ -38,7 +38,10 @@ async function seedDisk(
   await writeFile(path, buildIso9660(seed.files, { volumeLabel: seed.volumeLabel }), {
     mode: 0o600,
   });
-  return { name: "seed", bus: "virtio", format: "raw", path, readOnly: true };
+  const bus = input.settings.diskBus;
+  // What is not written is a CD there.
+  const media = bus === "sata" ? { media: "cdrom" as const } : {};
+  return { name: "seed", bus, ...media, format: "raw", path, readOnly: true };
 }
 
 /** Windows has a driver for sata before its setup. */
