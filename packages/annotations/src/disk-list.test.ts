@@ -83,6 +83,13 @@ test.each<[string, RegExp]>([
   ["- {name: a, file: /a, format: qcow2, size: 1Gi}", /a size makes or enlarges a raw file/],
   ["- {name: a, image: /a, shared: true}", /an image is never written$/],
   ["- {name: a, file: /a, readOnly: true, size: 1Gi}", /cannot be given a size$/],
+  ["- {name: a, device: /a, fromImage: refuse}", /fromImage is said of a root on a device of its/],
+  ["- {name: root, file: /a, fromImage: refuse}", /fromImage is said of a root on a device of its/],
+  ["- {name: root, device: /a, fromImage: yes}", /fromImage "yes": "refuse" or "rewrite"$/],
+  [
+    "- {name: root, device: /a, fromImage: refuse, shared: true}",
+    /of a root on a device of its own$/,
+  ],
   ["- {name: a, device: /a}\n- {name: a, device: /b}", /^two disks have name "a"$/],
   ["- {name: a, device: /a, boot: 1}\n- {name: b, device: /b, boot: 1}", /^two disks have boot 1$/],
 ])("refuses %j", (text, says) => {

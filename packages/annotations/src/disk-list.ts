@@ -33,6 +33,8 @@ export interface DiskSetting {
   readonly cache?: "none" | "writethrough" | "writeback";
   readonly io?: "threads" | "native";
   readonly serial?: string;
+  /** Of a root on a device: written from the container's image at its first start; what becomes of another image's. */
+  readonly fromImage?: "refuse" | "rewrite";
   /** 1 boots first. */
   readonly boot?: number;
   readonly discard: boolean;
@@ -48,9 +50,10 @@ const FORMATS = ["raw", "qcow2"] as const;
 const BUSES = ["virtio", "scsi", "sata"] as const;
 const CACHES = ["none", "writethrough", "writeback"] as const;
 const IO = ["threads", "native"] as const;
+const FROM_IMAGE = ["refuse", "rewrite"] as const;
 const SWITCHES = ["cdrom", "readOnly", "ephemeral", "shared", "discard"] as const;
 const KEYS: readonly string[] = [
-  ...["name", "size", "format", "bus", "cache", "io", "serial", "boot"],
+  ...["name", "size", "format", "bus", "cache", "io", "serial", "boot", "fromImage"],
   ...SOURCES,
   ...SWITCHES,
 ];
@@ -123,6 +126,7 @@ function readDisk(value: unknown): DiskSetting {
     ...present("cache", choice(entry, "cache", CACHES)),
     ...present("io", choice(entry, "io", IO)),
     ...present("serial", text(entry, "serial", SERIAL, "1 to 20 of letters, digits, _ . -")),
+    ...present("fromImage", choice(entry, "fromImage", FROM_IMAGE)),
     ...present("boot", bootOrder(entry)),
   };
   check(disk);
@@ -152,7 +156,8 @@ function readSource(entry: Entry, name: string): DiskSource {
 
 /** What excludes what. */
 function check(disk: DiskSetting): void {
-  const { source, cdrom, readOnly, ephemeral, shared, sizeBytes, format, io, cache, bus } = disk;
+  const { name, source, cdrom, readOnly, ephemeral, shared, sizeBytes, format } = disk;
+  const { io, cache, bus, fromImage } = disk;
   const refuse = (when: boolean, why: string): void => {
     if (when) throw new Wrong(why);
   };
@@ -188,6 +193,11 @@ function check(disk: DiskSetting): void {
     "a size makes or enlarges a raw file, not a qcow2",
   );
   refuse(source.kind === "image" && shared, "a disk of an image is never written");
+  const isKeptRoot = name === "root" && source.kind === "device" && !readOnly && !ephemeral;
+  refuse(
+    fromImage !== undefined && (!isKeptRoot || shared),
+    "fromImage is said of a root on a device of its own",
+  );
 }
 
 function text(entry: Entry, key: string, pattern: RegExp, allowed: string): string | undefined {

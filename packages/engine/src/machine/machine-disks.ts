@@ -1,3 +1,4 @@
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { DiskSetting } from "@trine/annotations";
 import { TrineError } from "@trine/base";
@@ -9,7 +10,9 @@ import type { EngineConfig } from "../deps.ts";
 import { deviceBytes } from "../device-bytes.ts";
 import { fileDisk } from "./disk-file.ts";
 import { deviceAt, mountDevice, mountVolume, unmountDisks, volumeAt } from "./disk-volumes.ts";
+import { ensureRoot } from "./image-root.ts";
 import type { MachineInput } from "./machine-input.ts";
+import { ROOT_OFFSET } from "./root-header.ts";
 
 /** Where disks are made, and what takes them back. */
 interface Places {
@@ -23,7 +26,9 @@ interface Places {
 }
 
 /** A disk's bytes as they are before the machine starts. */
-type Base = Pick<DiskSpec, "format" | "path" | "source"> & { readonly bytes: number };
+type Base = Pick<DiskSpec, "format" | "path" | "source" | "offsetBytes"> & {
+  readonly bytes: number;
+};
 
 const ROOT: DiskSetting = {
   name: "root",
@@ -77,7 +82,7 @@ async function makeDisk(
   };
 }
 
-type Placed = Pick<DiskSpec, "format" | "path" | "source" | "backing">;
+type Placed = Pick<DiskSpec, "format" | "path" | "source" | "offsetBytes" | "backing">;
 
 /** The disk itself, or an overlay in the container's layer over what is not to be written. */
 async function placed(to: Places, input: MachineInput, disk: DiskSetting): Promise<Placed> {
@@ -90,8 +95,12 @@ async function placed(to: Places, input: MachineInput, disk: DiskSetting): Promi
   const base = await baseOf(to, input, disk);
   const isKept = source.kind === "device" || source.kind === "file";
   if (readOnly || (isKept && !ephemeral)) {
-    const { format, path: at, source: what } = base;
-    return { format, path: at, ...(what === undefined ? {} : { source: what }) };
+    const { format, path: at, source: what, offsetBytes } = base;
+    return {
+      ...{ format, path: at },
+      ...(what === undefined ? {} : { source: what }),
+      ...(offsetBytes === undefined ? {} : { offsetBytes }),
+    };
   }
   const wanted = sizeBytes ?? base.bytes;
   if (wanted < base.bytes) {
@@ -143,18 +152,28 @@ async function imageVolume(
 }
 
 async function deviceDisk(
-  { shim }: Places,
+  to: Places,
   { bundle, files }: MachineInput,
   disk: DiskSetting,
   path: string,
 ): Promise<Base> {
+  const { shim } = to;
+  const { podDir } = files;
   const device = deviceAt(bundle.spec, path);
   const readOnly = disk.readOnly || disk.ephemeral;
   if (device.readOnly && !readOnly) throw readOnlyVolume(path);
   const bytes = await deviceBytes(device);
-  const { name, shared } = disk;
-  const node = await mountDevice(shim, files.podDir, { name, readOnly, shared }, device);
-  return { format: "raw", path: node, source: "block-device", bytes };
+  const { name, shared, fromImage: onOther } = disk;
+  const place = { name, readOnly, shared };
+  const kept = { format: "raw", source: "block-device", bytes } as const;
+  if (onOther === undefined) {
+    return { ...kept, path: await mountDevice(shim, podDir, place, device) };
+  }
+  const image = await imageDisk(to, to.rootfs);
+  const { uid } = await stat(image.path);
+  const node = await mountDevice(shim, podDir, place, device, uid);
+  await ensureRoot({ shim, podDir }, image, { node, bytes, path, onOther });
+  return { ...kept, path: node, offsetBytes: ROOT_OFFSET };
 }
 
 async function volumeFile(
