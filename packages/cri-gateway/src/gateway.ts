@@ -7,6 +7,7 @@ import { callImageFsInfo } from "./image-fs-info.ts";
 import type { LastInfo } from "./image-fs-info.ts";
 import { Images } from "./images.ts";
 import { callList, callStream } from "./merged-lists.ts";
+import { METHODS } from "./methods.ts";
 import type { How } from "./methods.ts";
 import { NodeState } from "./node-state.ts";
 import { relay } from "./relay.ts";
@@ -38,6 +39,10 @@ export interface GatewayDeps {
   readonly limits?: Partial<ServerLimits>;
 }
 
+/** gRPC's code of what it has no other for, and the last one it has. */
+const UNKNOWN = 2;
+const LAST_CODE = 16;
+
 /** A CRI v1 server in front of others (docs/reference/gateway.md). */
 export class Gateway {
   readonly #node: NodeState;
@@ -52,8 +57,10 @@ export class Gateway {
     this.#runner = new SandboxRunner(this.#node);
     this.#server = new GrpcServer({
       handle: (call, how) => this.#answer(call, how),
-      done: ({ path, backEnd, code = 2 }, seconds) => {
-        onCall({ method: path.slice(path.lastIndexOf("/") + 1), backEnd, code, seconds });
+      done: ({ path, backEnd, code = UNKNOWN }, seconds) => {
+        // A name nobody knows, or a code there is not, is not a metric's label.
+        const method = METHODS.has(path) ? path.slice(path.lastIndexOf("/") + 1) : "other";
+        onCall({ method, backEnd, code: code > LAST_CODE ? UNKNOWN : code, seconds });
       },
       ...(limits === undefined ? {} : { limits }),
     });
@@ -70,6 +77,11 @@ export class Gateway {
       throw cause;
     }
     return gateway;
+  }
+
+  /** Each back end, and why it is not connected; undefined = it is. */
+  backEnds(): { name: string; down: string | undefined }[] {
+    return this.#node.backEnds.map(({ name, down }) => ({ name, down }));
   }
 
   /** Ends every call; the back ends' pods are untouched. */

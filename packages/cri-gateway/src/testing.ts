@@ -24,6 +24,8 @@ import { METHODS } from "./methods.ts";
 import type { RoutingConfig } from "./routing.ts";
 import type { ServerLimits } from "./server.ts";
 
+export { METHODS } from "./methods.ts";
+
 export const WAIT_MS = 20_000;
 
 /** A request as it came to a back end. */

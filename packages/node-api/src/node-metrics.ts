@@ -1,5 +1,7 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
 import type { Engine } from "@trine/engine";
+import { registerGateway } from "./gateway-metrics.ts";
+import type { BackEndState, GatewayCall } from "./gateway-metrics.ts";
 import { LoopDelay } from "./loop-delay.ts";
 import { MachineGauges } from "./machine-gauges.ts";
 import { registerSpares } from "./spare-gauges.ts";
@@ -75,6 +77,11 @@ export class NodeMetrics {
 
   observeTaskCall(method: string, outcome: string, seconds: number): void {
     this.#taskSeconds.observe({ method, outcome }, seconds);
+  }
+
+  /** On nodes with a CRI gateway; answers what to tell of each of its calls. */
+  watchGateway(backEnds: () => readonly BackEndState[]): (call: GatewayCall) => void {
+    return registerGateway(backEnds, this.#registry);
   }
 
   /** The worst delay of the event loop in the present window and the one before. */

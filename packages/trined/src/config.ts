@@ -2,38 +2,17 @@ import { readFile } from "node:fs/promises";
 import * as v from "valibot";
 import { parse } from "yaml";
 import { TrineError, messageOf, errnoOf } from "@trine/base";
+import { MIB, bytes, count, oneOf, path } from "./config-values.ts";
+import { GatewaySchema } from "./gateway-config.ts";
 
 export const CONFIG_VERSION = "config.trine.dev/v1alpha1";
 export const DEFAULT_CONFIG_PATH = "/etc/trine/config.yaml";
 
-const MIB = 1024 * 1024;
 const MAX_FILE_BYTES = MIB;
 /** (uid_t) -1 and -2 mean nobody. */
 const MAX_UID = 2 ** 32 - 3;
 
-// Titles are what the reference page says of a field's values, descriptions why the field is there.
-const path = v.pipe(
-  v.string(),
-  v.regex(/^\/[^\0]*$/, "an absolute path is wanted"),
-  v.maxLength(255),
-  v.title("absolute path"),
-);
-const bytes = v.pipe(
-  v.number(),
-  v.safeInteger(),
-  v.minValue(MIB, "at least 1048576 (1 MiB) is wanted"),
-  v.title("whole number of bytes, at least 1 MiB"),
-);
-const count = (least: number, unit: string): v.GenericSchema<number> =>
-  v.pipe(
-    v.number(),
-    v.safeInteger(),
-    v.minValue(least, `at least ${least} is wanted`),
-    v.title(`whole ${unit}, at least ${least}`),
-  );
-const oneOf = <const T extends readonly string[]>(...words: T): v.GenericSchema<T[number]> =>
-  v.pipe(v.picklist(words), v.title(words.join(", ")));
-
+// Descriptions say why a field is there.
 const Log = v.strictObject({
   level: v.optional(
     v.pipe(
@@ -314,6 +293,7 @@ export const ConfigSchema = v.strictObject({
   machines: v.optional(Machines, {}),
   microvms: v.optional(Microvms, {}),
   logs: v.optional(Logs, {}),
+  gateway: v.optional(GatewaySchema, {}),
 });
 
 export type Config = v.InferOutput<typeof ConfigSchema>;

@@ -15,6 +15,7 @@ import { TtrpcServer } from "@trine/ttrpc";
 import type { Accelerator } from "@trine/vmm";
 import { QemuDriver, probeAccelerator } from "@trine/vmm-qemu";
 import type { Config } from "./config.ts";
+import { startGateway } from "./gateway.ts";
 import { keepLogsSmall } from "./rotate-logs.ts";
 import { lockState } from "./state-lock.ts";
 import { VERSION } from "./version.ts";
@@ -104,16 +105,23 @@ async function startNode(
     api.closeAllConnections();
   };
   let found;
+  let gateway: Awaited<ReturnType<typeof startGateway>>;
   try {
     found = await engine.adoptAll();
     await tasks.listen(join(config.stateDir, "trined.sock"));
+    gateway = await startGateway(config.gateway, metrics, log);
   } catch (cause) {
     await stop(); // what still listens would keep a process that serves nobody
     throw cause;
   }
   adopting = undefined;
   log.info({ ...found, accelerator, version: VERSION, pid: process.pid }, "ready");
-  return { stop };
+  return {
+    stop: async () => {
+      await gateway?.stop();
+      await stop();
+    },
+  };
 }
 
 /** Undefined where roots of microvm containers all go through the share. */

@@ -1,0 +1,131 @@
+import * as v from "valibot";
+import { oneOf, path } from "./config-values.ts";
+
+const MAX_BACK_ENDS = 16;
+const MAX_RULES = 256;
+/** sockaddr_un holds 107 characters. */
+const MAX_SOCKET_PATH = 107;
+
+const text = v.pipe(v.string(), v.minLength(1, "it is empty"), v.maxLength(255));
+const socket = v.pipe(path, v.maxLength(MAX_SOCKET_PATH, "at most 107 characters are wanted"));
+const name = v.pipe(
+  v.string(),
+  v.regex(
+    /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/,
+    "lower-case letters, digits and dashes are wanted",
+  ),
+);
+
+const Rule = v.pipe(
+  v.strictObject({
+    handler: v.optional(text),
+    targetRuntime: v.optional(text),
+    imagePrefix: v.optional(text),
+    backEnd: name,
+    useHandler: v.optional(text),
+  }),
+  v.check(
+    (rule) =>
+      [rule.handler, rule.targetRuntime, rule.imagePrefix].filter((each) => each !== undefined)
+        .length === 1,
+    "a rule has exactly one of handler, targetRuntime and imagePrefix",
+  ),
+  v.check(
+    (rule) => rule.imagePrefix === undefined || rule.useHandler === undefined,
+    "useHandler is for pods: an image has no handler",
+  ),
+);
+
+const Untrusted = v.strictObject({
+  handler: v.optional(
+    v.pipe(
+      v.string(),
+      v.maxLength(255),
+      v.title("name of a handler, or empty"),
+      v.description(
+        'Handler of pods that io.kubernetes.cri-o.TrustedSandbox: "false" or io.kubernetes.cri.untrusted-workload: "true" call untrusted, e.g. trine-microvm. Empty: these annotations are the back end\'s own matter.',
+      ),
+    ),
+    "",
+  ),
+  backEnd: v.optional(
+    v.pipe(
+      v.union([v.literal(""), name], "the name of a back end is wanted"),
+      v.title("name of a back end, or empty"),
+      v.description("Where such pods go. Empty: to the first back end."),
+    ),
+    "",
+  ),
+  hostAccess: v.optional(
+    v.pipe(
+      oneOf("refuse", "allow"),
+      v.description("Whether an untrusted pod may be privileged or have namespaces of the host."),
+    ),
+    "refuse",
+  ),
+});
+
+/** The CRI gateway: what it serves, and by which rules (docs/reference/gateway.md). */
+export const GatewaySchema = v.pipe(
+  v.strictObject({
+    socket: v.optional(
+      v.pipe(
+        socket,
+        v.description("Where the gateway serves CRI: kubelet's --container-runtime-endpoint."),
+      ),
+      "/run/trine-cri.sock",
+    ),
+    group: v.optional(
+      v.pipe(
+        v.string(),
+        v.regex(/^([a-z_][a-z0-9_-]*|\d{1,9})?$/, "the name or number of a group is wanted"),
+        v.title("name or number of a group, or empty"),
+        v.description("Who may connect beside root. Empty: nobody."),
+      ),
+      "",
+    ),
+    backEnds: v.optional(
+      v.pipe(
+        v.array(v.strictObject({ name, socket })),
+        v.maxLength(MAX_BACK_ENDS),
+        v.title("list of {name, socket}"),
+        v.description(
+          "CRI servers behind the gateway; the first is the default. Empty: there is no gateway, and nothing of it is loaded.",
+        ),
+      ),
+      [],
+    ),
+    rules: v.optional(
+      v.pipe(
+        v.array(Rule),
+        v.maxLength(MAX_RULES),
+        v.title("list of {handler or targetRuntime or imagePrefix, backEnd, useHandler}"),
+        v.description(
+          "Which back end has the pods of a RuntimeClass handler or of a kubernetes.io/target-runtime, and images whose names begin so. useHandler: the handler it is asked for.",
+        ),
+      ),
+      [],
+    ),
+    untrusted: v.optional(Untrusted, {}),
+  }),
+  v.check(
+    ({ backEnds }) => new Set(backEnds.map((each) => each.name)).size === backEnds.length,
+    "two back ends have one name",
+  ),
+  v.check(
+    ({ backEnds, ...gateway }) =>
+      new Set([gateway.socket, ...backEnds.map((each) => each.socket)]).size ===
+      backEnds.length + 1,
+    "two of the sockets are one",
+  ),
+  v.rawCheck(({ dataset, addIssue }) => {
+    if (!dataset.typed) return;
+    const { backEnds, rules, untrusted } = dataset.value;
+    const named = [
+      ...rules.map((rule) => rule.backEnd),
+      ...(untrusted.backEnd === "" ? [] : [untrusted.backEnd]),
+    ];
+    const unknown = named.find((each) => !backEnds.some((backEnd) => backEnd.name === each));
+    if (unknown !== undefined) addIssue({ message: `no back end has the name ${unknown}` });
+  }),
+);
