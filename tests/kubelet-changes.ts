@@ -32,6 +32,15 @@ const RESIZED = {
   ],
 };
 
+const SMALL = {
+  containers: [
+    container("main", {
+      command: SLEEP,
+      resources: { limits: { memory: "16Mi", cpu: "100m" } },
+    }),
+  ],
+};
+
 const FULL = {
   containers: [
     container("main", {
@@ -106,6 +115,15 @@ export function changeTests(kube: () => KubeUnderTest): void {
       return { sizes, restarts: statusOf(await kube().pod(pod), "main")?.restartCount };
     });
     expect(seen.microvm).toEqual({ sizes: ["100663296 0.4", "50331648 0.1"], restarts: 0 });
+    expect(seen.microvm).toEqual(seen.runc);
+  });
+
+  test("a pod with a small limit has room for its guest", async () => {
+    const seen = await kube().pair("small", SMALL, async (pod) => {
+      const { status } = await kube().ready(pod);
+      return [status.containerStatuses?.[0]?.restartCount, await limitsInside(kube(), pod)];
+    });
+    expect(seen.microvm).toEqual([0, "16777216 0.1"]);
     expect(seen.microvm).toEqual(seen.runc);
   });
 
