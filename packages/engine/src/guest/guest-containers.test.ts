@@ -94,6 +94,22 @@ const nothingLeft = async (): Promise<void> => {
 };
 
 describe("a pod's life", () => {
+  test.each(["openTap", "serveForward", "run"] as const)(
+    "a network that cannot be made (%s) leaves nothing, and can be made again",
+    async (method) => {
+      one.shim.netns = "/run/netns/p";
+      one.shim.failOnce(method);
+      const pod = await engine.pod(one.ref);
+      await expect(pod.create(sandbox)).rejects.toThrow(`injected into ${method}`);
+      await nothingLeft();
+      one.uids.release("another pod");
+      await pod.create(sandbox);
+      await pod.create(task);
+      expect(agent.revived?.interfaces).toMatchObject([{ mac: "02:00:00:00:00:01" }]);
+      expect(stateOf(pod)).toBe("created");
+    },
+  );
+
   test("the guest is started with the sandbox and made the pod's own", async () => {
     const pod = await engine.pod(one.ref);
     await pod.create(sandbox);
@@ -469,6 +485,19 @@ describe("a daemon that returns", () => {
       expect(await readdir(share())).toEqual([]);
     },
   );
+
+  test("connects the network that a daemon which died in a create has not", async () => {
+    one.shim.netns = "/run/netns/p";
+    await (await engine.pod(one.ref)).create(sandbox);
+    expect(one.shim.programs).toContain("nft");
+    await engine.detach();
+    one.shim.programs.length = 0;
+    const pod = await restart();
+    await pod.create(sandbox);
+    expect(one.shim.programs).toContain("nft");
+    await pod.create(task);
+    expect(stateOf(pod)).toBe("created");
+  });
 
   test("an end of the guest while it was away is known at once", async () => {
     await running();

@@ -37,6 +37,10 @@ export class FakeShim {
   readonly calls: Method[] = [];
   runtime = "containerd-shim-trine-vm-v2";
   cgroups: string[] = [];
+  /** Of a pod with one interface; empty = none. */
+  netns = "";
+  /** Programs that were run in it. */
+  readonly programs: string[] = [];
   state: Uint8Array = new Uint8Array();
   revision = 0n;
   readonly #failing = new Map<Method, TrineError>();
@@ -121,6 +125,7 @@ export class FakeShim {
           processes: [...this.tasks].map((id) => ({ id, ...this.statuses.get(`${id}/`) })),
           children: [...this.children.values()],
           cgroups: this.cgroups,
+          netns: this.netns,
         }),
       putState: (request) => {
         if (request.revision < this.revision) {
@@ -172,6 +177,13 @@ export class FakeShim {
         this.statuses.set(`${id}/${execId}`, { status, exitStatus });
         return done;
       },
+      openTap: () => done,
+      serveForward: () => Promise.resolve({ port: 4000 }),
+      run: ({ argv: [program = "", ...options] }) => {
+        this.programs.push(program);
+        const stdout = options.includes("-j") ? POD_NETWORK : "";
+        return Promise.resolve({ exitCode: 0, stdout: new TextEncoder().encode(stdout) });
+      },
       nest: (request) => {
         this.nested.push(request);
         return done;
@@ -192,6 +204,22 @@ export class FakeShim {
     return { pid, already: false };
   }
 }
+
+/** What `ip -j` says of the interface that CNI has made, and of its routes. */
+const POD_NETWORK = [
+  [
+    {
+      ifname: "eth0",
+      link_type: "ether",
+      address: "02:00:00:00:00:01",
+      mtu: 1500,
+      addr_info: [{ family: "inet", local: "10.1.0.2", prefixlen: 16, scope: "global" }],
+    },
+  ],
+  [{ dst: "default", gateway: "10.1.0.1", dev: "eth0" }],
+]
+  .map((each) => `${JSON.stringify(each)}\n`)
+  .join("");
 
 /** Below the pod's directory a missing target is made, as what is bound there is. */
 async function makeTarget({ target, bind, device }: MountRequest): Promise<void> {
