@@ -12,7 +12,7 @@ import type { MachineFigures } from "../machine-figures.ts";
 import { isMachine } from "./machine-role.ts";
 import { nextState } from "./machine-state.ts";
 import type { MachineRequest, MachineState } from "./machine-state.ts";
-import { removeShares, withServerWords } from "./machine-shares.ts";
+import { SHARES_KEY, removeShares, withServerWords } from "./machine-shares.ts";
 import { nestContainer } from "./nest-container.ts";
 import { requireOneMachine } from "./one-machine.ts";
 import { releaseUid } from "../noted-uid.ts";
@@ -32,6 +32,12 @@ import type { TaskKeeper } from "../task-keeper.ts";
 const SIGKILL = 9;
 /** Signals that ask a process to end: for a machine, the power button. */
 const STOP_SIGNALS = new Set([1, 2, 3, 15, 37]); // HUP INT QUIT TERM RTMIN+3 (systemd's halt)
+/** What the end of one of the machine's other processes means. */
+const HELPERS: Readonly<Record<string, string>> = {
+  [TPM_KEY]: "the machine's TPM has ended: its guest has none",
+  [SHARES_KEY]:
+    "what serves the machine's volumes has ended: its guest waits for them until it starts anew",
+};
 const START_MS = 120_000;
 const MONITOR_MS = 30_000;
 
@@ -213,7 +219,7 @@ export class MachineKeeper implements TaskKeeper {
 
   async apply({ what }: Event): Promise<void> {
     if (what.case === "childExited" && what.value.key === VMM_KEY) await this.#ended(what.value);
-    if (what.case === "childExited" && what.value.key === TPM_KEY) this.#lostTpm(what.value);
+    if (what.case === "childExited") await this.#lostHelper(what.value);
     const record = this.#pod.document.machine;
     const isRemoved = what.case === "taskRemoved" && what.value.id === record?.taskId;
     if (isRemoved) await this.#takeApart(record);
@@ -234,10 +240,12 @@ export class MachineKeeper implements TaskKeeper {
     this.#pod.log.info({ exitStatus, reason, signal, oom }, "machine ended");
   }
 
-  /** It ends with the VMM; alone only by a fault or by hand, and the guest's TPM answers no more. */
-  #lostTpm({ exitStatus, signal }: Child): void {
-    if (this.#pod.document.machine?.state !== "running") return;
-    this.#pod.log.error({ exitStatus, signal }, "the machine's TPM has ended: its guest has none");
+  /** They end with the VMM; alone only by a fault or by hand, and what they do for the guest has ended. */
+  async #lostHelper({ key, exitStatus, signal }: Child): Promise<void> {
+    const lost = HELPERS[key];
+    if (lost === undefined || this.#pod.document.machine?.state !== "running") return;
+    if ((await this.#vmm.child())?.running !== true) return;
+    this.#pod.log.error({ exitStatus, signal }, lost);
   }
 
   async #takeApart(record: MachineRecord): Promise<void> {

@@ -18,7 +18,7 @@ import { machineMounts } from "./machine-mounts.ts";
 /** Key of the server at the pod's shim. */
 export const SHARES_KEY = "shares";
 /** By which the guest mounts them. */
-export const SHARES_TAG = "trine";
+const SHARES_TAG = "trine";
 const SOCKET = "shares.sock";
 /** Program and share, as the server's own root has them. */
 const PROGRAM = "/virtiofsd";
