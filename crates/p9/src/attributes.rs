@@ -12,6 +12,8 @@ use crate::wire::{Reader, Reply};
 const BASIC: u64 = 0x7ff;
 /// 9P's own magic: a program that asks learns that it is on a share.
 const MAGIC: u32 = 0x0102_1997;
+/// Of tmpfs, which a program that asks for a volume in memory looks for: it holds as long as its pod, and costs memory.
+const IN_MEMORY: u32 = 0x0102_1994;
 
 mod valid {
     pub const MODE: u32 = 1 << 0;
@@ -124,7 +126,8 @@ fn time(asked: bool, given: bool, (seconds, nanoseconds): (u64, u64)) -> libc::t
 pub fn statfs(session: &Session, request: &mut Reader, reply: &mut Reply) -> Outcome<()> {
     let fid = session.fids.get(request.u32()?)?;
     let stat = host::statfs(&fid.handle.fd)?;
-    reply.u32(MAGIC);
+    let in_memory = stat.f_type as u32 == IN_MEMORY;
+    reply.u32(if in_memory { IN_MEMORY } else { MAGIC });
     reply.u32(stat.f_bsize as u32);
     for count in [
         stat.f_blocks,

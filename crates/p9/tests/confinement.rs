@@ -169,6 +169,8 @@ fn mounts_that_come_later_are_served_each_with_numbers_of_its_own() {
     for (fid, path) in [(1, "a/f"), (2, "b/f"), (3, "ro/f"), (4, "ro")] {
         client.walk(0, fid, path).unwrap();
     }
+    let kind = client.call(8, body().u32(1)).unwrap().at_u32(0);
+    assert_eq!(kind, 0x0102_1994, "in memory, as it is on the host");
     let inode = |name: &str| fs::metadata(server.share(name)).unwrap().ino();
     assert_eq!(
         inode("a/f"),
