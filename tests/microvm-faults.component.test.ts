@@ -11,6 +11,27 @@ import { startMicrovmNode } from "./microvm-node.ts";
 import { MICROVM, PodOfTest } from "./pod-pair.ts";
 
 const BUSYBOX = "/bin/busybox";
+const UNTIL_GO = "until [ -e /go ]; do sleep 0.1; done";
+
+async function vmmOf({ podSandboxId }: PodOfTest): Promise<number> {
+  const all = await findProcesses("qemu-system");
+  const [own, ...others] = all.filter(({ command }) => command.includes(podSandboxId));
+  expect(others).toEqual([]);
+  return own?.pid ?? Number.NaN;
+}
+
+/** Limits the memory of a process's control group to what it has in use and so many bytes. */
+async function leaveRoom(pid: number, bytes: number): Promise<void> {
+  const groups = await readFile(`/proc/${pid}/cgroup`, "utf8");
+  const v1 = /^\d+:memory:(.+)$/m.exec(groups)?.[1];
+  const v2 = /^0::(.+)$/m.exec(groups)?.[1] ?? "";
+  const [dir, usage, limit] =
+    v1 === undefined
+      ? [join("/sys/fs/cgroup", v2), "memory.current", "memory.max"]
+      : [join("/sys/fs/cgroup/memory", v1), "memory.usage_in_bytes", "memory.limit_in_bytes"];
+  const used = Number(await readFile(join(dir, usage), "utf8"));
+  await writeFile(join(dir, limit), `${used + bytes}`);
+}
 
 describe("a guest that ends under its pod", () => {
   let node: TrineNode;
@@ -24,27 +45,35 @@ describe("a guest that ends under its pod", () => {
     expect(await node.stop()).toEqual([]);
   });
 
-  test.each<[string, string, (pod: PodOfTest) => Promise<void>, RegExp]>([
+  test.each<[string, string, (pod: PodOfTest) => Promise<void>, string, RegExp]>([
     [
       "its VMM is killed",
       "sleep 1000",
-      async ({ podSandboxId }) => {
-        const vmm = await findProcesses("qemu-system");
-        const own = vmm.filter(({ command }) => command.includes(podSandboxId));
-        expect(own).toHaveLength(1);
-        for (const { pid } of own) process.kill(pid, "SIGKILL");
+      async (pod) => {
+        process.kill(await vmmOf(pod), "SIGKILL");
       },
+      "Error",
       /"signal":9,.*the guest has ended under its pod/,
     ],
     [
+      "its VMM is killed for memory",
+      `${UNTIL_GO}; mkdir -p /big; mount -t tmpfs -o size=90% x /big; dd if=/dev/zero of=/big/x bs=1M count=150; sleep 1000`,
+      async (pod) => {
+        await leaveRoom(await vmmOf(pod), 8 << 20);
+      },
+      "OOMKilled",
+      /"oom":true,.*the guest has ended under its pod/,
+    ],
+    [
       "its kernel panics",
-      "until [ -e /go ]; do sleep 0.1; done; echo c >/proc/sysrq-trigger; sleep 1000",
+      `${UNTIL_GO}; echo c >/proc/sysrq-trigger; sleep 1000`,
       () => Promise.resolve(),
+      "Error",
       /"reason":"guest-(reset|panic)",.*the guest has ended under its pod/,
     ],
   ])(
     "%s: containers end with 137, the pod is not ready, what it was is in the log",
-    async (_, script, end, logged) => {
+    async (_, script, end, reason, logged) => {
       const privileged = { securityContext: { privileged: true } };
       const options = { handler: MICROVM, image, name: "ends", config: { linux: privileged } };
       const pod = await PodOfTest.start(node, options);
@@ -53,8 +82,9 @@ describe("a guest that ends under its pod", () => {
         linux: privileged,
       });
       await node.untilOutput(container, "up\n");
-      await Promise.all([pod.sh(container, "touch /go").catch(() => ""), end(pod)]);
-      expect(await node.ended(container)).toMatchObject({ exitCode: 137, reason: "Error" });
+      await end(pod);
+      await pod.sh(container, "touch /go").catch(() => ""); // the guest may have ended
+      expect(await node.ended(container)).toMatchObject({ exitCode: 137, reason });
       const { runtime } = node.containerd.cri;
       await pollUntil("the sandbox is not ready", { ms: 60_000, everyMs: 200 }, async () => {
         const { status } = await runtime.podSandboxStatus({ podSandboxId: pod.podSandboxId });
