@@ -1,6 +1,9 @@
 // The program in a real terminal, driven as a person would; and the shells' completion.
 import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { mkdir, readFile, readdir, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import { pollUntil } from "@trine/base";
@@ -11,6 +14,7 @@ import { Screen } from "./screen.ts";
 
 const run = promisify(execFile);
 const BOOT_MS = 120_000;
+const MIB = 1024 * 1024;
 
 let hand: HandNode;
 let env: NodeJS.ProcessEnv;
@@ -165,6 +169,30 @@ test("console: two people, one pen; ^C goes to the guest; the machine and trined
   }
   expect(await hand.trine("rm", "vm", "--grace", "0")).toMatchObject({ code: 0 });
 }, 400_000);
+
+test("an import's bar: as far as the server sends, taken away at ^C, and nothing is kept", async () => {
+  const total = 8 * MIB;
+  const server = createServer((_, response) => {
+    response.writeHead(200, { "content-length": total }).write(Buffer.alloc(total / 2 + 4096, 1));
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  try {
+    const screen = await open();
+    const url = `http://127.0.0.1:${port}/disk.raw`;
+    await screen.line(`trine image import ${url} --name localhost/bar:1; echo code=$?`);
+    await screen.until(/downloading \d+% of 8\.0 MiB \[#+-+\]/);
+    await screen.press("C-c");
+    const over = await screen.until(/^code=130$/m);
+    expect(over).not.toContain("[#");
+    expect(over).toMatch(/^trine: interrupted$/m);
+    expect(await readdir(join(hand.dir, "data/imports"))).toEqual([]);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+}, 120_000);
 
 /** Presses Tab until it answers: names that do not come in time are left out. */
 async function completes(

@@ -14,4 +14,4 @@ export type { Beneath } from "./open-beneath.ts";
 export { openRegularFile } from "./open-image.ts";
 export { openWithin } from "./open-within.ts";
 export { probeDisk } from "./foreign/probe-disk.ts";
-export type { Compression, DiskProbe, ForeignDisk } from "./foreign/probe-disk.ts";
+export type { Compression, DiskProbe, ForeignDisk, ProbeOptions } from "./foreign/probe-disk.ts";

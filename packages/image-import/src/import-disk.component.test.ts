@@ -12,7 +12,7 @@ import type { Containerd } from "@trine/testkit";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { collectLeftovers, importDisk } from "./index.ts";
 import type { ImportProgress, ImportRequest, ImportedImage } from "./index.ts";
-import { HOSTILE_FILES, makeFiles } from "./hostile/testing.ts";
+import { HOSTILE_FILES, SECOND_MIB, makeFiles } from "./hostile/testing.ts";
 import { httpOf, startServer } from "./testing.ts";
 import type { TestServer } from "./testing.ts";
 
@@ -240,6 +240,17 @@ describe.each(["1.6", "2.4"] as const)("containerd %s", (version) => {
     await slow.close();
     // The server is gone, and so is the import: with nothing begun there is nothing to keep.
     await expect(importing(`${slow.url}/a`)).rejects.toMatchObject({ kind: "unavailable" });
+    expect(await leftHere()).toEqual([]);
+    expect(await added()).toEqual([]);
+  });
+
+  test("of an OVA with several disks the one that is named", async () => {
+    const file = join(dir, "files/two.ova");
+    await expect(importing(file)).rejects.toThrow(/2 disks \("a\.vmdk", "b\.vmdk"\): --disk/);
+    await expect(importing(file, { disk: "c.vmdk" })).rejects.toThrow(/no disk "c\.vmdk"/);
+    const { info } = await importing(`${server.url}/two.ova`, { disk: "b.vmdk" });
+    expect(info.virtualSizeBytes).toBe(SECOND_MIB * MIB);
+    await remove();
     expect(await leftHere()).toEqual([]);
     expect(await added()).toEqual([]);
   });

@@ -1,23 +1,18 @@
-import { open, realpath, rm, statfs } from "node:fs/promises";
-import type { FileHandle } from "node:fs/promises";
+import { open, realpath, statfs } from "node:fs/promises";
 import { TrineError, kindOf, messageOf, quote } from "@trine/base";
 import type { ImageStore } from "@trine/containerd-client";
 import { openRegularFile, probeDisk } from "@trine/disk-images";
-import type { DiskProbe, ForeignDisk, ImageInfo } from "@trine/disk-images";
-import { convertDisk } from "./convert-disk.ts";
+import type { DiskProbe, ForeignDisk, ImageInfo, ProbeOptions } from "@trine/disk-images";
 import type { ConvertedDisk } from "./convert-disk.ts";
-import { copyDisk } from "./copy-disk.ts";
+import { converted, unpacked } from "./import-steps.ts";
+import type { Current, ImportRequest, Job } from "./import-steps.ts";
 import { checkSum } from "./fetch/checksum.ts";
-import type { Checksum } from "./fetch/checksum.ts";
 import { download } from "./fetch/download.ts";
 import type { Version } from "./fetch/download.ts";
 import { HttpClient, parseUrl, shown } from "./fetch/http-client.ts";
-import type { HttpSettings } from "./fetch/http-client.ts";
-import type { ImportLimits, OnProgress } from "./limits.ts";
-import { isReadableToAll } from "./jail/readable.ts";
+import type { OnProgress } from "./limits.ts";
 import { dropLease, storeImage } from "./store/store-image.ts";
 import type { StoredImage } from "./store/store-image.ts";
-import { unpackFile } from "./unpack-file.ts";
 import { WorkDir } from "./work-dir.ts";
 
 const MIB = 1024 * 1024;
@@ -27,44 +22,8 @@ const BLOCK_BYTES = 512;
 /** After these the same command can go on where it was. */
 const PASSING = ["unavailable", "timeout", "exhausted"];
 
-export interface ImportRequest {
-  /** An http(s) URL or a file's name. */
-  readonly source: string;
-  /** What the disk was made of, for people, where it is not the source. */
-  readonly origin?: string;
-  /** A file is given away: it is gone when the import has succeeded. */
-  readonly consumes?: boolean;
-  readonly reference: string;
-  readonly checksum?: Checksum;
-  readonly limits: ImportLimits;
-  readonly http: HttpSettings;
-  readonly retries: number;
-  /** Keeps what was downloaded when the import is interrupted. */
-  readonly keepPartial: boolean;
-  /** Where imports do their work; on the file system of containerd's images an image is moved, not copied. */
-  readonly workDir: string;
-  readonly snapshotter: string;
-  readonly architecture: string;
-}
-
 export interface ImportedImage extends StoredImage {
   readonly info: ImageInfo;
-}
-
-/** What is at hand: a file, and whether it is ours to change and remove. */
-interface Current {
-  readonly handle: FileHandle;
-  readonly path: string;
-  readonly isOwn: boolean;
-}
-
-interface Job {
-  readonly request: ImportRequest;
-  readonly work: WorkDir;
-  /** The source as messages name it. */
-  readonly what: string;
-  readonly onProgress: OnProgress;
-  readonly signal: AbortSignal;
 }
 
 /** Whether a source is fetched, not opened. */
@@ -108,7 +67,7 @@ export async function importDisk(
 /** Refuses at once a source that no import could be made of, before any service is asked. */
 export async function checkSource(
   source: string,
-  limits: ImportLimits,
+  limits: ProbeOptions,
   signal: AbortSignal,
 ): Promise<void> {
   if (isUrl(source)) {
@@ -180,10 +139,10 @@ async function importCurrent(store: ImageStore, job: Job, first: Current): Promi
   let current = first;
   try {
     if (!first.isOwn) await checkLocal(job, first);
-    let probe = await probeOf(job, current);
+    let probe = await probeSource(job, current);
     if (probe.kind === "packed") {
       current = await unpacked(job, current, probe.by);
-      probe = await probeOf(job, current);
+      probe = await probeSource(job, current);
       if (probe.kind === "packed") throw refused(job, "is packed twice: unpack it first");
     }
     const disk = toConvert(probe, await isSparse(current));
@@ -218,6 +177,12 @@ async function importCurrent(store: ImageStore, job: Job, first: Current): Promi
   }
 }
 
+/** Looks at what was given, or was packed in it. */
+function probeSource({ what, request, signal }: Job, { handle }: Current): Promise<DiskProbe> {
+  const { limits, disk } = request;
+  return probeDisk(handle, what, { ...limits, ...(disk !== undefined && { disk }) }, signal);
+}
+
 function probeOf({ what, request, signal }: Job, { handle }: Current): Promise<DiskProbe> {
   return probeDisk(handle, what, request.limits, signal);
 }
@@ -241,69 +206,6 @@ async function checkManifest(job: Job, { handle }: Current, disk: ForeignDisk): 
   if (disk.digest === undefined) return;
   const part = { handle, offset: disk.offset, sizeBytes: disk.sizeBytes, what: job.what };
   await checkSum(part, disk.digest, job.onProgress, job.signal);
-}
-
-async function unpacked(
-  job: Job,
-  from: Current,
-  by: "gzip" | "xz" | "zstd" | "bzip2",
-): Promise<Current> {
-  const { work, request, onProgress, signal } = job;
-  const to = await work.create("unpacked");
-  try {
-    const { limits } = request;
-    await unpackFile(
-      { from: from.handle, by, to: to.handle, workDir: work.path, limits, onProgress },
-      signal,
-    );
-  } catch (cause) {
-    await to.handle.close();
-    throw named(job, cause);
-  }
-  await discard(from);
-  return { ...to, isOwn: true };
-}
-
-async function converted(job: Job, from: Current, disk: ConvertedDisk): Promise<Current> {
-  const { work, request, onProgress, signal } = job;
-  const source = await readableInJail(job, from);
-  const to = await work.create("disk.qcow2");
-  try {
-    const { limits } = request;
-    await convertDisk({ disk, from: source, to, workDir: work.path, limits, onProgress }, signal);
-  } catch (cause) {
-    await to.handle.close();
-    throw named(job, cause);
-  }
-  await discard(source);
-  return { ...to, isOwn: true };
-}
-
-/** Our own files lie where nobody else gets; a file that only root may read is copied first. */
-async function readableInJail(job: Job, from: Current): Promise<Current> {
-  if (from.isOwn) {
-    await from.handle.chmod(0o644);
-    return from;
-  }
-  if (await isReadableToAll(from.handle)) return from;
-  const path = `${job.work.path}/copy`;
-  const handle = await copyDisk(from.handle, path, job.onProgress, job.signal);
-  await handle.chmod(0o644);
-  return { handle, path, isOwn: true };
-}
-
-async function discard({ handle, path, isOwn }: Current): Promise<void> {
-  if (!isOwn) return;
-  await handle.close();
-  await rm(path, { force: true });
-}
-
-/** A child's words do not say of what. */
-function named({ what, signal }: Job, cause: unknown): unknown {
-  if (signal.aborted || !(cause instanceof TrineError) || kindOf(cause) === "internal")
-    return cause;
-  const colon = cause.message.startsWith("unpacks") ? "" : ":";
-  return new TrineError(cause.kind, `${what}${colon} ${cause.message}`, { cause });
 }
 
 function toConvert(probe: DiskProbe, sparse: boolean): ConvertedDisk | undefined {

@@ -1,5 +1,6 @@
 export { checkSource, importDisk } from "./import-disk.ts";
-export type { ImportRequest, ImportedImage } from "./import-disk.ts";
+export type { ImportedImage } from "./import-disk.ts";
+export type { ImportRequest } from "./import-steps.ts";
 export { buildDisk } from "./build/build-disk.ts";
 export type { BuildStep } from "./build/build-disk.ts";
 export { parseCommandLine } from "./build/kernel-files.ts";

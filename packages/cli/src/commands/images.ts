@@ -197,6 +197,7 @@ function importCommand(image: Command, io: Io, act: Act): void {
     )
     .option("--name <name>", "REGISTRY/PATH[:TAG]; default: localhost/FILE:latest")
     .option("--checksum <sum>", "sha256:HEX or sha512:HEX of the source as it is")
+    .option("--disk <file>", "which disk of an OVA that has several")
     .option("--max-size <amount>", "largest file, fetched or unpacked", bytes, 256 * GIB)
     .option("--max-expansion <times>", "most that packed data may grow", count, 1000)
     .option("--retries <count>", "attempts without progress after the first", count, 4)

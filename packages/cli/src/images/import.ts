@@ -18,6 +18,7 @@ const KNOWN_MS = 30_000;
 export interface ImportFlags extends HttpFlags {
   readonly name?: string;
   readonly checksum?: string;
+  readonly disk?: string;
   readonly maxSize: number;
   readonly maxExpansion: number;
   readonly retries: number;
@@ -53,7 +54,8 @@ export async function importImageCommand(
   const time = flags.timeout === undefined ? undefined : AbortSignal.timeout(flags.timeout);
   const signal = time === undefined ? io.signal : AbortSignal.any([io.signal, time]);
   const limits = { maxBytes: flags.maxSize, maxExpansion: flags.maxExpansion, checkTables: true };
-  await checkSource(source, limits, signal);
+  const which = flags.disk === undefined ? {} : { disk: flags.disk };
+  await checkSource(source, { ...limits, ...which }, signal);
   const http = await httpSettings(io, flags);
   try {
     const { info } = await withStore(io, flags, (store) =>
@@ -65,6 +67,7 @@ export async function importImageCommand(
           http,
           limits,
           ...(checksum && { checksum }),
+          ...which,
           retries: flags.retries,
           keepPartial: flags.keepPartial,
           workDir: importsDir(io),

@@ -1,7 +1,7 @@
 // A node on which the built program is used, as a person at a shell uses it. For component tests.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { DIST, TrineNode, busyboxImage, tinyGuestImage } from "@trine/testkit";
@@ -93,10 +93,17 @@ export class HandNode {
     return this.trine("apply", "-f", file, ...this.cgroup(), ...flags);
   }
 
-  /** What the program keeps of pods, and volumes. */
+  /** What the program keeps of pods, volumes, and what is mounted in them. */
   async remains(): Promise<string[]> {
     const data = join(this.dir, "data");
-    const dirs = [join(data, "pods"), join(data, "names"), join(this.node.stateDir, "volumes")];
-    return (await Promise.all(dirs.map((each) => readdir(each).catch(() => [])))).flat();
+    const volumes = join(this.node.stateDir, "volumes");
+    const dirs = [join(data, "pods"), join(data, "names"), volumes];
+    const names = await Promise.all(dirs.map((each) => readdir(each).catch(() => [])));
+    const table = (await readFile("/proc/self/mountinfo", "utf8")).split("\n");
+    const places = table.map((line) => line.split(" ")[4] ?? "");
+    const mounted = places.filter((at) =>
+      [`${data}/`, `${volumes}/`].some((dir) => at.startsWith(dir)),
+    );
+    return [...names.flat(), ...mounted];
   }
 }

@@ -37,6 +37,11 @@ const PACKED: readonly (readonly [Compression, Buffer])[] = [
   ["bzip2", Buffer.from("BZh")],
 ];
 
+export interface ProbeOptions extends ImageLimits {
+  /** Name of the disk that is meant, of an archive that may hold several; of other files kind `invalid`. */
+  readonly disk?: string;
+}
+
 /**
  * Says what a file is by its own bytes, never by its name, and checks it as far as it is read here. Kind
  * `invalid` in one sentence, beginning with `what`, for what no machine is made of.
@@ -44,7 +49,7 @@ const PACKED: readonly (readonly [Compression, Buffer])[] = [
 export async function probeDisk(
   handle: FileHandle,
   what: string,
-  limits: ImageLimits = {},
+  { disk, ...limits }: ProbeOptions = {},
   signal?: AbortSignal,
 ): Promise<DiskProbe> {
   signal?.throwIfAborted();
@@ -54,7 +59,8 @@ export async function probeDisk(
     const head = await readAt(handle, 0, Math.min(HEAD_BYTES, sizeBytes));
     const packed = PACKED.find(([, magic]) => head.subarray(0, magic.length).equals(magic));
     if (packed !== undefined) return { kind: "packed", by: packed[0] };
-    if (isOva(head)) return await probeOva(range, limits, signal);
+    if (isOva(head)) return await probeOva(range, { disk, ...limits }, signal);
+    if (disk !== undefined) refuse("is no OVA: --disk is for those");
     const foreign = await probeForeign(range, head, limits);
     if (foreign !== undefined) return foreign;
   } catch (cause) {
@@ -70,10 +76,10 @@ function isOva(head: Buffer): boolean {
 
 async function probeOva(
   archive: ByteRange,
-  limits: ImageLimits,
+  { disk: wanted, ...limits }: ImageLimits & { readonly disk: string | undefined },
   signal?: AbortSignal,
 ): Promise<ForeignDisk> {
-  const disk = await readOva(archive, signal);
+  const disk = await readOva(archive, wanted, signal);
   const range = { handle: archive.handle, offset: disk.offset, sizeBytes: disk.sizeBytes };
   const head = await readAt(range.handle, range.offset, Math.min(HEAD_BYTES, range.sizeBytes));
   if (isQcow2(head)) refuse("is an OVA with a QCOW2 in it: unpack it, and import that");

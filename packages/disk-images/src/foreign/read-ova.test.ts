@@ -15,11 +15,12 @@ afterEach(async () => {
   await rm(dir, { recursive: true });
 });
 
-/** What is read of an OVA with this .ovf and a disk `d.vmdk` of three bytes. */
-async function read(ovf: string): Promise<OvaDisk> {
+/** What is read of an OVA with this .ovf and the disks `d.vmdk` of three bytes and `e.vmdk` of four. */
+async function read(ovf: string, wanted?: string): Promise<OvaDisk> {
   const members = [
     ["a.ovf", Buffer.from(ovf)],
     ["d.vmdk", Buffer.from("abc")],
+    ["e.vmdk", Buffer.from("abcd")],
   ] as const;
   const blocks = members.flatMap(([name, bytes]) => {
     const sizeBytes = bytes.length;
@@ -30,7 +31,7 @@ async function read(ovf: string): Promise<OvaDisk> {
   const handle = await open(join(dir, "a.ova"), "w+");
   try {
     await handle.write(archive);
-    return await readOva({ handle, offset: 0, sizeBytes: archive.length });
+    return await readOva({ handle, offset: 0, sizeBytes: archive.length }, wanted);
   } finally {
     await handle.close();
   }
@@ -48,6 +49,22 @@ test.each([
   ["past comments", `<!-- ${DISK} -->${FILE}<!----><!-- a -- <!-- b -->${DISK}`],
 ])("the disk of an .ovf is found %s", async (_, ovf) => {
   expect(await read(ovf)).toMatchObject({ name: "d.vmdk", sizeBytes: 3 });
+});
+
+const SECOND = `<File href="e.vmdk" id="2"/><Disk fileRef="2"/>`;
+const BLANK = `<Disk capacity="9"/>`;
+
+test("of several disks the one that is named", async () => {
+  const ovf = `${FILE}${DISK}${SECOND}${BLANK}`;
+  expect(await read(ovf, "e.vmdk")).toMatchObject({ name: "e.vmdk", sizeBytes: 4 });
+  expect(await read(ovf, "d.vmdk")).toMatchObject({ name: "d.vmdk", sizeBytes: 3 });
+  expect(await read(`${FILE}${DISK}`, "d.vmdk")).toMatchObject({ name: "d.vmdk" });
+  const named = '"d.vmdk", "e.vmdk", ""';
+  await expect(read(ovf)).rejects.toThrow(`3 disks (${named}): --disk names`);
+  await expect(read(ovf, "a.ovf")).rejects.toThrow(`no disk "a.ovf": there are ${named}`);
+  await expect(read(ovf, "")).rejects.toThrow(`no disk ""`);
+  await expect(read(BLANK)).rejects.toThrow("leads to no file");
+  await expect(read(BLANK.repeat(17), "a")).rejects.toThrow("of 17 disks");
 });
 
 test.each([

@@ -9,6 +9,7 @@ import type { TarMember } from "./read-tar.ts";
 /** Licences are in it too: appliances have some 20 to 100 KiB. */
 const MAX_OVF_BYTES = 256 * 1024;
 const MAX_MANIFEST_BYTES = 64 * 1024;
+const MAX_DISKS = 16;
 
 export interface OvaDisk {
   readonly name: string;
@@ -18,8 +19,15 @@ export interface OvaDisk {
   readonly digest?: { readonly algorithm: "sha1" | "sha256" | "sha512"; readonly hex: string };
 }
 
-/** The one disk of an OVA; kind `invalid` for appliances with none or several, and for lying archives. */
-export async function readOva(archive: ByteRange, signal?: AbortSignal): Promise<OvaDisk> {
+/**
+ * The disk of an OVA whose file is called `wanted`, or its one disk; kind `invalid` for appliances with none, for several
+ * of which none is named, and for lying archives.
+ */
+export async function readOva(
+  archive: ByteRange,
+  wanted?: string,
+  signal?: AbortSignal,
+): Promise<OvaDisk> {
   const members = await readTar(archive, signal);
   const names = members.map(({ name }) => name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
@@ -27,7 +35,7 @@ export async function readOva(archive: ByteRange, signal?: AbortSignal): Promise
   const [ovf, ...more] = members.filter(({ name }) => /\.ovf$/i.test(name));
   if (ovf === undefined) return refuse("is a tar archive without an .ovf: an OVA is wanted");
   if (more.length > 0) refuse("holds several .ovf files: an OVA has one");
-  const href = diskOf(await textOf(archive, ovf, MAX_OVF_BYTES));
+  const href = diskOf(await textOf(archive, ovf, MAX_OVF_BYTES), wanted);
   const disk = members.find(({ name }) => name === href);
   if (disk === undefined) return refuse(`lacks the disk ${quote(href)} that its .ovf names`);
   const manifest = members.find(({ name }) => /\.mf$/i.test(name));
@@ -42,19 +50,25 @@ async function textOf(archive: ByteRange, member: TarMember, max: number): Promi
   return bytes.toString("utf8");
 }
 
-/** Name of the file of the only disk. A full XML reader would do no more with these two elements. */
-function diskOf(xml: string): string {
+/** Name of the file of the disk that is meant. A full XML reader would do no more with these two elements. */
+function diskOf(xml: string, wanted: string | undefined): string {
   if (/<!(?:DOCTYPE|ENTITY)/i.test(xml)) refuse("has an .ovf with a document type");
   const text = withoutComments(xml);
   const disks = elements(text, "Disk");
-  if (disks.length !== 1) {
-    refuse(`is an appliance of ${disks.length} disks: a machine image has exactly one`);
+  if (disks.length > MAX_DISKS) refuse(`is an appliance of ${disks.length} disks`);
+  const files = elements(text, "File");
+  const all = disks.map((disk) => fileOf(disk, files));
+  const names = all.map((file) => quote(file?.["href"] ?? "")).join(", ");
+  if (wanted === undefined && disks.length !== 1) {
+    const which = disks.length === 0 ? "" : ` (${names}): --disk names the one that is meant`;
+    refuse(`is an appliance of ${disks.length} disks${which}`);
   }
-  const reference = disks[0]?.["fileRef"];
-  const files = elements(text, "File").filter(({ id }) => id === reference);
-  const file = files[0];
+  const file = wanted === undefined ? all[0] : all.find((each) => each?.["href"] === wanted);
   const href = file?.["href"];
-  if (reference === undefined || file === undefined || href === undefined || files.length > 1) {
+  if (wanted !== undefined && href === undefined) {
+    refuse(`has no disk ${quote(wanted)}: there are ${names}`);
+  }
+  if (file === undefined || href === undefined) {
     return refuse("has an .ovf whose disk leads to no file");
   }
   if (file["compression"] !== undefined && file["compression"] !== "identity") {
@@ -62,6 +76,16 @@ function diskOf(xml: string): string {
   }
   if (file["chunkSize"] !== undefined) refuse("splits its disk into chunks: repack it in one");
   return href;
+}
+
+/** The one element of a file that a disk's leads to. */
+function fileOf(
+  disk: Readonly<Record<string, string>>,
+  files: readonly Readonly<Record<string, string>>[],
+): Readonly<Record<string, string>> | undefined {
+  const reference = disk["fileRef"];
+  const [file, ...more] = files.filter(({ id }) => id === reference);
+  return reference === undefined || more.length > 0 ? undefined : file;
 }
 
 /** Searched for, not matched: a pattern would begin anew at each of many beginnings that have no end. */

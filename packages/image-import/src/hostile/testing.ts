@@ -18,7 +18,10 @@ interface HostileFile {
   readonly says: RegExp;
 }
 
-/** Makes the same disk in every form, in a directory. */
+/** Of the second disk of two.ova. */
+export const SECOND_MIB = 24;
+
+/** Makes the same disk in every form, in a directory; and an appliance of two. */
 export async function makeFiles(dir: string): Promise<void> {
   const run = (program: string, ...args: string[]): void => {
     execFileSync(program, args, { cwd: dir, stdio: "pipe" });
@@ -43,6 +46,12 @@ export async function makeFiles(dir: string): Promise<void> {
   run("genisoimage", "-quiet", "-o", "disc.iso", "tiny.qcow2");
   const disk = readFileSync(join(dir, "stream.vmdk"));
   await writeFile(join(dir, "appliance.ova"), ova({ "disk.vmdk": disk }));
+  await writeFile(join(dir, "second.raw"), rawDiskBytes("mbr"));
+  run("truncate", "-s", `${SECOND_MIB}M`, "second.raw");
+  const stream = ["-O", "vmdk", "-o", "subformat=streamOptimized"];
+  run("qemu-img", "convert", "-f", "raw", ...stream, "second.raw", "second.vmdk");
+  const second = readFileSync(join(dir, "second.vmdk"));
+  await writeFile(join(dir, "two.ova"), ova({ "a.vmdk": disk, "b.vmdk": second }));
   for (const [program, file] of [
     ["gzip", "stream.vmdk"],
     ["xz", "disk.vhdx"],

@@ -1,0 +1,112 @@
+import { rm } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
+import { TrineError, kindOf } from "@trine/base";
+import type { Compression } from "@trine/disk-images";
+import { convertDisk } from "./convert-disk.ts";
+import type { ConvertedDisk } from "./convert-disk.ts";
+import { copyDisk } from "./copy-disk.ts";
+import type { Checksum } from "./fetch/checksum.ts";
+import type { HttpSettings } from "./fetch/http-client.ts";
+import { isReadableToAll } from "./jail/readable.ts";
+import type { ImportLimits, OnProgress } from "./limits.ts";
+import { unpackFile } from "./unpack-file.ts";
+import type { WorkDir } from "./work-dir.ts";
+
+export interface ImportRequest {
+  /** An http(s) URL or a file's name. */
+  readonly source: string;
+  /** Which disk of an OVA is meant: its file's name in it. */
+  readonly disk?: string;
+  /** What the disk was made of, for people, where it is not the source. */
+  readonly origin?: string;
+  /** A file is given away: it is gone when the import has succeeded. */
+  readonly consumes?: boolean;
+  readonly reference: string;
+  readonly checksum?: Checksum;
+  readonly limits: ImportLimits;
+  readonly http: HttpSettings;
+  readonly retries: number;
+  /** Keeps what was downloaded when the import is interrupted. */
+  readonly keepPartial: boolean;
+  /** Where imports do their work; on the file system of containerd's images an image is moved, not copied. */
+  readonly workDir: string;
+  readonly snapshotter: string;
+  readonly architecture: string;
+}
+
+/** What is at hand: a file, and whether it is ours to change and remove. */
+export interface Current {
+  readonly handle: FileHandle;
+  readonly path: string;
+  readonly isOwn: boolean;
+}
+
+export interface Job {
+  readonly request: ImportRequest;
+  readonly work: WorkDir;
+  /** The source as messages name it. */
+  readonly what: string;
+  readonly onProgress: OnProgress;
+  readonly signal: AbortSignal;
+}
+
+/** Unpacks what is packed, and removes that where it is ours. */
+export async function unpacked(job: Job, from: Current, by: Compression): Promise<Current> {
+  const { work, request, onProgress, signal } = job;
+  const to = await work.create("unpacked");
+  try {
+    const { limits } = request;
+    await unpackFile(
+      { from: from.handle, by, to: to.handle, workDir: work.path, limits, onProgress },
+      signal,
+    );
+  } catch (cause) {
+    await to.handle.close();
+    throw named(job, cause);
+  }
+  await discard(from);
+  return { ...to, isOwn: true };
+}
+
+/** Converts a disk to QCOW2, and removes what it was where that is ours. */
+export async function converted(job: Job, from: Current, disk: ConvertedDisk): Promise<Current> {
+  const { work, request, onProgress, signal } = job;
+  const source = await readableInJail(job, from);
+  const to = await work.create("disk.qcow2");
+  try {
+    const { limits } = request;
+    await convertDisk({ disk, from: source, to, workDir: work.path, limits, onProgress }, signal);
+  } catch (cause) {
+    await to.handle.close();
+    throw named(job, cause);
+  }
+  await discard(source);
+  return { ...to, isOwn: true };
+}
+
+/** Our own files lie where nobody else gets; a file that only root may read is copied first. */
+async function readableInJail(job: Job, from: Current): Promise<Current> {
+  if (from.isOwn) {
+    await from.handle.chmod(0o644);
+    return from;
+  }
+  if (await isReadableToAll(from.handle)) return from;
+  const path = `${job.work.path}/copy`;
+  const handle = await copyDisk(from.handle, path, job.onProgress, job.signal);
+  await handle.chmod(0o644);
+  return { handle, path, isOwn: true };
+}
+
+async function discard({ handle, path, isOwn }: Current): Promise<void> {
+  if (!isOwn) return;
+  await handle.close();
+  await rm(path, { force: true });
+}
+
+/** A child's words do not say of what. */
+function named({ what, signal }: Job, cause: unknown): unknown {
+  if (signal.aborted || !(cause instanceof TrineError) || kindOf(cause) === "internal")
+    return cause;
+  const colon = cause.message.startsWith("unpacks") ? "" : ":";
+  return new TrineError(cause.kind, `${what}${colon} ${cause.message}`, { cause });
+}
