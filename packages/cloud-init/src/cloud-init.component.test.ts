@@ -1,11 +1,11 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { cachedDir, resolvePackages, unpackPackages } from "@trine/testkit";
-import { nocloudSeed } from "./index.ts";
+import { configDriveSeed, fileHook, nocloudSeed, vendorDataOf } from "./index.ts";
 import type { SeedInput } from "./index.ts";
 
 const run = promisify(execFile);
@@ -154,4 +154,95 @@ test.each([
   const text = (await Promise.all(texts)).join("\n");
   for (const words of expected) expect(text).toContain(words);
   expect(text).not.toContain("::/64");
+});
+
+/** What a program in Python that has cloud-init prints, as JSON. */
+async function python(program: string, ...args: string[]): Promise<unknown> {
+  const { stdout } = await run("python3", ["-c", program, ...args], { env });
+  return JSON.parse(stdout);
+}
+
+test("cloud-init reads a ConfigDrive as it reads NoCloud: identity, keys, user data, vendor data", async () => {
+  const drive = join(dir, "drive");
+  for (const { name, bytes } of configDriveSeed({ ...input, vendorData: "#cloud-boothook\n" })) {
+    await mkdir(dirname(join(drive, name)), { recursive: true });
+    await writeFile(join(drive, name), bytes);
+  }
+  const program = [
+    "import json, sys",
+    "from cloudinit.sources import convert_vendordata, normalize_pubkey_data",
+    "from cloudinit.sources.DataSourceConfigDrive import read_config_drive",
+    "found = read_config_drive(sys.argv[1])",
+    "meta = found['metadata']",
+    "print(json.dumps([meta['local-hostname'], meta['instance-id'], normalize_pubkey_data(meta['public_keys']),",
+    "  found['userdata'].decode(), convert_vendordata(found['vendordata']), found['version']]))",
+  ].join("\n");
+  expect(await python(program, drive)).toEqual([
+    "web",
+    expect.stringMatching(/^[0-9a-f-]{36}$/),
+    input.sshKeys,
+    input.userData,
+    "#cloud-boothook\n",
+    2,
+  ]);
+});
+
+test.each([
+  ["network_data.json", "network_data.json", "the ConfigDrive's", configDriveSeed],
+  ["network-config", "yaml", "version 1", nocloudSeed],
+] as const)(
+  "%s (%s) renders: static where it can be said, DHCP else",
+  async (file, kind, _, seed) => {
+    const [routed, bridged] = input.network?.interfaces ?? [];
+    const network = {
+      ...input.network,
+      interfaces: [routed, bridged].filter((nic) => nic !== undefined),
+    };
+    const interfaces = network.interfaces.map((nic, index) => {
+      // On the link of no address: of IPv6 neither format can say it.
+      return index === 0 ? { ...nic, addresses: ["10.1.0.2/32", "fd00::2/64"] } : nic;
+    });
+    const files = seed({
+      ...input,
+      network: { nameservers: ["10.96.0.10"], search: [], interfaces },
+      networkVersion: 1,
+    });
+    const bytes = files.find(({ name }) => name.endsWith(file))?.bytes ?? Buffer.alloc(0);
+    const path = join(dir, `v1-${file}`);
+    await writeFile(path, bytes);
+    const out = join(dir, `out-${file}`);
+    const macs = network.interfaces.flatMap(({ name, mac }) => ["-m", `${name ?? ""},${mac}`]);
+    const how = ["-p", path, "-k", kind, "-D", "debian", "-O", "networkd", "-d", out, ...macs];
+    await cloudInit("devel", "net-convert", ...how);
+    const entries = await readdir(out, { recursive: true, withFileTypes: true });
+    const texts = entries
+      .filter((entry) => entry.isFile())
+      .map((entry) => readFile(join(entry.parentPath, entry.name), "utf8"));
+    const text = (await Promise.all(texts)).join("\n");
+    const words = ["DHCP=ipv4", "Address=fd00::2/64", "Gateway=fd00::1", "Address=10.2.0.2/24"];
+    words.push("Destination=10.3.0.0/16", "MACAddress=02:00:00:00:00:02", "DNS=10.96.0.10");
+    for (const word of words) expect(text).toContain(word);
+  },
+);
+
+test("cloud-init takes each part of our vendor data for what it is", async () => {
+  const bytes = Buffer.from("x".repeat(100));
+  const hook = fileHook([{ path: "/a", bytes, mode: 0o644, when: "boot" }]);
+  const config = "#cloud-config\nupdates: {network: {when: [boot]}}\n";
+  await writeFile(join(dir, "vendor"), vendorDataOf([config, hook, "#cloud-boothook\n"]) ?? "");
+  const program = [
+    "import json, sys",
+    "from cloudinit import user_data",
+    "class Paths:",
+    "  def get_ipath_cur(self, *a): return '/'",
+    "  get_cpath = get_ipath_cur",
+    "message = user_data.UserDataProcessor(Paths()).process(open(sys.argv[1]).read())",
+    "parts = [part for part in message.walk() if part.get_content_maintype() != 'multipart']",
+    "print(json.dumps([[part.get_content_type(), part.get_payload(decode=True).decode()] for part in parts]))",
+  ].join("\n");
+  expect(await python(program, join(dir, "vendor"))).toEqual([
+    ["text/cloud-config", config],
+    ["text/cloud-boothook", hook],
+    ["text/cloud-boothook", "#cloud-boothook\n"],
+  ]);
 });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { changedLimits, requireReach, sizeAfter } from "./guest-resources.ts";
-import type { LimitsChange } from "./guest-resources.ts";
-import type { ContainerLimits } from "../pod-document.ts";
+import { changedLimits, requireReach, sizeAfter } from "./container-limits.ts";
+import type { LimitsChange } from "./container-limits.ts";
+import type { ContainerLimits } from "./pod-document.ts";
 
 const MIB = 1024 * 1024;
 const LEAST = { cpus: 1, memoryBytes: 96 * MIB };

@@ -1,7 +1,7 @@
 import { TrineError } from "@trine/base";
-import { record } from "../json-shape.ts";
-import type { JsonObject } from "../json-shape.ts";
-import type { ContainerLimits, GuestSize } from "../pod-document.ts";
+import { record } from "./json-shape.ts";
+import type { JsonObject } from "./json-shape.ts";
+import type { ContainerLimits, GuestSize } from "./pod-document.ts";
 
 const MIB = 1024 * 1024;
 const DEFAULT_PERIOD_US = 100_000;
