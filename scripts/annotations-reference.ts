@@ -5,7 +5,7 @@ import {
   VIRTLET_MEANINGS,
   allowedText,
 } from "../packages/annotations/src/index.ts";
-import type { AnnotationSpec } from "../packages/annotations/src/index.ts";
+import type { AnnotationSpec, Fields } from "../packages/annotations/src/index.ts";
 
 const SPECS: readonly AnnotationSpec[] = MACHINE_ANNOTATIONS;
 
@@ -69,9 +69,21 @@ function section(spec: AnnotationSpec): string[] {
     `* Why it is there: ${spec.reason}`,
     ...spec.virtlet.map(({ name }) => `* Virtlet: \`${name}\``),
     "",
+    ...(spec.type === "fields" ? fieldTable(spec.fields) : []),
     "```yaml",
     `${spec.key}: ${JSON.stringify(spec.example)}`,
     "```",
+    "",
+  ];
+}
+
+function fieldTable(fields: Fields): string[] {
+  return [
+    "| Field | Value | Meaning |",
+    "|---|---|---|",
+    ...Object.entries(fields).map(([name, field]) =>
+      row(`\`${name}\``, allowedText(field), field.description),
+    ),
     "",
   ];
 }

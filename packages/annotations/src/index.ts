@@ -3,7 +3,7 @@ export type { MachineSettings } from "./machine-annotations.ts";
 export type { DiskSetting, DiskSource } from "./disk-list.ts";
 export { MICROVM_ANNOTATIONS } from "./microvm-annotations.ts";
 export type { MicrovmSettings } from "./microvm-annotations.ts";
-export type { AnnotationSpec } from "./value-types.ts";
+export type { AnnotationSpec, Fields } from "./value-types.ts";
 export {
   checkMachineAnnotations,
   parseMachineAnnotations,

@@ -67,6 +67,10 @@ export interface VmmRecord {
 }
 
 export interface MachineRecord extends VmmRecord {
+  /** What its guest has by now; absent = what it began with. */
+  size?: GuestSize;
+  /** Of its container after a change; absent = those it was made with. */
+  limits?: ContainerLimits;
   readonly bundle: string;
   readonly containerName: string;
   state: MachineState;

@@ -1,8 +1,11 @@
+import type * as v from "valibot";
 import { TrineError } from "@trine/base";
 import type { ByteChannel } from "@trine/vmm";
 import { AgentLink } from "./agent-link.ts";
 import type { RequestOptions } from "./agent-link.ts";
 import {
+  blocksSchema,
+  cpusSchema,
   execSchema,
   execStatusSchema,
   infoSchema,
@@ -160,6 +163,29 @@ export class GuestAgent {
   /** Resolves when the guest has taken the order or is gone; the agent answers only a refusal. */
   async shutdown(mode: "powerdown" | "reboot" | "halt", options?: RequestOptions): Promise<void> {
     await this.#link.order("guest-shutdown", { mode }, options);
+  }
+
+  /** Puts CPUs and memory into use that were plugged in; answers how many CPUs are in use. */
+  async onlineResources(options?: RequestOptions): Promise<number> {
+    const memory = await this.#offline("guest-get-memory-blocks", blocksSchema, options);
+    const blocks = memory.map((each) => ({ "phys-index": each["phys-index"], online: true }));
+    if (blocks.length > 0) {
+      await this.#link.request("guest-set-memory-blocks", { "mem-blks": blocks }, options);
+    }
+    const cpus = await this.#offline("guest-get-vcpus", cpusSchema, options);
+    const vcpus = cpus.map((each) => ({ "logical-id": each["logical-id"], online: true }));
+    if (vcpus.length > 0) await this.#link.request("guest-set-vcpus", { vcpus }, options);
+    const answer = await this.#link.request("guest-get-vcpus", {}, options);
+    return parseAnswer("guest-get-vcpus", cpusSchema, answer).filter(({ online }) => online).length;
+  }
+
+  async #offline<S extends v.GenericSchema<unknown, { readonly online: boolean }[]>>(
+    command: string,
+    schema: S,
+    options?: RequestOptions,
+  ): Promise<v.InferOutput<S>> {
+    const all = parseAnswer(command, schema, await this.#link.request(command, {}, options));
+    return all.filter(({ online }) => !online);
   }
 
   /** Sets the guest's clock, system and hardware; exact to a microsecond. */

@@ -48,6 +48,19 @@ export const osInfoSchema = v.object({
   machine: v.optional(v.string()),
 });
 
+/** More than any machine has. */
+const MAX_PIECES = 65_536;
+
+export const cpusSchema = v.pipe(
+  v.array(v.object({ "logical-id": v.number(), online: v.boolean() })),
+  v.maxLength(MAX_PIECES),
+);
+
+export const blocksSchema = v.pipe(
+  v.array(v.object({ "phys-index": v.number(), online: v.boolean() })),
+  v.maxLength(MAX_PIECES),
+);
+
 /** Kind `malformed` when the guest answers something of another shape. */
 export function parseAnswer<S extends v.GenericSchema>(
   command: string,

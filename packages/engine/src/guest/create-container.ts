@@ -6,7 +6,7 @@ import { readBundle } from "../bundle.ts";
 import { planShare } from "./container-share.ts";
 import { agentDevices, chooseVolumes, fillVolumes } from "./block-volumes.ts";
 import { chooseRoot, fillRoot } from "./disk-root.ts";
-import { specLimits } from "./guest-resources.ts";
+import { specLimits } from "../container-limits.ts";
 import { guestSpec } from "./guest-spec.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { ContainerRecord, GuestRecord } from "../pod-document.ts";

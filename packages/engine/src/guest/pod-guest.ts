@@ -8,7 +8,8 @@ import { GUEST_SHARE, GUEST_SHM } from "./guest-spec.ts";
 import { VMM_KEY } from "@trine/vmm";
 import { endChild, signalChild } from "../end-child.ts";
 import { PodVmm } from "../pod-vmm.ts";
-import { hasGrown, resizeGuest, wholeMachine } from "./grow-guest.ts";
+import { hasGrown, wholeMachine } from "./grow-guest.ts";
+import { resizeGuest } from "../resize-guest.ts";
 import { reviveRequest } from "./revive-request.ts";
 import { goBack } from "./update-container.ts";
 

@@ -5,8 +5,8 @@ import type { Machine } from "@trine/vmm";
 import { requireRoom } from "../guest-memory.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { GuestRecord, GuestSize } from "../pod-document.ts";
-import { resizeGuest } from "./grow-guest.ts";
-import { changedLimits, requireReach, sizeAfter } from "./guest-resources.ts";
+import { resizeGuest } from "../resize-guest.ts";
+import { changedLimits, requireReach, sizeAfter } from "../container-limits.ts";
 import { leastSize } from "./guest-size.ts";
 
 interface RunningGuest {

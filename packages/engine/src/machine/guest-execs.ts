@@ -97,6 +97,17 @@ export class GuestExecs {
     this.#follow(process, pid);
   }
 
+  /** Puts into use what was plugged into the guest; answers its CPUs in use, or undefined where nobody can say. */
+  async onlineResources(): Promise<number | undefined> {
+    try {
+      return await this.#agent?.onlineResources({ timeoutMs: AGENT_MS });
+    } catch (cause) {
+      // Not there, or one that does not know how: such a guest does it by itself, or its size does not change.
+      this.#log.debug({ err: messageOf(cause) }, "qemu-guest-agent puts nothing into use");
+      return undefined;
+    }
+  }
+
   /** Follows the execs an earlier daemon started. */
   resume(taskId: string): void {
     for (const [execId, record] of Object.entries(this.#records)) {

@@ -23,6 +23,7 @@ import { containerNameOf } from "../pod-identity.ts";
 import { PodVmm } from "../pod-vmm.ts";
 import { prepareMachine } from "./prepare-machine.ts";
 import type { AddExec, CreateTask, ProcessRef } from "../requests.ts";
+import { resizeMachine } from "./resize-machine.ts";
 import { joinNetwork } from "../sandbox-network.ts";
 import { machineStats } from "../stats.ts";
 import type { PodStats } from "../stats.ts";
@@ -168,10 +169,12 @@ export class MachineKeeper implements TaskKeeper {
     await this.#execs.add(exec);
   }
 
-  update(): Promise<void> {
-    const why = "changing the resources of a running machine is not supported yet";
-    const error = new TrineError("unimplemented", `${why}: change the pod and let it start anew`);
-    return Promise.reject(error);
+  async update(id: string, resources: Uint8Array): Promise<void> {
+    if (this.#pod.isSandboxTask(id)) return;
+    const machine = this.#running(id);
+    const online = (): Promise<number | undefined> => this.#execs.onlineResources();
+    const { life } = this.#vmm;
+    await resizeMachine(this.#pod, { record: this.#record(id), machine, online, life }, resources);
   }
 
   /** A serial console has no size. */

@@ -52,6 +52,11 @@ export interface MachineShares {
   readonly mounts: readonly GuestMount[];
 }
 
+/** What the firmware and the TPM keep is not for the guest: it would read its own TPM's secrets. */
+function stateOf({ statePath }: MachineInput["settings"]): Parameters<typeof machineMounts>[1] {
+  return statePath === undefined ? [] : [{ source: { kind: "file", path: statePath } }];
+}
+
 /**
  * Mounts the container's volumes below the pod's share and starts what serves them; undefined when there is nothing to
  * serve. Repeatable. Kind `wrongState` on a node without such a program.
@@ -61,7 +66,7 @@ export async function machineShares(
   { bundle, settings, files, uid }: MachineInput,
 ): Promise<MachineShares | undefined> {
   if (settings.shares === "off") return undefined;
-  const mounts = machineMounts(bundle.spec, settings.disks);
+  const mounts = machineMounts(bundle.spec, [...settings.disks, ...stateOf(settings)]);
   if (mounts.length === 0) return undefined;
   const program = await serverProgram(config, mounts.length);
   const planned = await planVolumes(

@@ -1,0 +1,191 @@
+import {
+  chmod,
+  link,
+  mkdir,
+  mkdtemp,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseMachineAnnotations } from "@trine/annotations";
+import type { MachineSettings } from "@trine/annotations";
+import type { ShimLink } from "@trine/shim-client";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import type { Bundle } from "../bundle.ts";
+import { cpusOf, growthOf, hardwareOf } from "./hardware.ts";
+import { machineFirmware } from "./machine-firmware.ts";
+import { parseCpuList, pinningOf } from "./machine-pinning.ts";
+import { passthroughDevices } from "./machine-passthrough.ts";
+import { machineTpm } from "./machine-tpm.ts";
+
+const MIB = 1024 * 1024;
+const uid = process.getuid?.() ?? 0;
+
+let dir: string;
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), "trine-mh-"));
+});
+
+afterEach(() => rm(dir, { recursive: true }));
+
+function settings(annotations: Record<string, string>): MachineSettings {
+  const named = Object.entries(annotations).map(([key, text]) => [`trine.dev/${key}`, text]);
+  return parseMachineAnnotations(Object.fromEntries(named) as Record<string, string>);
+}
+
+test("a pod that says nothing has a machine without anything of its own", () => {
+  expect(hardwareOf(settings({}), 64 * MIB)).toEqual({});
+  expect(growthOf(settings({}), 64 * MIB)).toEqual({});
+  expect(cpusOf(settings({}))).toBe(1);
+});
+
+test("annotations become the machine's hardware", () => {
+  const said = settings({
+    ...{ "cpu-topology": "{sockets: 1, cores: 2, threads: 2}", "max-cpus": "8" },
+    ...{ "max-memory": "101Mi", hyperv: "{synictimer: on, spinlocks: 8191}" },
+    ...{ clock: "{timezone: Europe/Berlin, hpet: off}", chassis: "{asset: A}", balloon: "off" },
+    ...{ watchdog: "reset", sound: "ich9", panic: "off", "usb-redirections": "1" },
+  });
+  expect(cpusOf(said)).toBe(4);
+  expect(growthOf(said, 64 * MIB)).toEqual({ maxCpus: 8, memoryMaxBytes: 100 * MIB });
+  expect(hardwareOf(said, 64 * MIB)).toEqual({
+    topology: { sockets: 2, cores: 2, threads: 2 },
+    hyperv: { features: ["synictimer", "synic", "vpindex"], spinlocks: 8191 },
+    clock: { timezone: "Europe/Berlin", hpet: false, hypervClock: true },
+    smbios: { chassis: { asset: "A" } },
+    ...{ watchdog: "reset", sound: "ich9", panic: "off", usbRedirections: 1, balloon: false },
+  });
+});
+
+test("what does not fit the memory is refused", () => {
+  const huge = settings({ hugepages: "1Gi" });
+  expect(() => hardwareOf(huge, 1536 * MIB)).toThrow(/1536 MiB are no whole pages of 1Gi/);
+  expect(hardwareOf(huge, 2048 * MIB)).toEqual({ hugePages: 1024 * MIB });
+  expect(() => growthOf(settings({ "max-memory": "64Mi" }), 65 * MIB)).toThrow(
+    /begins with 65 MiB/,
+  );
+});
+
+function withCpuset(cpus: string): Bundle {
+  return { spec: { linux: { resources: { cpu: { cpus } } } } } as unknown as Bundle;
+}
+
+test("virtual CPUs are pinned to those that the container has of its own", () => {
+  const two = { cpus: "2", "cpu-pinning": "cpus" };
+  expect(pinningOf(settings({ cpus: "2" }), withCpuset("4-7"))).toBeUndefined();
+  expect(pinningOf(settings(two), withCpuset("4-5"))).toEqual({ cpus: [4, 5], others: [4, 5] });
+  const isolated = settings({ ...two, "cpu-pinning": "isolated" });
+  expect(pinningOf(isolated, withCpuset("9,4-5"))).toEqual({ cpus: [4, 5], others: [9] });
+  expect(() => pinningOf(isolated, withCpuset("4-5"))).toThrow(/3 CPUs are needed, .* has 2 of/);
+  expect(() => pinningOf(settings(two), withCpuset(""))).toThrow(/has none of its own: kubelet's/);
+});
+
+test.each(["x", "5-4", "1-", "0-99999", "8192", "-1"])("%s is no list of CPUs", (list) => {
+  expect(() => parseCpuList(list)).toThrow(/is no list of CPUs/);
+});
+
+const VFIO = { path: "/dev/vfio/7", type: "c", major: 240, minor: 3 };
+
+/** A shim that makes nodes. */
+function makesNodes(made: unknown[]): ShimLink {
+  const mount = (request: unknown): Promise<void> => {
+    made.push(request);
+    return Promise.resolve();
+  };
+  return { mount } as unknown as ShimLink;
+}
+
+test("devices of a group are given whole, bridges left to the host", async () => {
+  for (const [address, kind] of Object.entries({
+    "0000:01:00.1": "0x020000",
+    "0000:00:01.0": "0x060400",
+  })) {
+    await mkdir(join(dir, "7/devices", address), { recursive: true });
+    await writeFile(join(dir, "7/devices", address, "class"), kind);
+  }
+  const made: unknown[] = [];
+  const control = { ...VFIO, path: "/dev/vfio/vfio" };
+  const of = { spec: { linux: { devices: [control, VFIO] } }, uid: 4242, groupsDir: dir };
+  const node = "/pod/disks/_vfio-7";
+  expect(await passthroughDevices(makesNodes(made), "/pod", of)).toEqual([
+    { address: "0000:01:00.1", group: 7, node },
+  ]);
+  expect(made).toEqual([
+    { target: node, device: { major: 240, minor: 3, uid: 4242, character: true } },
+  ]);
+});
+
+test.each([
+  ["a group that the node has not", VFIO, "unavailable"],
+  ["a group that is no device", { ...VFIO, type: "b" }, "invalid"],
+  ["a group without a number", { ...VFIO, major: "x" }, "invalid"],
+])("%s is refused", async (_, device, kind) => {
+  const of = { spec: { linux: { devices: [device] } }, uid, groupsDir: dir };
+  await expect(passthroughDevices(makesNodes([]), "/pod", of)).rejects.toMatchObject({ kind });
+});
+
+const nobody = { has: () => false };
+
+test("a TPM's state is the machine's own, new for each container unless it is kept", async () => {
+  const layer = join(dir, "layer");
+  const kept = { dir: join(dir, "volume"), parts: ["a"] };
+  await mkdir(layer);
+  await mkdir(join(kept.dir, "a"), { recursive: true });
+  await writeFile(join(layer, "tpm-state"), "of the image");
+  await writeFile(join(kept.dir, "a/tpm-state"), "of the last time");
+  const own = await machineTpm({ settings: settings({ tpm: "on" }), uid }, { layer, kept }, nobody);
+  expect(own).toEqual({ statePath: join(layer, "tpm-state") });
+  expect(await readFile(own?.statePath ?? "", "utf8")).toBe("");
+  const lasting = settings({ tpm: "persistent", state: "/s" });
+  const next = await machineTpm({ settings: lasting, uid }, { layer, kept }, nobody);
+  expect(await readFile(next?.statePath ?? "", "utf8")).toBe("of the last time");
+  expect((await stat(next?.statePath ?? "")).mode & 0o777).toBe(0o600);
+  expect(
+    await machineTpm({ settings: settings({}), uid }, { layer, kept }, nobody),
+  ).toBeUndefined();
+});
+
+test("a TPM's state that is somebody's, or no plain file, is refused", async () => {
+  const lasting = { settings: settings({ tpm: "persistent", state: "/s" }), uid: uid + 1 };
+  const place = { layer: dir, kept: { dir, parts: [] } };
+  const file = join(dir, "tpm-state");
+  await writeFile(file, "x");
+  await expect(machineTpm(lasting, place, { has: () => true })).rejects.toMatchObject({
+    kind: "conflict",
+  });
+  await link(file, join(dir, "other"));
+  await expect(machineTpm(lasting, place, nobody)).rejects.toThrow(/no regular file with one name/);
+  await rm(file);
+  await symlink("/etc/shadow", file);
+  await expect(machineTpm(lasting, place, nobody)).rejects.toMatchObject({ kind: "invalid" });
+});
+
+test("UEFI's variables are the template's copy, kept where they are to be", async () => {
+  const vars = join(dir, "template");
+  await writeFile(vars, "template");
+  await chmod(vars, 0o444);
+  const config = { machines: { uefi: { code: "/c", vars } } } as never;
+  const uefi = settings({ firmware: "uefi" });
+  const place = { layer: dir, kept: undefined };
+  const own = await machineFirmware(uefi, place, config);
+  expect(own).toEqual({ firmware: "uefi", firmwareVarsPath: join(dir, "firmware-vars.fd") });
+  const volume = { layer: dir, kept: { dir: join(dir, "v"), parts: [] } };
+  await mkdir(join(dir, "v"));
+  const path = join(dir, "v/firmware-vars.fd");
+  const found: string[] = [];
+  for (const before of ["", "templ", "changed!"]) {
+    await writeFile(path, before);
+    await machineFirmware(uefi, volume, config);
+    found.push(await readFile(path, "utf8"));
+  }
+  expect(found).toEqual(["template", "template", "changed!"]);
+  const secure = settings({ firmware: "uefi", "secure-boot": "on" });
+  await expect(machineFirmware(secure, place, config)).rejects.toThrow(
+    /secure-boot: on, but this node has no UEFI firmware for it: install the package ovmf/,
+  );
+});

@@ -1,0 +1,81 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { createOverlay } from "@trine/disk-images";
+import { afterEach, expect, test } from "vitest";
+import type { Pod } from "../pod.ts";
+import { OnePod } from "../testing/test-engine.ts";
+
+const MIB = 1024 * 1024;
+const signal = AbortSignal.timeout(60_000);
+
+let one: OnePod;
+
+afterEach(() => one[Symbol.asyncDispose]());
+
+/** A machine of 64 MiB and one CPU, whose container may use as much. */
+async function running(annotations: Record<string, string>): Promise<Pod> {
+  const config = {
+    hostname: "pod1",
+    annotations: {
+      "io.kubernetes.cri.sandbox-name": "pod1",
+      "trine.dev/guest-agent": "off",
+      ...annotations,
+    },
+    linux: {
+      resources: { memory: { limit: 64 * MIB }, cpu: { quota: 100_000, period: 100_000 } },
+    },
+  };
+  const { annotations: said } = config;
+  const sandbox = { ...said, "io.kubernetes.cri.container-type": "sandbox" };
+  one = await OnePod.make({ ...config, annotations: sandbox, linux: {} });
+  const bundle = await one.bundle("c1", config);
+  await mkdir(join(bundle, "rootfs/disk"));
+  await createOverlay(join(bundle, "rootfs/disk/disk.qcow2"), { virtualSizeBytes: 8 * MIB });
+  const pod = await one.engine().pod(one.ref);
+  await pod.create({ id: "c1", bundle, rootfs: [], terminal: false, stdin: false });
+  await pod.start({ id: "c1", execId: "" }, signal);
+  return pod;
+}
+
+const resources = (mib: number, cpus = 1): Uint8Array =>
+  Buffer.from(
+    JSON.stringify({ memory: { limit: mib * MIB }, cpu: { quota: cpus * 1e5, period: 1e5 } }),
+  );
+
+const ROOM = { "trine.dev/max-memory": "128Mi", "trine.dev/max-cpus": "4" };
+
+test("a machine follows its container's limits, up and down, as far as it was made to grow", async () => {
+  const pod = await running(ROOM);
+  await pod.update("c1", resources(96, 3));
+  expect(one.driver.size).toEqual({ cpus: 3, memoryBytes: 96 * MIB });
+  await pod.update("c1", resources(80, 2));
+  expect(one.driver.size).toEqual({ cpus: 2, memoryBytes: 80 * MIB });
+  // Not below what it began with.
+  await pod.update("c1", resources(32, 0.5));
+  expect(one.driver.size).toEqual({ cpus: 1, memoryBytes: 64 * MIB });
+});
+
+test("a machine without room keeps its CPUs, and more memory than it can have is refused", async () => {
+  const pod = await running({});
+  await pod.update("c1", resources(64, 8));
+  expect(one.driver.size).toEqual({ cpus: 1, memoryBytes: 64 * MIB });
+  await expect(pod.update("c1", resources(65))).rejects.toMatchObject({
+    kind: "exhausted",
+    message: expect.stringMatching(/has 64 MiB and can have 64 MiB at most/) as string,
+  });
+});
+
+test("a guest that does not follow goes back, and the next change begins there", async () => {
+  const pod = await running(ROOM);
+  one.driver.failResizes = 1;
+  await expect(pod.update("c1", resources(96, 3))).rejects.toMatchObject({ kind: "timeout" });
+  expect(one.driver.size).toEqual({ cpus: 1, memoryBytes: 64 * MIB });
+  await pod.update("c1", resources(96, 3));
+  expect(one.driver.size).toEqual({ cpus: 3, memoryBytes: 96 * MIB });
+});
+
+test("limits that are no JSON change nothing", async () => {
+  const pod = await running(ROOM);
+  await expect(pod.update("c1", Buffer.from("{"))).rejects.toMatchObject({ kind: "malformed" });
+  expect(one.driver.size).toEqual({ cpus: 1, memoryBytes: 64 * MIB });
+});

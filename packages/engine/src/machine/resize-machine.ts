@@ -1,0 +1,77 @@
+import { TrineError, messageOf } from "@trine/base";
+import type { Machine, MachineSpec } from "@trine/vmm";
+import { readBundle } from "../bundle.ts";
+import { changedLimits, requireReach, sizeAfter, specLimits } from "../container-limits.ts";
+import { requireRoom } from "../guest-memory.ts";
+import type { PodContext } from "../pod-context.ts";
+import type { ContainerLimits, GuestSize, MachineRecord } from "../pod-document.ts";
+import { resizeGuest } from "../resize-guest.ts";
+
+interface RunningMachine {
+  readonly record: MachineRecord;
+  readonly machine: Machine;
+  /** Puts into use what was plugged in; undefined = nobody is there to ask, and the guest does it by itself. */
+  readonly online: () => Promise<number | undefined>;
+  readonly life: AbortSignal;
+}
+
+/**
+ * Changes the limits of a machine's container, and gives its guest what they say, as far as it was made to grow.
+ * `resources`: OCI linux.resources as JSON. Kinds `exhausted` for memory beyond what the machine or its pod can have,
+ * `timeout` when the guest does not follow: it goes back to what it had.
+ */
+export async function resizeMachine(
+  pod: PodContext,
+  running: RunningMachine,
+  resources: Uint8Array,
+): Promise<void> {
+  const { record } = running;
+  const before = record.limits ?? specLimits((await readBundle(record.bundle)).spec);
+  const after = changedLimits(resources, before);
+  const from = record.size ?? leastOf(record.spec);
+  const to = wanted(record.spec, from, { before, after });
+  requireReach(to, from, record.spec);
+  if (to.memoryBytes > from.memoryBytes) await requireRoom(to.memoryBytes, pod.facts.cgroups);
+  if (to.cpus !== from.cpus || to.memoryBytes !== from.memoryBytes)
+    await follow(pod, running, from, to);
+  record.limits = after;
+  await pod.save();
+}
+
+function leastOf({ cpus, memoryBytes }: MachineSpec): GuestSize {
+  return { cpus, memoryBytes };
+}
+
+/** A limit of CPUs bounds how much of a machine's run; how many it has follows only where it was made to grow. */
+function wanted(
+  spec: MachineSpec,
+  from: GuestSize,
+  change: { readonly before: ContainerLimits; readonly after: ContainerLimits },
+): GuestSize {
+  const { cpus, memoryBytes } = sizeAfter(from, leastOf(spec), { ...change, others: [] });
+  const { maxCpus = spec.cpus } = spec;
+  return { memoryBytes, cpus: Math.min(cpus, maxCpus) };
+}
+
+/** A daemon that dies meanwhile is told again: it finds the guest on its way, and repeats what was asked. */
+async function follow(
+  pod: PodContext,
+  { record, machine, online, life }: RunningMachine,
+  from: GuestSize,
+  to: GuestSize,
+): Promise<void> {
+  const guest = (cpus: number): Parameters<typeof resizeGuest>[2] => ({
+    machine,
+    agent: { onlineResources: async () => (await online()) ?? cpus },
+  });
+  try {
+    await resizeGuest(record.spec, to, guest(to.cpus), life);
+  } catch (cause) {
+    await resizeGuest(record.spec, from, guest(from.cpus), life).catch((failure: unknown) => {
+      pod.log.error({ err: messageOf(failure) }, "the guest does not go back to the size it had");
+    });
+    throw TrineError.during("change the size of the machine", cause);
+  }
+  record.size = to;
+  pod.log.info({ from, to }, "the machine has another size");
+}

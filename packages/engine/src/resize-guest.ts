@@ -1,0 +1,41 @@
+import { pollUntil } from "@trine/base";
+import { MEMORY_STEP } from "@trine/vmm";
+import type { Machine, MachineSpec } from "@trine/vmm";
+import type { GuestSize } from "./pod-document.ts";
+
+/** A guest that is asked for what it uses takes its time to find that it cannot do without. */
+const RESIZE_MS = 30_000;
+const LOOK_MS = 20;
+/** The VMM counts memory a moment before the guest's kernel has it, when the agent looks for it in vain. */
+const SURE_LOOKS = 3;
+
+/** Who puts into use what was plugged into a guest, and answers how many CPUs are. */
+interface OnliningAgent {
+  onlineResources(): Promise<number>;
+}
+
+/**
+ * Gives a guest what it is to have beyond its machine's own, or takes it back, and waits until the guest has followed.
+ * Repeatable. Kind `timeout` when it does not.
+ */
+export async function resizeGuest(
+  spec: MachineSpec,
+  size: GuestSize,
+  { machine, agent }: { readonly machine: Machine; readonly agent: OnliningAgent },
+  life: AbortSignal,
+): Promise<void> {
+  const steps = Math.max(0, Math.floor((size.memoryBytes - spec.memoryBytes) / MEMORY_STEP));
+  const bytes = spec.memoryBytes + steps * MEMORY_STEP;
+  const signal = AbortSignal.any([life, AbortSignal.timeout(RESIZE_MS)]);
+  if (spec.memoryMaxBytes !== undefined) await machine.resizeMemory(bytes, signal);
+  if (spec.maxCpus !== undefined) await machine.resizeCpus(size.cpus, signal);
+  let followed = 0;
+  await pollUntil("the guest follows", { ms: RESIZE_MS, everyMs: LOOK_MS, signal }, async () => {
+    const { memory, cpus: present } = await machine.stats(signal);
+    // What it is giving back must not be put into use again; what was plugged in is of use only then.
+    if (memory.totalBytes > bytes || present > size.cpus) return undefined;
+    const cpus = await agent.onlineResources();
+    followed = memory.totalBytes === bytes && cpus === size.cpus ? followed + 1 : 0;
+    return followed === SURE_LOOKS ? true : undefined;
+  });
+}
