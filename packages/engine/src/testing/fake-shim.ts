@@ -29,6 +29,8 @@ export class FakeShim {
   readonly attached: AttachGuestRequest[] = [];
   /** Tasks handed to the nested shim. */
   readonly nested: NestRequest[] = [];
+  /** Children as they were asked for. */
+  readonly spawned: SpawnRequest[] = [];
   /** As SetProcess left them, by task and exec. */
   readonly statuses = new Map<string, { status: Status; exitStatus: number }>();
   /** Tasks containerd knows of. */
@@ -159,7 +161,10 @@ export class FakeShim {
         this.mounted.delete(request.target);
         return done;
       },
-      spawn: (request) => Promise.resolve(this.#spawn(request)),
+      spawn: async (request) => {
+        await makeSockets(request);
+        return this.#spawn(request);
+      },
       signal: (request) => {
         const child = this.children.get(request.key);
         if (child?.running !== true) throw new TrineError("notFound", `no child ${request.key}`);
@@ -196,6 +201,7 @@ export class FakeShim {
   }
 
   #spawn(request: SpawnRequest): { pid: number; already: boolean } {
+    this.spawned.push(request);
     const old = this.children.get(request.key);
     if (old !== undefined) return { pid: old.pid ?? 0, already: true };
     const pid = this.#nextPid++;
@@ -228,5 +234,14 @@ async function makeTarget({ target, bind, device }: MountRequest): Promise<void>
     await writeFile(target, "");
   } else {
     await mkdir(target, { recursive: true });
+  }
+}
+
+/** A listening socket's name is there from the start of its child. */
+async function makeSockets({ descriptors }: SpawnRequest): Promise<void> {
+  for (const { source } of descriptors) {
+    if (source.case !== "listen") continue;
+    await mkdir(dirname(source.value.path), { recursive: true });
+    await writeFile(source.value.path, "");
   }
 }

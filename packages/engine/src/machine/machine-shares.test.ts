@@ -1,0 +1,88 @@
+import { mkdir, readdir, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { createOverlay } from "@trine/disk-images";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { FIRST_UID, OnePod } from "../testing/test-engine.ts";
+import type { CreateTask } from "../requests.ts";
+
+const MIB = 1024 * 1024;
+const PROCESS = { id: "c1", execId: "" };
+let one: OnePod;
+let volume: string;
+
+beforeEach(async () => {
+  one = await OnePod.make({ annotations: { "io.kubernetes.cri.container-type": "sandbox" } });
+  volume = join(one.dir, "volume");
+  await mkdir(volume);
+  await writeFile(join(volume, "file"), "");
+});
+afterEach(() => one[Symbol.asyncDispose]());
+
+async function task(annotations: Record<string, string> = {}): Promise<CreateTask> {
+  const bundle = await one.bundle("c1", {
+    hostname: "pod1",
+    annotations,
+    linux: {},
+    mounts: [
+      { destination: "/data", source: volume, type: "bind", options: ["rbind", "ro"] },
+      { destination: "/one", source: join(volume, "file"), type: "bind", options: ["rbind"] },
+    ],
+  });
+  await mkdir(join(bundle, "rootfs/disk"));
+  await createOverlay(join(bundle, "rootfs/disk/disk.qcow2"), { virtualSizeBytes: 8 * MIB });
+  return { id: "c1", bundle, rootfs: [], terminal: false, stdin: false };
+}
+
+test("volumes are mounted for a server that sees them, its libraries and nothing else, and are taken off again", async () => {
+  const pod = await one.engine().pod(one.ref);
+  await pod.create(await task());
+  const share = join(one.podDir, "share");
+  expect(await readdir(share)).toEqual(["data", "one"]);
+  const server = one.shim.spawned.find(({ key }) => key === "shares");
+  expect(server?.argv).toEqual([
+    ...["/virtiofsd", "--fd=3", "--rlimit-nofile=0", "-o"],
+    "source=/share,sandbox=chroot,cache=auto,xattr,announce_submounts,modcaps=-mknod",
+  ]);
+  expect(server).toMatchObject({ env: [], uid: 0, keepCapabilities: true });
+  expect(server?.jail?.newNetwork).toBe(true);
+  const seen = server?.jail?.binds.map(({ source, writable }) => `${source} ${writable}`) ?? [];
+  const libraries = /^\/(usr\/)?lib(64|\/x86_64-linux-gnu) false$/;
+  expect(seen.filter((each) => !libraries.test(each))).toEqual([
+    `${process.execPath} false`,
+    ...["/proc/self/fd", "/proc/self/task", "/proc/self/mountinfo"].map((path) => `${path} false`),
+    ...["/proc/sys/fs/file-max", "/proc/sys/fs/nr_open", share].map((path) => `${path} false`),
+  ]);
+  expect((await stat(join(one.podDir, "machine/shares.sock"))).uid).toBe(FIRST_UID);
+
+  await pod.start(PROCESS, AbortSignal.timeout(60_000));
+  one.shim.end("vmm", { exitStatus: 0 });
+  await pod.delete(PROCESS);
+  expect(one.shim.mounted.size).toBe(0);
+  expect(one.shim.children.size).toBe(0);
+  expect(await readdir(one.podDir)).toEqual(["shim.sock"]);
+});
+
+test("a machine that is not made leaves no server and no mount", async () => {
+  one.shim.failOnce("spawn");
+  const pod = await one.engine().pod(one.ref);
+  await expect(pod.create(await task())).rejects.toThrow(/injected into spawn/);
+  expect(one.shim.mounted.size).toBe(0);
+  expect(one.shim.children.size).toBe(0);
+  expect(await readdir(one.podDir)).toEqual(["shim.sock"]);
+});
+
+test("a daemon that comes after the one that made them takes them off", async () => {
+  const first = one.engine();
+  await (await first.pod(one.ref)).create(await task());
+  await first.detach();
+  const pod = await one.engine().pod(one.ref);
+  await pod.delete(PROCESS);
+  expect(one.shim.mounted.size).toBe(0);
+  expect(one.shim.children.size).toBe(0);
+});
+
+test("off: nothing is mounted or started", async () => {
+  const pod = await one.engine().pod(one.ref);
+  await pod.create(await task({ "trine.dev/shares": "off" }));
+  expect(one.shim.spawned).toEqual([]);
+});
