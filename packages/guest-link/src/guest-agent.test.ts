@@ -100,6 +100,32 @@ test("reads about agent, system and addresses, and sets the clock", async () => 
   expect(fake.requests.at(-1)?.arguments).toEqual({ time: 1e9 });
 });
 
+test("puts into use what was plugged in, and nothing where all is in use", async () => {
+  const cpus = [true, false].map((online, id) => ({ "logical-id": id, online }));
+  const blocks = [false, true].map((online, id) => ({ "phys-index": id, online }));
+  const fake = new FakeGuestAgent({
+    "guest-get-vcpus": () => cpus,
+    "guest-get-memory-blocks": () => blocks,
+    "guest-set-vcpus": () => {
+      for (const each of cpus) each.online = true;
+      return 1;
+    },
+    "guest-set-memory-blocks": () => {
+      for (const each of blocks) each.online = true;
+      return [];
+    },
+  });
+  const agent = agentOn(fake);
+  expect(await agent.onlineResources()).toBe(2);
+  const told = fake.requests.filter(({ execute }) => execute.startsWith("guest-set"));
+  expect(told.map((each) => each.arguments)).toEqual([
+    { "mem-blks": [{ "phys-index": 0, online: true }] },
+    { vcpus: [{ "logical-id": 1, online: true }] },
+  ]);
+  expect(await agent.onlineResources()).toBe(2);
+  expect(fake.requests.filter(({ execute }) => execute.startsWith("guest-set"))).toHaveLength(2);
+});
+
 test("gives the agent's refusals", async () => {
   const fake = new FakeGuestAgent({
     "guest-exec": () => {

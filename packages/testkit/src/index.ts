@@ -32,4 +32,5 @@ export type { FoundProcess } from "./processes.ts";
 export { runCommand } from "./run-command.ts";
 export { GuestShell, shellGuest } from "./shell-guest.ts";
 export { withTempDir } from "./temp-dir.ts";
+export { signedGuestImage } from "./signed-guest-disk.ts";
 export { tinyGuestDisk, tinyGuestTreeImage } from "./tiny-guest-disk.ts";

@@ -15,12 +15,20 @@ const TOOL_MS = 10_000;
 const GIB = 1024 ** 3;
 const LEAST_DISK = 5 * GIB;
 const LEAST_STATE = GIB / 20;
-const UEFI = ["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"];
+const UEFI = [
+  ...["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"],
+  ...["/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"],
+];
+const SWTPM = "/usr/bin/swtpm";
+/** What machines are given of a node that has it; no test's node has. */
+const DEVICES = { "/dev/vhost-vsock": "trine.dev/vsock", "/dev/vfio/vfio": "devices given whole" };
 
 export const HOST_CHECKS: readonly Check[] = [
   { name: "qemu", run: ({ qemu }, signal) => checkQemu(qemu, signal) },
   { name: "kvm", run: ({ qemu }, signal) => checkAccelerator(qemu, signal) },
   { name: "uefi", run: checkUefi },
+  { name: "tpm", run: checkTpm },
+  { name: "devices", run: checkDevices },
   { name: "tun", run: checkTun },
   { name: "tools", run: checkTools },
   { name: "nftables", run: checkNftables },
@@ -67,6 +75,29 @@ async function checkUefi(): Promise<Result> {
     const detail = `machines with trine.dev/firmware: uefi are refused: ${messageOf(cause)}`;
     return { status: "warn", detail, fix: "apt-get install ovmf" };
   }
+}
+
+async function checkTpm(): Promise<Result> {
+  try {
+    await access(SWTPM, constants.X_OK);
+    return { status: "ok", detail: `${SWTPM} is there` };
+  } catch (cause) {
+    const detail = `machines with trine.dev/tpm are refused: ${messageOf(cause)}`;
+    return { status: "warn", detail, fix: "apt-get install swtpm" };
+  }
+}
+
+async function checkDevices(): Promise<Result> {
+  const found: string[] = [];
+  for (const [path, what] of Object.entries(DEVICES)) {
+    const isThere = await access(path).then(
+      () => true,
+      () => false,
+    );
+    if (isThere) found.push(`${what} (${path})`);
+  }
+  if (found.length === 0) return { status: "ok", detail: "none that machines could be given" };
+  return { status: "warn", detail: `${found.join(", ")}: ${UNTESTED}` };
 }
 
 async function checkTun(): Promise<Result> {
