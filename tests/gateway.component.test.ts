@@ -8,10 +8,9 @@ import type { CriClient } from "@trine/containerd-client";
 import { Gateway } from "@trine/cri-gateway";
 import type { RoutingConfig } from "@trine/cri-gateway";
 import { ContainerState } from "@trine/proto/cri/api";
-import { METHODS, RawClient } from "@trine/cri-gateway/testing";
+import { METHODS, QUIET, RawClient } from "@trine/cri-gateway/testing";
 import { busyboxImage, parseCriLog, startContainerd } from "@trine/testkit";
 import type { Containerd, TestImage } from "@trine/testkit";
-import { pino } from "pino";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 const EVENT_MS = 60_000;
@@ -38,8 +37,7 @@ const NO_RULES: Pick<RoutingConfig, "rules" | "untrusted"> = {
 async function startGateway(name: string, routing: RoutingConfig): Promise<[Gateway, string]> {
   const socket = join(dir, `${name}.sock`);
   const config = { ...routing, socket, group: "" };
-  const log = pino({ level: "silent" });
-  return [await Gateway.start({ config, log, onCall: () => undefined }), socket];
+  return [await Gateway.start({ config, log: QUIET, onCall: () => undefined }), socket];
 }
 
 beforeAll(async () => {

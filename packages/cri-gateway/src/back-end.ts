@@ -12,6 +12,7 @@ import {
   trailersOf,
 } from "./grpc-status.ts";
 import type { Trailers } from "./grpc-status.ts";
+import { checkFields } from "./wire.ts";
 
 const FIRST_RETRY_MS = 100;
 const LONGEST_RETRY_MS = 5_000;
@@ -115,8 +116,18 @@ export class BackEnd {
     const messages: Buffer[] = [];
     for await (const each of this.stream(path, message, options)) messages.push(each);
     const [only] = messages;
-    if (only !== undefined && messages.length === 1) return only;
+    if (only !== undefined && messages.length === 1) return this.#checked(only);
     throw new TrineError("internal", `back end ${this.name}: ${messages.length} messages for one`);
+  }
+
+  /** What is no protobuf is the back end's fault, not the client's. */
+  #checked(message: Buffer): Buffer {
+    try {
+      checkFields(message);
+    } catch (cause) {
+      throw new TrineError("internal", `back end ${this.name}: ${messageOf(cause)}`, { cause });
+    }
+    return message;
   }
 
   #open(): ClientHttp2Session {

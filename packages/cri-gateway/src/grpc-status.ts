@@ -98,7 +98,7 @@ export function metadataOf(headers: IncomingHttpHeaders): Record<string, string 
 }
 
 /** Percent-encoding of a `grpc-message`: printable ASCII but `%` stays. */
-export function encodeMessage(words: string): string {
+function encodeMessage(words: string): string {
   return words.replace(/[^\x20-\x24\x26-\x7e]/gu, (char) =>
     [...Buffer.from(char)]
       .map((byte) => `%${byte.toString(16).padStart(2, "0").toUpperCase()}`)

@@ -45,11 +45,7 @@ export async function callStream(node: NodeState, call: ServerCall, list: ListKi
 }
 
 /** Each back end's items, encoded as field 1. */
-export async function listAll(
-  node: NodeState,
-  call: ServerCall,
-  list: ListKind,
-): Promise<Buffer[]> {
+async function listAll(node: NodeState, call: ServerCall, list: ListKind): Promise<Buffer[]> {
   const backEnds = backEndsFor(node, call, list);
   const results = await Promise.allSettled(
     backEnds.map((backEnd) => listOne(node, call, list, backEnd)),

@@ -144,7 +144,7 @@ export function metadataKey(metadata: Uint8Array): string {
 }
 
 /** An image's id, tags and digests. */
-export function imageNames(image: Uint8Array): string[] {
+function imageNames(image: Uint8Array): string[] {
   return [1, 2, 3].flatMap((field) => itemsAt(image, field).map(String));
 }
 

@@ -40,9 +40,9 @@ export interface Choice {
   readonly why: string;
 }
 
-export const TARGET_RUNTIME = "kubernetes.io/target-runtime";
-export const TRUSTED = "io.kubernetes.cri-o.TrustedSandbox";
-export const UNTRUSTED = "io.kubernetes.cri.untrusted-workload";
+const TARGET_RUNTIME = "kubernetes.io/target-runtime";
+const TRUSTED = "io.kubernetes.cri-o.TrustedSandbox";
+const UNTRUSTED = "io.kubernetes.cri.untrusted-workload";
 /** The handler containerd itself takes for the annotation above, and the only one it allows with it. */
 const UNTRUSTED_HANDLER = "untrusted";
 

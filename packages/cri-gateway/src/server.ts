@@ -23,7 +23,7 @@ export interface ServerLimits {
   readonly requestMs: number;
 }
 
-export const DEFAULT_LIMITS: ServerLimits = {
+const DEFAULT_LIMITS: ServerLimits = {
   connections: 128,
   streams: 1_000,
   pendingBytes: 16 * MAX_MESSAGE_BYTES,

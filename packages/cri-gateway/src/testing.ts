@@ -26,6 +26,9 @@ import type { ServerLimits } from "./server.ts";
 
 export { METHODS } from "./methods.ts";
 
+/** A log nobody reads. */
+export const QUIET = pino({ level: "silent" });
+
 export const WAIT_MS = 20_000;
 
 /** A request as it came to a back end. */
@@ -260,7 +263,7 @@ export class Rig {
     const { limits } = options;
     this.gateway = await Gateway.start({
       config,
-      log: pino({ level: "silent" }),
+      log: QUIET,
       onCall: (call) => this.seen.push(call),
       ...(limits === undefined ? {} : { limits }),
     });

@@ -30,6 +30,12 @@ export function* fieldsOf(message: Uint8Array): Generator<Field> {
   }
 }
 
+/** Kind `malformed` unless these bytes are a message: its own fields are looked at, not those within them. */
+export function checkFields(message: Uint8Array): void {
+  const fields = fieldsOf(message);
+  while (fields.next().done !== true);
+}
+
 /** All occurrences of a bytes field, in order: the items of a repeated one. */
 export function itemsAt(message: Uint8Array, number: number): Buffer[] {
   return [...fieldsOf(message)]
