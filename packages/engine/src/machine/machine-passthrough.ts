@@ -20,7 +20,7 @@ interface Group {
 }
 
 /** IOMMU groups that a device plugin gave the container. Kind `invalid` for an entry that is no device. */
-export function vfioGroups(spec: JsonObject): Group[] {
+function vfioGroups(spec: JsonObject): Group[] {
   return list(record(spec["linux"])["devices"])
     .map(record)
     .flatMap((each) => {
