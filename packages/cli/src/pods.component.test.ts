@@ -10,6 +10,7 @@ import { pollUntil } from "@trine/base";
 import { freePort, microvmConfig, microvmGuest } from "@trine/testkit";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { BUSYBOX, HandNode } from "./testing/hand-node.ts";
+import type { Running } from "./testing/hand-node.ts";
 import { parseAs } from "./testing/schema.ts";
 
 const BOOT_MS = 90_000;
@@ -37,12 +38,14 @@ spec:
 `;
 const IMAGE_VOLUME = "- { name: image, mountPath: /image }";
 
-const MICROVM = `
+const KEYS = `
 apiVersion: v1
 kind: Secret
 metadata: { name: keys }
 stringData: { token: s3cret }
----
+---`;
+
+const MICROVM = `${KEYS}
 apiVersion: v1
 kind: Pod
 metadata: { name: mv }
@@ -70,12 +73,7 @@ spec:
     - { name: keys, secret: { secretName: keys } }
 `;
 
-const GONE = `
-apiVersion: v1
-kind: Secret
-metadata: { name: keys }
-stringData: { token: s3cret }
----
+const GONE = `${KEYS}
 apiVersion: v1
 kind: Pod
 metadata: { name: gone }
@@ -98,6 +96,33 @@ spec:
     - { name: memory, emptyDir: { medium: Memory } }
     - { name: work, emptyDir: {} }
 `;
+
+/** A machine with a container beside it, which shares a volume with nobody. */
+const MIXED = `
+apiVersion: v1
+kind: Pod
+metadata: { name: mixed, annotations: { trine.dev/memory: 128Mi } }
+spec:
+  runtimeClassName: trine-vm
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 0
+  initContainers:
+    - { name: first, image: "${BUSYBOX}", command: [echo, before] }
+  containers:
+    - { name: legacy, image: "trine.test/tiny-guest:1" }
+    - { name: side, image: "${BUSYBOX}", command: [sh, -c, "echo beside; exec sleep 1000"] }
+`;
+
+/** Port of the node that leads to one of the pod's. */
+async function forwarded(hand: HandNode, pod: string): Promise<{ port: number; running: Running }> {
+  const running = hand.begin(["port-forward", pod, ":8080"]);
+  const port = await pollUntil(
+    "it listens",
+    { ms: 30_000 },
+    () => / 127\.0\.0\.1:(\d+)/.exec(running.output())?.[1],
+  );
+  return { port: Number(port), running };
+}
 
 describe.each(["1.6", "2.4"] as const)("pods by hand on containerd %s", (version) => {
   let hand: HandNode;
@@ -346,12 +371,7 @@ spec:
     expect(await readFile(join(hand.dir, "y,&.txt"), "utf8")).toBe("from the node\n");
     expect(await hand.trine("cp", "web:/nosuch", hand.dir)).toMatchObject({ code: 3 });
 
-    const forward = hand.begin(["port-forward", "web", ":8080"]);
-    const port = await pollUntil(
-      "it listens",
-      { ms: 20_000 },
-      () => / 127\.0\.0\.1:(\d+)/.exec(forward.output())?.[1],
-    );
+    const { port, running: forward } = await forwarded(hand, "web");
     expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe("page\n");
     forward.signal("SIGINT");
     expect((await forward.ended).code).toBe(130);
@@ -514,6 +534,36 @@ spec:
     expect(await hand.trine("rm", "vm", "--grace", "0")).toMatchObject({ code: 0 });
   });
 
+  test("a machine with a container beside it: both are listed, and each is spoken to by its name", async () => {
+    expect(await hand.apply("mixed", MIXED)).toMatchObject({ stdout: "default/mixed started\n" });
+    expect((await hand.trine("ps", "-o", "wide")).stdout).toMatch(/mixed +vm +2\/3 +Running .*Mi /);
+    const inspected = parseAs("inspect", (await hand.trine("inspect", "mixed")).stdout);
+    expect(inspected).toMatchObject({
+      machine: { state: "running" },
+      containers: [
+        { name: "first", state: "exited", exitCode: 0 },
+        { name: "legacy", state: "running", image: "trine.test/tiny-guest:1" },
+        { name: "side", state: "running", image: BUSYBOX },
+      ],
+    });
+    const usage = parseAs("top", (await hand.trine("top", "mixed", "-o", "json")).stdout);
+    expect(usage).toMatchObject({ items: [{ container: "legacy" }, { container: "side" }] });
+    expect((await hand.trine("logs", "mixed", "-c", "side")).stdout).toBe("beside\n");
+    const exec = ["exec", "mixed", "-c", "side", "--", "nosuch"];
+    expect(await hand.trine(...exec)).toMatchObject({ code: 127 });
+    expect(await hand.trine("exec", "mixed", "-c", "side", "--", "hostname")).toMatchObject({
+      ...{ code: 0, stdout: "mixed\n" },
+    });
+    await pollUntil("the guest is up", { ms: BOOT_MS, everyMs: 500 }, async () =>
+      (await hand.trine("logs", "mixed", "-c", "legacy")).stdout.includes("READY")
+        ? true
+        : undefined,
+    );
+    expect(await hand.trine("why", "mixed")).toMatchObject({ code: 0 });
+    expect(await hand.trine("rm", "mixed")).toMatchObject({ code: 0 });
+    expect(await hand.remains()).toEqual([]);
+  }, 300_000);
+
   test("what is wrong with a file is said with its path, and nothing is started", async () => {
     const bad = POD.replace("restartPolicy: Always", "restartPolicy: Never").replace(
       "hostname:",
@@ -617,12 +667,7 @@ spec:
     const back = join(hand.dir, "mv-back");
     expect(await hand.trine("cp", "mv:/tmp/mv", back)).toMatchObject({ code: 0, stderr: "" });
     expect(await readFile(join(back, "sub/a b"), "utf8")).toBe("content");
-    const forward = hand.begin(["port-forward", "mv", ":8080"]);
-    const port = await pollUntil(
-      "it listens",
-      { ms: 30_000 },
-      () => / 127\.0\.0\.1:(\d+)/.exec(forward.output())?.[1],
-    );
+    const { port, running: forward } = await forwarded(hand, "mv");
     expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe("page\n");
     forward.signal("SIGTERM");
     expect((await forward.ended).code).toBe(143);

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readFile, readdir, rm, stat } from "node:fs/promises";
 import { createServer } from "node:net";
 import type { Server, Socket } from "node:net";
 import { join } from "node:path";
@@ -228,6 +228,19 @@ test("console sends piped input whole, shows output, and leaves at the input's e
     const ran = await runWith(stateDir, ["console", "web"], { typed: "root\n\x1d!" });
     expect(ran).toEqual({ code: 0, stdout: "login: ", stderr: "" });
     expect(heard()).toBe("root\n\x1d!"); // only a terminal has an escape
+  });
+});
+
+test("console --record writes what is shown into a new file, and over none", async () => {
+  await withConsole(async (stateDir) => {
+    const file = join(stateDir, "record");
+    const argv = ["console", "web", "--record", file];
+    expect(await runWith(stateDir, argv, { typed: "root\n" })).toMatchObject({ code: 0 });
+    expect(await readFile(file, "utf8")).toBe("login: ");
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+    expect(await runWith(stateDir, argv)).toMatchObject({ code: 5, stdout: "" });
+    const nowhere = [...argv.slice(0, -1), join(stateDir, "none/record")];
+    expect(await runWith(stateDir, nowhere)).toMatchObject({ code: 2, stdout: "" });
   });
 });
 

@@ -16,6 +16,7 @@ export function talkCommands(trine: Command, io: Io, act: Act): void {
     .argument("<pod>", POD)
     .option("-r, --read-only", "watch only; ^C leaves", false)
     .option("--take-over", "write, also when another does; that one watches from then on", false)
+    .option("--record <file>", "write what is shown into a new file too")
     .option("--once", "leave with the machine's end, do not wait for its next start", false)
     .addHelpText("after", examples("trine console web", "echo reboot | trine console default/web"))
     .action(

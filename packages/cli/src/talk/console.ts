@@ -8,6 +8,7 @@ import { NodeClient } from "../node/node-client.ts";
 import { Keyboard } from "./keyboard.ts";
 import { Pen } from "./pen.ts";
 import type { PenState } from "./pen.ts";
+import { Recording } from "./recording.ts";
 
 const LOOK_MS = 500;
 
@@ -16,6 +17,8 @@ export interface ConsoleFlags {
   readonly takeOver: boolean;
   /** Leave with the machine's end instead of waiting for the next. */
   readonly once: boolean;
+  /** A new file that gets what is shown. */
+  readonly record?: string;
 }
 
 interface Target {
@@ -33,6 +36,7 @@ interface Target {
  */
 export async function attachConsole(io: Io, name: string, flags: ConsoleFlags): Promise<void> {
   const first = await targetOf(io, name);
+  const recording = flags.record === undefined ? undefined : await Recording.open(flags.record);
   const terminal = io.stdin.isTTY === true && !flags.readOnly;
   const keyboard = new Keyboard(io, { terminal, typing: !flags.readOnly });
   const say = (text: string): void => {
@@ -44,7 +48,7 @@ export async function attachConsole(io: Io, name: string, flags: ConsoleFlags): 
     const stays = io.stdin.isTTY === true && !flags.once;
     let takeOver = flags.takeOver;
     for (let at: Target | undefined = first; at !== undefined && !keyboard.hasLeft();) {
-      await session(io, at, keyboard, { ...flags, takeOver }, say);
+      await session(io, at, keyboard, { ...flags, takeOver, recording }, say);
       // The pen was taken once: a new machine's goes to who comes first.
       takeOver = false;
       if (keyboard.hasLeft() || !stays) break;
@@ -56,6 +60,7 @@ export async function attachConsole(io: Io, name: string, flags: ConsoleFlags): 
     if (terminal) io.stderr.write(`\r\n${keyboard.hasLeft() ? "Left" : "The console closed"}.\r\n`);
   } finally {
     keyboard.close();
+    await recording?.close();
   }
 }
 
@@ -64,7 +69,7 @@ async function session(
   io: Io,
   target: Target,
   keyboard: Keyboard,
-  flags: ConsoleFlags,
+  flags: ConsoleFlags & { readonly recording: Recording | undefined },
   say: (text: string) => void,
 ): Promise<void> {
   const socket = await open(io, target.socketPath);
@@ -75,6 +80,8 @@ async function session(
     const lost = Promise.withResolvers<never>();
     lost.promise.catch(() => undefined); // awaited below
     socket.pipe(io.stdout, { end: false });
+    const { recording } = flags;
+    if (recording !== undefined) socket.pipe(recording.stream, { end: false });
     if (!flags.readOnly) {
       pen = await takePen(io, target, flags, (state) => {
         // Nobody is there to see that the rest is not sent.
@@ -87,7 +94,8 @@ async function session(
       });
       keyboard.connect(socket);
     }
-    await Promise.race([closed, keyboard.leaving, lost.promise]);
+    const ends = [closed, keyboard.leaving, lost.promise];
+    await Promise.race(recording === undefined ? ends : [...ends, recording.failed]);
   } finally {
     keyboard.disconnect();
     await pen?.close();
