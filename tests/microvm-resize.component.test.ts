@@ -9,6 +9,8 @@ import type { PodOfTest } from "./pod-pair.ts";
 const MIB = 1n << 20n;
 const READY_MS = 240_000;
 const SPARE_MIB = 320n;
+/** With this much a guest of the node boots. */
+const SMALLEST_MIB = 256n;
 const PERIOD = 100_000n;
 /** What a container sees of its limits, in either version of control groups: memory, quota, period. */
 const LIMITS = `cd /sys/fs/cgroup
@@ -108,6 +110,12 @@ test.each([
       "make the pod anew",
     );
     expect(await see()).toEqual([300, 1]);
+    // Memory that was plugged in holds nothing that cannot be moved away: all of it is given back.
+    if (kind !== "spare") {
+      expect(await update(at, containers.microvm, limits(SMALLEST_MIB, 1n))).toBe("done");
+      const [memory] = await guestHas(pair.microvm, containers.microvm);
+      expect(memory).toBeLessThanOrEqual(Number(SMALLEST_MIB));
+    }
     await pair.remove();
   },
   600_000,

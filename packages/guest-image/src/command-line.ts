@@ -10,4 +10,6 @@ export const COMMAND_LINE = [
   "tsc=reliable no_timer_check nowatchdog 8250.nr_uarts=0 pci=noaer raid=noautodetect",
   "cryptomgr.notests random.trust_cpu=on audit=0 selinux=0 apparmor=0",
   "cgroup_no_v1=all",
+  // Memory that is plugged in takes only what can be moved out of it, where there is enough beside it: it is given back.
+  "memory_hotplug.online_policy=auto-movable",
 ].join(" ");
