@@ -3,6 +3,7 @@ import { CALLER_CHECKS } from "./check-callers.ts";
 import { CONTAINERD_CHECKS } from "./check-containerd.ts";
 import { DAEMON_CHECKS } from "./check-daemon.ts";
 import { HOST_CHECKS } from "./check-host.ts";
+import { VOLUME_CHECKS } from "./check-volumes.ts";
 import type { Check, Finding, Place } from "./finding.ts";
 import type { Io } from "../io.ts";
 import { asList, printList } from "../output/print-list.ts";
@@ -30,7 +31,8 @@ export async function doctor(io: Io, flags: DoctorFlags): Promise<number> {
   };
   const human = flags.output.form === "table" && flags.columns === undefined;
   const items: Finding[] = [];
-  for (const check of [...HOST_CHECKS, ...CONTAINERD_CHECKS, ...CALLER_CHECKS, ...DAEMON_CHECKS]) {
+  const checks = [...HOST_CHECKS, ...VOLUME_CHECKS, ...CONTAINERD_CHECKS, ...CALLER_CHECKS];
+  for (const check of [...checks, ...DAEMON_CHECKS]) {
     const finding = await guarded(check, place, io.signal);
     items.push(finding);
     // A person reads each as soon as it is found.
