@@ -2,17 +2,16 @@
 import { createHash } from "node:crypto";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { buffer } from "node:stream/consumers";
 import { messageOf, pollUntil, withDeadline } from "@trine/base";
-import type { RemoteCommand, RemoteStreams } from "@trine/containerd-client";
+import type { RemoteCommand } from "@trine/containerd-client";
 import { runCommand } from "@trine/testkit";
 import type { RunningPod, TrineNode } from "@trine/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { EXEC_MS, execIn } from "./exec-in.ts";
+import type { Exec } from "./exec-in.ts";
 import { startMicrovmNode } from "./microvm-node.ts";
 import { PodPair } from "./pod-pair.ts";
 import type { PodOfTest } from "./pod-pair.ts";
-
-const EXEC_MS = 60_000;
 
 let node: TrineNode;
 let pair: PodPair;
@@ -27,36 +26,6 @@ afterAll(async () => {
   await pair.remove();
   expect(await node.stop()).toEqual([]);
 });
-
-interface Exec extends RemoteStreams {
-  readonly cmd: string[];
-  /** Written to its stdin, which is then closed. */
-  readonly input?: Uint8Array;
-}
-
-interface Ran {
-  /** Exit status, or why there is none. */
-  readonly status: number | string;
-  readonly out: Buffer;
-  readonly err: string;
-}
-
-async function exec({ containerId }: RunningPod, { input, ...of }: Exec): Promise<Ran> {
-  const want = { stdout: true, stderr: of.tty !== true, stdin: input !== undefined, ...of };
-  const command = await node.containerd.cri.exec({ containerId, ...want });
-  const read = (stream: RemoteCommand["stdout"]): Promise<Buffer> =>
-    stream === undefined ? Promise.resolve(Buffer.alloc(0)) : buffer(stream);
-  const output = Promise.all([read(command.stdout), read(command.stderr)]);
-  output.catch(() => undefined); // a command that could not be run has none; its status says why
-  if (input !== undefined) command.stdin?.end(input);
-  const status = await withDeadline(`exec ${of.cmd.join(" ")}`, EXEC_MS, command.exit).catch(
-    (cause: unknown) => messageOf(cause),
-  );
-  if (typeof status === "string") return { status, out: Buffer.alloc(0), err: "" };
-  const [out, err] = await withDeadline("its output ends", EXEC_MS, output);
-  command.close();
-  return { status, out, err: err.toString() };
-}
 
 const shell = (script: string): string[] => ["/bin/sh", "-c", script];
 const digest = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
@@ -82,7 +51,7 @@ describe("exec", () => {
     const seen = await pair.compare({}, async (container) => {
       const all: string[] = [];
       for (const each of commands) {
-        const { status, out, err } = await exec(container, each);
+        const { status, out, err } = await execIn(node, container, each);
         all.push(JSON.stringify([status, out.toString(), err]));
       }
       return all.join("\n");
@@ -95,7 +64,7 @@ describe("exec", () => {
     const cases = [["/no/such"], ["nosuch"], ["/etc/passwd"]];
     const seen = await pair.compare({}, async (container) => {
       const all = [];
-      for (const cmd of cases) all.push((await exec(container, { cmd })).status);
+      for (const cmd of cases) all.push((await execIn(node, container, { cmd })).status);
       return all
         .map((text) => /exec: "[^"]*": (stat [^:]*: )?[^:]*/.exec(String(text))?.[0] ?? text)
         .join("\n");
@@ -108,7 +77,7 @@ describe("exec", () => {
     const data = noise(8 << 20);
     const all = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte));
     const seen = await pair.compare({}, async (container) => {
-      const { status, out } = await exec(container, { cmd: ["/bin/cat"], input: data });
+      const { status, out } = await execIn(node, container, { cmd: ["/bin/cat"], input: data });
       const { containerId } = container;
       const cmd = shell("stty raw -echo; echo go; head -c 256 | sha256sum");
       const want = { stdin: true, stdout: true, tty: true };
@@ -137,8 +106,10 @@ describe("exec", () => {
     const unpack =
       "mkdir /c && tar xf - -C /c && cd /c && find . -type f | sort | xargs -d '\\n' stat -c '%n %a %s'";
     const seen = await pair.compare({}, async (container) => {
-      const there = await exec(container, { cmd: shell(unpack), input });
-      const back = await exec(container, { cmd: shell("tar cf - -C /c/deep noise | tar xOf -") });
+      const there = await execIn(node, container, { cmd: shell(unpack), input });
+      const back = await execIn(node, container, {
+        cmd: shell("tar cf - -C /c/deep noise | tar xOf -"),
+      });
       return [there.status, there.out.toString(), there.err, digest(back.out)].join("\n");
     });
     expect(seen.microvm).toBe(seen.runc);

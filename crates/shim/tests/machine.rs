@@ -642,6 +642,7 @@ fn mounts_are_made_once_and_go_with_the_pod() {
             follows: false,
             source: text(&source),
             read_only: true,
+            ..Default::default()
         }),
         ..Default::default()
     };

@@ -38,6 +38,7 @@ test("gives the defaults to a pod without annotations", () => {
     console: "serial",
     rootSizeBytes: undefined,
     cloudInit: "nocloud",
+    agent: false,
     userData: undefined,
     userDataFrom: undefined,
     userDataKey: undefined,

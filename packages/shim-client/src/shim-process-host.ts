@@ -21,6 +21,7 @@ const CHANNEL_KIND: Record<ChannelUse, Channel_Kind> = {
   console: Channel_Kind.CONSOLE,
   monitor: Channel_Kind.MONITOR,
   guest: Channel_Kind.GUEST,
+  freeGuest: Channel_Kind.GUEST,
 };
 
 const LOG_TAIL = 4096;
@@ -191,13 +192,14 @@ function ofUse(use: ChannelUse, place: MachinePlace): MessageInitShape<typeof Ch
         attachPath: place.attachPath,
       };
     case "guest":
+    case "freeGuest":
       if (place.guestPath === undefined) {
         throw new TrineError(
           "invalid",
           `${place.machineDir}: a guest link without a socket for it`,
         );
       }
-      return { guestPath: place.guestPath };
+      return { guestPath: place.guestPath, guestIsFree: use === "freeGuest" };
     case "held":
     case "monitor":
       return {};

@@ -96,6 +96,10 @@ const Machines = v.pipe(
       v.pipe(path, v.description("Program that is the TPM of machines with trine.dev/tpm.")),
       "/usr/bin/swtpm",
     ),
+    agent: v.optional(
+      v.pipe(path, v.description("Our agent's program, for machines with `trine.dev/agent: on`.")),
+      "/usr/local/lib/trine/bin/trine-agent",
+    ),
     virtiofsd: v.optional(
       v.pipe(
         path,

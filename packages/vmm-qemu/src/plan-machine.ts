@@ -4,6 +4,7 @@ import {
   GUEST_LINK_CHANNEL,
   MACHINE_DIR,
   VMM_KEY,
+  bootOf,
 } from "@trine/vmm";
 import type { FeaturePolicy, JailBind, MachineSpec, ProcessPlan } from "@trine/vmm";
 import { checkSpec } from "./check-spec.ts";
@@ -133,7 +134,7 @@ function consoleArguments(spec: MachineSpec, table: DescriptorTable): string[] {
       : []),
     ...(virtio ? device("virtconsole", { bus: "ports.0", nr: 0, chardev: "console" }) : []),
     ...(spec.guestAgent ? guestAgentArguments(table) : []),
-    ...(spec.guestLink === true ? guestLinkArguments(table) : []),
+    ...(spec.guestLink === true ? guestLinkArguments(spec, table) : []),
   ];
 }
 
@@ -151,8 +152,9 @@ function guestAgentArguments(table: DescriptorTable): string[] {
   ];
 }
 
-function guestLinkArguments(table: DescriptorTable): string[] {
-  const fd = table.add({ kind: "channel", name: GUEST_LINK_CHANNEL, use: "guest" });
+function guestLinkArguments(spec: MachineSpec, table: DescriptorTable): string[] {
+  const use = bootOf(spec).kind === "direct" ? "guest" : "freeGuest";
+  const fd = table.add({ kind: "channel", name: GUEST_LINK_CHANNEL, use });
   return [
     ...chardev("guest-link", { fd }),
     ...device("virtserialport", {
@@ -176,7 +178,7 @@ function nicArguments(spec: MachineSpec, table: DescriptorTable): string[] {
         addr: slot(NIC_SLOTS[index]),
         mac: nic.mac,
         // Our agent sets it: the NIC of a clone is as its template's was.
-        ...(spec.guestLink === true ? {} : { host_mtu: nic.mtu }),
+        ...(bootOf(spec).kind === "direct" ? {} : { host_mtu: nic.mtu }),
         // Machines boot from disks: no option ROM to load.
         romfile: "",
         "disable-legacy": true,

@@ -111,9 +111,10 @@ export type PlannedDescriptor =
 
 /**
  * held: bytes for the daemon · console: the container's stdio · monitor: exit reasons for the host ·
- * guest: the link to our agent, whose streams the host makes.
+ * guest: the link to our agent, whose streams the host makes · freeGuest: the same, of a guest whose owner starts and
+ * ends the agent; it begins anew with each.
  */
-export type ChannelUse = "held" | "console" | "monitor" | "guest";
+export type ChannelUse = "held" | "console" | "monitor" | "guest" | "freeGuest";
 
 /** A byte stream by offset: what was read stays readable until acknowledged by a later read. */
 export interface ByteChannel {

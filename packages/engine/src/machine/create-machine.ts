@@ -1,6 +1,6 @@
-import { lstat, mkdir } from "node:fs/promises";
+import { lstat, mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { TrineError, errnoOf } from "@trine/base";
+import { TrineError, errnoOf, messageOf } from "@trine/base";
 import type { Undo } from "@trine/base";
 import { shareHook } from "@trine/cloud-init";
 import type { ShimLink } from "@trine/shim-client";
@@ -48,7 +48,8 @@ export async function createMachine(
   const disks = await machineDisks({ shim, config, undo, rootfs, layer }, input);
   const shares = await machineShares({ shim, config, undo }, input);
   const hook = shares === undefined ? undefined : shareHook(shares.spec.tag, shares.mounts);
-  const told = await toldAtBoot(input, hook);
+  const agent = settings.agent ? await readAgent(config.machines.agent) : undefined;
+  const told = await toldAtBoot(input, { hook, agent });
   return {
     id: input.identity.sandboxId,
     uuid: settings.uuid ?? uuidOf(input.identity.namespace, input.identity.uid, task.id),
@@ -69,8 +70,18 @@ export async function createMachine(
     })),
     display: settings.display,
     guestAgent: settings.guestAgent,
+    ...(settings.agent ? { guestLink: true } : {}),
     console: settings.console,
   };
+}
+
+async function readAgent(program: string): Promise<Buffer> {
+  try {
+    return await readFile(program);
+  } catch (cause) {
+    const what = `trine.dev/agent: on, but this node has no agent (${messageOf(cause)})`;
+    throw new TrineError("wrongState", `${what}: machines.agent says where it is`, { cause });
+  }
 }
 
 /** `.trine` in the writable layer. An image that brings that name must not lead us out of the layer. */

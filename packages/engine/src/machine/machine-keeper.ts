@@ -1,5 +1,5 @@
 import { parseMachineAnnotations } from "@trine/annotations";
-import { TrineError, Undo } from "@trine/base";
+import { TrineError, Undo, messageOf } from "@trine/base";
 import type { Child, Event } from "@trine/proto/shim";
 import { TPM_KEY, VMM_KEY } from "@trine/vmm";
 import type { Machine, MachineReport } from "@trine/vmm";
@@ -7,7 +7,7 @@ import { become, undoAll } from "../change-state.ts";
 import { readBundle } from "../bundle.ts";
 import { endChild } from "../end-child.ts";
 import { unmountDisks } from "./disk-volumes.ts";
-import { GuestExecs } from "./guest-execs.ts";
+import { MachineExecs } from "./machine-execs.ts";
 import type { MachineFigures } from "../machine-figures.ts";
 import { isMachine } from "./machine-role.ts";
 import { nextState } from "./machine-state.ts";
@@ -22,7 +22,7 @@ import { removeMachineFiles } from "../pod-files.ts";
 import { containerNameOf } from "../pod-identity.ts";
 import { PodVmm } from "../pod-vmm.ts";
 import { prepareMachine } from "./prepare-machine.ts";
-import type { AddExec, CreateTask, ProcessRef } from "../requests.ts";
+import type { AddExec, CreateTask, ProcessRef, ResizeProcess } from "../requests.ts";
 import { resizeMachine } from "./resize-machine.ts";
 import { joinNetwork } from "../sandbox-network.ts";
 import { machineStats } from "../stats.ts";
@@ -45,7 +45,7 @@ const MONITOR_MS = 30_000;
 /** Level vm: the pod's container is a machine, through its states (machine-state.ts). */
 export class MachineKeeper implements TaskKeeper {
   readonly #pod: PodContext;
-  readonly #execs: GuestExecs;
+  readonly #execs: MachineExecs;
   readonly #vmm: PodVmm;
   /** When the create that is under way came in, on the monotonic clock. */
   #createdMs: number | undefined;
@@ -53,12 +53,7 @@ export class MachineKeeper implements TaskKeeper {
   constructor(pod: PodContext) {
     this.#pod = pod;
     this.#vmm = new PodVmm(pod);
-    this.#execs = new GuestExecs({
-      shim: pod.shim,
-      log: pod.log,
-      records: pod.document.execs,
-      save: () => pod.save(),
-    });
+    this.#execs = new MachineExecs(pod);
   }
 
   /** A wrong annotation fails the pod here, before anything runs. */
@@ -177,9 +172,8 @@ export class MachineKeeper implements TaskKeeper {
     await resizeMachine(this.#pod, { record: this.#record(id), machine, online, life }, resources);
   }
 
-  /** A serial console has no size. */
-  resize(): Promise<void> {
-    return Promise.resolve();
+  resize(process: ResizeProcess): Promise<void> {
+    return this.#execs.resize(process);
   }
 
   async stats(id: string, signal: AbortSignal): Promise<PodStats> {
@@ -223,12 +217,14 @@ export class MachineKeeper implements TaskKeeper {
   async apply({ what }: Event): Promise<void> {
     if (what.case === "childExited" && what.value.key === VMM_KEY) await this.#ended(what.value);
     if (what.case === "childExited") await this.#lostHelper(what.value);
+    if (what.case === "resize") await this.#resized(what.value);
     const record = this.#pod.document.machine;
     const isRemoved = what.case === "taskRemoved" && what.value.id === record?.taskId;
     if (isRemoved) await this.#takeApart(record);
   }
 
   detach(): void {
+    this.#execs.detach();
     this.#vmm.detach();
   }
 
@@ -241,6 +237,13 @@ export class MachineKeeper implements TaskKeeper {
     await become(this.#pod, record, "ended");
     const { exitStatus, reason, signal, oom } = child;
     this.#pod.log.info({ exitStatus, reason, signal, oom }, "machine ended");
+  }
+
+  async #resized(size: ResizeProcess): Promise<void> {
+    await this.#execs.resize(size).catch((cause: unknown) => {
+      // The next change of the window brings another.
+      this.#pod.log.warn({ err: messageOf(cause) }, "a terminal's size did not reach the guest");
+    });
   }
 
   /** They end with the VMM; alone only by a fault or by hand, and what they do for the guest has ended. */
@@ -273,7 +276,7 @@ export class MachineKeeper implements TaskKeeper {
   }
 
   #watch(record: MachineRecord): void {
-    if (record.spec.guestAgent) this.#execs.attach(this.#vmm.host(record), this.#vmm.life);
+    this.#execs.attach(record, this.#vmm.host(record), this.#vmm.life);
     this.#vmm.follow();
   }
 

@@ -1,6 +1,13 @@
 import { constants, open } from "node:fs/promises";
 import { TrineError } from "@trine/base";
-import { configDriveSeed, fileHook, nocloudSeed, vendorDataOf } from "@trine/cloud-init";
+import {
+  AGENT_FILE,
+  agentHook,
+  configDriveSeed,
+  fileHook,
+  nocloudSeed,
+  vendorDataOf,
+} from "@trine/cloud-init";
 import type { GuestFile, SeedFile } from "@trine/cloud-init";
 import { guestNetwork, parseResolvConf } from "@trine/pod-network";
 import { list, record, text } from "../json-shape.ts";
@@ -16,6 +23,12 @@ interface Seed {
   readonly files: readonly SeedFile[];
 }
 
+/** What the guest is given beside what its pod says. */
+export interface SeedExtras {
+  readonly hook: string | undefined;
+  readonly agent: Uint8Array | undefined;
+}
+
 /** A later boot of the same instance keeps the network of its first, unless it is told not to: a pod's may change. */
 const NETWORK_AT_BOOT = "#cloud-config\nupdates: {network: {when: [boot]}}\n";
 /** What containerd and the image give every container; a machine has its own. */
@@ -23,16 +36,17 @@ const NOT_ENVIRONMENT = ["PATH", "HOSTNAME", "HOME", "TERM"];
 
 /**
  * What the machine's seed disk holds; undefined when the pod opted out of cloud-init. `hook` is vendor data that the guest runs
- * beside ours.
+ * beside ours, `agent` the program of our agent where the guest is to have it.
  */
 export async function machineSeed(
   input: MachineInput,
-  hook: string | undefined,
+  { hook, agent }: SeedExtras,
 ): Promise<Seed | undefined> {
   const { settings, interfaces, bundle } = input;
   const { cloudInit, networkConfig, metaData } = settings;
   if (cloudInit === "off") return undefined;
   const isDrive = cloudInit === "configdrive";
+  const volumeLabel = isDrive ? "config-2" : "cidata";
   const dns = await podDns(bundle.resolvConf);
   const { files: given, ...told } = await firstBoot(settings, bundle.spec);
   const hasNetwork = interfaces.length > 0 && networkConfig !== "off";
@@ -42,11 +56,19 @@ export async function machineSeed(
     hostname: hostnameOf(input),
     ...told,
     metaData,
-    vendorData: vendorDataOf([keepsRoot(settings) ? NETWORK_AT_BOOT : undefined, files, hook]),
+    vendorData: vendorDataOf([
+      keepsRoot(settings) ? NETWORK_AT_BOOT : undefined,
+      files,
+      hook,
+      agent === undefined ? undefined : agentHook(volumeLabel),
+    ]),
     network: hasNetwork ? guestNetwork(interfaces, dns) : undefined,
     networkVersion: networkConfig === "v1" ? 1 : 2,
   });
-  return { volumeLabel: isDrive ? "config-2" : "cidata", files: seed };
+  return {
+    volumeLabel,
+    files: agent === undefined ? seed : [...seed, { name: AGENT_FILE, bytes: agent }],
+  };
 }
 
 /**

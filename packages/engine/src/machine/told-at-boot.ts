@@ -4,6 +4,7 @@ import type { DiskSpec, FirmwareFile } from "@trine/vmm";
 import { answersOf, ignitionOf } from "./first-boot.ts";
 import type { MachineInput } from "./machine-input.ts";
 import { machineSeed } from "./seed.ts";
+import type { SeedExtras } from "./seed.ts";
 
 /** Where Ignition looks under QEMU. */
 const IGNITION = "opt/com.coreos/config";
@@ -20,19 +21,16 @@ interface Told {
  * Makes the seed, the CD with Windows' answers and the Ignition config. All of it is on tmpfs: it may hold secrets.
  * Repeatable.
  */
-export async function toldAtBoot(input: MachineInput, hook: string | undefined): Promise<Told> {
-  const disks = [await answersDisk(input), await seedDisk(input, hook)];
+export async function toldAtBoot(input: MachineInput, extras: SeedExtras): Promise<Told> {
+  const disks = [await answersDisk(input), await seedDisk(input, extras)];
   return {
     disks: disks.filter((disk) => disk !== undefined),
     firmwareFiles: await ignition(input),
   };
 }
 
-async function seedDisk(
-  input: MachineInput,
-  hook: string | undefined,
-): Promise<DiskSpec | undefined> {
-  const seed = await machineSeed(input, hook);
+async function seedDisk(input: MachineInput, extras: SeedExtras): Promise<DiskSpec | undefined> {
+  const seed = await machineSeed(input, extras);
   if (seed === undefined) return undefined;
   const path = input.files.seed;
   await writeFile(path, buildIso9660(seed.files, { volumeLabel: seed.volumeLabel }), {

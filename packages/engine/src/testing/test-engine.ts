@@ -89,6 +89,7 @@ export class OnePod {
         uefi: undefined,
         powerButtonEveryMs: 10,
         virtiofsd: process.execPath,
+        agent: process.execPath,
         nestedShim: process.execPath,
       },
       microvms: {

@@ -1,0 +1,102 @@
+import { TrineError, kindOf } from "@trine/base";
+import { AgentClient } from "@trine/guest-link";
+import { Status } from "@trine/proto/task";
+import type { PodContext } from "../pod-context.ts";
+import type { AddExec, ProcessRef, ResizeProcess } from "../requests.ts";
+
+/** What the agent calls the guest where other calls name a container (crates/agent/src/machine.rs). */
+const MACHINE = "machine";
+/** One that runs answers in milliseconds; one that the guest has not started yet is not waited for. */
+const ANSWER_MS = 2_000;
+const PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/**
+ * Execs in a machine whose guest runs our agent (trine.dev/agent): terminals, input, output as it comes. The shim holds
+ * their streams and learns their ends, so nothing of them is kept here.
+ */
+export class AgentExecs {
+  readonly #pod: PodContext;
+  #agent: AgentClient | undefined;
+  #life: AbortSignal = AbortSignal.abort();
+
+  constructor(pod: PodContext) {
+    this.#pod = pod;
+  }
+
+  /** A machine runs that may have the agent; `life` aborts with it. */
+  attach(life: AbortSignal): void {
+    this.detach();
+    this.#agent = new AgentClient(this.#pod.files.guestSocket);
+    this.#life = life;
+  }
+
+  detach(): void {
+    this.#agent?.close();
+    this.#agent = undefined;
+  }
+
+  /** False while the guest boots, and for one that never starts it. */
+  async answers(): Promise<boolean> {
+    const until = AbortSignal.any([this.#life, AbortSignal.timeout(ANSWER_MS)]);
+    try {
+      await this.#agent?.untilAnswers(until);
+      return this.#agent !== undefined;
+    } catch (cause) {
+      if (kindOf(cause) === "unimplemented") throw cause; // of another release
+      return false;
+    }
+  }
+
+  /** As root, in the guest's own directory for it: users and directories of the container's image are not the guest's. */
+  async add({ id, execId, argv, env, terminal, stdin }: AddExec): Promise<void> {
+    const isSet = (name: string): boolean => env.some((line) => line.startsWith(`${name}=`));
+    const process = {
+      args: argv,
+      env: [...env, ...(isSet("PATH") ? [] : [PATH]), ...(isSet("HOME") ? [] : ["HOME=/root"])],
+      cwd: "/",
+      user: { uid: 0, gid: 0 },
+    };
+    await this.#agentOr(execId).createProcess({
+      container: MACHINE,
+      exec: execId,
+      process: Buffer.from(JSON.stringify(process), "utf8"),
+      terminal,
+      stdin,
+    });
+    const guest = { guestContainer: MACHINE, guestExec: execId, terminal };
+    await this.#pod.shim.attachGuest({ id, execId, ...guest });
+  }
+
+  async start({ id, execId }: ProcessRef): Promise<void> {
+    await this.#agentOr(execId).startProcess(inGuest(execId));
+    await this.#pod.shim.setProcess({ id, execId, status: Status.RUNNING });
+  }
+
+  async kill({ execId }: ProcessRef, signal: number): Promise<void> {
+    try {
+      await this.#agentOr(execId).signal(inGuest(execId), signal, false);
+    } catch (cause) {
+      if (kindOf(cause) !== "wrongState") throw cause;
+      throw new TrineError("notFound", `exec ${execId} has ended`, { cause });
+    }
+  }
+
+  async resize({ execId, width, height }: ResizeProcess): Promise<void> {
+    await this.#agent?.resize(inGuest(execId), { width, height });
+  }
+
+  /** The agent of a guest that is gone has forgotten it already. */
+  async remove({ execId }: ProcessRef): Promise<void> {
+    if (this.#life.aborted || !(await this.answers())) return;
+    await this.#agentOr(execId).removeProcess(inGuest(execId));
+  }
+
+  #agentOr(execId: string): AgentClient {
+    if (this.#agent !== undefined && !this.#life.aborted) return this.#agent;
+    throw new TrineError("wrongState", `exec ${execId}: the machine is not running`);
+  }
+}
+
+function inGuest(exec: string): { container: string; exec: string } {
+  return { container: MACHINE, exec };
+}
