@@ -47,25 +47,18 @@ export class Registry {
   /** A whole list, asked for at `token`. */
   replace(kind: ObjectKind, backEnd: string, items: readonly Buffer[], token: number): void {
     const objects = this.#objects[kind];
-    const listed = new Set(items.map((item) => stringAt(item, 1)));
+    const listed = new Map(items.map((item) => [stringAt(item, 1), item]));
     for (const known of objects.values()) {
       const isOld = known.backEnd === backEnd && known.at <= token;
       if (isOld && !listed.has(known.id)) objects.delete(known.id);
     }
-    for (const item of items) this.learn(kind, backEnd, item, token);
+    for (const [id, item] of listed) this.#learn(kind, { id, backEnd, record: item }, token);
     this.#complete.add(`${kind} ${backEnd}`);
   }
 
   /** One object; `token` of the list it is from, absent = as it is now. */
   learn(kind: ObjectKind, backEnd: string, record: Buffer, token = Number.POSITIVE_INFINITY): void {
-    const id = stringAt(record, 1);
-    const isNewer = (at: number | undefined): boolean => at !== undefined && at > token;
-    if (id === "" || isNewer(this.#removed.get(id))) return;
-    if (isNewer(this.#objects[kind].get(id)?.at)) return;
-    this.#count += 1;
-    // A copy: the item would keep the whole list it lies in.
-    const known = { id, backEnd, record: Buffer.from(record), at: this.#count };
-    this.#objects[kind].set(id, known);
+    this.#learn(kind, { id: stringAt(record, 1), backEnd, record }, token);
   }
 
   /** What a successful call has done to an object. */
@@ -119,6 +112,19 @@ export class Registry {
   images(backEnd: string, name: string): readonly Buffer[] | undefined {
     const items = this.#images.get(backEnd);
     return name === "" ? items : items?.filter((item) => imageNames(item).includes(name));
+  }
+
+  #learn(kind: ObjectKind, object: Omit<Known, "at">, token: number): void {
+    const { id, backEnd, record } = object;
+    const isNewer = (at: number | undefined): boolean => at !== undefined && at > token;
+    if (id === "" || isNewer(this.#removed.get(id))) return;
+    const before = this.#objects[kind].get(id);
+    if (isNewer(before?.at)) return;
+    this.#count += 1;
+    // A copy: the item would keep the whole list it lies in. Of what is as it was there is one.
+    const isSame = before?.record.equals(record) === true;
+    const kept = isSame ? before.record : Buffer.from(record);
+    this.#objects[kind].set(id, { id, backEnd, record: kept, at: this.#count });
   }
 
   #setState(kind: ObjectKind, known: Known, effect: "started" | "stopped"): void {
