@@ -49,6 +49,8 @@ export async function machineSeed(
   const volumeLabel = isDrive ? "config-2" : "cidata";
   const dns = await podDns(bundle.resolvConf);
   const { files: given, ...told } = await firstBoot(settings, bundle.spec);
+  // cloud-init 22 fails over it where the seed is a ConfigDrive.
+  const looksAgain = keepsRoot(settings) && !isDrive;
   const hasNetwork = interfaces.length > 0 && networkConfig !== "off";
   const files = fileHook([...environmentFile(bundle.spec), ...given]);
   const seed = (isDrive ? configDriveSeed : nocloudSeed)({
@@ -57,7 +59,7 @@ export async function machineSeed(
     ...told,
     metaData,
     vendorData: vendorDataOf([
-      keepsRoot(settings) ? NETWORK_AT_BOOT : undefined,
+      looksAgain ? NETWORK_AT_BOOT : undefined,
       files,
       hook,
       agent === undefined ? undefined : agentHook(volumeLabel),
