@@ -9,7 +9,7 @@ use crate::answer::{Code, Failure, failure};
 use crate::container::Container;
 use crate::container::namespaces::Pinned;
 use crate::container::spec::Spec;
-use crate::sys::{during, invalid};
+use crate::sys::{during, invalid, make_dir};
 
 /// The guest's name where a call names a container.
 pub const ID: &str = "machine";
@@ -48,11 +48,17 @@ pub fn check(agent: &Agent, method: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The agent's own control group, which who started it has left to it.
+/// The agent's own control group, which who started it has left to it. The agent moves into one below it: a group that
+/// has both processes and controllers for its children can have no children of use.
 pub fn own_group() -> io::Result<String> {
     let mounts = fs::read_to_string("/proc/self/mounts").map_err(during("read the mounts"))?;
     let own = fs::read_to_string("/proc/self/cgroup").map_err(during("read the groups"))?;
-    group_in(&mounts, &own).ok_or_else(|| invalid("this guest has no control groups of version 2"))
+    let group = group_in(&mounts, &own)
+        .ok_or_else(|| invalid("this guest has no control groups of version 2"))?;
+    let below = format!("{group}/trine-agent");
+    make_dir(&below)?;
+    fs::write(format!("{below}/cgroup.procs"), "0").map_err(during(below))?;
+    Ok(group)
 }
 
 fn group_in(mounts: &str, own: &str) -> Option<String> {
