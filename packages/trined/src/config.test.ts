@@ -17,7 +17,10 @@ test("a file with the version alone is the defaults", () => {
 test("fields are taken, the rest stays as it is", () => {
   const config = parseConfig(`${VERSION}machines:\n  accelerator: tcg\n  uefi: {code: /x}\n`, "x");
   expect(config.machines).toMatchObject({ accelerator: "tcg", uidCount: 10_000 });
-  expect(config.machines.uefi).toMatchObject({ code: "/x", vars: "/usr/share/OVMF/OVMF_VARS_4M.fd" });
+  expect(config.machines.uefi).toMatchObject({
+    code: "/x",
+    vars: "/usr/share/OVMF/OVMF_VARS_4M.fd",
+  });
 });
 
 test.each([
