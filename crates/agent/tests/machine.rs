@@ -119,6 +119,22 @@ fn a_terminal_and_signals_to_one_process() {
 }
 
 #[test]
+fn ended_processes_that_nobody_removes_make_room() {
+    let mut guest = Guest::with("--machine");
+    for number in 0..1030 {
+        let mut request = order(&format!("e{number}"), "");
+        request.process = json!({"args": ["/bin/true"], "cwd": "/"})
+            .to_string()
+            .into_bytes();
+        guest.call::<()>("CreateProcess", &request).expect("made");
+        guest
+            .start(MACHINE, &format!("e{number}"))
+            .expect("started");
+        assert_eq!(guest.exit(MACHINE, &format!("e{number}")).status, 0);
+    }
+}
+
+#[test]
 fn what_is_the_owners_is_refused() {
     let mut guest = Guest::with("--machine");
     for method in ["Revive", "Mount", "SetNetwork", "Pause", "RemoveContainer"] {

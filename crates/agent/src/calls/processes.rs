@@ -15,7 +15,7 @@ use crate::container::init::Place;
 use crate::container::limits;
 use crate::container::spawn::{Order, spawn};
 use crate::container::spec;
-use crate::process::{Process, Stage};
+use crate::process::{Process, Stage, Streams};
 use crate::signals;
 use crate::sys::write;
 
@@ -32,7 +32,7 @@ pub fn create(agent: &mut Agent, call: Call, payload: &[u8]) -> Handled {
     if agent.find(id, exec).is_some() {
         return done();
     }
-    if agent.processes.len() >= MAX_PROCESSES {
+    if agent.processes.len() >= MAX_PROCESSES && !forget_an_ended_exec(agent) {
         return Err(failure(
             Code::ResourceExhausted,
             format!("{MAX_PROCESSES} processes are known in this guest already"),
@@ -182,6 +182,25 @@ pub fn remove(agent: &mut Agent, payload: &[u8]) -> Handled {
     }
     agent.forget_process(number);
     done()
+}
+
+/// The oldest that has ended and been read, and that nobody has removed since. False: there is none.
+fn forget_an_ended_exec(agent: &mut Agent) -> bool {
+    let oldest = agent.processes.iter().find(|(_, process)| {
+        let Streams {
+            stdin,
+            stdout,
+            stderr,
+            exits,
+        } = &process.streams;
+        let is_read = stdin.is_none() && stdout.is_none() && stderr.is_none() && exits.is_empty();
+        !process.is_init() && process.exit().is_some() && is_read
+    });
+    let Some(number) = oldest.map(|(number, _)| *number) else {
+        return false;
+    };
+    agent.forget_process(number);
+    true
 }
 
 fn find<'a>(agent: &'a mut Agent, container: &str, exec: &str) -> Result<&'a mut Process, Failure> {

@@ -8,6 +8,9 @@ import type { AddExec, ProcessRef, ResizeProcess } from "../requests.ts";
 const MACHINE = "machine";
 /** One that runs answers in milliseconds; one that the guest has not started yet is not waited for. */
 const ANSWER_MS = 2_000;
+const SIGKILL = 9;
+/** What a guest without an agent makes of a call. */
+const SILENT = ["timeout", "unavailable", "notFound"];
 const PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /**
@@ -72,12 +75,18 @@ export class AgentExecs {
     await this.#pod.shim.setProcess({ id, execId, status: Status.RUNNING });
   }
 
-  async kill({ execId }: ProcessRef, signal: number): Promise<void> {
+  async kill({ id, execId }: ProcessRef, signal: number): Promise<void> {
     try {
       await this.#agentOr(execId).signal(inGuest(execId), signal, false);
     } catch (cause) {
-      if (kindOf(cause) !== "wrongState") throw cause;
-      throw new TrineError("notFound", `exec ${execId} has ended`, { cause });
+      const kind = kindOf(cause);
+      if (kind === "wrongState") {
+        throw new TrineError("notFound", `exec ${execId} has ended`, { cause });
+      }
+      if (signal !== SIGKILL || !SILENT.includes(kind)) throw cause;
+      // Of a guest that hangs, or has no agent any more, nobody else would tell an end.
+      const end = { status: Status.STOPPED, exitStatus: 128 + SIGKILL };
+      await this.#pod.shim.setProcess({ id, execId, ...end });
     }
   }
 
