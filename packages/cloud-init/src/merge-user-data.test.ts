@@ -46,6 +46,16 @@ test("of a directory each file is a key", () => {
   });
 });
 
+test("files are limited together, for all are read in one turn", () => {
+  const comment = `#${"-".repeat(16_383)}`;
+  const of = (count: number) =>
+    new Map(Array.from({ length: count }, (_, i) => [`k${i}`, comment] as const));
+  expect([...cloudConfigOf(of(2), "user-data").keys()]).toEqual(["k0", "k1"]);
+  expect(() => cloudConfigOf(of(3), "user-data")).toThrow(
+    /user-data: 49152 characters: only 32768 are merged/,
+  );
+});
+
 test("no key reaches what it has no business with", () => {
   const text = cloudConfigText(mergeCloudConfig(config("a: 1"), config("__proto__: {b: 1}")));
   expect(text).toContain('"__proto__"');

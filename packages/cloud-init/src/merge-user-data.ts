@@ -23,8 +23,12 @@ export function readCloudConfig(text: string, key: string): CloudConfig {
   return new Map(Object.entries(value ?? {}));
 }
 
-/** Cloud-config of a text for each key. */
+/** Cloud-config of a text for each key. As long as one text may be, they may be together: all are read in one turn. */
 export function cloudConfigOf(texts: ReadonlyMap<string, string>, key: string): CloudConfig {
+  requireParsable(
+    [...texts.values()].reduce((sum, { length }) => sum + length, 0),
+    key,
+  );
   return new Map([...texts].map(([name, text]) => [name, readValue(text, `${key} ${name}`)]));
 }
 
@@ -52,12 +56,16 @@ function mergeValues(base: unknown, over: unknown): unknown {
 
 /** As YAML 1.1, which cloud-init reads: there 0644 is a mode and `yes` is true. */
 function readValue(text: string, key: string): unknown {
-  const size = `${text.length} characters: only ${MAX_PARSED_CHARS} are merged`;
-  requireValid(text.length <= MAX_PARSED_CHARS, key, size);
+  requireParsable(text.length, key);
   const parsed = parseYaml(text, key, { version: "1.1", customTags: knownTags });
   const value = parsed.toValue();
   requirePlain(value, key, 0);
   return value;
+}
+
+function requireParsable(chars: number, key: string): void {
+  const size = `${chars} characters: only ${MAX_PARSED_CHARS} are merged`;
+  requireValid(chars <= MAX_PARSED_CHARS, key, size);
 }
 
 /** As cloud-init's reader has them: it takes neither `y` nor `n` for a truth value. */
