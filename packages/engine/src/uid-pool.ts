@@ -41,6 +41,11 @@ export class UidPool {
     return this.#taken.has(uid);
   }
 
+  /** Whether it is one of those that are handed out. */
+  covers(uid: number): boolean {
+    return uid >= this.#base && uid < this.#base + this.#count;
+  }
+
   release(owner: string): void {
     for (const [uid, by] of this.#taken) if (by === owner) this.#taken.delete(uid);
   }

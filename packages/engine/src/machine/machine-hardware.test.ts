@@ -17,7 +17,9 @@ import type { ShimLink } from "@trine/shim-client";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Bundle } from "../bundle.ts";
 import { cpusOf, growthOf, hardwareOf } from "./hardware.ts";
+import { UidPool } from "../uid-pool.ts";
 import { machineFirmware } from "./machine-firmware.ts";
+import { vsockOf } from "./machine-hardware.ts";
 import { parseCpuList, pinningOf } from "./machine-pinning.ts";
 import { passthroughDevices } from "./machine-passthrough.ts";
 import { machineTpm } from "./machine-tpm.ts";
@@ -127,6 +129,16 @@ test.each([
 ])("%s is refused", async (_, device, kind) => {
   const of = { spec: { linux: { devices: [device] } }, uid, groupsDir: dir };
   await expect(passthroughDevices(makesNodes([]), "/pod", of)).rejects.toMatchObject({ kind });
+});
+
+test.each([
+  ["5000", /vsock-cid: 5000 is of those that machines without one get/],
+  ["5009", /vsock-cid: 5009 is of those/],
+])("no machine takes the vsock CID that another would get: %s", async (cid, says) => {
+  const uids = new UidPool({ base: 5000, count: 10 });
+  const said = settings({ vsock: "on", "vsock-cid": cid });
+  await expect(vsockOf({ settings: said, uid: 5001 }, uids)).rejects.toThrow(says);
+  expect([uids.covers(4999), uids.covers(5010)]).toEqual([false, false]);
 });
 
 const nobody = { has: () => false };

@@ -32,7 +32,7 @@ export async function machineHardware(
   const kept = await stateDirectory(shim, input);
   const variables = settings.firmwarePersistent ? kept : undefined;
   const tpm = await machineTpm(input, { layer, kept }, uids);
-  const vsockCid = await vsockOf(input);
+  const vsockCid = await vsockOf(input, uids);
   const pinning = pinningOf(settings, bundle);
   const devices = await passthroughDevices(shim, files.podDir, { spec: bundle.spec, uid });
   const hardware: HardwareSpec = {
@@ -49,13 +49,20 @@ export async function machineHardware(
 }
 
 /** A user id is one machine's of the node, as a CID must be. */
-async function vsockOf({ settings, uid }: MachineInput): Promise<number | undefined> {
-  if (!settings.vsock) return undefined;
+export async function vsockOf(
+  { settings: { vsock, vsockCid }, uid }: Pick<MachineInput, "settings" | "uid">,
+  uids: Pick<UidPool, "covers">,
+): Promise<number | undefined> {
+  if (!vsock) return undefined;
+  if (vsockCid !== undefined && uids.covers(vsockCid)) {
+    const why = "is of those that machines without one get: take one outside of machines.uidBase";
+    throw new TrineError("invalid", `trine.dev/vsock-cid: ${vsockCid} ${why} and uidCount`);
+  }
   try {
     await access(VHOST_VSOCK);
   } catch (cause) {
     const advice = `this node has no ${VHOST_VSOCK}: load the module vhost_vsock`;
     throw new TrineError("wrongState", `trine.dev/vsock: on, but ${advice}`, { cause });
   }
-  return settings.vsockCid ?? uid;
+  return vsockCid ?? uid;
 }
