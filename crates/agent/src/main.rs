@@ -44,6 +44,8 @@ use agent::Agent;
 
 /// A port's driver answers the host in a worker of the kernel: it is there soon after its module.
 const PORT_PAUSE: Duration = Duration::from_millis(2);
+/// A machine's kernel may load that module late, or never.
+const LATE_PORT_PAUSE: Duration = Duration::from_millis(500);
 
 /// Builders of guest images look for it in the program's bytes.
 const IDENTITY: &str = concat!("trine-agent/", env!("CARGO_PKG_VERSION"));
@@ -83,12 +85,14 @@ fn serve_as_init() -> io::Result<()> {
     boot::prepare()?;
     let name = boot::port_name();
     protect();
-    Agent::new(wait_for_port(&name)?, "/sys/fs/cgroup", true)?.run()
+    Agent::new(wait_for_port(&name, PORT_PAUSE)?, "/sys/fs/cgroup", true)?.run()
 }
 
 fn serve(options: &Options) -> io::Result<()> {
     let port = match &options.socket {
         Some(path) => link::open_socket(path).map_err(sys::during(path.display()))?,
+        // Its driver may come after what starts us.
+        None if options.is_machine => wait_for_port(&options.port, LATE_PORT_PAUSE)?,
         None => link::open_port(&options.port)?,
     };
     protect();
@@ -106,10 +110,10 @@ fn serve(options: &Options) -> io::Result<()> {
     agent.run()
 }
 
-fn wait_for_port(name: &str) -> io::Result<OwnedFd> {
+fn wait_for_port(name: &str, pause: Duration) -> io::Result<OwnedFd> {
     loop {
         match link::open_port(name) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => std::thread::sleep(PORT_PAUSE),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => std::thread::sleep(pause),
             other => return other,
         }
     }

@@ -10,7 +10,7 @@
 mod harness;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use harness::{Guest, process, shell};
 use serde_json::{Value, json};
@@ -30,6 +30,22 @@ fn remove(guest: &mut Guest, id: &str) {
         .expect("removed");
 }
 
+/// A container that has taken the child that waited, its control group before, and its output. On a busy machine a child
+/// may have waited for its longest before its container comes: then another guest is tried.
+fn taken(prepare: impl Fn(&mut Guest), spec: &Value) -> (Guest, PathBuf, u32) {
+    for _ in 0..10 {
+        let mut guest = Guest::revived();
+        let (group, pid) = guest.parked();
+        prepare(&mut guest);
+        guest.create("c1", spec).expect("created");
+        let out = guest.open("stdout/c1/");
+        if guest.start("c1", "").expect("started") == pid {
+            return (guest, group, out);
+        }
+    }
+    panic!("no container takes the child that waits");
+}
+
 fn pid_of(guest: &mut Guest, id: &str, spec: &Value) -> u32 {
     guest.create(id, spec).expect("created");
     guest.start(id, "").expect("started")
@@ -37,12 +53,8 @@ fn pid_of(guest: &mut Guest, id: &str, spec: &Value) -> u32 {
 
 #[test]
 fn a_container_takes_the_child_that_waits_and_goes_with_all_of_it() {
-    let mut guest = Guest::revived();
-    let (group, pid) = guest.parked();
     let script = "echo $$; cat=/bin/busybox; $cat cat /proc/self/cgroup; $cat sleep 1000";
-    guest.create("c1", &usual(script)).expect("created");
-    let out = guest.open("stdout/c1/");
-    assert_eq!(guest.start("c1", "").expect("started"), pid);
+    let (mut guest, group, out) = taken(|_| {}, &usual(script));
     let said = guest.until("its words", |g| {
         let said = String::from_utf8_lossy(g.received.get(&out)?).into_owned();
         (said.lines().count() > 1).then_some(said)
@@ -57,8 +69,6 @@ fn a_container_takes_the_child_that_waits_and_goes_with_all_of_it() {
 
 #[test]
 fn what_is_mounted_later_is_there() {
-    let mut guest = Guest::revived();
-    let (_, pid) = guest.parked();
     let tmpfs = Tmpfs {
         size_bytes: 1 << 20,
         mode: 0o1777,
@@ -71,13 +81,11 @@ fn what_is_mounted_later_is_there() {
         target: "/run/trine/late".to_owned(),
         source: Some(source),
     };
-    guest.call::<()>("Mount", &request).expect("mounted");
     let mut spec = usual("/bin/busybox grep -c ' /late tmpfs ' /proc/self/mounts");
     let bind = json!({"destination": "/late", "type": "bind", "source": "/run/trine/late", "options": ["rbind"]});
     spec["mounts"].as_array_mut().expect("mounts").push(bind);
-    guest.create("c1", &spec).expect("created");
-    let out = guest.open("stdout/c1/");
-    assert_eq!(guest.start("c1", "").expect("started"), pid);
+    let mount = |guest: &mut Guest| guest.call::<()>("Mount", &request).expect("mounted");
+    let (mut guest, _, out) = taken(mount, &spec);
     assert_eq!(guest.whole(out), "1\n");
 }
 
@@ -100,7 +108,9 @@ fn other_namespaces_than_the_usual_are_made_when_they_are_asked_for() {
 fn a_child_that_dies_while_it_waits_is_missed_by_nobody() {
     let mut guest = Guest::revived();
     let (_, pid) = guest.parked();
-    kill(pid);
+    // It may have ended by itself, which comes to the same.
+    // SAFETY: takes no pointers.
+    unsafe { libc::kill(pid.cast_signed(), libc::SIGKILL) };
     guest.until_none_parked();
     assert_eq!(guest.run("c1", &usual("echo well")).0, "well\n");
 }

@@ -9,9 +9,13 @@ const UNIT = [
   "--unit=trine-agent",
   "--property=DefaultDependencies=no",
   // Its programs' control groups are its own; they hold nothing that a shutdown would have to wait for.
-  ...["Delegate=yes", "KillSignal=SIGKILL", "Restart=always", "RestartSec=1"].map(
-    (property) => `--property=${property}`,
-  ),
+  ...[
+    "Delegate=yes",
+    "KillSignal=SIGKILL",
+    "Restart=always",
+    "RestartSec=1",
+    "StartLimitIntervalSec=0",
+  ].map((property) => `--property=${property}`),
 ];
 
 /**

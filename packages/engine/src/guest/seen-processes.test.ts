@@ -1,6 +1,8 @@
 import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { TrineError } from "@trine/base";
+import { pino } from "pino";
 import { beforeAll, expect, test } from "vitest";
 import type { JsonObject } from "../json-shape.ts";
 import type { PodContext } from "../pod-context.ts";
@@ -16,17 +18,22 @@ beforeAll(async () => {
 });
 
 /** Of container `new` beside container `app`, as CRI was asked. */
-function ask(options: JsonObject, pid: JsonObject = PATH): Promise<string | undefined> {
+function ask(
+  options: JsonObject | TrineError,
+  pid: JsonObject = PATH,
+): Promise<string | undefined> {
   const asked: unknown[] = [];
   const pod = {
     deps: {
       criConfig: (container: unknown) => {
         asked.push(container);
+        if (options instanceof TrineError) return Promise.reject(options);
         return Promise.resolve({ linux: { security_context: { namespace_options: options } } });
       },
     },
     files: { containerd: file },
     identity: { namespace: "k8s.io" },
+    log: pino({ level: "silent" }),
   } as unknown as PodContext;
   const containers = { app: {} as ContainerRecord };
   const spec = { linux: { namespaces: [pid] } };
@@ -48,6 +55,14 @@ test("a container of shared process ids sees all of the pod's", async () => {
 test("containerd is not asked about a container with process ids of its own", async () => {
   expect(await ask({ pid: 3, target_id: "app" }, { type: "pid" })).toBeUndefined();
 });
+
+test.each(["unavailable", "timeout", "notFound"] as const)(
+  "a containerd that is busy (%s) takes no container from a pod that shares its process ids",
+  async (kind) => {
+    expect(await ask(new TrineError(kind, "busy"))).toBeUndefined();
+    await expect(ask(new TrineError("internal", "what?"))).rejects.toThrow("what?");
+  },
+);
 
 test("a target that is not in the pod is refused by name", async () => {
   const asked = ask({ pid: 3, target_id: "gone" });

@@ -1,4 +1,4 @@
-import { TrineError } from "@trine/base";
+import { TrineError, kindOf, messageOf } from "@trine/base";
 import { list, record, text } from "../json-shape.ts";
 import type { JsonObject } from "../json-shape.ts";
 import type { PodContext } from "../pod-context.ts";
@@ -7,6 +7,7 @@ import { containerdOf } from "./containerd-of.ts";
 
 /** NamespaceMode TARGET of CRI: process ids of the container that is named (`kubectl debug --target`). */
 const TARGET: readonly unknown[] = [3, "TARGET"];
+const SILENT = ["unavailable", "timeout", "notFound"];
 
 /**
  * The container of the pod whose processes container `id` is to see; undefined = its own, or all of the pod's. The
@@ -14,7 +15,7 @@ const TARGET: readonly unknown[] = [3, "TARGET"];
  * same one: what CRI was asked for is in containerd's record. Kind `invalid` for a target that is not there.
  */
 export async function processesOf(
-  pod: Pick<PodContext, "deps" | "files" | "identity">,
+  pod: Pick<PodContext, "deps" | "files" | "identity" | "log">,
   guest: Pick<GuestRecord, "containers">,
   container: { readonly id: string; readonly spec: JsonObject },
 ): Promise<string | undefined> {
@@ -23,8 +24,17 @@ export async function processesOf(
   const containerd = await containerdOf(pod);
   if (containerd === "") return undefined;
   const { namespace } = pod.identity;
-  const config = record(await criConfig({ containerd, namespace, id: container.id }));
-  const security = record(record(config["linux"])["security_context"]);
+  const config = await criConfig({ containerd, namespace, id: container.id }).catch(
+    (cause: unknown) => {
+      if (!SILENT.includes(kindOf(cause))) throw cause;
+      // Nearly all that share are the pod's own containers, and those need no answer.
+      const words = "containerd does not say whose processes a container is to see: the pod's";
+      pod.log.warn({ container: container.id, err: messageOf(cause) }, words);
+      return undefined;
+    },
+  );
+  if (config === undefined) return undefined;
+  const security = record(record(record(config)["linux"])["security_context"]);
   const { pid, target_id: named } = record(security["namespace_options"]);
   if (!TARGET.includes(pid)) return undefined;
   const target = text(named);
