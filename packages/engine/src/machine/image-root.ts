@@ -1,16 +1,19 @@
 import { execFile } from "node:child_process";
-import { readFile, rm, stat } from "node:fs/promises";
+import { chmod, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { TrineError, pollUntil } from "@trine/base";
+import { TrineError, pollUntil, sleep } from "@trine/base";
+import type { Child } from "@trine/proto/shim";
 import type { ShimLink } from "@trine/shim-client";
 import { endChild } from "../end-child.ts";
 import { findProgram } from "../find-program.ts";
 import { libraryBinds } from "../library-binds.ts";
-import { ROOT_OFFSET, readRootHeader, rootHeader } from "./root-header.ts";
+import { ROOT_OFFSET, SHA256, readRootHeader, rootHeader } from "./root-header.ts";
 
 const run = promisify(execFile);
-const WRITE_MS = 3_600_000;
+/** However large a disk is, it is written as long as it is; a writer that neither reads nor writes hangs. */
+const STALL = { ms: 3_600_000, everyMs: 200 };
+const OTHERS_READ = 0o004;
 const LOG_CHARS = 1000;
 const QEMU_IMG = ["/usr/bin/qemu-img", "/usr/local/bin/qemu-img"];
 /** In the writer's own root. */
@@ -26,8 +29,10 @@ export interface RootImage {
 }
 
 export interface RootTarget {
-  /** A node of the device for this pod alone, which the image's owner may open. */
+  /** A node of the device for this pod alone, which its machine's user may open. */
   readonly node: string;
+  /** The machine's user, who writes it. */
+  readonly uid: number;
   readonly bytes: number;
   /** In the container; for messages. */
   readonly path: string;
@@ -46,11 +51,7 @@ export async function ensureRoot(
   target: RootTarget,
 ): Promise<void> {
   requireRoom(image, target);
-  const [{ stdout }, found] = await Promise.all([
-    run("sha256sum", ["--binary", "--", image.path]),
-    readDevice(at.shim, target.node),
-  ]);
-  const sha256 = stdout.slice(0, 64);
+  const [sha256, found] = await Promise.all([sumOf(image.path), readDevice(at.shim, target.node)]);
   const state = readRootHeader(found);
   if (state.is === "foreign") {
     const what = `device ${target.path} holds something that is no root of an image`;
@@ -77,6 +78,14 @@ function requireRoom({ bytes }: RootImage, target: RootTarget): void {
   );
 }
 
+/** Without --zero a backslash in the name would come before the sum as well. */
+async function sumOf(path: string): Promise<string> {
+  const { stdout } = await run("sha256sum", ["--binary", "--zero", "--", path]);
+  const sum = stdout.slice(0, 64);
+  if (SHA256.test(sum)) return sum;
+  throw new TrineError("internal", `sha256sum answered ${JSON.stringify(stdout.slice(0, 80))}`);
+}
+
 async function readDevice(shim: ShimLink, node: string): Promise<string> {
   const argv = ["dd", `if=${node}`, `bs=${ROOT_OFFSET}`, "count=1", "status=none"];
   const { exitCode, stdout, stderr } = await shim.run(argv);
@@ -92,11 +101,11 @@ async function writeHeader(shim: ShimLink, node: string, header: string): Promis
   throw new TrineError("unavailable", `write the root's header: ${stderr.trim()}`);
 }
 
-/** A child of the shim as the image's owner, with its two files and no right over others: the image may be anybody's. */
+/** A child of the shim as the machine's user, with its two files and no right over others: the image may be anybody's. */
 async function writeImage(
   { shim, podDir }: { readonly shim: ShimLink; readonly podDir: string },
   image: RootImage & { readonly sha256: string },
-  { node, path }: RootTarget,
+  { node, path, uid }: RootTarget,
 ): Promise<void> {
   const program = await findProgram(QEMU_IMG);
   if (program === undefined) {
@@ -105,7 +114,7 @@ async function writeImage(
       `no ${QEMU_IMG.join(" or ")}: install the package qemu-utils`,
     );
   }
-  const { uid, gid } = await stat(image.path);
+  await requireReadable(image.path);
   const key = `root-${image.sha256.slice(0, 16)}`;
   const logPath = join(podDir, "root-writer.log");
   await shim.spawn({
@@ -113,7 +122,7 @@ async function writeImage(
     argv: [PROGRAM, ...convertArguments(image)],
     env: [],
     uid,
-    gid,
+    gid: uid,
     jail: {
       binds: [
         { source: program, target: PROGRAM },
@@ -123,20 +132,48 @@ async function writeImage(
         { source: node, target: TARGET, writable: true, device: true },
       ],
       newNetwork: true,
+      newPid: true,
     },
     logPath,
   });
   try {
-    const end = await pollUntil(`${path} is written`, { ms: WRITE_MS, everyMs: 200 }, async () => {
-      const { children } = await shim.describe();
-      return children.find((each) => each.key === key && !each.running);
-    });
+    const end = await writerEnd(shim, { key, what: `${path} is written` }, STALL);
     if (end.exitCode === 0) return;
     const words = (await readFile(logPath, "utf8").catch(() => "")).trim().slice(-LOG_CHARS);
     throw new TrineError("unavailable", `write the image to device ${path}: ${words || "no word"}`);
   } finally {
     await endChild(shim, key);
     await rm(logPath, { force: true });
+  }
+}
+
+/** The owner that an image names may be anybody of the node: where others may not read its file, the container gets one of its own. */
+async function requireReadable(path: string): Promise<void> {
+  const { mode } = await stat(path);
+  if ((mode & OTHERS_READ) === 0) await chmod(path, (mode | OTHERS_READ) & 0o777);
+}
+
+/** The end of a writer, which has as long as it goes on. Kind `timeout` after `stall.ms` without a byte read or written. */
+export async function writerEnd(
+  shim: Pick<ShimLink, "describe">,
+  { key, what }: { readonly key: string; readonly what: string },
+  stall: { readonly ms: number; readonly everyMs: number; readonly procDir?: string },
+): Promise<Child> {
+  let before = "";
+  const look = async (): Promise<Child | "goes on" | undefined> => {
+    const child = (await shim.describe()).children.find((each) => each.key === key);
+    if (child === undefined) throw new TrineError("notFound", `${what}: nobody writes it`);
+    if (!child.running) return child;
+    const io = join(stall.procDir ?? "/proc", String(child.pid), "io");
+    const now = await readFile(io, "utf8").catch(() => before); // it may end just now
+    if (now === before) return undefined;
+    before = now;
+    return "goes on";
+  };
+  for (;;) {
+    const seen = await pollUntil(what, stall, look);
+    if (seen !== "goes on") return seen;
+    await sleep(stall.everyMs);
   }
 }
 

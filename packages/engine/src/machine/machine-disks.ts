@@ -1,4 +1,3 @@
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { DiskSetting } from "@trine/annotations";
 import { TrineError } from "@trine/base";
@@ -153,7 +152,7 @@ async function imageVolume(
 
 async function deviceDisk(
   to: Places,
-  { bundle, files }: MachineInput,
+  { bundle, files, uid }: MachineInput,
   disk: DiskSetting,
   path: string,
 ): Promise<Base> {
@@ -170,9 +169,8 @@ async function deviceDisk(
     return { ...kept, path: await mountDevice(shim, podDir, place, device) };
   }
   const image = await imageDisk(to, to.rootfs);
-  const { uid } = await stat(image.path);
   const node = await mountDevice(shim, podDir, place, device, uid);
-  await ensureRoot({ shim, podDir }, image, { node, bytes, path, onOther });
+  await ensureRoot({ shim, podDir }, image, { node, uid, bytes, path, onOther });
   return { ...kept, path: node, offsetBytes: ROOT_OFFSET };
 }
 

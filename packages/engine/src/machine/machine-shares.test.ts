@@ -44,7 +44,7 @@ test("volumes are mounted for a server that sees them, its libraries and nothing
     "source=/share,sandbox=chroot,cache=auto,xattr,announce_submounts,modcaps=-mknod",
   ]);
   expect(server).toMatchObject({ env: [], uid: 0, keepCapabilities: true });
-  expect(server?.jail?.newNetwork).toBe(true);
+  expect(server?.jail).toMatchObject({ newNetwork: true, newPid: true });
   const seen = server?.jail?.binds.map(({ source, writable }) => `${source} ${writable}`) ?? [];
   const libraries = /^\/(usr\/)?lib(64|\/x86_64-linux-gnu) false$/;
   expect(seen.filter((each) => !libraries.test(each))).toEqual([

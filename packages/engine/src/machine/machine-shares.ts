@@ -135,6 +135,7 @@ async function startServer(
         { source: files.shareDir, target: SHARE, live: true },
       ],
       newNetwork: true,
+      newPid: true,
     },
     logPath: files.shareLog,
     // It serves files of all owners; the rest it drops before it serves.

@@ -6,7 +6,7 @@ export const ROOT_OFFSET = 1024 * 1024;
 const HEADER_BYTES = 4096;
 const MAGIC = "trine-root ";
 const VERSION = 1;
-const SHA256 = /^[0-9a-f]{64}$/;
+export const SHA256 = /^[0-9a-f]{64}$/;
 const EMPTY = /^\0*$/;
 
 /** What a device holds: nothing, something that is nobody's of ours, or a root of an image that is whole or not. */
