@@ -47,16 +47,18 @@ export class QemuDriver implements MachineDriver {
       return machine;
     } catch (cause) {
       link.detach();
-      await killVmm(host);
-      if (spec.hardware?.tpm !== undefined) await killChild(host, TPM_KEY);
+      await killAll(spec, host);
       throw await startFailure(spec, host, cause);
     }
   }
 
+  /** A start that was cut off before its guest ran is finished, or the machine is ended as `start` would have. */
   async recover(spec: MachineSpec, host: ProcessHost, signal: AbortSignal): Promise<Machine> {
     const link = linkTo(host);
     try {
-      return await this.#takeOver(spec, host, link, signal);
+      const machine = await this.#takeOver(spec, host, link, signal);
+      await finishStart(spec, { host, link }, signal);
+      return machine;
     } catch (cause) {
       link.detach();
       throw TrineError.during(`recover machine ${spec.id}`, cause);
@@ -88,6 +90,11 @@ export class QemuDriver implements MachineDriver {
   }
 }
 
+interface Reach {
+  readonly host: ProcessHost;
+  readonly link: QmpLink;
+}
+
 function linkTo(host: ProcessHost): QmpLink {
   return new QmpLink(join(host.machineDir, QMP_SOCKET));
 }
@@ -116,17 +123,48 @@ async function startTpm(
 async function setGoing(
   spec: MachineSpec,
   plan: ProcessPlan,
-  { host, link }: { readonly host: ProcessHost; readonly link: QmpLink },
+  { host, link }: Reach,
   signal: AbortSignal,
 ): Promise<void> {
-  if (waitsForWord(spec)) {
-    const client = await monitor(link, signal);
-    await checkFeatures(spec, client, signal);
-    await pinCpus(spec, client, host, signal);
-    await client.execute("cont", {}, { signal });
-  }
+  if (waitsForWord(spec)) await giveWord(spec, host, await monitor(link, signal), signal);
   if (spec.origin === undefined) return;
   await goOn(await monitor(link, signal), stateDescriptor(spec.origin, plan), signal);
+}
+
+/** Repeatable. */
+async function giveWord(
+  spec: MachineSpec,
+  host: ProcessHost,
+  client: QmpClient,
+  signal: AbortSignal,
+): Promise<void> {
+  await checkFeatures(spec, client, signal);
+  await pinCpus(spec, client, host, signal);
+  await client.execute("cont", {}, { signal });
+}
+
+/** Gives the word that a daemon which has died did not come to give. */
+async function finishStart(
+  spec: MachineSpec,
+  { host, link }: Reach,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!waitsForWord(spec)) return;
+  const client = await monitor(link, signal);
+  const { status } = await client.execute("query-status", {}, { signal });
+  if (status !== "prelaunch") return;
+  try {
+    await giveWord(spec, host, client, signal);
+  } catch (cause) {
+    // What only took too long is tried again; what may not run would wait for ever.
+    if (!signal.aborted) await killAll(spec, host);
+    throw cause;
+  }
+}
+
+async function killAll(spec: MachineSpec, host: ProcessHost): Promise<void> {
+  await killVmm(host);
+  if (spec.hardware?.tpm !== undefined) await killChild(host, TPM_KEY);
 }
 
 /** Kind `invalid` for a board that this QEMU has not. */
