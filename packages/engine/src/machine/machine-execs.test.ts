@@ -19,7 +19,10 @@ let pod: Pod;
 
 /** A machine that may have our agent, which has not started in its guest yet. */
 beforeEach(async () => {
-  const annotations = { "io.kubernetes.cri.sandbox-name": "pod1", "trine.dev/agent": "on" };
+  const annotations = {
+    "io.kubernetes.cri.sandbox-name": "pod1",
+    ...{ "trine.dev/agent": "on", "trine.dev/max-cpus": "4" },
+  };
   const sandbox = { ...annotations, "io.kubernetes.cri.container-type": "sandbox" };
   const config = { hostname: "pod1", annotations, linux: {} };
   one = await OnePod.make({ ...config, annotations: sandbox });
@@ -79,4 +82,16 @@ test("before the agent answers a terminal is refused, and it is said why", async
       /agent does not answer in this guest \(yet\).*terminal/,
     ) as string,
   });
+});
+
+test("what is plugged in is put into use by our agent where it answers", async () => {
+  await agent.listen();
+  let asked = 0;
+  agent.cpus = () => {
+    asked += 1;
+    return one.driver.size.cpus;
+  };
+  await pod.update("c1", Buffer.from(JSON.stringify({ cpu: { quota: 3e5, period: 1e5 } })));
+  expect(one.driver.size.cpus).toBe(3);
+  expect(asked).toBe(3);
 });

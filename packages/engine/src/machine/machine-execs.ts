@@ -1,10 +1,13 @@
-import { TrineError } from "@trine/base";
+import { TrineError, messageOf } from "@trine/base";
+import { AgentClient } from "@trine/guest-link";
 import type { ProcessHost } from "@trine/vmm";
 import type { PodContext } from "../pod-context.ts";
 import type { MachineRecord } from "../pod-document.ts";
 import type { AddExec, ProcessRef, ResizeProcess } from "../requests.ts";
 import { AgentExecs } from "./agent-execs.ts";
 import { GuestExecs } from "./guest-execs.ts";
+import { firstToAnswer } from "./onlining.ts";
+import type { Onliner } from "./onlining.ts";
 
 /** Execs in a machine: by our agent where its guest runs it, else by qemu-guest-agent. */
 export class MachineExecs {
@@ -63,8 +66,9 @@ export class MachineExecs {
     if (process.execId !== "" && this.#isOurs(process)) await this.#ours.resize(process);
   }
 
-  onlineResources(): Promise<number | undefined> {
-    return this.#qemus.onlineResources();
+  /** For one change of the guest's size. */
+  onliner(): Onliner {
+    return firstToAnswer([() => this.#onlineByOurs(), () => this.#qemus.onlineResources()]);
   }
 
   /** Follows the execs an earlier daemon started. Those of our agent are the shim's to follow. */
@@ -81,6 +85,19 @@ export class MachineExecs {
   /** The machine's task is deleted: an exec containerd never deleted goes with it. */
   forgetAll(): void {
     this.#qemus.forgetAll();
+  }
+
+  async #onlineByOurs(): Promise<number | undefined> {
+    if (!this.#mayHaveAgent() || !(await this.#ours.answers())) return undefined;
+    const agent = new AgentClient(this.#pod.files.guestSocket);
+    try {
+      return await agent.onlineResources();
+    } catch (cause) {
+      this.#pod.log.debug({ err: messageOf(cause) }, "Trine's agent puts nothing into use");
+      return undefined;
+    } finally {
+      agent.close();
+    }
   }
 
   /** Only of those of qemu-guest-agent something is kept. */

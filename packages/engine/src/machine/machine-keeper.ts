@@ -167,7 +167,7 @@ export class MachineKeeper implements TaskKeeper {
   async update(id: string, resources: Uint8Array): Promise<void> {
     if (this.#pod.isSandboxTask(id)) return;
     const machine = this.#running(id);
-    const online = (): Promise<number | undefined> => this.#execs.onlineResources();
+    const online = this.#execs.onliner();
     const { life } = this.#vmm;
     await resizeMachine(this.#pod, { record: this.#record(id), machine, online, life }, resources);
   }

@@ -6,12 +6,13 @@ import { requireRoom } from "../guest-memory.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { ContainerLimits, GuestSize, MachineRecord } from "../pod-document.ts";
 import { resizeGuest } from "../resize-guest.ts";
+import type { Onliner } from "./onlining.ts";
 
 interface RunningMachine {
   readonly record: MachineRecord;
   readonly machine: Machine;
   /** Puts into use what was plugged in; undefined = nobody is there to ask, and the guest does it by itself. */
-  readonly online: () => Promise<number | undefined>;
+  readonly online: Onliner;
   readonly life: AbortSignal;
 }
 

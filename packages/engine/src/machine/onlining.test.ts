@@ -1,0 +1,16 @@
+import { expect, test } from "vitest";
+import { firstToAnswer } from "./onlining.ts";
+
+test("who did not answer is not asked again, and nobody is there in the end", async () => {
+  const asked: string[] = [];
+  let isLeft = true;
+  const online = firstToAnswer([
+    () => Promise.resolve(asked.push("silent")).then(() => undefined),
+    () => Promise.resolve(asked.push("there")).then(() => (isLeft ? 3 : undefined)),
+  ]);
+  expect([await online(), await online()]).toEqual([3, 3]);
+  expect(asked).toEqual(["silent", "there", "there"]);
+  isLeft = false;
+  expect([await online(), await online()]).toEqual([undefined, undefined]);
+  expect(asked).toEqual(["silent", "there", "there", "there"]);
+});
