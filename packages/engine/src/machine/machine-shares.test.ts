@@ -81,6 +81,23 @@ test("a daemon that comes after the one that made them takes them off", async ()
   expect(one.shim.children.size).toBe(0);
 });
 
+test("a Create that was cut off before it was written down is repeated", async () => {
+  const { state, revision } = one.shim;
+  const asked = await task();
+  const first = one.engine();
+  await (await first.pod(one.ref)).create(asked);
+  await first.detach();
+  Object.assign(one.shim, { state, revision }); // what it had said of the machine was not kept
+  const [old] = [...one.shim.children.values()];
+  const pod = await one.engine().pod(one.ref);
+  await pod.create(asked);
+  expect((await stat(join(one.podDir, "machine/shares.sock"))).uid).toBe(FIRST_UID);
+  const [server, ...others] = [...one.shim.children.values()];
+  expect(others).toEqual([]);
+  expect(server).toMatchObject({ key: "shares", running: true });
+  expect(server?.pid).not.toBe(old?.pid);
+});
+
 test("off: nothing is mounted or started", async () => {
   const pod = await one.engine().pod(one.ref);
   await pod.create(await task({ "trine.dev/shares": "off" }));

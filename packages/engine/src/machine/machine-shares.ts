@@ -119,6 +119,8 @@ async function startServer(
   { program, uid }: { readonly program: string; readonly uid: number },
 ): Promise<void> {
   const socket = join(files.machineDir, SOCKET);
+  // Of a Create that was cut off: its socket is gone with the machine's directory, and no VMM has met it.
+  await endChild(shim, SHARES_KEY);
   await shim.spawn({
     key: SHARES_KEY,
     argv: [PROGRAM, `--fd=${LISTEN_FD}`, "--rlimit-nofile=0", "-o", OPTIONS],

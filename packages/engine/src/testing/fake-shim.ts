@@ -162,7 +162,7 @@ export class FakeShim {
         return done;
       },
       spawn: async (request) => {
-        await makeSockets(request);
+        if (!this.children.has(request.key)) await makeSockets(request);
         return this.#spawn(request);
       },
       signal: (request) => {
