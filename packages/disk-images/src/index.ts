@@ -9,7 +9,7 @@ export { machineLayer } from "./machine-layer.ts";
 export type { MachineLayer } from "./machine-layer.ts";
 export { imageDocuments } from "./image-documents.ts";
 export type { ImageDocument } from "./image-documents.ts";
-export { isDirectoryBeneath, openBeneath } from "./open-beneath.ts";
+export { isDirectoryBeneath, openBeneath, renameBeneath } from "./open-beneath.ts";
 export type { Beneath } from "./open-beneath.ts";
 export { openRegularFile } from "./open-image.ts";
 export { openWithin } from "./open-within.ts";

@@ -1,5 +1,5 @@
 import { constants } from "node:fs";
-import { open } from "node:fs/promises";
+import { open, rename } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { TrineError, errnoOf, quote } from "@trine/base";
 
@@ -30,6 +30,26 @@ export async function openBeneath(
     return await step(parent, last, access | O_NONBLOCK | O_NOCTTY);
   } finally {
     await parent.close();
+  }
+}
+
+/**
+ * Gives a file of a directory another name in it, in place of what has that, for good. No link below `dir` is followed. Kind
+ * `notFound` or `invalid`.
+ */
+export async function renameBeneath(
+  place: Beneath,
+  names: { readonly from: string; readonly to: string },
+): Promise<void> {
+  const at = await openDirectory(place);
+  try {
+    const own = `/proc/self/fd/${at.fd}`;
+    await rename(`${own}/${names.from}`, `${own}/${names.to}`);
+    await at.sync();
+  } catch (cause) {
+    throw TrineError.during(`rename ${quote(names.from)} to ${quote(names.to)}`, cause);
+  } finally {
+    await at.close();
   }
 }
 

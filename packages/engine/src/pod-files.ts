@@ -5,6 +5,9 @@ import type { EngineConfig } from "./deps.ts";
 /** Of the state directory and of the disk: what belongs to guests without a pod. */
 export const SPARES = "spares";
 
+/** In a pod's directory: which file its machine's TPM keeps its state in, where that outlives it. */
+export const TPM_NOTE = "tpm";
+
 /** Where a pod's files are. `podDir` is made by the shim; the rest by the engine. */
 export interface PodFiles {
   readonly podDir: string;
@@ -74,5 +77,7 @@ export async function makeMachineDirs(files: PodFiles, uid: number): Promise<voi
 
 export async function removeMachineFiles(files: PodFiles): Promise<void> {
   await rm(files.machineDir, { recursive: true, force: true });
-  for (const told of [files.seed, files.answers, files.ignition]) await rm(told, { force: true });
+  const note = join(files.podDir, TPM_NOTE);
+  const told = [files.seed, files.answers, files.ignition];
+  for (const path of [...told, note]) await rm(path, { force: true });
 }

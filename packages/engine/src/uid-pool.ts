@@ -36,11 +36,6 @@ export class UidPool {
     if (!this.#taken.has(uid)) this.#taken.set(uid, owner);
   }
 
-  /** Whether somebody has it. */
-  has(uid: number): boolean {
-    return this.#taken.has(uid);
-  }
-
   /** Whether it is one of those that are handed out. */
   covers(uid: number): boolean {
     return uid >= this.#base && uid < this.#base + this.#count;

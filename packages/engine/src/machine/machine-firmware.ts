@@ -2,13 +2,15 @@ import { constants, copyFile, readFile, rm } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import type { MachineSettings } from "@trine/annotations";
-import { TrineError } from "@trine/base";
-import { openBeneath } from "@trine/disk-images";
+import { TrineError, kindOf } from "@trine/base";
+import { openBeneath, renameBeneath } from "@trine/disk-images";
 import type { Beneath } from "@trine/disk-images";
 import type { MachineSpec } from "@trine/vmm";
 import type { EngineConfig } from "../deps.ts";
 
 const FILE = "firmware-vars.fd";
+/** Apart: variables without keys, or with those that a guest could put in unchecked, make secure boot none. */
+const SECURE_FILE = "firmware-vars-secure.fd";
 
 /** Where a machine's firmware finds its variables. */
 export interface VariablesPlace {
@@ -28,8 +30,9 @@ export async function machineFirmware(
   if (firmware !== "uefi") return { firmware };
   const template = templateOf(settings, config);
   const { kept, layer } = place;
+  const name = settings.secureBoot ? SECURE_FILE : FILE;
   const firmwareVarsPath =
-    kept === undefined ? await ownCopy(template, layer) : await keptCopy(template, kept);
+    kept === undefined ? await ownCopy(template, layer) : await keptCopy(template, name, kept);
   return { firmware, firmwareVarsPath };
 }
 
@@ -51,26 +54,38 @@ async function ownCopy(template: string, layer: string): Promise<string> {
   return path;
 }
 
-/** A file of another size was never written whole: the firmware does not change it. */
-async function keptCopy(template: string, { dir, parts }: Beneath): Promise<string> {
-  const own = [...parts, FILE];
+/** What is there is as the firmware left it, which never changes its size. Kind `conflict` for another's. */
+async function keptCopy(template: string, name: string, place: Beneath): Promise<string> {
   const bytes = await readFile(template);
-  const handle = await openBeneath({ dir, parts: own }, { write: true, create: true });
-  try {
-    if ((await requireFile(handle, FILE)) !== bytes.length) await writeWhole(handle, bytes);
-  } finally {
-    await handle.close();
-  }
-  return join(dir, ...own);
+  const size = (await sizeOf(name, place)) ?? (await writeCopy(bytes, name, place));
+  if (size === bytes.length) return join(place.dir, ...place.parts, name);
+  const what = `trine.dev/state: ${name} there has ${size} bytes, those of this node's firmware ${bytes.length}`;
+  const advice = `it is another firmware's: run the machine where that is, or remove the file to begin anew`;
+  throw new TrineError("conflict", `${what}: ${advice}`);
 }
 
-/** The last byte last: a file that has them all is whole. */
-async function writeWhole(handle: FileHandle, bytes: Buffer): Promise<void> {
+/** Undefined when it is not there. */
+async function sizeOf(name: string, { dir, parts }: Beneath): Promise<number | undefined> {
+  try {
+    await using handle = await openBeneath({ dir, parts: [...parts, name] });
+    return await requireFile(handle, name);
+  } catch (cause) {
+    if (kindOf(cause) === "notFound") return undefined;
+    throw cause;
+  }
+}
+
+/** Under its name only when it is whole. Answers its size. */
+async function writeCopy(bytes: Buffer, name: string, { dir, parts }: Beneath): Promise<number> {
+  const made = `${name}.new`;
+  const how = { write: true, create: true };
+  await using handle = await openBeneath({ dir, parts: [...parts, made] }, how);
+  await requireFile(handle, made);
   await handle.truncate(0);
-  await handle.write(bytes, 0, bytes.length - 1, 0);
+  await handle.writeFile(bytes);
   await handle.sync();
-  await handle.write(bytes, bytes.length - 1, 1, bytes.length - 1);
-  await handle.sync();
+  await renameBeneath({ dir, parts }, { from: made, to: name });
+  return bytes.length;
 }
 
 /** Bytes of a regular file with one name; kind `invalid` for anything else. */

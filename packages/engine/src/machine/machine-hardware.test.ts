@@ -4,6 +4,7 @@ import {
   mkdir,
   mkdtemp,
   readFile,
+  readdir,
   rm,
   stat,
   symlink,
@@ -16,6 +17,7 @@ import type { MachineSettings } from "@trine/annotations";
 import type { ShimLink } from "@trine/shim-client";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Bundle } from "../bundle.ts";
+import { podFiles, removeMachineFiles } from "../pod-files.ts";
 import { cpusOf, growthOf, hardwareOf } from "./hardware.ts";
 import { UidPool } from "../uid-pool.ts";
 import { machineFirmware } from "./machine-firmware.ts";
@@ -24,6 +26,7 @@ import { parseCpuList, pinningOf } from "./machine-pinning.ts";
 import { passthroughDevices } from "./machine-passthrough.ts";
 import { machineTpm } from "./machine-tpm.ts";
 
+const LASTING = { tpm: "persistent", state: "/s" };
 const MIB = 1024 * 1024;
 const uid = process.getuid?.() ?? 0;
 
@@ -141,7 +144,15 @@ test.each([
   expect([uids.covers(4999), uids.covers(5010)]).toEqual([false, false]);
 });
 
-const nobody = { has: () => false };
+/** A machine of a pod of the node whose pods are in `dir`. */
+async function inPod(
+  pod: string,
+  annotations: Record<string, string>,
+): Promise<Parameters<typeof machineTpm>[0]> {
+  const podDir = join(dir, "pods", pod);
+  await mkdir(podDir, { recursive: true });
+  return { settings: settings(annotations), uid, files: { podDir } };
+}
 
 test("a TPM's state is the machine's own, new for each container unless it is kept", async () => {
   const layer = join(dir, "layer");
@@ -150,34 +161,55 @@ test("a TPM's state is the machine's own, new for each container unless it is ke
   await mkdir(join(kept.dir, "a"), { recursive: true });
   await writeFile(join(layer, "tpm-state"), "of the image");
   await writeFile(join(kept.dir, "a/tpm-state"), "of the last time");
-  const own = await machineTpm({ settings: settings({ tpm: "on" }), uid }, { layer, kept }, nobody);
+  const own = await machineTpm(await inPod("p1", { tpm: "on" }), { layer, kept });
   expect(own).toEqual({ statePath: join(layer, "tpm-state") });
   expect(await readFile(own?.statePath ?? "", "utf8")).toBe("");
-  const lasting = settings({ tpm: "persistent", state: "/s" });
-  const next = await machineTpm({ settings: lasting, uid }, { layer, kept }, nobody);
+  const next = await machineTpm(await inPod("p1", LASTING), { layer, kept });
   expect(await readFile(next?.statePath ?? "", "utf8")).toBe("of the last time");
   expect((await stat(next?.statePath ?? "")).mode & 0o777).toBe(0o600);
-  expect(
-    await machineTpm({ settings: settings({}), uid }, { layer, kept }, nobody),
-  ).toBeUndefined();
+  expect(await machineTpm(await inPod("p1", {}), { layer, kept })).toBeUndefined();
 });
 
-test("a TPM's state that is somebody's, or no plain file, is refused", async () => {
-  const lasting = { settings: settings({ tpm: "persistent", state: "/s" }), uid: uid + 1 };
+test("one pod of a node has a TPM's state, whatever user had it before and by whatever path", async () => {
+  const placeOf = (volume: string): Parameters<typeof machineTpm>[1] => {
+    return { layer: dir, kept: { dir: join(dir, volume), parts: [] } };
+  };
+  for (const volume of ["v1", "v2"]) await mkdir(join(dir, volume));
+  await symlink(join(dir, "v1"), join(dir, "same")); // as one volume is mounted for each pod
+  const [first, second] = [await inPod("p1", LASTING), await inPod("p2", LASTING)];
+  await machineTpm(first, placeOf("v1"));
+  await machineTpm(first, placeOf("v1"));
+  await expect(machineTpm(second, placeOf("same"))).rejects.toMatchObject({
+    kind: "conflict",
+    message: expect.stringMatching(
+      /another machine has this TPM's state \(.*p1\): let that/,
+    ) as string,
+  });
+
+  // Both end, and start anew in the other order: ids are given anew, and the files' owners are those of before.
+  const files = [first, second].map(({ files: of }) =>
+    podFiles({ stateDir: dir, rootDir: dir } as never, of.podDir),
+  );
+  for (const each of files) await removeMachineFiles(each);
+  await machineTpm({ ...second, uid: uid + 1 }, placeOf("v2"));
+  await machineTpm({ ...first, uid: uid + 1 }, placeOf("v1"));
+  await machineTpm({ ...second, uid }, placeOf("v2"));
+  expect((await stat(join(dir, "v1/tpm-state"))).uid).toBe(uid + 1);
+});
+
+test("a TPM's state that is no plain file is refused", async () => {
+  const lasting = await inPod("p1", LASTING);
   const place = { layer: dir, kept: { dir, parts: [] } };
   const file = join(dir, "tpm-state");
   await writeFile(file, "x");
-  await expect(machineTpm(lasting, place, { has: () => true })).rejects.toMatchObject({
-    kind: "conflict",
-  });
   await link(file, join(dir, "other"));
-  await expect(machineTpm(lasting, place, nobody)).rejects.toThrow(/no regular file with one name/);
+  await expect(machineTpm(lasting, place)).rejects.toThrow(/no regular file with one name/);
   await rm(file);
   await symlink("/etc/shadow", file);
-  await expect(machineTpm(lasting, place, nobody)).rejects.toMatchObject({ kind: "invalid" });
+  await expect(machineTpm(lasting, place)).rejects.toMatchObject({ kind: "invalid" });
 });
 
-test("UEFI's variables are the template's copy, kept where they are to be", async () => {
+test("UEFI's variables are the template's copy", async () => {
   const vars = join(dir, "template");
   await writeFile(vars, "template");
   await chmod(vars, 0o444);
@@ -186,18 +218,60 @@ test("UEFI's variables are the template's copy, kept where they are to be", asyn
   const place = { layer: dir, kept: undefined };
   const own = await machineFirmware(uefi, place, config);
   expect(own).toEqual({ firmware: "uefi", firmwareVarsPath: join(dir, "firmware-vars.fd") });
-  const volume = { layer: dir, kept: { dir: join(dir, "v"), parts: [] } };
-  await mkdir(join(dir, "v"));
-  const path = join(dir, "v/firmware-vars.fd");
-  const found: string[] = [];
-  for (const before of ["", "templ", "changed!"]) {
-    await writeFile(path, before);
-    await machineFirmware(uefi, volume, config);
-    found.push(await readFile(path, "utf8"));
-  }
-  expect(found).toEqual(["template", "template", "changed!"]);
   const secure = settings({ firmware: "uefi", "secure-boot": "on" });
   await expect(machineFirmware(secure, place, config)).rejects.toThrow(
     /secure-boot: on, but this node has no UEFI firmware for it: install the package ovmf/,
   );
+});
+
+test("UEFI's variables that are kept are made whole or not at all, and only taken as they were left", async () => {
+  const [vars, secureVars] = [join(dir, "template"), join(dir, "enrolled")];
+  await writeFile(vars, "template");
+  await writeFile(secureVars, "withkeys");
+  const config = { machines: { uefi: { code: "/c", vars, secureVars } } } as never;
+  const kept = join(dir, "v");
+  await mkdir(kept);
+  const made = async (more: Record<string, string> = {}): Promise<string> => {
+    const place = { layer: dir, kept: { dir: kept, parts: [] } };
+    const { firmwareVarsPath = "" } = await machineFirmware(
+      settings({ firmware: "uefi", ...more }),
+      place,
+      config,
+    );
+    return firmwareVarsPath;
+  };
+  await writeFile(join(kept, "firmware-vars.fd.new"), "half of a copy that was cut off");
+  const path = await made();
+  expect(await readFile(path, "utf8")).toBe("template");
+  expect(await readdir(kept)).toEqual(["firmware-vars.fd"]);
+  await writeFile(path, "changed!");
+  expect(await made()).toBe(path);
+  expect(await readFile(path, "utf8")).toBe("changed!");
+
+  // Variables without keys are none for secure boot, nor the other way round.
+  const secure = await made({ "secure-boot": "on" });
+  expect(await readFile(secure, "utf8")).toBe("withkeys");
+  await writeFile(secure, "trusted!");
+  expect(await readFile(await made(), "utf8")).toBe("changed!");
+  expect(await readFile(await made({ "secure-boot": "on" }), "utf8")).toBe("trusted!");
+
+  await writeFile(path, "of another firmware");
+  await expect(made()).rejects.toMatchObject({
+    kind: "conflict",
+    message: expect.stringMatching(/firmware-vars\.fd there has 19 bytes.* 8: .*remove/) as string,
+  });
+  expect(await readFile(path, "utf8")).toBe("of another firmware");
+});
+
+test("UEFI's variables are written through no link", async () => {
+  const vars = join(dir, "template");
+  await writeFile(vars, "template");
+  const config = { machines: { uefi: { code: "/c", vars } } } as never;
+  const place = { layer: dir, kept: { dir, parts: [] } };
+  await writeFile(join(dir, "other"), "of the host");
+  await symlink(join(dir, "other"), join(dir, "firmware-vars.fd.new"));
+  await expect(
+    machineFirmware(settings({ firmware: "uefi" }), place, config),
+  ).rejects.toMatchObject({ kind: "invalid" });
+  expect(await readFile(join(dir, "other"), "utf8")).toBe("of the host");
 });

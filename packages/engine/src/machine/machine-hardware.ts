@@ -31,7 +31,7 @@ export async function machineHardware(
   const { settings, bundle, files, uid } = input;
   const kept = await stateDirectory(shim, input);
   const variables = settings.firmwarePersistent ? kept : undefined;
-  const tpm = await machineTpm(input, { layer, kept }, uids);
+  const tpm = await machineTpm(input, { layer, kept });
   const vsockCid = await vsockOf(input, uids);
   const pinning = pinningOf(settings, bundle);
   const devices = await passthroughDevices(shim, files.podDir, { spec: bundle.spec, uid });
