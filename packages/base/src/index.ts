@@ -8,3 +8,4 @@ export { abortError, abortable } from "./abortable.ts";
 export { errnoOf } from "./errno-of.ts";
 export { quote } from "./quote.ts";
 export { isFileAt, lockFile } from "./lock-file.ts";
+export { listenUnix } from "./listen-unix.ts";

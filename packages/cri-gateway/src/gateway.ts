@@ -73,7 +73,7 @@ export class Gateway {
       for (const backEnd of gateway.#node.backEnds) backEnd.connect();
       await gateway.#server.listen(deps.config.socket, await groupId(deps.config.group));
     } catch (cause) {
-      gateway.#node.close();
+      await gateway.stop();
       throw cause;
     }
     return gateway;
@@ -87,6 +87,7 @@ export class Gateway {
   /** Ends every call; the back ends' pods are untouched. */
   async stop(): Promise<void> {
     this.#runner.close();
+    this.#images.close();
     await this.#server.close();
     this.#node.close();
   }

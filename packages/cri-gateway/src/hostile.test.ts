@@ -69,6 +69,41 @@ test("a back end that dies in the middle of an answer: unavailable, after what h
   expect((await rig.client.raw("ListPodSandbox", Buffer.alloc(0))).code).toBe(14);
 });
 
+test("a stream that one back end breaks ends at the others too, also for a client that takes nothing", async () => {
+  const breaks = Promise.withResolvers<undefined>();
+  const first: Behaviour = async ({ stream }) => {
+    stream.respond(TYPE);
+    stream.write(frameOf(bytesField(1, bytesField(1, "a1"))));
+    await breaks.promise;
+    stream.session?.destroy();
+    return undefined;
+  };
+  const flood: Behaviour = ({ stream }) => {
+    stream.respond(TYPE);
+    const part = frameOf(bytesField(1, bytesField(1, Buffer.alloc(500_000, "b"))));
+    for (let sent = 0; sent < 40; sent += 1) stream.write(part);
+    return undefined;
+  };
+  rig = await Rig.start({ a: { StreamContainers: first }, b: { StreamContainers: flood } });
+  const call = rig.client.open("StreamContainers");
+  call.stream.end(frameOf(Buffer.alloc(0)));
+  await pollUntil("a's part is there", { ms: WAIT_MS }, () =>
+    call.messages.some((each) => each.length < 100) ? true : undefined,
+  );
+  call.stream.pause();
+  const sent = await pollUntil(
+    "b is asked",
+    { ms: WAIT_MS },
+    () => rig.backEnd("b").calls("StreamContainers")[0],
+  );
+  breaks.resolve(undefined);
+  await pollUntil("b's stream ends", { ms: WAIT_MS }, () =>
+    sent.stream.closed ? true : undefined,
+  );
+  call.stream.resume();
+  expect((await call.answer).code).toBe(14);
+});
+
 test.each<[string, Behaviour, number]>([
   ["no protobuf in a list", () => [Buffer.from([0x0a, 0x7f])], 13],
   ["two messages for one", () => [Buffer.alloc(0), Buffer.alloc(0)], 13],

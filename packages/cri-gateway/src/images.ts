@@ -1,5 +1,7 @@
+import { TrineError, abortable } from "@trine/base";
 import { BackEndFailure, CODE } from "./grpc-status.ts";
-import type { BackEnd } from "./back-end.ts";
+import type { BackEnd, Metadata } from "./back-end.ts";
+import { joinWork } from "./join-work.ts";
 import { IMAGE_SERVICE } from "./methods.ts";
 import type { NodeState } from "./node-state.ts";
 import { containerRecord, metadataKey } from "./registry.ts";
@@ -9,6 +11,8 @@ import { bytesField, itemsAt, messageAt, stringAt } from "./wire.ts";
 
 /** Pulls remembered: more than a node has images with credentials. */
 const MAX_PULLS = 1024;
+/** No pull of ours takes this long: a back end that hangs is asked anew after it. */
+const LONGEST_PULL_MS = 60 * 60_000;
 
 interface Pull {
   readonly image: Buffer;
@@ -23,6 +27,9 @@ export class Images {
   readonly #node: NodeState;
   /** By the name that was pulled and by the id that was answered. */
   readonly #pulls = new Map<string, Pull>();
+  /** Pulls of our own under way, by back end and image. */
+  readonly #pulling = new Map<string, Promise<Buffer>>();
+  readonly #closing = new AbortController();
 
   constructor(node: NodeState) {
     this.#node = node;
@@ -87,6 +94,10 @@ export class Images {
     call.reply(answer);
   }
 
+  close(): void {
+    this.#closing.abort(new TrineError("unavailable", "the gateway is stopping"));
+  }
+
   /** False when the image is not what the creation failed for: nothing was changed. */
   async #pullMissing(
     backEnd: BackEnd,
@@ -111,8 +122,16 @@ export class Images {
     const auth = pull?.auth === undefined ? [] : [bytesField(2, pull.auth)];
     const pod = itemsAt(call.message, 3).map((sandboxConfig) => bytesField(3, sandboxConfig));
     const message = Buffer.concat([bytesField(1, image), ...auth, ...pod]);
-    await backEnd.unary(`${IMAGE_SERVICE}PullImage`, message, call.options);
+    // Longer than kubelet waits for a container: its next request joins the pull.
+    const key = JSON.stringify([backEnd.name, image.toString("base64")]);
+    const work = joinWork(this.#pulling, key, () => this.#pull(backEnd, message, call.metadata));
+    await abortable(call.path, call.signal, work);
     return true;
+  }
+
+  #pull(backEnd: BackEnd, message: Buffer, metadata: Metadata): Promise<Buffer> {
+    const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(LONGEST_PULL_MS)]);
+    return backEnd.unary(`${IMAGE_SERVICE}PullImage`, message, { metadata, signal });
   }
 
   /** By its sandbox where that is known, else by the rules on the sandbox's configuration, as the sandbox went. */

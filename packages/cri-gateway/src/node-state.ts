@@ -1,5 +1,8 @@
 // What all calls share: the back ends, what is known of each, and how one is asked.
+import { fromBinary } from "@bufbuild/protobuf";
 import { TrineError, kindOf, messageOf } from "@trine/base";
+import { StatusResponseSchema } from "@trine/proto/cri/api";
+import type { RuntimeFeatures, StatusResponse } from "@trine/proto/cri/api";
 import type { Logger } from "pino";
 import { BackEnd } from "./back-end.ts";
 import { BackEndFailure, CODE } from "./grpc-status.ts";
@@ -9,7 +12,7 @@ import type { Known, ObjectKind } from "./registry.ts";
 import { defaultOf } from "./routing.ts";
 import type { RoutingConfig } from "./routing.ts";
 import type { ServerCall } from "./server-call.ts";
-import { bytesField, itemsAt, stringAt } from "./wire.ts";
+import { bytesField, itemsAt } from "./wire.ts";
 
 /** A back end that does not answer a list within this counts as dead for it: the others' pods are wanted too. */
 const LIST_MS = 10_000;
@@ -23,6 +26,8 @@ export class NodeState {
   readonly backEnds: readonly BackEnd[];
   /** Handlers each back end reports in its Status. */
   readonly #handlers = new Map<string, readonly string[]>();
+  /** Features of the runtime in the last Status of each, also of one that is away. */
+  readonly #features = new Map<string, RuntimeFeatures>();
   readonly #learning = new Map<string, Promise<void>>();
 
   constructor(routing: RoutingConfig, log: Logger) {
@@ -52,11 +57,18 @@ export class NodeState {
     return this.backEnds.find(({ name }) => this.#handlers.get(name)?.includes(handler))?.name;
   }
 
-  learnHandlers(backEnd: string, status: Uint8Array): void {
+  /** As its last Status had them; undefined where it had none, or there was no Status yet. */
+  featuresOf(backEnd: string): RuntimeFeatures | undefined {
+    return this.#features.get(backEnd);
+  }
+
+  learnStatus(backEnd: string, { runtimeHandlers, features }: StatusResponse): void {
     this.#handlers.set(
       backEnd,
-      itemsAt(status, 3).map((handler) => stringAt(handler, 1)),
+      runtimeHandlers.map(({ name }) => name),
     );
+    if (features === undefined) this.#features.delete(backEnd);
+    else this.#features.set(backEnd, features);
   }
 
   /** Lists of a back end that has come, or come back; its failure is told by its own calls. One at a time. */
@@ -136,7 +148,8 @@ export class NodeState {
     }
     const images = await this.ask(backEnd, listPath(LISTS.image, "unary"), Buffer.alloc(0));
     this.registry.setImages(backEnd.name, itemsAt(images, 1));
-    this.learnHandlers(backEnd.name, await this.ask(backEnd, STATUS_PATH, Buffer.alloc(0)));
+    const status = await this.ask(backEnd, STATUS_PATH, Buffer.alloc(0));
+    this.learnStatus(backEnd.name, fromBinary(StatusResponseSchema, status));
   }
 
   async #look(backEnd: BackEnd, kind: ObjectKind, filter: Buffer, call: ServerCall): Promise<void> {

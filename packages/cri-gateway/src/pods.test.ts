@@ -7,6 +7,8 @@ import {
   ListContainersResponseSchema,
   ListPodSandboxRequestSchema,
   ListPodSandboxResponseSchema,
+  PodSandboxSchema,
+  PodSandboxState,
   PullImageRequestSchema,
   PullImageResponseSchema,
   RunPodSandboxRequestSchema,
@@ -165,6 +167,54 @@ test("a sandbox that an earlier gateway made is the answer, also where its name 
   const again = await rig.client.call("RunPodSandbox", RUN, { config });
   expect(again.value.podSandboxId).toBe("p");
   expect(rig.backEnd("a").calls("RunPodSandbox")).toHaveLength(1);
+});
+
+test("the name of a sandbox that runs no more is no reason to wait", async () => {
+  const item = toBinary(
+    PodSandboxSchema,
+    create(PodSandboxSchema, {
+      id: "p",
+      metadata: { name: "p", uid: "p", namespace: "n", attempt: 0 },
+      state: PodSandboxState.SANDBOX_NOTREADY,
+    }),
+  );
+  const message = 'name "p" is reserved for "p"';
+  rig = await Rig.start({
+    a: {
+      ListPodSandbox: () => [bytesField(1, item)],
+      RunPodSandbox: () => ({ status: 2, message }),
+    },
+  });
+  const answer = await rig.client.call("RunPodSandbox", RUN, { config: pod("p") });
+  expect(answer).toMatchObject({ code: 2, message });
+  expect(rig.backEnd("a").calls("RunPodSandbox")).toHaveLength(1);
+});
+
+test("a container's pull outlives the client's deadline, and the next request joins it", async () => {
+  const { promise: pulled, resolve: finish } = Promise.withResolvers<Reply>();
+  let isThere = false;
+  rig = await Rig.start({
+    a: {},
+    b: {
+      ListPodSandbox: sandboxes("b1"),
+      ImageStatus: () => (isThere ? [bytesField(1, bytesField(1, "i"))] : [Buffer.alloc(0)]),
+      PullImage: () => pulled,
+      CreateContainer: () => (isThere ? idOf("c1") : { status: 5, message: "no image" }),
+    },
+  });
+  expect(await listed()).toEqual(["b1"]);
+  const request = { podSandboxId: "b1", config: { image: { image: "x:1" } } };
+  const late = { "grpc-timeout": "300m" };
+  expect((await rig.client.call("CreateContainer", CREATE, request, late)).code).toBe(4);
+  const second = rig.client.call("CreateContainer", CREATE, request);
+  await pollUntil("it is refused and looks for the image", { ms: WAIT_MS }, () =>
+    rig.backEnd("b").calls("ImageStatus").length === 2 ? true : undefined,
+  );
+  expect(rig.backEnd("b").calls("PullImage")[0]?.stream.closed).toBe(false);
+  isThere = true;
+  finish(idOf("i"));
+  expect((await second).value.containerId).toBe("c1");
+  expect(rig.backEnd("b").calls("PullImage")).toHaveLength(1);
 });
 
 test("a container's image is pulled by its own back end, with the credentials of the last pull", async () => {

@@ -1,6 +1,7 @@
 import { TrineError, abortable, sleep } from "@trine/base";
 import type { BackEnd, Metadata } from "./back-end.ts";
 import { BackEndFailure } from "./grpc-status.ts";
+import { joinWork } from "./join-work.ts";
 import { LISTS, RUNTIME_SERVICE, listPath } from "./methods.ts";
 import type { How } from "./methods.ts";
 import type { NodeState } from "./node-state.ts";
@@ -72,12 +73,7 @@ export class SandboxRunner {
 
   #join(job: Job, how: Run): Promise<Buffer> {
     if (!how.joins || stringAt(job.config, 1, 1) === "") return this.#make(job);
-    const running = this.#running.get(job.key);
-    if (running !== undefined) return running;
-    const work = this.#once(job).finally(() => this.#running.delete(job.key));
-    this.#running.set(job.key, work);
-    work.catch(() => undefined); // every client may have left; those who wait are told
-    return work;
+    return joinWork(this.#running, job.key, () => this.#once(job));
   }
 
   async #once(job: Job): Promise<Buffer> {
@@ -93,8 +89,16 @@ export class SandboxRunner {
         // An earlier gateway's request: it ends in a sandbox, which is the answer, or its name is free again.
         await sleep(LOOK_EVERY_MS, this.#closing.signal);
         await this.#look(job.backEnd);
+        if (this.#hasEnded(job)) throw cause;
       }
     }
+  }
+
+  /** The name is that of a sandbox which runs no more: it stays taken until kubelet removes it. */
+  #hasEnded({ key, backEnd }: Job): boolean {
+    const all = this.#node.registry.sandboxesOf(key);
+    const known = all.filter((each) => each.backEnd === backEnd.name);
+    return known.length > 0 && known.every(({ record }) => numberAt(record, 3) !== SANDBOX_READY);
   }
 
   /** The id of a sandbox with the same metadata that runs: of an earlier request. */

@@ -37,7 +37,7 @@ export class ServerCall {
     this.#metadata = metadata;
     stream.once("close", () => {
       clearTimeout(this.#timer);
-      if (this.#code === undefined) this.#gone.abort(new TrineError("canceled", "the client left"));
+      this.#gone.abort(new TrineError("canceled", "the client left"));
     });
   }
 
@@ -54,7 +54,7 @@ export class ServerCall {
     }
   }
 
-  /** Aborts when the client has left or its deadline has passed. */
+  /** Aborts when the client has left, its deadline has passed, or the answer has ended. */
   get signal(): AbortSignal {
     return this.#gone.signal;
   }
@@ -86,9 +86,9 @@ export class ServerCall {
     this.#stream.respond(headers, { waitForTrailers: true });
   }
 
-  /** Sends bytes of frames as they are; false: wait for `drained`. */
+  /** Sends bytes of frames as they are; false: wait for `drained`. After the end they are thrown away. */
   write(bytes: Buffer): boolean {
-    if (this.#isOver) return true;
+    if (this.#isOver || this.#code !== undefined) return true;
     return this.#stream.write(bytes);
   }
 
@@ -101,12 +101,15 @@ export class ServerCall {
   async send(message: Uint8Array): Promise<void> {
     this.respond();
     if (this.write(frameOf(message))) return;
-    await new Promise<void>((resolve) => {
-      this.drained(resolve);
-      this.signal.addEventListener("abort", () => {
-        resolve();
-      });
-    });
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    const go = (): void => {
+      resolve(undefined);
+    };
+    this.drained(go);
+    // A stream that is ending drains no more.
+    this.signal.addEventListener("abort", go, { once: true });
+    await promise;
+    this.signal.removeEventListener("abort", go);
   }
 
   /** A whole answer of one message. */
@@ -116,11 +119,19 @@ export class ServerCall {
     this.end(trailersOf(0));
   }
 
-  /** Ends the answer: with what came so far and these trailers. Only the first end counts. */
+  /**
+   * Ends the answer: with what came so far and these trailers. Only the first end counts; what other back ends still send for it
+   * is given up.
+   */
   end(trailers: Trailers): void {
     if (this.#code !== undefined) return;
     this.#code = codeOf(trailers);
     clearTimeout(this.#timer);
+    this.#finish(trailers);
+    this.#gone.abort(new TrineError("canceled", "the answer has ended"));
+  }
+
+  #finish(trailers: Trailers): void {
     if (this.#isOver) return;
     if (this.#stream.headersSent) {
       this.#stream.once("wantTrailers", () => {

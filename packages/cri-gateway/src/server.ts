@@ -1,4 +1,4 @@
-import { chmod, chown, lstat, rm } from "node:fs/promises";
+import { chmod, chown } from "node:fs/promises";
 import { constants, createServer } from "node:http2";
 import type {
   Http2Server,
@@ -6,7 +6,7 @@ import type {
   ServerHttp2Session,
   ServerHttp2Stream,
 } from "node:http2";
-import { TrineError, kindOf, messageOf } from "@trine/base";
+import { TrineError, kindOf, listenUnix, messageOf } from "@trine/base";
 import { FrameReader, MAX_MESSAGE_BYTES } from "./grpc-frame.ts";
 import { METHODS } from "./methods.ts";
 import type { How } from "./methods.ts";
@@ -72,24 +72,11 @@ export class GrpcServer {
   }
 
   /**
-   * Listens on a socket that root may open, and the group with this id (undefined: nobody else). A file of that name is replaced
-   * when it is a socket: the caller makes sure that it is nobody's. Kind `wrongState` when it is no socket.
+   * Listens on a socket that root may open, and the group with this id (undefined: nobody else). A socket nobody answers on is
+   * replaced; one that answers is kind `alreadyExists`, a file of another type `wrongState`.
    */
   async listen(path: string, groupId: number | undefined): Promise<void> {
-    const there = await lstat(path).catch(() => undefined); // absent is what is wanted
-    if (there !== undefined && !there.isSocket()) {
-      throw new TrineError("wrongState", `${path} is there and is not a socket: remove it`);
-    }
-    await rm(path, { force: true });
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once("error", (cause) => {
-        reject(new TrineError("unavailable", `listen on ${path}: ${messageOf(cause)}`, { cause }));
-      });
-      // The socket is made within listen(): nobody else can connect for one moment.
-      const before = process.umask(0o177);
-      this.#server.listen(path, resolve);
-      process.umask(before);
-    });
+    await listenUnix(this.#server, path);
     if (groupId === undefined) return;
     await chown(path, process.getuid?.() ?? 0, groupId);
     await chmod(path, 0o660);

@@ -22,8 +22,9 @@ export async function callStatus(node: NodeState, call: ServerCall): Promise<voi
   const asked = await Promise.allSettled(
     node.backEnds.map(async (backEnd) => {
       const answer = await node.ask(backEnd, call.path, call.message, call);
-      node.learnHandlers(backEnd.name, answer);
-      return fromBinary(StatusResponseSchema, answer);
+      const status = fromBinary(StatusResponseSchema, answer);
+      node.learnStatus(backEnd.name, status);
+      return status;
     }),
   );
   const [first] = asked;
@@ -39,7 +40,7 @@ export async function callStatus(node: NodeState, call: ServerCall): Promise<voi
     const added = other.runtimeHandlers.filter(({ name }) => name !== "" && !names.has(name));
     merged.runtimeHandlers.push(...added);
   }
-  const features = commonFeatures(answered.map((each) => each.features));
+  const features = commonFeatures(node.backEnds.map(({ name }) => node.featuresOf(name)));
   if (features !== undefined) merged.features = features;
   if (fromBinary(StatusRequestSchema, call.message).verbose) {
     merged.info["gateway"] = JSON.stringify({
@@ -67,7 +68,7 @@ function conditionOf(name: string, asked: Asked): RuntimeCondition {
 
 /**
  * Kubelet takes these for every pod of the node: claimed is what each back end can do, so a pod that needs more is refused
- * instead of run without.
+ * instead of run without. One that is away counts as it last was, one never seen as having none.
  */
 function commonFeatures(
   all: readonly (RuntimeFeatures | undefined)[],

@@ -1,10 +1,9 @@
 import { createServer } from "node:net";
 import type { DescService } from "@bufbuild/protobuf";
-import { TrineError, kindOf, withDeadline } from "@trine/base";
+import { TrineError, kindOf, listenUnix, withDeadline } from "@trine/base";
 import type { ErrorListener, Handler, Route } from "./server-call.ts";
 import { ServerConnection } from "./server-connection.ts";
 import type { ServiceHandlers } from "./service-types.ts";
-import { listenUnix } from "./unix-listener.ts";
 
 const MAX_CONNECTIONS = 4096;
 const CLOSE_GRACE_MS = 5_000;

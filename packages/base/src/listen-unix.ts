@@ -1,8 +1,9 @@
 import { once } from "node:events";
-import { chmod, lstat, unlink } from "node:fs/promises";
+import { lstat, rm } from "node:fs/promises";
 import { createConnection } from "node:net";
 import type { Server } from "node:net";
-import { TrineError, messageOf } from "@trine/base";
+import { errnoOf } from "./errno-of.ts";
+import { TrineError, messageOf } from "./trine-error.ts";
 
 /**
  * Listens on a unix socket only its owner may connect to. A socket file nobody answers on is replaced;
@@ -12,17 +13,22 @@ export async function listenUnix(server: Server, path: string): Promise<void> {
   try {
     await listen(server, path);
   } catch (cause) {
-    if (!isCode(cause, "EADDRINUSE")) {
+    if (errnoOf(cause) !== "EADDRINUSE") {
       throw new TrineError("unavailable", `listen on ${path}: ${messageOf(cause)}`, { cause });
     }
     await removeStale(path);
     await listen(server, path);
   }
-  await chmod(path, 0o600);
 }
 
 async function listen(server: Server, path: string): Promise<void> {
-  server.listen(path);
+  // The socket is made within listen(): nobody else can connect for one moment.
+  const before = process.umask(0o177);
+  try {
+    server.listen(path);
+  } finally {
+    process.umask(before);
+  }
   await once(server, "listening");
 }
 
@@ -34,15 +40,11 @@ async function removeStale(path: string): Promise<void> {
   try {
     await once(probe, "connect");
   } catch (cause) {
-    if (!isCode(cause, "ECONNREFUSED")) throw cause;
-    await unlink(path);
+    if (!["ECONNREFUSED", "ENOENT"].includes(errnoOf(cause) ?? "")) throw cause;
+    await rm(path, { force: true });
     return;
   } finally {
     probe.destroy();
   }
   throw new TrineError("alreadyExists", `another process answers on ${path}: stop it first`);
-}
-
-function isCode(cause: unknown, code: string): boolean {
-  return cause instanceof Error && "code" in cause && cause.code === code;
 }
