@@ -15,7 +15,8 @@ import { TtrpcServer } from "@trine/ttrpc";
 import type { Accelerator } from "@trine/vmm";
 import { QemuDriver, probeAccelerator } from "@trine/vmm-qemu";
 import type { Config } from "./config.ts";
-import { startGateway } from "./gateway.ts";
+import { keepGateway } from "./gateway.ts";
+import type { KeptGateway } from "./gateway.ts";
 import { keepLogsSmall } from "./rotate-logs.ts";
 import { lockState } from "./state-lock.ts";
 import { VERSION } from "./version.ts";
@@ -80,8 +81,9 @@ async function startNode(
   });
   const metrics = new NodeMetrics(engine);
   let adopting: string | undefined = "adopting the pods of an earlier daemon";
+  let gateway: KeptGateway | undefined;
   const api = await serveNodeApi(
-    { engine, metrics, version: VERSION, notReady: () => adopting },
+    { engine, metrics, version: VERSION, notReady: () => adopting ?? gateway?.notReady() },
     join(config.stateDir, "api.sock"),
   );
   // Shims connect and resend what was left unanswered only once every pod is known.
@@ -105,11 +107,10 @@ async function startNode(
     api.closeAllConnections();
   };
   let found;
-  let gateway: Awaited<ReturnType<typeof startGateway>>;
   try {
     found = await engine.adoptAll();
     await tasks.listen(join(config.stateDir, "trined.sock"));
-    gateway = await startGateway(config.gateway, metrics, log);
+    gateway = await keepGateway({ config: config.gateway, metrics, log });
   } catch (cause) {
     await stop(); // what still listens would keep a process that serves nobody
     throw cause;

@@ -1,22 +1,75 @@
+import { messageOf, sleep } from "@trine/base";
 import type { Gateway } from "@trine/cri-gateway";
 import type { NodeMetrics } from "@trine/node-api";
 import type { Logger } from "pino";
 import type { Config } from "./config.ts";
 
-/** Undefined on nodes whose configuration names no back end: nothing of the gateway is loaded there. */
-export async function startGateway(
-  config: Config["gateway"],
-  metrics: NodeMetrics,
-  log: Logger,
-): Promise<Gateway | undefined> {
-  if (config.backEnds.length === 0) return undefined;
+const RETRY_MS = 5_000;
+
+/** The CRI gateway of this daemon, which runs on also while the gateway cannot start. */
+export interface KeptGateway {
+  /** Why it does not serve; undefined = it does. */
+  readonly notReady: () => string | undefined;
+  readonly stop: () => Promise<void>;
+}
+
+export interface GatewayDeps {
+  readonly config: Config["gateway"];
+  readonly metrics: Pick<NodeMetrics, "watchGateway">;
+  readonly log: Logger;
+  readonly retryMs?: number;
+}
+
+/**
+ * Starts it, and tries again while it cannot start: what is in its way (a group or a directory that is not there, a file at its
+ * path) is no reason to leave the node's pods without their daemon. Resolves after the first attempt; undefined on nodes whose
+ * configuration names no back end: nothing of the gateway is loaded there.
+ */
+export async function keepGateway(deps: GatewayDeps): Promise<KeptGateway | undefined> {
+  if (deps.config.backEnds.length === 0) return undefined;
+  let gateway: Gateway | undefined;
+  const onCall = deps.metrics.watchGateway(() => gateway?.backEnds() ?? []);
+  let why: string | undefined;
+  const attempt = async (): Promise<void> => {
+    try {
+      gateway = await startGateway(deps, onCall);
+      why = undefined;
+    } catch (cause) {
+      const now = `the gateway cannot start: ${messageOf(cause)}`;
+      if (now !== why)
+        deps.log.error({ err: cause }, "the gateway cannot start; it is tried again");
+      why = now;
+    }
+  };
+  const over = new AbortController();
+  await attempt();
+  const trying = (async () => {
+    while (why !== undefined && (await untilNext(deps, over.signal))) await attempt();
+  })();
+  return {
+    notReady: () => why,
+    stop: async () => {
+      over.abort();
+      await trying;
+      await gateway?.stop();
+    },
+  };
+}
+
+/** False when the daemon stops first. */
+function untilNext({ retryMs = RETRY_MS }: GatewayDeps, signal: AbortSignal): Promise<boolean> {
+  return sleep(retryMs, signal).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function startGateway(
+  { config, log }: GatewayDeps,
+  onCall: ReturnType<NodeMetrics["watchGateway"]>,
+): Promise<Gateway> {
   const { Gateway: loaded } = await import("@trine/cri-gateway");
-  const observe = metrics.watchGateway(() => gateway.backEnds());
-  const gateway = await loaded.start({
-    config,
-    log: log.child({ component: "gateway" }),
-    onCall: observe,
-  });
+  const gateway = await loaded.start({ config, log: log.child({ component: "gateway" }), onCall });
   log.info({ socket: config.socket, backEnds: config.backEnds }, "gateway serves CRI");
   return gateway;
 }
