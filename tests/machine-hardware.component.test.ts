@@ -120,7 +120,7 @@ test(
     const bios = { "trine.dev/tpm": "persistent", "trine.dev/state": "/state" };
     await expect(machine("thief", bios)).rejects.toThrow(/another machine has this TPM's state/);
     await at.node.remove(pod);
-    expect((await stat(join(state, "firmware-vars.fd"))).size).toBe(540_672);
+    expect((await stat(join(state, "firmware-vars-secure.fd"))).size).toBe(540_672);
 
     const next = await machine("next", bios);
     await at.node.untilOutput(next, READY, BOOT_MS);
