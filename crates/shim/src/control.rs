@@ -16,6 +16,8 @@ use crate::server::Call;
 use crate::shim::Shim;
 
 const PROTOCOL: u32 = 1;
+/// Fields of requests that an older shim would pass over without a word, where that must not be.
+const FEATURES: [&str; 1] = ["read-only-below"];
 const MAX_STATE: usize = 1 << 20;
 const MAX_TAPS: usize = 64;
 
@@ -97,6 +99,7 @@ impl Shim {
             taps: self.keeper.taps.keys().cloned().collect(),
             last_event: self.notes.last(),
             cgroups: identity.cgroups.iter().map(|p| path(p)).collect(),
+            features: FEATURES.map(str::to_owned).to_vec(),
         }
     }
 

@@ -14,6 +14,9 @@ const SLAVE = ["slave", "rslave"];
 /** Words of mount propagation among a mount's options. */
 export const PROPAGATION = [...SHARED, ...SLAVE, "private", "rprivate", "unbindable"];
 
+/** A feature of shims (shim.proto). */
+const READ_ONLY_BELOW = "read-only-below";
+
 /** With the second also what is mounted below. */
 export const READ_ONLY = ["ro", "rro"];
 
@@ -76,9 +79,24 @@ export function planVolumes(dir: string, mounts: readonly SharedMount[]): Promis
   return Promise.all(volumes);
 }
 
-/** Mounts all of it. Repeatable, also half done. */
+/** Mounts all of it. Repeatable, also half done. Kind `wrongState` for what this pod's shim is too old for. */
 export async function mountShare(shim: ShimLink, mounts: readonly PlannedMount[]): Promise<void> {
+  await requireReadOnlyBelow(shim, mounts);
   for (const { target, what } of mounts) await shim.mount({ target, ...what });
+}
+
+/** An older shim, of a pod that was there before trined was updated, passes over what it does not know. */
+async function requireReadOnlyBelow(
+  shim: ShimLink,
+  mounts: readonly PlannedMount[],
+): Promise<void> {
+  const wanting = mounts.find(({ what: { bind } }) => bind?.readOnlyBelow === true);
+  if (wanting === undefined) return;
+  const { version, features } = await shim.describe();
+  if (features.includes(READ_ONLY_BELOW)) return;
+  const what = `${wanting.what.bind?.source ?? ""} is to be read-only with all that is mounted below it`;
+  const why = `the pod's shim (${version}) cannot do that yet: delete the pod and make it anew`;
+  throw new TrineError("wrongState", `${what}; ${why}`);
 }
 
 /** Takes all of it off again. What is gone already is a success; nothing is removed through a mount. */

@@ -39,6 +39,7 @@ export class FakeShim {
   readonly calls: Method[] = [];
   runtime = "containerd-shim-trine-vm-v2";
   cgroups: string[] = [];
+  features: string[] = ["read-only-below"];
   /** Of a pod with one interface; empty = none. */
   netns = "";
   /** Programs that were run in it. */
@@ -127,6 +128,7 @@ export class FakeShim {
           processes: [...this.tasks].map((id) => ({ id, ...this.statuses.get(`${id}/`) })),
           children: [...this.children.values()],
           cgroups: this.cgroups,
+          features: this.features,
           netns: this.netns,
         }),
       putState: (request) => {

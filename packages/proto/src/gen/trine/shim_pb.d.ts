@@ -129,6 +129,13 @@ export declare type DescribeResponse = Message<"trine.shim.v1.DescribeResponse">
    * @generated from field: repeated string cgroups = 16;
    */
   cgroups: string[];
+
+  /**
+   * what an older shim of this protocol would pass over: "read-only-below" (HostBind)
+   *
+   * @generated from field: repeated string features = 17;
+   */
+  features: string[];
 };
 
 /**
