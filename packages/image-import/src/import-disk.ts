@@ -153,12 +153,14 @@ async function importCurrent(store: ImageStore, job: Job, first: Current): Promi
     }
     if (probe.kind !== "native") throw new TrineError("internal", `${job.what}: is ${probe.kind}`);
     const { info } = probe;
+    // Only with the download itself a later run can go on.
+    const isKept = request.keepPartial && current === first;
     const stored = await storeImage(
       store,
       {
         handle: current.handle,
         info,
-        ...(current.isOwn && { own: { path: current.path, isKept: request.keepPartial } }),
+        ...(current.isOwn && { own: { path: current.path, isKept } }),
         reference: request.reference,
         labels: {
           "trine.dev/machine": "true",

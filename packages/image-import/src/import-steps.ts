@@ -85,13 +85,15 @@ export async function converted(job: Job, from: Current, disk: ConvertedDisk): P
 }
 
 /** Our own files lie where nobody else gets; a file that only root may read is copied first. */
-async function readableInJail(job: Job, from: Current): Promise<Current> {
+export async function readableInJail(job: Job, from: Current): Promise<Current> {
   if (from.isOwn) {
     await from.handle.chmod(0o644);
     return from;
   }
   if (await isReadableToAll(from.handle)) return from;
   const path = `${job.work.path}/copy`;
+  // One that was killed while it copied has left its part.
+  await rm(path, { force: true });
   const handle = await copyDisk(from.handle, path, job.onProgress, job.signal);
   await handle.chmod(0o644);
   return { handle, path, isOwn: true };

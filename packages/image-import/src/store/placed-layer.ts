@@ -1,4 +1,4 @@
-import { chmod, chown, link, mkdir, rm, utimes } from "node:fs/promises";
+import { chmod, chown, link, mkdir, open, rm, utimes } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { TrineError, errnoOf } from "@trine/base";
@@ -32,11 +32,11 @@ export async function placeLayer(
   try {
     const [made] = await Promise.all([
       pack(store, placed, make, signal),
-      // containerd says of a snapshot that it is committed: then it has to outlive a loss of power.
-      placed.handle.datasync(),
+      sync(placed.handle, [join(directory, make.layer.directory.name), directory]),
     ]);
     // From here on the file is the image's alone.
     if (placed.isLink) await rm(disk.own?.path ?? "");
+    else if (isKept(disk)) await giveUp(disk);
     return made;
   } finally {
     if (!placed.isLink) await placed.handle.close();
@@ -59,7 +59,7 @@ async function place(
   await mkdir(parent);
   const isLink = disk.own !== undefined && (await linked(disk.own.path, path));
   const handle = isLink ? disk.handle : await copyDisk(disk.handle, path, disk.onProgress, signal);
-  if (!isLink) await giveUp(disk);
+  if (!isLink && !isKept(disk)) await giveUp(disk);
   await handle.chmod(layer.disk.mode);
   await handle.chown(0, 0);
   await handle.utimes(0, 0);
@@ -79,6 +79,20 @@ async function linked(from: string, to: string): Promise<boolean> {
   }
 }
 
+/** containerd says of a snapshot that it is committed: then it has to outlive a loss of power, names too. */
+async function sync(file: FileHandle, directories: readonly string[]): Promise<void> {
+  await file.sync();
+  for (const path of directories) {
+    await using handle = await open(path, "r");
+    await handle.sync();
+  }
+}
+
+/** Whether the file has to be whole until containerd has the layer: whoever is interrupted goes on with it. */
+export function isKept({ own }: DiskToStore): boolean {
+  return own?.isKept === true;
+}
+
 /** What is elsewhere by now would be a third copy. */
 export async function giveUp({ handle, own }: DiskToStore): Promise<void> {
   if (own === undefined) return;
@@ -94,7 +108,7 @@ async function pack(
 ): Promise<MadeLayer> {
   signal.throwIfAborted();
   // containerd reads a file that it has begun to its end, whoever has gone: of one without an end there is no more.
-  const isCut = !placed.isLink || disk.own?.isKept !== true;
+  const isCut = !placed.isLink || !isKept(disk);
   const ending = new AbortController();
   const stop = (): void => {
     if (!isCut) ending.abort(signal.reason);

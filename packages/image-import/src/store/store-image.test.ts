@@ -1,11 +1,13 @@
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdtemp, open, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { TrineError } from "@trine/base";
 import type { ImageStore } from "@trine/containerd-client";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import type { DiskToStore } from "./disk-to-store.ts";
 import { storeImage } from "./store-image.ts";
 
 let dir: string;
@@ -16,20 +18,26 @@ afterEach(async () => {
   await rm(dir, { recursive: true });
 });
 
-/** A store whose snapshots are no plain directories; `onApply` is called when it unpacks a layer. */
-function storeThatUnpacks(onApply: () => Promise<void>): ImageStore {
+/**
+ * A store that is sent layers, or packs what lies in the directory `packs`; `onLayer` is called when it unpacks one
+ * or makes one.
+ */
+function storeThat(onLayer: () => Promise<void>, packs?: string): ImageStore {
   const done = (): Promise<object> => Promise.resolve({});
+  const mount =
+    packs === undefined ? { type: "overlay", source: "overlay" } : { type: "bind", source: packs };
+  const packed = { digest: `sha256:${"0".repeat(64)}`, size: 4096n };
   const store = {
     leases: { create: done, delete: done },
-    content: { abort: done },
+    content: { abort: done, status: done },
     images: { create: done },
     snapshots: {
       stat: () => Promise.reject(new TrineError("notFound", "no snapshot")),
-      prepare: () => Promise.resolve({ mounts: [{ type: "overlay", source: "overlay" }] }),
+      prepare: () => Promise.resolve({ mounts: [mount] }),
       remove: done,
       commit: done,
     },
-    diff: { apply: onApply },
+    diff: { apply: onLayer, diff: () => onLayer().then(() => ({ diff: packed })) },
     under: () => store,
     async write({ chunks }: { chunks: AsyncIterable<Uint8Array> }) {
       const hash = createHash("sha256");
@@ -40,6 +48,21 @@ function storeThatUnpacks(onApply: () => Promise<void>): ImageStore {
   return store as unknown as ImageStore;
 }
 
+/** A disk of ours of 4096 bytes. */
+function diskAt(path: string, handle: FileHandle, isKept: boolean): DiskToStore {
+  return {
+    handle,
+    info: { format: "raw", virtualSizeBytes: 4096, fileSizeBytes: 4096, bootable: "mbr" },
+    own: { path, isKept },
+    reference: "localhost/a:1",
+    labels: {},
+    architecture: "amd64",
+    snapshotter: "overlayfs",
+    key: "trine-import-a",
+    onProgress: () => undefined,
+  };
+}
+
 test.each([
   ["ours is gone", true],
   ["another's stays", false],
@@ -48,21 +71,43 @@ test.each([
   await writeFile(path, Buffer.alloc(4096, 1));
   const handle = await open(path, "r+");
   const seen: [boolean, number][] = [];
-  const store = storeThatUnpacks(async () => {
+  const store = storeThat(async () => {
     seen.push([existsSync(path), (await handle.stat()).size]);
   });
-  const disk = {
-    handle,
-    info: { format: "raw", virtualSizeBytes: 4096, fileSizeBytes: 4096, bootable: "mbr" } as const,
-    ...(isOwn && { own: { path, isKept: false } }),
-    reference: "localhost/a:1",
-    labels: {},
-    architecture: "amd64",
-    snapshotter: "overlayfs",
-    key: "trine-import-a",
-    onProgress: () => undefined,
-  };
+  const { own, ...others } = diskAt(path, handle, false);
+  const disk = { ...others, ...(isOwn && own && { own }) };
   await storeImage(store, disk, new AbortController().signal);
   await handle.close();
   expect(seen).toEqual([isOwn ? [false, 0] : [true, 4096]]);
 });
+
+test.each(["sent", "packed where it lies", "packed on another file system"])(
+  "a download that is to be kept is whole until its layer, %s, is made",
+  async (how) => {
+    const other = await mkdtemp(join(how.includes("other") ? "/dev/shm" : dir, "trine-snapshot-"));
+    const path = join(dir, "download");
+    const bytes = Buffer.alloc(4096, 1);
+    await writeFile(path, bytes);
+    await using handle = await open(path, "r+");
+    const disk = diskAt(path, handle, true);
+    const interrupt = new AbortController();
+    try {
+      const snapshots = [join(other, "a"), join(other, "b")] as const;
+      for (const snapshot of snapshots) await mkdir(snapshot);
+      const packs = (at: 0 | 1): string | undefined => (how === "sent" ? undefined : snapshots[at]);
+      const stopped = storeThat(() => {
+        interrupt.abort(new Error("^C"));
+        return Promise.reject(new Error("ended"));
+      }, packs(0));
+      await expect(storeImage(stopped, disk, interrupt.signal)).rejects.toThrow();
+      expect((await readFile(path)).equals(bytes)).toBe(true);
+      const again = storeThat(() => Promise.resolve(), packs(1));
+      await storeImage(again, disk, new AbortController().signal);
+      expect(existsSync(path)).toBe(false);
+      if (how === "sent") return;
+      expect((await readFile(join(snapshots[1], "disk/disk.img"))).equals(bytes)).toBe(true);
+    } finally {
+      await rm(other, { recursive: true });
+    }
+  },
+);

@@ -3,7 +3,7 @@ import type { MachineLayer } from "@trine/disk-images";
 import { fileChanged } from "../copy-disk.ts";
 import { LAYER, PACK_MS } from "./disk-to-store.ts";
 import type { DiskToStore, LayerToMake, MadeLayer } from "./disk-to-store.ts";
-import { giveUp } from "./placed-layer.ts";
+import { giveUp, isKept } from "./placed-layer.ts";
 
 const CHUNK_BYTES = 4 * 1024 * 1024;
 
@@ -17,10 +17,11 @@ export async function streamLayer(
   const chunks = layerChunks(disk, layer, signal);
   const { digest } = await store.write({ ref: disk.key, sizeBytes, chunks }, signal);
   // The layer has all of it: with the file there would be a third copy.
-  await giveUp(disk);
+  if (!isKept(disk)) await giveUp(disk);
   signal.throwIfAborted();
   const diff = { mediaType: LAYER, digest, size: BigInt(sizeBytes) };
   await store.diff.apply({ diff, mounts: [...mounts] }, { signal, timeoutMs: PACK_MS });
+  if (isKept(disk)) await giveUp(disk);
   return { digest, sizeBytes };
 }
 
