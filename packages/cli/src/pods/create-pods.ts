@@ -75,6 +75,10 @@ async function applyOne(io: Io, cri: CriClient, wanted: Wanted): Promise<"starte
   const { pod, sources, flags } = wanted;
   const records = new PodRecords(io);
   const before = (await records.list()).find((record) => nameOf(record.pod) === nameOf(pod));
+  if (before?.removing === true) {
+    const what = `\`trine rm ${nameOf(pod)}\` was not finished`;
+    throw new TrineError("conflict", `pod ${nameOf(pod)} is to go: ${what}: repeat it`);
+  }
   if (before !== undefined) {
     const next = { pod, ...recordSources(pod, sources), claims: flags.pvc };
     const { configMaps, secrets, claims } = before;
@@ -119,7 +123,8 @@ export async function launchWatched(
   }
   const records = new PodRecords(io);
   // Two that start one pod would make two sandboxes.
-  await records.alone(record.uid, OTHER_START_S, async () => {
+  const { signal } = io;
+  await records.alone(record.uid, { waitS: OTHER_START_S, signal }, async () => {
     await records.requireKept(record.uid);
     await launchAlone(io, cri, { record, records, flags, onFailure });
   });

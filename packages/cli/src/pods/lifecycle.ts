@@ -72,7 +72,8 @@ export function removePods(io: Io, names: readonly string[], flags: StopFlags): 
     }
     // A start under way is another process's: it gives up and takes away what it has made.
     await records.markRemoving(record.uid);
-    await records.alone(record.uid, START_ENDS_S, async () => {
+    const { signal } = io;
+    await records.alone(record.uid, { waitS: START_ENDS_S, signal }, async () => {
       const views = await listPodViews(cri, io.signal);
       await take(views.find(({ uid }) => uid === record.uid));
       await records.remove(record);

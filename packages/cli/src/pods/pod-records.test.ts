@@ -59,12 +59,17 @@ test("a pod that is to go is not started any more, and its removal waits for the
   const order: string[] = [];
   const other = new PodRecords(placesOf(dir));
   let removed: Promise<void> | undefined;
-  await records.alone(uid, 0, async () => {
-    await expect(other.alone(uid, 0, () => Promise.resolve())).rejects.toMatchObject({
+  await records.alone(uid, { waitS: 0 }, async () => {
+    const nothing = (): Promise<void> => Promise.resolve();
+    await expect(other.alone(uid, { waitS: 0 }, nothing)).rejects.toMatchObject({
       kind: "conflict",
     });
+    const interrupt = new AbortController();
+    const waiting = other.alone(uid, { waitS: 3600, signal: interrupt.signal }, nothing);
+    interrupt.abort(new Error("^C"));
+    await expect(waiting).rejects.toMatchObject({ kind: "canceled" });
     await other.markRemoving(uid);
-    removed = other.alone(uid, 60, async () => {
+    removed = other.alone(uid, { waitS: 60 }, async () => {
       order.push("removed");
       await other.remove(record);
     });

@@ -5,6 +5,7 @@ import { TrineError, errnoOf, messageOf } from "@trine/base";
 import type { Claims, Pod, Sources, VolumeHome } from "@trine/pod-spec";
 import type { Io } from "../io.ts";
 import { lockPod } from "./pod-lock.ts";
+import type { LockWait } from "./pod-lock.ts";
 
 const VERSION = 1;
 const MAX_BYTES = 64 * 1024 * 1024;
@@ -125,11 +126,11 @@ export class PodRecords {
   }
 
   /**
-   * One process at a time starts or removes a pod. Kind `conflict` when another does for longer than `waitS`.
-   * Not to be nested; the record's own lock is taken inside it.
+   * One process at a time starts or removes a pod. Kind `conflict` when another does for longer than `waitS`,
+   * `canceled` when `signal` ends the wait. Not to be nested; the record's own lock is taken inside it.
    */
-  async alone<T>(uid: string, waitS: number, body: () => Promise<T>): Promise<T> {
-    return this.#holding("starts", uid, waitS, body);
+  async alone<T>(uid: string, wait: LockWait, body: () => Promise<T>): Promise<T> {
+    return this.#holding("starts", uid, wait, body);
   }
 
   async list(): Promise<PodRecord[]> {
@@ -171,17 +172,18 @@ export class PodRecords {
   }
 
   #locked<T>(uid: string, body: (record: PodRecord | undefined) => T | Promise<T>): Promise<T> {
-    return this.#holding("locks", uid, RECORD_WAIT_S, async () => body(await this.find(uid)));
+    const wait = { waitS: RECORD_WAIT_S };
+    return this.#holding("locks", uid, wait, async () => body(await this.find(uid)));
   }
 
   /** With the pod its locks go. */
   async #holding<T>(
     kind: "locks" | "starts",
     uid: string,
-    waitS: number,
+    wait: LockWait,
     body: () => Promise<T>,
   ): Promise<T> {
-    await using lock = await lockPod(join(this.#dir, kind), uid, waitS);
+    await using lock = await lockPod(join(this.#dir, kind), uid, wait);
     try {
       return await body();
     } finally {
