@@ -195,7 +195,7 @@ function importCommand(image: Command, io: Io, act: Act): void {
       "<source>",
       "http(s) URL or file: QCOW2, raw, VMDK, VHD, VHDX, OVA, ISO; packed or not",
     )
-    .option("--name <name>", "REGISTRY/PATH[:TAG]; default: localhost/FILE:latest")
+    .option("--name <name>", "REGISTRY/PATH[:TAG]; default: localhost/FILE[-DISK]:latest")
     .option("--checksum <sum>", "sha256:HEX or sha512:HEX of the source as it is")
     .option("--disk <file>", "which disk of an OVA that has several")
     .option("--max-size <amount>", "largest file, fetched or unpacked", bytes, 256 * GIB)

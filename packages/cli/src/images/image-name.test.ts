@@ -28,6 +28,13 @@ test.each([
   expect(parseImageName(name)).toBe(name);
 });
 
+test("each disk of an appliance has a name of its own", () => {
+  const name = defaultImageName("https://images.example/Appliance.ova", "sub/Data 1.vmdk");
+  expect(name).toBe("localhost/appliance-data-1:latest");
+  expect(parseImageName(name)).toBe(name);
+  expect(() => defaultImageName("/tmp/a.ova", "---.vmdk")).toThrow(/--name/);
+});
+
 test("a file name without a letter needs --name", () => {
   expect(() => defaultImageName("/tmp/---.img")).toThrow(/--name/);
 });

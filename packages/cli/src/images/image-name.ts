@@ -23,9 +23,13 @@ export function parseImageName(text: string): string {
   return `${registry}/${groups?.["path"] ?? ""}:${groups?.["tag"] ?? "latest"}`;
 }
 
-/** localhost/FILE:latest of a disk's file name or URL. */
-export function defaultImageName(source: string): string {
-  const file = URL.parse(source)?.pathname ?? source;
+/** localhost/FILE:latest of a disk's file name or URL; of one disk among several localhost/FILE-DISK:latest. */
+export function defaultImageName(source: string, disk?: string): string {
+  const files = [URL.parse(source)?.pathname ?? source, ...(disk === undefined ? [] : [disk])];
+  return `localhost/${files.map(stemOf).join("-")}:latest`;
+}
+
+function stemOf(file: string): string {
   const stem = basename(file)
     .replace(/\.(gz|xz|zst|bz2)$/i, "")
     .replace(/\.(qcow2|img|raw|vmdk|vhd|vhdx|ova|iso)$/i, "")
@@ -39,5 +43,5 @@ export function defaultImageName(source: string): string {
       `${basename(file)}: no image name can be made of it; give one by --name`,
     );
   }
-  return `localhost/${stem}:latest`;
+  return stem;
 }

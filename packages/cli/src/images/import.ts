@@ -48,7 +48,7 @@ export async function importImageCommand(
   flags: ImportFlags,
 ): Promise<void> {
   const reference =
-    flags.name === undefined ? defaultImageName(source) : parseImageName(flags.name);
+    flags.name === undefined ? defaultImageName(source, flags.disk) : parseImageName(flags.name);
   const checksum = flags.checksum === undefined ? undefined : parseChecksum(flags.checksum);
   const progress = new Progress(io, flags.progress);
   const time = flags.timeout === undefined ? undefined : AbortSignal.timeout(flags.timeout);

@@ -1,4 +1,5 @@
-import { appendFile, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { appendFile, mkdtemp, open, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -183,4 +184,19 @@ test("of a file that comes later all is told", async () => {
   await write(path, "a", "b");
   isOver = true;
   expect([await first, ...(await rest(log))]).toEqual(["a", "b"]);
+});
+
+test("the last lines are told also when the file after them goes while they are read", async () => {
+  // A reader stays with it until its writer has closed it.
+  execFileSync("mkfifo", [rotated(11)]);
+  await write(path, "lost");
+  const first = next(last(1));
+  const pipe = await open(rotated(11), "w");
+  // More than a pipe holds: once it is written the reader has looked at the names.
+  const line = `2026-11-21T17:00:00Z stdout F ${"x".repeat(1000)}\n`;
+  await pipe.appendFile(line.repeat(200));
+  await pipe.appendFile("2026-11-21T17:00:00Z stdout F a\n");
+  await rm(path);
+  await pipe.close();
+  expect(await first).toBe("a");
 });

@@ -63,6 +63,8 @@ export async function* readLastLines(
       kept = undefined;
     }
   }
+  // The file that would have been the last is gone.
+  if (kept !== undefined) yield* kept.entries();
 }
 
 /** Holds little more than it is to tell. */
