@@ -14,6 +14,7 @@ const SOURCE = join(import.meta.dirname, "../guest/tiny");
 const ROOT_MODULES = [
   ...["virtio_net", "virtio_console", "virtio-rng", "virtio_balloon", "virtio_scsi", "sd_mod"],
   ...["ata_piix", "sr_mod", "isofs", "button", "evdev", "pvpanic-pci", "fuse", "virtiofs"],
+  "qemu_fw_cfg",
 ];
 const APPEND =
   "console=ttyS0 quiet loglevel=1 mitigations=off nokaslr cryptomgr.notests random.trust_cpu=on " +

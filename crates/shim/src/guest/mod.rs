@@ -248,6 +248,9 @@ impl Shim {
             self.with_guest(number, |shim, guest| {
                 if !only_free || guest.is_free {
                     shim.cut_streams(guest);
+                    if guest.is_free {
+                        shim.end_processes_over(guest.number, false);
+                    }
                     guest.mux.reset(nonce);
                 }
             });
