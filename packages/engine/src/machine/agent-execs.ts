@@ -1,4 +1,4 @@
-import { TrineError, kindOf } from "@trine/base";
+import { TrineError, kindOf, messageOf } from "@trine/base";
 import { AgentClient } from "@trine/guest-link";
 import { Status } from "@trine/proto/task";
 import type { PodContext } from "../pod-context.ts";
@@ -92,6 +92,17 @@ export class AgentExecs {
 
   async resize({ execId, width, height }: ResizeProcess): Promise<void> {
     await this.#agent?.resize(inGuest(execId), { width, height });
+  }
+
+  /** Puts into use what was plugged into the guest; answers its CPUs in use, or undefined where no agent says. */
+  async onlineResources(): Promise<number | undefined> {
+    if (!(await this.answers())) return undefined;
+    try {
+      return await this.#agent?.onlineResources();
+    } catch (cause) {
+      this.#pod.log.debug({ err: messageOf(cause) }, "Trine's agent puts nothing into use");
+      return undefined;
+    }
   }
 
   /** The agent of a guest that is gone has forgotten it already. */

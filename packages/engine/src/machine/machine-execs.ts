@@ -1,5 +1,4 @@
-import { TrineError, messageOf } from "@trine/base";
-import { AgentClient } from "@trine/guest-link";
+import { TrineError } from "@trine/base";
 import type { ProcessHost } from "@trine/vmm";
 import type { PodContext } from "../pod-context.ts";
 import type { MachineRecord } from "../pod-document.ts";
@@ -68,7 +67,7 @@ export class MachineExecs {
 
   /** For one change of the guest's size. */
   onliner(): Onliner {
-    return firstToAnswer([() => this.#onlineByOurs(), () => this.#qemus.onlineResources()]);
+    return firstToAnswer([() => this.#ours.onlineResources(), () => this.#qemus.onlineResources()]);
   }
 
   /** Follows the execs an earlier daemon started. Those of our agent are the shim's to follow. */
@@ -85,19 +84,6 @@ export class MachineExecs {
   /** The machine's task is deleted: an exec containerd never deleted goes with it. */
   forgetAll(): void {
     this.#qemus.forgetAll();
-  }
-
-  async #onlineByOurs(): Promise<number | undefined> {
-    if (!this.#mayHaveAgent() || !(await this.#ours.answers())) return undefined;
-    const agent = new AgentClient(this.#pod.files.guestSocket);
-    try {
-      return await agent.onlineResources();
-    } catch (cause) {
-      this.#pod.log.debug({ err: messageOf(cause) }, "Trine's agent puts nothing into use");
-      return undefined;
-    } finally {
-      agent.close();
-    }
   }
 
   /** Only of those of qemu-guest-agent something is kept. */
