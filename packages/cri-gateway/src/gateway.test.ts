@@ -19,7 +19,7 @@ import {
 import { pollUntil } from "@trine/base";
 import { afterEach, expect, test } from "vitest";
 import type { Behaviour } from "./testing.ts";
-import { Rig, WAIT_MS } from "./testing.ts";
+import { Rig, WAIT_MS, sandboxes } from "./testing.ts";
 import { bytesField, itemsAt, stringAt } from "./wire.ts";
 
 let rig: Rig;
@@ -30,18 +30,6 @@ afterEach(async () => {
 const LIST = [ListPodSandboxRequestSchema, ListPodSandboxResponseSchema] as const;
 const STATUS = [ContainerStatusRequestSchema, ContainerStatusResponseSchema] as const;
 const STOP = [StopPodSandboxRequestSchema, StopPodSandboxResponseSchema] as const;
-
-function sandboxes(...ids: string[]): Behaviour {
-  return ({ message }) => {
-    const wanted = ids.filter((id) => id.startsWith(stringAt(message, 1, 1)));
-    const items = wanted.map((id) => ({
-      id,
-      metadata: { name: id, uid: id, namespace: "n", attempt: 0 },
-      labels: { app: id },
-    }));
-    return [toBinary(LIST[1], create(LIST[1], { items }))];
-  };
-}
 
 function containers(...ids: string[]): Behaviour {
   const schema = ListContainersResponseSchema;

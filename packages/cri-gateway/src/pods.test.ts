@@ -17,7 +17,7 @@ import {
 import { pollUntil } from "@trine/base";
 import { afterEach, expect, test } from "vitest";
 import type { Behaviour, Reply } from "./testing.ts";
-import { Rig, WAIT_MS } from "./testing.ts";
+import { Rig, WAIT_MS, sandboxes } from "./testing.ts";
 import { bytesField, stringAt } from "./wire.ts";
 
 let rig: Rig;
@@ -28,18 +28,6 @@ afterEach(async () => {
 const LIST = [ListPodSandboxRequestSchema, ListPodSandboxResponseSchema] as const;
 const RUN = [RunPodSandboxRequestSchema, RunPodSandboxResponseSchema] as const;
 const CREATE = [CreateContainerRequestSchema, CreateContainerResponseSchema] as const;
-
-function sandboxes(...ids: string[]): Behaviour {
-  return ({ message }) => {
-    const wanted = ids.filter((id) => id.startsWith(stringAt(message, 1, 1)));
-    const items = wanted.map((id) => ({
-      id,
-      metadata: { name: id, uid: id, namespace: "n", attempt: 0 },
-      labels: { app: id },
-    }));
-    return [toBinary(LIST[1], create(LIST[1], { items }))];
-  };
-}
 
 const idOf = (id: string): Reply => [bytesField(1, id)];
 

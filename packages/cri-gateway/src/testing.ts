@@ -15,6 +15,7 @@ import { join } from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { withDeadline } from "@trine/base";
+import { ListPodSandboxResponseSchema } from "@trine/proto/cri/api";
 import { pino } from "pino";
 import { Gateway } from "./gateway.ts";
 import type { GatewayCall } from "./gateway.ts";
@@ -23,6 +24,7 @@ import { metadataOf } from "./grpc-status.ts";
 import { METHODS } from "./methods.ts";
 import type { RoutingConfig } from "./routing.ts";
 import type { ServerLimits } from "./server.ts";
+import { stringAt } from "./wire.ts";
 
 export { METHODS } from "./methods.ts";
 
@@ -280,4 +282,17 @@ export class Rig {
     for (const backEnd of Object.values(this.backEnds)) await backEnd.stop();
     await rm(this.dir, { recursive: true });
   }
+}
+
+/** Lists sandboxes of these ids, by the id that is asked for. */
+export function sandboxes(...ids: string[]): Behaviour {
+  return ({ message }) => {
+    const wanted = ids.filter((id) => id.startsWith(stringAt(message, 1, 1)));
+    const items = wanted.map((id) => ({
+      id,
+      metadata: { name: id, uid: id, namespace: "n", attempt: 0 },
+      labels: { app: id },
+    }));
+    return [toBinary(ListPodSandboxResponseSchema, create(ListPodSandboxResponseSchema, { items }))];
+  };
 }
