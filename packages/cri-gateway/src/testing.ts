@@ -293,6 +293,8 @@ export function sandboxes(...ids: string[]): Behaviour {
       metadata: { name: id, uid: id, namespace: "n", attempt: 0 },
       labels: { app: id },
     }));
-    return [toBinary(ListPodSandboxResponseSchema, create(ListPodSandboxResponseSchema, { items }))];
+    return [
+      toBinary(ListPodSandboxResponseSchema, create(ListPodSandboxResponseSchema, { items })),
+    ];
   };
 }
