@@ -15,7 +15,7 @@ import { join } from "node:path";
 import { TrineError } from "@trine/base";
 import { packageBehind, unpackPackage } from "./debian-package.ts";
 import type { DebianPackage } from "./debian-package.ts";
-import { KERNEL_FRAGMENT } from "./kernel-fragment.ts";
+import { KERNEL_FRAGMENT, PASSING_FRAGMENT } from "./kernel-fragment.ts";
 import type { KernelContext, KernelFiles } from "./kernel-files.ts";
 import { runTool } from "./run-tool.ts";
 
@@ -56,6 +56,7 @@ export async function sourceKernel(context: KernelContext): Promise<KernelFiles>
   const recipe = JSON.stringify([
     sources.sha256,
     KERNEL_FRAGMENT,
+    PASSING_FRAGMENT,
     compiler.toString(),
     REPRODUCIBLE,
   ]);
@@ -94,7 +95,7 @@ async function compileInto(
 ): Promise<void> {
   const tree = join(context.workDir, "source");
   await unpackSources(sources, tree, context);
-  await writeFile(join(tree, "trine.config"), KERNEL_FRAGMENT);
+  await writeFile(join(tree, "trine.config"), KERNEL_FRAGMENT + PASSING_FRAGMENT);
   await make(tree, ["KCONFIG_ALLCONFIG=trine.config", "allnoconfig"], context);
   const config = await readFile(join(tree, ".config"), "utf8");
   checkTaken(config);
