@@ -2,6 +2,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { annotationsReference } from "./annotations-reference.ts";
+import { crdFiles } from "./crd-files.ts";
 import { configReference } from "./config-reference.ts";
 import { jsonSchemas } from "./json-schemas.ts";
 import { withLayers } from "./layer-table.ts";
@@ -20,6 +21,7 @@ async function generatedFiles(): Promise<Readonly<Record<string, string>>> {
     "docs/reference/annotations.md": annotationsReference(),
     "docs/reference/config.md": configReference(),
     "deploy/kubernetes/runtimeclasses.yaml": runtimeClasses(JSON.parse(overheads) as Overheads),
+    ...crdFiles(),
     ...jsonSchemas(),
   };
 }

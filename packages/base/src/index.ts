@@ -6,6 +6,7 @@ export { Undo } from "./undo.ts";
 export { pollUntil, sleep, withDeadline } from "./deadline.ts";
 export { abortError, abortable } from "./abortable.ts";
 export { errnoOf } from "./errno-of.ts";
+export { formatQuantity, parseQuantity } from "./quantity.ts";
 export { quote } from "./quote.ts";
 export { isFileAt, lockFile } from "./lock-file.ts";
 export { listenUnix } from "./listen-unix.ts";

@@ -16,7 +16,9 @@ export {
   tinyGuestImage,
 } from "./images.ts";
 export type { TestImage } from "./test-image.ts";
+export { kubeBinaries } from "./kube-binaries.ts";
 export { KubeCluster } from "./kube-cluster.ts";
+export { KubeControlPlane } from "./kube-control-plane.ts";
 export { Kubectl } from "./kubectl.ts";
 export type { KubeObject } from "./kubectl.ts";
 export { leakCheck } from "./leak-check.ts";

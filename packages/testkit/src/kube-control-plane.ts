@@ -35,11 +35,12 @@ export class KubeControlPlane {
     this.#processes = of.processes;
   }
 
-  /** Starts them; ready when the API server says so. */
+  /** Starts them, or etcd and the API server only; ready when the API server says so. */
   static async start(of: {
     dir: string;
     binaries: string;
     address: string;
+    apiOnly?: boolean;
   }): Promise<KubeControlPlane> {
     await mkdir(of.dir, { recursive: true });
     const authority = await KubeAuthority.create(join(of.dir, "pki"));
@@ -70,7 +71,7 @@ export class KubeControlPlane {
           () => false,
         ),
       );
-      for (const other of others) await other.start();
+      if (of.apiOnly !== true) for (const other of others) await other.start();
     } catch (cause) {
       await plane.stop();
       throw cause;

@@ -2,6 +2,16 @@ import { expect, test } from "vitest";
 import { formatQuantity, parseQuantity } from "./quantity.ts";
 
 test.each([
+  ["100m", 100n],
+  ["1.0001", 1001n],
+  ["2", 2000n],
+  ["-1500m", -1500n],
+  ["1Ki", 1_024_000n],
+])("reads %s in thousandths, rounded up", (text, thousandths) => {
+  expect(parseQuantity(text, 1000n)).toBe(thousandths);
+});
+
+test.each([
   ["0", 0n],
   ["1", 1n],
   ["+5", 5n],

@@ -1,0 +1,121 @@
+import {
+  boolean,
+  int32,
+  int64,
+  integer,
+  known,
+  list,
+  map,
+  nullable,
+  object,
+  oneOf,
+  quantity,
+  string,
+  time,
+} from "../schema/schema.ts";
+
+const stallDetectorOptions = object({
+  stallMargin: int64({ minimum: 0, maximum: 100 }),
+  ewmaAlpha: quantity(),
+  stallProgressTimeout: int64({ minimum: 0 }),
+  switchoverTimeout: int64({ minimum: 0 }),
+  precopyPossibleFactor: quantity(),
+  patienceWindowDecayFactor: quantity(),
+  searchLocalMinima: boolean(),
+  completionTimeoutFactor: quantity(),
+});
+
+const downtimeTuningOptions = object({
+  initialMs: int64({ minimum: 1 }),
+  steps: int32({ minimum: 1 }),
+  startAfterIteration: int64({ minimum: 1 }),
+  cooldownSeconds: int32({ minimum: 1 }),
+});
+
+export const experimentalMigrationOptions = object({
+  stallDetector: stallDetectorOptions,
+  downtimeTuning: downtimeTuningOptions,
+  compression: oneOf(["none", "zstd"]),
+});
+
+const vmimConfigurationOptions = object({
+  nodeDrainTaintKey: string(),
+  parallelOutboundMigrationsPerNode: int64({ minimum: 0, maximum: 4294967295 }),
+  parallelMigrationsPerCluster: int64({ minimum: 0, maximum: 4294967295 }),
+  allowAutoConverge: boolean(),
+  bandwidthPerMigration: quantity(),
+  completionTimeoutPerGiB: int64(),
+  maxDowntimeMs: int64({ minimum: 1, maximum: 2000000 }),
+  progressTimeout: int64(),
+  utilityVolumesTimeout: int64(),
+  unsafeMigrationOverride: boolean(),
+  allowPostCopy: boolean(),
+  allowWorkloadDisruption: boolean(),
+  disableTLS: boolean(),
+  network: string(),
+  matchSELinuxLevelOnMigration: boolean(),
+  experimental: experimentalMigrationOptions,
+});
+
+const virtualMachineInstanceMigrationSourceState = object({
+  node: string(),
+  pod: string(),
+  migrationUID: string(),
+  domainName: string(),
+  domainNamespace: string(),
+  syncAddress: string(),
+  persistentStatePVCName: string(),
+  selinuxContext: string(),
+  virtualMachineInstanceUID: string(),
+  nodeSelectors: map(string()),
+});
+
+const virtualMachineInstanceMigrationTargetState = object({
+  node: string(),
+  pod: string(),
+  migrationUID: string(),
+  domainName: string(),
+  domainNamespace: string(),
+  syncAddress: string(),
+  persistentStatePVCName: string(),
+  selinuxContext: string(),
+  virtualMachineInstanceUID: string(),
+  domainReadyTimestamp: time(),
+  domainDetected: boolean(),
+  nodeAddress: string(),
+  directMigrationNodePorts: map(integer()),
+  attachmentPodUID: string(),
+  cpuSet: list(integer(), { merge: "atomic" }),
+  nodeTopology: string(),
+});
+
+export const virtualMachineInstanceMigrationState = object({
+  startTimestamp: nullable(time()),
+  endTimestamp: nullable(time()),
+  targetNodeDomainReadyTimestamp: time(),
+  targetNodeDomainDetected: boolean(),
+  targetNodeAddress: string(),
+  targetDirectMigrationNodePorts: map(integer()),
+  targetNode: string(),
+  targetPod: string(),
+  targetAttachmentPodUID: string(),
+  sourceNode: string(),
+  sourcePod: string(),
+  completed: boolean(),
+  failed: boolean(),
+  abortRequested: boolean(),
+  abortStatus: known("Succeeded", "Failed", "Aborting"),
+  failureReason: string(),
+  migrationUid: string(),
+  mode: known("PreCopy", "PostCopy", "Paused"),
+  migrationPolicyName: string(),
+  migrationConfiguration: vmimConfigurationOptions,
+  targetCPUSet: list(integer(), { merge: "atomic" }),
+  targetNodeTopology: string(),
+  sourcePersistentStatePVCName: string(),
+  targetPersistentStatePVCName: string(),
+  sourceState: virtualMachineInstanceMigrationSourceState,
+  targetState: virtualMachineInstanceMigrationTargetState,
+  migrationNetworkType: known("Pod", "Migration"),
+  targetMemoryOverhead: quantity(),
+});
