@@ -2,7 +2,8 @@
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pollUntil } from "@trine/base";
+import { buffer } from "node:stream/consumers";
+import { pollUntil, withDeadline } from "@trine/base";
 import { createCriClient } from "@trine/containerd-client";
 import type { CriClient } from "@trine/containerd-client";
 import { Gateway } from "@trine/cri-gateway";
@@ -36,7 +37,7 @@ const NO_RULES: Pick<RoutingConfig, "rules" | "untrusted"> = {
 
 async function startGateway(name: string, routing: RoutingConfig): Promise<[Gateway, string]> {
   const socket = join(dir, `${name}.sock`);
-  const config = { ...routing, socket, group: "" };
+  const config = { ...routing, socket, group: "", streamAddress: "127.0.0.1:0" };
   return [await Gateway.start({ config, log: QUIET, onCall: () => undefined }), socket];
 }
 
@@ -204,6 +205,77 @@ test("an untrusted pod goes to its handler although containerd acts on the annot
     await third.stop();
   }
 });
+
+test("streams go through URLs of the gateway's own where the back end's are not to be reached", async () => {
+  const routing: RoutingConfig = {
+    backEnds: [{ name: "young", socket: young.socket, streaming: "relay" }],
+    ...NO_RULES,
+  };
+  const [fourth, socket] = await startGateway("fourth", routing);
+  const client = createCriClient(socket);
+  const pod = await run(client, young, { name: "streamed", handler: "" });
+  const { containerId, podSandboxId } = pod;
+  try {
+    const own = await young.cri.runtime.exec({ containerId, cmd: ["true"], stdout: true });
+    const cat = await client.exec({ containerId, cmd: ["cat"], stdin: true, stdout: true });
+    const sent = Buffer.alloc(3_000_000, "trine");
+    cat.stdin?.end(sent);
+    if (cat.stdout === undefined) throw new Error("no stdout");
+    expect((await buffer(cat.stdout)).equals(sent)).toBe(true);
+    expect(await cat.exit).toBe(0);
+    const failed = await client.exec({ containerId, cmd: ["sh", "-c", "exit 7"], stdout: true });
+    expect(await failed.exit).toBe(7);
+
+    const request = { containerId, cmd: ["cat"], stdin: true, stdout: true };
+    const { url } = await client.runtime.exec(request);
+    expect(new URL(url).port).not.toBe(new URL(own.url).port);
+    expect(await echoed(url, "by WebSocket\n")).toBe("by WebSocket\n");
+    await expect(openAt(url)).rejects.toThrow(); // each is good once
+
+    const attached = await client.attach({ containerId, stdout: true });
+    const forward = await client.portForward(podSandboxId);
+    expect((await client.runtime.podSandboxStatus({ podSandboxId })).status?.state).toBe(0);
+    forward.close();
+    attached.close();
+  } finally {
+    await remove(client, pod);
+    client.close();
+    await fourth.stop();
+  }
+});
+
+function openAt(url: string): Promise<WebSocket> {
+  const socket = new WebSocket(url.replace(/^http/, "ws"), ["v4.channel.k8s.io"]);
+  socket.binaryType = "arraybuffer";
+  return new Promise((resolve, reject) => {
+    socket.addEventListener("open", () => {
+      resolve(socket);
+    });
+    socket.addEventListener("error", () => {
+      reject(new Error("no WebSocket"));
+    });
+  });
+}
+
+/** What comes back on channel 1 (stdout) of what is sent on 0 (stdin), by Kubernetes' WebSocket protocol. */
+async function echoed(url: string, words: string): Promise<string> {
+  const socket = await openAt(url);
+  let answer = "";
+  const whole = new Promise<void>((resolve, reject) => {
+    socket.addEventListener("close", () => {
+      reject(new Error(`closed after ${answer}`));
+    });
+    socket.addEventListener("message", ({ data }) => {
+      const [channel, ...bytes] = Buffer.from(data as ArrayBuffer);
+      if (channel === 1) answer += Buffer.from(bytes).toString();
+      if (answer.length >= words.length) resolve();
+    });
+  });
+  socket.send(Buffer.concat([Buffer.of(0), Buffer.from(words)]));
+  await withDeadline("the echo", EVENT_MS, whole);
+  socket.close();
+  return answer;
+}
 
 test.each(["2.4", "1.6"] as const)(
   "answers and codes of containerd %s are the same through the gateway",

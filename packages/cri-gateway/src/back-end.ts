@@ -2,7 +2,7 @@ import { connect as connectHttp2, constants } from "node:http2";
 import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from "node:http2";
 import { connect as connectSocket } from "node:net";
 import { TrineError, abortError, messageOf } from "@trine/base";
-import { FrameReader, frameOf } from "./grpc-frame.ts";
+import { FrameReader, writeFrame } from "./grpc-frame.ts";
 import {
   BackEndFailure,
   codeOf,
@@ -12,6 +12,7 @@ import {
   trailersOf,
 } from "./grpc-status.ts";
 import type { Trailers } from "./grpc-status.ts";
+import type { BackEndAt } from "./routing.ts";
 import { checkFields } from "./wire.ts";
 
 const FIRST_RETRY_MS = 100;
@@ -35,6 +36,7 @@ export interface CallOptions {
 export class BackEnd {
   readonly name: string;
   readonly socket: string;
+  readonly at: BackEndAt;
   readonly #onUp: (backEnd: BackEnd) => void;
   #session: ClientHttp2Session | undefined;
   #retry: NodeJS.Timeout | undefined;
@@ -43,7 +45,8 @@ export class BackEnd {
   /** Why it is not connected; undefined while it is. */
   #down: string | undefined = "not connected yet";
 
-  constructor(at: { name: string; socket: string }, onUp: (backEnd: BackEnd) => void) {
+  constructor(at: BackEndAt, onUp: (backEnd: BackEnd) => void) {
+    this.at = at;
     this.name = at.name;
     this.socket = at.socket;
     this.#onUp = onUp;
@@ -80,7 +83,8 @@ export class BackEnd {
         ? {}
         : { "grpc-timeout": timeoutHeader(options.timeoutMs) }),
     });
-    stream.end(frameOf(message));
+    writeFrame(stream, message);
+    stream.end();
     return stream;
   }
 
@@ -140,6 +144,7 @@ export class BackEnd {
     this.#session = session;
     let why = "it closed the connection";
     session.once("connect", () => {
+      if (session.destroyed) return; // told late of one that was given up meanwhile
       session.setLocalWindowSize(SESSION_WINDOW);
       this.#down = undefined;
       this.#retryMs = FIRST_RETRY_MS;
@@ -186,6 +191,11 @@ export class AnswerStatus {
     });
     this.#closed = new Promise((resolve) => stream.once("close", resolve));
     stream.on("error", (cause: Error) => (this.#error = cause));
+  }
+
+  /** Whether the back end has said how it ends. */
+  get isWhole(): boolean {
+    return this.#trailers !== undefined;
   }
 
   /** Trailers as they came, or of our own where the answer was cut off. */

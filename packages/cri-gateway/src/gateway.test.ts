@@ -18,6 +18,7 @@ import {
 } from "@trine/proto/cri/api";
 import { pollUntil } from "@trine/base";
 import { afterEach, expect, test } from "vitest";
+import type { BackEndAt } from "./routing.ts";
 import type { Behaviour } from "./testing.ts";
 import { Rig, WAIT_MS, sandboxes } from "./testing.ts";
 import { bytesField, itemsAt, stringAt } from "./wire.ts";
@@ -280,4 +281,29 @@ test("unknown fields go through both ways", async () => {
   rig = await Rig.start({ a: { ListContainers: containers("c1"), ContainerStatus: echo } });
   const message = Buffer.concat([bytesField(1, "c1"), bytesField(4000, "of a newer kubelet")]);
   expect((await rig.client.raw("ContainerStatus", message)).messages).toEqual([message]);
+});
+
+test("a streaming URL is the back end's where kubelet reaches it, else one of ours", async () => {
+  const urls: Record<string, string> = {
+    c1: "http://127.0.0.1:1/exec/a",
+    c2: "/exec/a",
+    c3: "https://127.0.0.1:1/exec/a",
+  };
+  const exec: Behaviour = ({ message }) => [bytesField(1, urls[stringAt(message, 1)] ?? "")];
+  rig = await Rig.start({ a: { ListContainers: containers("c1", "c2", "c3"), Exec: exec } });
+  const socket = rig.backEnd("a").socket;
+  const asked = async (id: string, how: Partial<BackEndAt>): Promise<[number, string]> => {
+    await rig.stopGateway();
+    await rig.startGateway({ routing: { backEnds: [{ name: "a", socket, ...how }] } });
+    const { code, messages } = await rig.client.raw("Exec", bytesField(1, id));
+    return [code, stringAt(messages[0] ?? Buffer.alloc(0), 1)];
+  };
+  const ours = expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+\/stream\/[\w-]{22}$/) as string;
+  expect(await asked("c1", {})).toEqual([0, urls["c1"]]);
+  expect(await asked("c3", {})).toEqual([0, urls["c3"]]);
+  expect(await asked("c2", { streaming: "direct" })).toEqual([0, urls["c2"]]);
+  expect(await asked("c1", { streaming: "relay" })).toEqual([0, ours]);
+  expect(await asked("c1", { streamVia: "127.0.0.1:2" })).toEqual([0, ours]);
+  expect(await asked("c2", { streamVia: "/run/streams.sock" })).toEqual([0, ours]);
+  expect(await asked("c2", {})).toEqual([12, ""]);
 });

@@ -16,12 +16,15 @@ import { SandboxRunner } from "./run-sandbox.ts";
 import { GrpcServer } from "./server.ts";
 import type { ServerLimits } from "./server.ts";
 import type { ServerCall } from "./server-call.ts";
+import { StreamRelay } from "./stream-relay.ts";
 import { callBroadcast, callDescriptors, callStatus } from "./status.ts";
 
 export interface GatewayConfig extends RoutingConfig {
   readonly socket: string;
   /** Name or number of the group that may connect; empty: root alone. */
   readonly group: string;
+  /** HOST:PORT of streaming URLs of our own; port 0: any. Absent: there are none. */
+  readonly streamAddress?: string | undefined;
 }
 
 /** One call that is over: `code` is gRPC's; `backEnd` is empty where several were asked, or none. */
@@ -50,11 +53,14 @@ export class Gateway {
   readonly #runner: SandboxRunner;
   readonly #server: GrpcServer;
   readonly #fsInfo: LastInfo = new Map();
+  readonly #streams: StreamRelay | undefined;
 
   private constructor({ config, log, onCall, limits }: GatewayDeps) {
     this.#node = new NodeState(config, log);
     this.#images = new Images(this.#node);
     this.#runner = new SandboxRunner(this.#node);
+    const { streamAddress = "" } = config;
+    if (streamAddress !== "") this.#streams = new StreamRelay(streamAddress, log);
     this.#server = new GrpcServer({
       handle: (call, how) => this.#answer(call, how),
       done: ({ path, backEnd, code = UNKNOWN }, seconds) => {
@@ -89,6 +95,7 @@ export class Gateway {
     this.#runner.close();
     this.#images.close();
     await this.#server.close();
+    await this.#streams?.close();
     this.#node.close();
   }
 
@@ -99,7 +106,7 @@ export class Gateway {
         return relay(call, node.defaultBackEnd);
       case "sandbox":
       case "container":
-        return callById(node, call, how);
+        return callById(node, call, how, this.#streams);
       case "run":
         return this.#runner.run(call, how);
       case "create":

@@ -1,9 +1,15 @@
+import type { Writable } from "node:stream";
 import { TrineError } from "@trine/base";
 
 /** A byte that says whether it is compressed, and four of the length. */
 const HEADER_BYTES = 5;
 /** What kubelet, crictl and containerd take and give at most. */
 export const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
+/** The same with its header. */
+export const MAX_FRAME_BYTES = HEADER_BYTES + MAX_MESSAGE_BYTES;
+
+/** Above this a message is not copied to stand behind its header. */
+const COPIED_BYTES = 16 * 1024;
 
 /** A message in gRPC's frame, not compressed. */
 export function frameOf(message: Uint8Array): Buffer {
@@ -12,6 +18,15 @@ export function frameOf(message: Uint8Array): Buffer {
   framed.writeUInt32BE(message.length, 1);
   framed.set(message, HEADER_BYTES);
   return framed;
+}
+
+/** Writes a message in its frame; false: wait for `drain`. */
+export function writeFrame(stream: Writable, message: Uint8Array): boolean {
+  if (message.length <= COPIED_BYTES) return stream.write(frameOf(message));
+  const header = Buffer.alloc(HEADER_BYTES);
+  header.writeUInt32BE(message.length, 1);
+  stream.write(header);
+  return stream.write(message);
 }
 
 /** Takes a stream's chunks and gives whole messages; holds no more than one message and a chunk. */
@@ -39,7 +54,7 @@ export class FrameReader {
     const [first = Buffer.alloc(HEADER_BYTES)] = this.#chunks;
     if (first[0] !== 0) throw new TrineError("unimplemented", "compressed messages are not taken");
     const end = HEADER_BYTES + first.readUInt32BE(1);
-    if (end > HEADER_BYTES + MAX_MESSAGE_BYTES) {
+    if (end > MAX_FRAME_BYTES) {
       throw new TrineError(
         "exhausted",
         `a message of ${end} bytes; ${MAX_MESSAGE_BYTES} are taken`,

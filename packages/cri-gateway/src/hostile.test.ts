@@ -130,17 +130,30 @@ test.each<[string, Behaviour, number]>([
     8,
   ],
   [
-    "HTTP 404",
+    "HTTP 403",
     ({ stream }) => {
-      stream.respond({ ":status": 404 }, { endStream: true });
+      stream.respond({ ":status": 403 }, { endStream: true });
       return undefined;
     },
-    12,
+    7,
   ],
   ["a status of its own making", () => ({ status: 99, message: "what" }), 99],
 ])("a back end that answers %s", async (_, behaviour, code) => {
-  rig = await Rig.start({ a: { ListPodSandbox: behaviour, ListImages: () => [Buffer.alloc(0)] } });
+  rig = await Rig.start({ a: { ListPodSandbox: behaviour }, b: {} });
   expect((await rig.client.raw("ListPodSandbox", Buffer.alloc(0))).code).toBe(code);
+});
+
+test("garbage of the only back end is its client's to judge, and changes nothing that is known", async () => {
+  let answer = [bytesField(1, bytesField(1, "s1"))];
+  rig = await Rig.start({ a: { ListPodSandbox: () => answer } });
+  const list = () => rig.client.raw("ListPodSandbox", Buffer.alloc(0));
+  expect((await list()).messages).toEqual(answer);
+  for (const garbage of [[Buffer.from([0x0a, 0x7f])], [Buffer.alloc(0), Buffer.alloc(0)], []]) {
+    answer = garbage;
+    expect((await list()).messages).toEqual(garbage);
+  }
+  await rig.backEnd("a").stop();
+  expect((await list()).messages).toEqual([bytesField(1, bytesField(1, "s1"))]);
 });
 
 test.each([

@@ -1,18 +1,52 @@
-import { BackEndFailure, CODE } from "./grpc-status.ts";
+import { FrameReader, MAX_FRAME_BYTES } from "./grpc-frame.ts";
+import { BackEndFailure, CODE, codeOf } from "./grpc-status.ts";
 import type { BackEnd } from "./back-end.ts";
 import { mergeImages } from "./merge-images.ts";
 import { listPath } from "./methods.ts";
 import type { ListKind } from "./methods.ts";
 import type { NodeState } from "./node-state.ts";
 import type { ServerCall } from "./server-call.ts";
-import { bytesField, itemsAt, messageAt, stringAt } from "./wire.ts";
+import { pass } from "./relay.ts";
+import { bytesField, checkFields, itemsAt, messageAt, stringAt } from "./wire.ts";
 
 /** Images in one message of StreamImages. */
 const IMAGES_A_MESSAGE = 500;
 
-/** A list of all back ends: their encoded items one after the other. */
+/** A list of all back ends: their encoded items one after the other; where only one can have them, as it sends them. */
 export async function callList(node: NodeState, call: ServerCall, list: ListKind): Promise<void> {
-  call.reply(Buffer.concat(await listAll(node, call, list)));
+  const [only, ...others] = backEndsFor(node, call, list);
+  if (only !== undefined && others.length === 0) await relayList(node, call, list, only);
+  else call.reply(Buffer.concat(await listAll(node, call, list)));
+}
+
+/** Passes a list on as it comes; what there is to learn of it is read beside, or later. */
+async function relayList(
+  node: NodeState,
+  call: ServerCall,
+  list: ListKind,
+  backEnd: BackEnd,
+): Promise<void> {
+  const token = node.registry.token();
+  const parts: Buffer[] = [];
+  let size = 0;
+  const see = (part: Buffer): void => {
+    size += part.length;
+    // One longer than any list goes through, but is not kept.
+    if (list.records !== undefined && size <= MAX_FRAME_BYTES) parts.push(part);
+  };
+  const end = await pass(call, backEnd, { see, patienceMs: node.patienceMs(call) });
+  if (end instanceof BackEndFailure) {
+    if (isUnimplemented(end)) throw end;
+    call.reply(instead(node, call, { list, backEnd, cause: end, hasAnswer: false }));
+    return;
+  }
+  call.end(end);
+  if (codeOf(end) !== 0 || list.records === undefined || size > MAX_FRAME_BYTES) return;
+  // Its client has the answer: what is no list to us fails nobody's call, and nothing is learnt of it.
+  const [answer, ...others] = new FrameReader().take(Buffer.concat(parts));
+  if (answer === undefined || others.length > 0) return;
+  checkFields(answer);
+  learn(node, { list, backEnd: backEnd.name, request: call.message, answer, token });
 }
 
 /** The same in parts, as each back end sends them; one without streams is asked for its list. */
@@ -111,12 +145,11 @@ interface Answer {
 function learn(node: NodeState, { list, backEnd, request, answer, token }: Answer): void {
   const { records } = list;
   if (records === undefined) return;
-  const items = itemsAt(answer, 1);
   const isWhole = messageAt(request, 1).length === 0;
   if (records === "image") {
-    if (isWhole) node.registry.setImages(backEnd, items);
-  } else if (isWhole) node.registry.replace(records, backEnd, items, token);
-  else for (const item of items) node.registry.learn(records, backEnd, item, token);
+    if (isWhole) node.registry.setImages(backEnd, answer);
+  } else if (isWhole) node.registry.replace(records, backEnd, answer, token);
+  else for (const item of itemsAt(answer, 1)) node.registry.learn(records, backEnd, item, token);
 }
 
 interface Missing {

@@ -19,6 +19,8 @@ export type How =
       readonly how: "sandbox" | "container";
       readonly masked?: boolean;
       readonly effect?: Effect;
+      /** The answer is a streaming URL. */
+      readonly streams?: boolean;
     }
   /** A sandbox is made: the pod's configuration and the handler are these fields. */
   | {
@@ -63,7 +65,7 @@ const RUNTIME: Readonly<Record<string, How>> = {
   RemovePodSandbox: { how: "sandbox", masked: true, effect: "removed" },
   PodSandboxStatus: { how: "sandbox" },
   PodSandboxStats: { how: "sandbox" },
-  PortForward: { how: "sandbox" },
+  PortForward: { how: "sandbox", streams: true },
   UpdatePodSandboxResources: { how: "sandbox" },
   CheckpointPod: { how: "sandbox" },
 
@@ -76,8 +78,8 @@ const RUNTIME: Readonly<Record<string, How>> = {
   UpdateContainerResources: { how: "container" },
   ReopenContainerLog: { how: "container" },
   ExecSync: { how: "container" },
-  Exec: { how: "container" },
-  Attach: { how: "container" },
+  Exec: { how: "container", streams: true },
+  Attach: { how: "container", streams: true },
   CheckpointContainer: { how: "container" },
 
   ...bothWays(SANDBOXES),

@@ -113,6 +113,12 @@ export class NodeState {
     return undefined;
   }
 
+  /** How long a back end may take for a list before it counts as away. */
+  patienceMs(call?: ServerCall): number {
+    const left = call?.leftMs;
+    return left === undefined ? LIST_MS : Math.min(LIST_MS, left * 0.8);
+  }
+
   /** One back end's answer to a list, within its time; a time-out of ours says that the back end is absent. */
   async ask(
     backEnd: BackEnd,
@@ -120,8 +126,7 @@ export class NodeState {
     message: Uint8Array,
     call?: ServerCall,
   ): Promise<Buffer> {
-    const left = call?.leftMs;
-    const ms = Math.min(LIST_MS, left === undefined ? LIST_MS : left * 0.8);
+    const ms = this.patienceMs(call);
     const late = AbortSignal.timeout(Math.ceil(ms));
     const signal = call === undefined ? late : AbortSignal.any([late, call.signal]);
     const metadata = call === undefined ? {} : { metadata: call.metadata };
@@ -144,10 +149,10 @@ export class NodeState {
     for (const kind of ["sandbox", "container"] as const) {
       const token = this.registry.token();
       const answer = await this.ask(backEnd, listPath(LISTS[kind], "unary"), Buffer.alloc(0));
-      this.registry.replace(kind, backEnd.name, itemsAt(answer, 1), token);
+      this.registry.replace(kind, backEnd.name, answer, token);
     }
     const images = await this.ask(backEnd, listPath(LISTS.image, "unary"), Buffer.alloc(0));
-    this.registry.setImages(backEnd.name, itemsAt(images, 1));
+    this.registry.setImages(backEnd.name, images);
     const status = await this.ask(backEnd, STATUS_PATH, Buffer.alloc(0));
     this.learnStatus(backEnd.name, fromBinary(StatusResponseSchema, status));
   }

@@ -1,4 +1,4 @@
-import { TrineError, quote } from "@trine/base";
+import { TrineError, kindOf, quote } from "@trine/base";
 import type { Effect } from "./methods.ts";
 import { bytesField, itemsAt, mapAt, messageAt, numberAt, numberField, stringAt } from "./wire.ts";
 
@@ -10,8 +10,16 @@ export interface Known {
   readonly backEnd: string;
   /** Its item of the list: an encoded PodSandbox or Container, with what calls have changed appended. */
   readonly record: Buffer;
-  /** When it was learnt, in the registry's own count. */
+  /** When it was so, in the registry's own count: a list tells of when it was asked for. */
   readonly at: number;
+}
+
+/** An answer to a list without a filter, and when it was asked for. */
+interface Unread {
+  readonly kind: ObjectKind;
+  readonly backEnd: string;
+  readonly answer: Buffer;
+  readonly token: number;
 }
 
 /** Field numbers of the lists' items and of their filters' parts. */
@@ -36,18 +44,45 @@ export class Registry {
   readonly #removed = new Map<string, number>();
   /** Back ends whose whole list has been seen, as `kind name`. */
   readonly #complete = new Set<string>();
-  readonly #images = new Map<string, readonly Buffer[]>();
+  /** The newest whole list of each, as `kind name`, until somebody wants to know what is in it. */
+  readonly #unread = new Map<string, Unread>();
+  /** Answers to ListImages, by back end. */
+  readonly #images = new Map<string, Buffer>();
   #count = 0;
 
   /** Taken before a list is asked for: what happens after is newer than the list. */
   token(): number {
+    this.#count += 1;
     return this.#count;
   }
 
-  /** A whole list, asked for at `token`. */
-  replace(kind: ObjectKind, backEnd: string, items: readonly Buffer[], token: number): void {
+  /**
+   * A whole list, asked for at `token`. It is not read before something in it is wanted: kubelet asks for lists each second, and
+   * hardly ever for more than what is known already.
+   */
+  replace(kind: ObjectKind, backEnd: string, answer: Buffer, token: number): void {
+    const key = `${kind} ${backEnd}`;
+    const before = this.#unread.get(key);
+    if (before !== undefined && before.token > token) return;
+    this.#unread.set(key, { kind, backEnd, answer, token });
+  }
+
+  /** Reads the lists that have come since. */
+  #read(): void {
+    for (const [key, unread] of this.#unread) {
+      this.#unread.delete(key);
+      try {
+        this.#replace(unread);
+      } catch (cause) {
+        // Garbage within a list: its client sees that itself, and what was known stays.
+        if (kindOf(cause) !== "malformed") throw cause;
+      }
+    }
+  }
+
+  #replace({ kind, backEnd, answer, token }: Unread): void {
     const objects = this.#objects[kind];
-    const listed = new Map(items.map((item) => [stringAt(item, 1), item]));
+    const listed = new Map(itemsAt(answer, 1).map((item) => [stringAt(item, 1), item]));
     for (const known of objects.values()) {
       const isOld = known.backEnd === backEnd && known.at <= token;
       if (isOld && !listed.has(known.id)) objects.delete(known.id);
@@ -63,6 +98,7 @@ export class Registry {
 
   /** What a successful call has done to an object. */
   apply(kind: ObjectKind, id: string, effect: Effect): void {
+    this.#read();
     const known = this.#objects[kind].get(id);
     if (effect === "removed") this.#remove(kind, id);
     else if (known !== undefined) this.#setState(kind, known, effect);
@@ -75,6 +111,9 @@ export class Registry {
     const objects = this.#objects[kind];
     const exact = objects.get(id);
     if (exact !== undefined || id === "") return exact;
+    this.#read();
+    const listed = objects.get(id);
+    if (listed !== undefined) return listed;
     const found = [...objects.values()].filter((known) => known.id.startsWith(id));
     if (found.length <= 1) return found[0];
     throw new TrineError("invalid", `${kind} id ${quote(id)} begins ${found.length} of them`);
@@ -82,6 +121,7 @@ export class Registry {
 
   /** The items of a back end's last list; undefined while there was none. `filter`: that of the list's request. */
   list(kind: ObjectKind, backEnd: string, filter: Uint8Array): Buffer[] | undefined {
+    this.#read();
     if (!this.#complete.has(`${kind} ${backEnd}`)) return undefined;
     return [...this.#objects[kind].values()]
       .filter((known) => known.backEnd === backEnd && isWanted(kind, known.record, filter))
@@ -90,28 +130,29 @@ export class Registry {
 
   /** Sandboxes with these metadata, by their key. */
   sandboxesOf(key: string): Known[] {
+    this.#read();
     return [...this.#objects.sandbox.values()].filter(
       ({ record }) => metadataKey(messageAt(record, 2)) === key,
     );
   }
 
   containersOf(sandboxId: string): Known[] {
+    this.#read();
     return [...this.#objects.container.values()].filter(
       ({ record }) => stringAt(record, 2) === sandboxId,
     );
   }
 
-  setImages(backEnd: string, items: readonly Buffer[]): void {
-    this.#images.set(
-      backEnd,
-      items.map((item) => Buffer.from(item)),
-    );
+  setImages(backEnd: string, answer: Buffer): void {
+    this.#images.set(backEnd, answer);
   }
 
   /** A back end's images as last listed; `name`: only those that bear it. */
   images(backEnd: string, name: string): readonly Buffer[] | undefined {
-    const items = this.#images.get(backEnd);
-    return name === "" ? items : items?.filter((item) => imageNames(item).includes(name));
+    const answer = this.#images.get(backEnd);
+    if (answer === undefined) return undefined;
+    const items = itemsAt(answer, 1);
+    return name === "" ? items : items.filter((item) => imageNames(item).includes(name));
   }
 
   #learn(kind: ObjectKind, object: Omit<Known, "at">, token: number): void {
@@ -120,11 +161,11 @@ export class Registry {
     if (id === "" || isNewer(this.#removed.get(id))) return;
     const before = this.#objects[kind].get(id);
     if (isNewer(before?.at)) return;
-    this.#count += 1;
     // A copy: the item would keep the whole list it lies in. Of what is as it was there is one.
     const isSame = before?.record.equals(record) === true;
     const kept = isSame ? before.record : Buffer.from(record);
-    this.#objects[kind].set(id, { id, backEnd, record: kept, at: this.#count });
+    const at = Number.isFinite(token) ? token : this.token();
+    this.#objects[kind].set(id, { id, backEnd, record: kept, at });
   }
 
   #setState(kind: ObjectKind, known: Known, effect: "started" | "stopped"): void {

@@ -23,8 +23,21 @@ export interface Untrusted {
   readonly hostAccess: "refuse" | "allow";
 }
 
+/** A CRI server behind the gateway. */
+export interface BackEndAt {
+  readonly name: string;
+  readonly socket: string;
+  /**
+   * Who answers at its streaming URLs: kubelet is given them as they are (`direct`), or the gateway's own (`relay`); absent or
+   * `auto`: its own where `streamVia` is given or the URL has no host.
+   */
+  readonly streaming?: "auto" | "direct" | "relay" | undefined;
+  /** HOST:PORT or the path of a unix socket that leads to its streaming server, where its URLs do not. */
+  readonly streamVia?: string | undefined;
+}
+
 export interface RoutingConfig {
-  readonly backEnds: readonly { readonly name: string; readonly socket: string }[];
+  readonly backEnds: readonly BackEndAt[];
   readonly rules: readonly Rule[];
   readonly untrusted: Untrusted;
 }

@@ -10,7 +10,7 @@ import type { Known } from "./registry.ts";
 import { chooseForPod } from "./routing.ts";
 import type { Choice } from "./routing.ts";
 import type { ServerCall } from "./server-call.ts";
-import { bytesField, itemsAt, messageAt, numberAt, stringAt } from "./wire.ts";
+import { bytesField, messageAt, numberAt, stringAt } from "./wire.ts";
 
 type Run = Extract<How, { how: "run" }>;
 
@@ -137,7 +137,7 @@ export class SandboxRunner {
     const token = registry.token();
     const path = listPath(LISTS.sandbox, "unary");
     const answer = await this.#node.ask(backEnd, path, Buffer.alloc(0));
-    registry.replace("sandbox", backEnd.name, itemsAt(answer, 1), token);
+    registry.replace("sandbox", backEnd.name, answer, token);
   }
 }
 

@@ -2,7 +2,7 @@ import { constants } from "node:http2";
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import { TrineError } from "@trine/base";
 import type { CallOptions, Metadata } from "./back-end.ts";
-import { frameOf } from "./grpc-frame.ts";
+import { writeFrame } from "./grpc-frame.ts";
 import { codeOf, failureTrailers, metadataOf, timeoutMs, trailersOf } from "./grpc-status.ts";
 import type { Trailers } from "./grpc-status.ts";
 
@@ -92,6 +92,11 @@ export class ServerCall {
     return this.#stream.write(bytes);
   }
 
+  #writeMessage(message: Uint8Array): boolean {
+    if (this.#isOver || this.#code !== undefined) return true;
+    return writeFrame(this.#stream, message);
+  }
+
   /** Calls back once there is room for more. */
   drained(then: () => void): void {
     this.#stream.once("drain", then);
@@ -100,7 +105,7 @@ export class ServerCall {
   /** Sends one message; resolves when there is room for the next. */
   async send(message: Uint8Array): Promise<void> {
     this.respond();
-    if (this.write(frameOf(message))) return;
+    if (this.#writeMessage(message)) return;
     const { promise, resolve } = Promise.withResolvers<undefined>();
     const go = (): void => {
       resolve(undefined);
@@ -115,7 +120,7 @@ export class ServerCall {
   /** A whole answer of one message. */
   reply(message: Uint8Array): void {
     this.respond();
-    this.write(frameOf(message));
+    this.#writeMessage(message);
     this.end(trailersOf(0));
   }
 

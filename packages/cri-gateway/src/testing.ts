@@ -261,6 +261,7 @@ export class Rig {
       ...options.routing,
       socket: this.socket,
       group: "",
+      streamAddress: "127.0.0.1:0",
     };
     const { limits } = options;
     this.gateway = await Gateway.start({

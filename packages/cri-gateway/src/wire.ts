@@ -10,37 +10,18 @@ const FIXED32 = 5;
 const MAX_FIELD = 2 ** 29 - 1;
 const EMPTY = Buffer.alloc(0);
 
-/** One field as it lies in its message. */
-export interface Field {
-  readonly number: number;
-  /** Of bytes, strings, messages and packed lists; else empty. */
-  readonly bytes: Buffer;
-  /** Of varints up to 2^53; else 0. */
-  readonly value: number;
-}
-
-/** Every field of a message, in order. Kind `malformed` when it is none; nothing is ever read past its end. */
-export function* fieldsOf(message: Uint8Array): Generator<Field> {
-  const reader = new Reader(message);
-  while (!reader.isDone) {
-    const tag = reader.varint();
-    const number = Math.floor(tag / 8);
-    if (number === 0 || number > MAX_FIELD) throw malformed(`field number ${number}`);
-    yield reader.field(number, tag % 8);
-  }
-}
-
 /** Kind `malformed` unless these bytes are a message: its own fields are looked at, not those within them. */
 export function checkFields(message: Uint8Array): void {
-  const fields = fieldsOf(message);
-  while (fields.next().done !== true);
+  const fields = new Fields(message);
+  while (fields.next());
 }
 
 /** All occurrences of a bytes field, in order: the items of a repeated one. */
 export function itemsAt(message: Uint8Array, number: number): Buffer[] {
-  return [...fieldsOf(message)]
-    .filter((field) => field.number === number)
-    .map(({ bytes }) => bytes);
+  const items: Buffer[] = [];
+  const fields = new Fields(message);
+  while (fields.next()) if (fields.number === number) items.push(fields.bytes());
+  return items;
 }
 
 /** The message at a path of field numbers: occurrences merge, as every decoder does. Empty where it is absent. */
@@ -55,12 +36,12 @@ export function messageAt(message: Uint8Array, ...path: readonly number[]): Buff
 
 /** The string at a path; the last occurrence holds, and empty is the same as absent. */
 export function stringAt(message: Uint8Array, ...path: readonly number[]): string {
-  return lastAt(message, path)?.bytes.toString("utf8") ?? "";
+  return lastAt(message, path, (fields) => fields.text()) ?? "";
 }
 
 /** The number (varint: integer, enumeration, truth) at a path; 0 where it is absent. */
 export function numberAt(message: Uint8Array, ...path: readonly number[]): number {
-  return lastAt(message, path)?.value ?? 0;
+  return lastAt(message, path, (fields) => fields.value) ?? 0;
 }
 
 /** A map of strings at a path; a key said twice has its last value. */
@@ -84,12 +65,15 @@ export function numberField(number: number, value: number): Buffer {
   return Buffer.concat([varint(number * 8 + VARINT), varint(value)]);
 }
 
-function lastAt(message: Uint8Array, path: readonly number[]): Field | undefined {
+function lastAt<T>(
+  message: Uint8Array,
+  path: readonly number[],
+  read: (fields: Fields) => T,
+): T | undefined {
   const last = path.at(-1);
-  let found: Field | undefined;
-  for (const field of fieldsOf(messageAt(message, ...path.slice(0, -1)))) {
-    if (field.number === last) found = field;
-  }
+  let found: T | undefined;
+  const fields = new Fields(path.length === 1 ? message : messageAt(message, ...path.slice(0, -1)));
+  while (fields.next()) if (fields.number === last) found = read(fields);
   return found;
 }
 
@@ -101,6 +85,7 @@ function varint(value: number): Buffer {
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {
+  if (Buffer.isBuffer(bytes)) return bytes;
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
@@ -108,51 +93,85 @@ function malformed(what: string): TrineError {
   return new TrineError("malformed", `the message is no protobuf: ${what}`);
 }
 
-class Reader {
+/**
+ * Goes over the fields of a message, in order, without making anything of them: lists of thousands are walked. Kind `malformed`
+ * when it is none; nothing is ever read past its end.
+ */
+export class Fields {
+  /** The field's number. */
+  number = 0;
+  /** Of varints up to 2^53; else 0. */
+  value = 0;
   readonly #bytes: Buffer;
+  #start = 0;
+  #end = 0;
   #at = 0;
 
   constructor(message: Uint8Array) {
     this.#bytes = asBuffer(message);
   }
 
-  get isDone(): boolean {
-    return this.#at >= this.#bytes.length;
+  /** Goes to the next field; false at the end. */
+  next(): boolean {
+    if (this.#at >= this.#bytes.length) return false;
+    const tag = this.#varint();
+    this.number = Math.floor(tag / 8);
+    if (this.number === 0 || this.number > MAX_FIELD) {
+      throw malformed(`field number ${this.number}`);
+    }
+    this.#step(tag % 8);
+    return true;
+  }
+
+  /** Of bytes, strings, messages and packed lists, as they lie in the message; else empty. */
+  bytes(): Buffer {
+    return this.#bytes.subarray(this.#start, this.#end);
+  }
+
+  text(): string {
+    return this.#bytes.toString("utf8", this.#start, this.#end);
+  }
+
+  #step(type: number): void {
+    this.value = 0;
+    switch (type) {
+      case VARINT:
+        this.value = this.#varint();
+        this.#skip(0);
+        return;
+      case BYTES:
+        this.#skip(this.#varint());
+        return;
+      case FIXED64:
+      case FIXED32:
+        this.#skip(type === FIXED64 ? 8 : 4);
+        this.#start = this.#end;
+        return;
+      default: // groups, which CRI has none of, and two types there are not
+        throw malformed(`field ${this.number} has type ${type}`);
+    }
   }
 
   /** Ten bytes at most. What is above 2^53 is not exact, and no length or field number. */
-  varint(): number {
+  #varint(): number {
+    const bytes = this.#bytes;
     let value = 0;
+    let unit = 1;
     for (let index = 0; index < 10; index += 1) {
-      const byte = this.#bytes[this.#at];
+      const byte = bytes[this.#at];
       if (byte === undefined) throw malformed("it ends within a number");
       this.#at += 1;
-      value += (byte & 0x7f) * 2 ** (7 * index);
+      value += (byte & 0x7f) * unit;
       if (byte < 0x80) return value;
+      unit *= 128;
     }
     throw malformed("a number of more than ten bytes");
   }
 
-  field(number: number, type: number): Field {
-    switch (type) {
-      case VARINT:
-        return { number, bytes: EMPTY, value: this.varint() };
-      case BYTES:
-        return { number, bytes: this.#take(this.varint()), value: 0 };
-      case FIXED64:
-      case FIXED32:
-        this.#take(type === FIXED64 ? 8 : 4);
-        return { number, bytes: EMPTY, value: 0 };
-      default: // groups, which CRI has none of, and two types there are not
-        throw malformed(`field ${number} has type ${type}`);
-    }
-  }
-
-  #take(length: number): Buffer {
-    const end = this.#at + length;
-    if (end > this.#bytes.length) throw malformed("a field is longer than its message");
-    const taken = this.#bytes.subarray(this.#at, end);
-    this.#at = end;
-    return taken;
+  #skip(length: number): void {
+    this.#start = this.#at;
+    this.#end = this.#at + length;
+    if (this.#end > this.#bytes.length) throw malformed("a field is longer than its message");
+    this.#at = this.#end;
   }
 }

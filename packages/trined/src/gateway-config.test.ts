@@ -28,6 +28,8 @@ test.each([
   ["rules: [{imagePrefix: x, useHandler: y, backEnd: a}]", /useHandler is for pods/],
   ["socket: /run/b.sock", /two of the sockets/],
   ["group: '../x'", /name or number of a group/],
+  ["streamAddress: 127.0.0.1", /HOST:PORT is wanted/],
+  ["streamAddress: '127.0.0.1:99999'", /HOST:PORT is wanted/],
   ["colour: red", /no such field/],
 ])("refuses %s", (line, words) => {
   expect(() => parse(BACK_ENDS, line)).toThrow(words);
@@ -36,4 +38,12 @@ test.each([
 test("refuses two back ends of one name", () => {
   const line = "backEnds: [{name: a, socket: /run/a.sock}, {name: a, socket: /run/b.sock}]";
   expect(() => parse(line)).toThrow(/one name/);
+});
+
+test.each([
+  ["streaming: sometimes", /auto.*direct.*relay/],
+  ["streamVia: somewhere", /HOST:PORT or a path/],
+  ["streaming: direct, streamVia: /run/s.sock", /streaming is direct/],
+])("refuses a back end with %s", (fields, words) => {
+  expect(() => parse(`backEnds: [{name: a, socket: /run/a.sock, ${fields}}]`)).toThrow(words);
 });

@@ -16,6 +16,29 @@ const name = v.pipe(
   ),
 );
 
+/** HOST:PORT, as URLs have it. */
+const address = v.pipe(
+  v.string(),
+  v.regex(
+    /^([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]):\d{1,5}$/i,
+    "HOST:PORT is wanted, an IPv6 address in brackets",
+  ),
+  v.check((text) => URL.canParse(`http://${text}`), "HOST:PORT is wanted"),
+);
+
+const BackEnd = v.pipe(
+  v.strictObject({
+    name,
+    socket,
+    streaming: v.optional(oneOf("auto", "direct", "relay")),
+    streamVia: v.optional(v.union([socket, address], "HOST:PORT or a path is wanted")),
+  }),
+  v.check(
+    ({ streaming, streamVia }) => streaming !== "direct" || streamVia === undefined,
+    "streamVia is for URLs that are relayed: streaming is direct",
+  ),
+);
+
 const Rule = v.pipe(
   v.strictObject({
     handler: v.optional(text),
@@ -84,13 +107,23 @@ export const GatewaySchema = v.pipe(
       ),
       "",
     ),
+    streamAddress: v.optional(
+      v.pipe(
+        address,
+        v.title("HOST:PORT"),
+        v.description(
+          "Where the gateway serves streaming URLs of its own, as kubelet reaches it; port 0: any. Nothing listens there before such a URL is needed.",
+        ),
+      ),
+      "127.0.0.1:0",
+    ),
     backEnds: v.optional(
       v.pipe(
-        v.array(v.strictObject({ name, socket })),
+        v.array(BackEnd),
         v.maxLength(MAX_BACK_ENDS),
-        v.title("list of {name, socket}"),
+        v.title("list of {name, socket, streaming, streamVia}"),
         v.description(
-          "CRI servers behind the gateway; the first is the default. Empty: there is no gateway, and nothing of it is loaded.",
+          "CRI servers behind the gateway; the first is the default. Empty: there is no gateway, and nothing of it is loaded. streaming: direct hands its streaming URLs on, relay puts the gateway's own in their place, auto does so where streamVia is given or a URL has no host. streamVia: HOST:PORT or unix socket that leads to its streaming server where its URLs do not.",
         ),
       ),
       [],
