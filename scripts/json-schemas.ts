@@ -17,6 +17,16 @@ const DOCUMENTS = {
     type: "ImageDocument",
   },
   guest: { of: "trine guest show -o json", file: "node/guest-show", type: "GuestDocument" },
+  config: {
+    of: "trine config view -o json",
+    file: "config/view-config",
+    type: "ConfigDocument",
+  },
+  status: {
+    of: "an error where -o json or -o yaml is asked for, on stderr",
+    file: "output/report-error",
+    type: "StatusDocument",
+  },
   progress: { of: "a line of --progress=json", file: "output/progress", type: "ProgressLine" },
 } as const;
 

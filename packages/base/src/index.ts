@@ -10,3 +10,5 @@ export { formatQuantity, parseQuantity } from "./quantity.ts";
 export { quote } from "./quote.ts";
 export { isFileAt, lockFile } from "./lock-file.ts";
 export { listenUnix } from "./listen-unix.ts";
+export { observed } from "./on-request.ts";
+export type { OnRequest, RequestBegun, RequestEnded } from "./on-request.ts";

@@ -5,10 +5,10 @@ import type { Io } from "./io.ts";
 
 /** Runs `work` with a client of the node's containerd; says which socket when nobody is there. */
 export async function withCri<T>(
-  io: Pick<Io, "containerd" | "signal">,
+  io: Pick<Io, "containerd" | "signal" | "onRequest">,
   work: (cri: CriClient) => Promise<T>,
 ): Promise<T> {
-  const cri = createCriClient(io.containerd);
+  const cri = createCriClient(io.containerd, io.onRequest);
   try {
     return await work(cri);
   } catch (cause) {

@@ -1,5 +1,7 @@
 import type { Readable, Writable } from "node:stream";
-import type { ErrorKind } from "@trine/base";
+import type { ErrorKind, OnRequest } from "@trine/base";
+import type { Config } from "./config/read-config.ts";
+import type { ErrorForm } from "./output/report-error.ts";
 
 /** Everything a command may touch outside itself. */
 export interface Io {
@@ -14,9 +16,18 @@ export interface Io {
   readonly dataDir: string;
   /** containerd's socket. */
   readonly containerd: string;
+  /** What holds where no flag says otherwise, the three above among it. */
+  readonly config: Config;
   /** Aborts at ^C. */
   readonly signal: AbortSignal;
+  /** As -o asks for it. */
+  readonly errorForm: ErrorForm;
+  /** Told of requests; -v shows them. */
+  readonly onRequest: OnRequest;
 }
+
+/** What a command line is given; the rest of `Io` it says itself. */
+export type Surroundings = Omit<Io, "errorForm" | "onRequest">;
 
 /** Exit codes; docs/reference/cli.md lists them. */
 export const EXIT_CODES: Record<ErrorKind, number> = {

@@ -1,9 +1,7 @@
+import { readConfig } from "./config/read-config.ts";
 import { EXIT_CODES } from "./io.ts";
 import { runTrine } from "./program.ts";
 
-const DEFAULT_STATE_DIR = "/run/trine";
-const DEFAULT_DATA_DIR = "/var/lib/trine/by-hand";
-const DEFAULT_CONTAINERD = "/run/containerd/containerd.sock";
 /** As a shell reports a program that SIGPIPE ended. */
 const READER_LEFT = 141;
 /** As it reports one that SIGTERM ended. */
@@ -29,6 +27,8 @@ for (const signal of ["SIGTERM", "SIGHUP"] as const) {
 }
 
 async function main(): Promise<void> {
+  const config = await readConfig(process.env);
+  const { state, data, containerd } = config.settings;
   const code = await runTrine(process.argv.slice(2), {
     // Made when it is read from: most commands never do.
     get stdin() {
@@ -36,9 +36,10 @@ async function main(): Promise<void> {
     },
     stdout: process.stdout,
     stderr: process.stderr,
-    stateDir: process.env["TRINE_STATE"] ?? DEFAULT_STATE_DIR,
-    dataDir: process.env["TRINE_DATA"] ?? DEFAULT_DATA_DIR,
-    containerd: process.env["TRINE_CONTAINERD"] ?? DEFAULT_CONTAINERD,
+    stateDir: state.value,
+    dataDir: data.value,
+    containerd: containerd.value,
+    config,
     signal: abort.signal,
   });
   process.exitCode = over.signal.aborted && code === EXIT_CODES.canceled ? TERMINATED : code;

@@ -1,5 +1,5 @@
 // Pods by hand on a real node: the built program, as a person at a shell uses it.
-import { mkdir, readFile, readdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
@@ -282,6 +282,53 @@ spec:
       stderr: expect.stringContaining("no pod nosuch") as string,
     });
     expect(await hand.remains()).toEqual([]);
+  });
+
+  test("wait and --for: exited with its codes, stopped, deleted, in time or not; the settings' file", async () => {
+    const sleep = ["--", "sh", "-c", "while [ ! -e /tmp/go ]; do sleep 0.1; done; exit 3"];
+    expect(await hand.run("--name", "job", BUSYBOX, ...sleep)).toMatchObject({ code: 0 });
+    const late = await hand.trine("wait", "job", "--timeout", "1s", "-v");
+    expect(late).toMatchObject({ code: 4, stdout: "" });
+    expect(late.stderr).toMatch(
+      /request \d+ gRPC unix:\/\/\S+ \S+\/ListContainers: ok, [\d.]+ ms\n/,
+    );
+    expect(late.stderr).toContain("pod default/job is not exited yet: `trine why default/job`");
+    expect((await hand.trine("wait", "job", "--for", "running")).stdout).toBe(
+      "default/job running\n",
+    );
+    const waiting = hand.trine("wait", "job");
+    expect(await hand.trine("exec", "job", "--", "touch", "/tmp/go")).toMatchObject({ code: 0 });
+    expect(await waiting).toMatchObject({ code: 0, stdout: "default/job exited (main 3)\n" });
+    const done = await hand.run("--name", "done", "--for", "exited", BUSYBOX, "--", "true");
+    expect(done).toMatchObject({ code: 0, stdout: "default/done\n" });
+    expect((await hand.trine("ps", "--no-headers")).stdout).toMatch(/default +done .* Completed /);
+    const stopped = hand.trine("wait", "job", "--for", "stopped");
+    await hand.trine("stop", "job", "--grace", "0");
+    expect((await stopped).stdout).toBe("default/job stopped\n");
+    const gone = hand.begin(["wait", "job", "done", "--for", "deleted"]);
+    await pollUntil(
+      "it waits",
+      { ms: 30_000 },
+      () => gone.errors().includes("waiting") || undefined,
+    );
+    expect(await hand.trine("rm", "job", "done", "--grace", "0")).toMatchObject({ code: 0 });
+    const lines = "default/job deleted\ndefault/done deleted\n";
+    expect(await gone.ended).toMatchObject({ code: 0, stdout: lines });
+    const status = parseAs("status", (await hand.trine("inspect", "job", "-o", "json")).stderr);
+    expect(status).toMatchObject({ reason: "NotFound", code: 404 });
+
+    await mkdir(join(hand.dir, "trine"));
+    const file = join(hand.dir, "trine/config.yaml");
+    const settings = "apiVersion: cli.trine.dev/v1alpha1\nprogress: none\nlevel: jail\n";
+    await writeFile(file, settings, { mode: 0o644 });
+    expect((await hand.trine("config", "path")).stdout).toBe(`${file}\n`);
+    expect(await hand.trine("ps")).toMatchObject({ code: 2, stdout: "" });
+    await writeFile(file, settings.replace("jail", "container"));
+    const quiet = await hand.run("--name", "quiet", BUSYBOX, "--", "true");
+    expect(quiet).toEqual({ code: 0, stdout: "default/quiet\n", stderr: "" });
+    expect((await hand.trine("config", "view", "--show-origin")).stdout).toContain(file);
+    await rm(join(hand.dir, "trine"), { recursive: true });
+    await hand.trine("rm", "quiet");
   });
 
   test("every form of ps and inspect; why and logs of a container that failed", async () => {

@@ -6,9 +6,13 @@ import { join } from "node:path";
 import { tmpdir } from "node:os";
 import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
+import { TrineError } from "@trine/base";
 import { expect, test } from "vitest";
+import { defaultConfig } from "./config/read-config.ts";
 import { runTrine } from "./program.ts";
 import { listing, placesOf, runWith, samplePod, withNodeApi } from "./testing.ts";
+import type { Ran } from "./testing.ts";
+import { parseAs } from "./testing/schema.ts";
 import { VERSION } from "./version.ts";
 
 const NOWHERE = "/nowhere";
@@ -16,6 +20,7 @@ const NOWHERE = "/nowhere";
 const COMMANDS = [
   ...["run", "apply", "start", "restart", "stop", "rm", "pause", "resume", "ps", "logs", "inspect"],
   ...["top", "events", "why", "exec", "attach", "console", "cp", "port-forward", "image", "doctor"],
+  ...["wait", "config", "help"],
 ];
 
 test("help and version go to stdout and are a success", async () => {
@@ -25,7 +30,7 @@ test("help and version go to stdout and are a success", async () => {
     expect(help.stdout).toContain(`\n  ${word}`);
     const own = await runWith(NOWHERE, [word, "--help"]);
     expect(own).toMatchObject({ code: 0, stderr: "" });
-    if (word !== "image")
+    if (word !== "image" && word !== "config")
       expect(own.stdout.split("Examples:")[1]?.trim().split("\n").length).toBe(2);
   }
   expect(await runWith(NOWHERE, ["--version"])).toMatchObject({ code: 0, stdout: `${VERSION}\n` });
@@ -143,6 +148,24 @@ test.each([
   [["image", "import", "x", "--namespace", "a b"], /Letters, digits/],
   [["image", "import", "x", "--namespace", "--help"], /Letters, digits/],
   [["doctor", "--containerd", "sock"], /absolute path/],
+  [["run", "x", "--for", "ever"], /running, exited/],
+  [["run", "x", "--for", "exited", "--wait=false"], /--wait=false and --for exclude/],
+  [["run", "x", "--for", "exited", "--rm"], /--for and -i, -t/],
+  [["apply", "-f", "-", "--for", "ever"], /running, exited/],
+  [["start", "x", "--for", "exited", "--wait=false"], /exclude each other/],
+  [["restart", "x", "--for", "exited", "--wait=false"], /exclude each other/],
+  [["wait"], /which pods/],
+  [["wait", "x", "-l", "a=b"], /not both/],
+  [["wait", "x", "--for", "ready"], /running, exited, stopped, deleted/],
+  [["wait", "x", "--timeout", "5"], /30s/],
+  [["wait", "x", "--progress", "loud"], /auto, plain, json, none/],
+  [["rm", "x", "--yes=no"], /--yes/],
+  [["config"], /view/],
+  [["config", "view", "x"], /too many arguments/],
+  [["config", "view", "-o", "xml"], /'xml' is invalid/],
+  [["config", "view", "--columns", "none"], /no column none/],
+  [["config", "path", "x"], /too many arguments/],
+  [["help", "no-such"], /no help on "no-such"/],
   [["doctor", "--qemu", "qemu"], /absolute path/],
 ])("%j is bad usage: exit code 2, told on stderr", async (argv, says) => {
   const ran = await runWith(NOWHERE, argv);
@@ -327,6 +350,57 @@ test("console of a machine that does not run is refused: exit code 5", async () 
       stderr: "trine: pod none has no machine\n",
     });
   });
+});
+
+test("help: of commands at any depth, and concepts as a person and as man reads them", async () => {
+  const nested = await runWith(NOWHERE, ["help", "image", "import"]);
+  expect(nested).toEqual(await runWith(NOWHERE, ["image", "import", "--help"]));
+  expect(await runWith(NOWHERE, ["help"])).toEqual(await runWith(NOWHERE, ["--help"]));
+  const { code, stdout, stderr } = await runWith(NOWHERE, ["help", "concepts"]);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  for (const title of ["Pod", "Level", "Machine", "Image", "Settings"]) {
+    expect(stdout).toContain(`\n${title}\n  `.replace(/^\n(?=Pod)/, ""));
+  }
+  expect(stdout.split("\n").every((line) => line.length <= 80)).toBe(true);
+});
+
+test("config view in every form, and a file that is refused: all ends with it but help and config path", async () => {
+  const view = await runWith(NOWHERE, ["config", "view", "-o", "json"]);
+  expect(parseAs("config", view.stdout)).toHaveProperty("items.length", 8);
+  const table = await runWith(NOWHERE, ["config", "view", "--show-origin"]);
+  expect(table.stdout).toMatch(/^SETTING +VALUE +ORIGIN\ncontainerd +\S+ +default\n/);
+  const names = await runWith(NOWHERE, ["config", "view", "-o", "name"]);
+  expect(names.stdout).toMatch(/^containerd\nstate\ndata\n/);
+  const path = { argv: ["-o", 'jsonpath={.items[?(@.name=="level")].value}'] };
+  expect((await runWith(NOWHERE, ["config", "view", ...path.argv])).stdout).toBe("container\n");
+
+  const refused = async (argv: readonly string[]): Promise<Ran> => {
+    const io = [new PassThrough(), new PassThrough(), new PassThrough()] as const;
+    const [stdin, stdout, stderr] = io;
+    const { signal } = new AbortController();
+    const failure = new TrineError("invalid", "configuration: wrong");
+    const config = { ...defaultConfig(), file: "/etc/x.yaml", failure };
+    const given = { ...placesOf(NOWHERE), stdin, stdout, stderr, signal, config };
+    const code = await runTrine(argv, given);
+    for (const each of [stdout, stderr]) each.end();
+    return { code, stdout: await text(stdout), stderr: await text(stderr) };
+  };
+  const wrong = { code: 2, stdout: "", stderr: "trine: configuration: wrong\n" };
+  expect(await refused(["ps"])).toEqual(wrong);
+  expect(await refused(["config", "view"])).toEqual(wrong);
+  expect(await refused(["config", "path"])).toMatchObject({ code: 0, stdout: "/etc/x.yaml\n" });
+  expect(await refused(["ps", "--help"])).toMatchObject({ code: 0, stderr: "" });
+});
+
+test("an error is a Status where -o json or yaml is asked for, and nothing else is on stderr", async () => {
+  for (const argv of [["ps"], ["ps", "--no-such-flag"], ["inspect"], ["inspect", "x"]]) {
+    const ran = await runWith(NOWHERE, [...argv, "-o", "json"]);
+    expect(ran.stdout).toBe("");
+    const causes = [{ reason: "ExitCode", message: String(ran.code) }];
+    expect(parseAs("status", ran.stderr)).toMatchObject({ details: { causes } });
+    const yaml = await runWith(NOWHERE, [...argv, "-o", "yaml"]);
+    expect(yaml.stderr).toMatch(/^---\nkind: Status\n/);
+  }
 });
 
 /** Every command of the program, by its words. */

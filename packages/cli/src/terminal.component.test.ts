@@ -194,6 +194,38 @@ test("an import's bar: as far as the server sends, taken away at ^C, and nothing
   }
 }, 120_000);
 
+test("a person is asked before a running pod or an image goes; with --yes nobody is", async () => {
+  for (const name of ["keep", "over"]) {
+    await hand.run("--name", name, BUSYBOX, "--", name === "keep" ? "sleep" : "true", "1000");
+  }
+  expect(await hand.trine("wait", "over")).toMatchObject({ code: 0 });
+  expect(await hand.trine("image", "tag", BUSYBOX, "localhost/asked:1")).toMatchObject({ code: 0 });
+  const screen = await open();
+  await screen.line("trine rm keep over --grace 0; echo code=$?");
+  await screen.until(/remove default\/keep, which runs, with logs and volumes\? \[y\/N\] *$/m);
+  await screen.line("n");
+  await screen.until(/nothing was removed\ncode=1$/m);
+  await screen.clear();
+  await screen.line("trine rm keep; echo code=$?");
+  await screen.until(/\[y\/N\] *$/m);
+  await screen.press("C-c");
+  await screen.until(/^code=130$/m);
+  await screen.clear();
+  // What has ended has nothing to lose.
+  await screen.line("trine rm over; echo code=$?");
+  await screen.until(/default\/over removed\ncode=0$/m);
+  await screen.clear();
+  await screen.line("trine image rm localhost/asked:1; echo code=$?");
+  await screen.until(/remove localhost\/asked:1\? \[y\/N\] *$/m);
+  await screen.line("yes");
+  await screen.until(/localhost\/asked:1 removed\ncode=0$/m);
+  await screen.clear();
+  await screen.line("trine rm keep --grace 0 --yes; echo code=$?");
+  const last = await screen.until(/default\/keep removed\ncode=0$/m);
+  expect(last).not.toContain("[y/N]");
+  expect(await hand.remains()).toEqual([]);
+}, 120_000);
+
 /** Presses Tab until it answers: names that do not come in time are left out. */
 async function completes(
   shell: readonly string[],

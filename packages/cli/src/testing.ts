@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
 import type { PodSummary } from "@trine/engine";
+import { defaultConfig } from "./config/read-config.ts";
 import type { Io } from "./io.ts";
 import { runTrine } from "./program.ts";
 
@@ -33,11 +34,14 @@ export async function runWith(
 }
 
 /** Everything of a node in one directory. */
-export function placesOf(stateDir: string): Pick<Io, "stateDir" | "dataDir" | "containerd"> {
+export function placesOf(
+  stateDir: string,
+): Pick<Io, "stateDir" | "dataDir" | "containerd" | "config"> {
   return {
     stateDir,
     dataDir: join(stateDir, "data"),
     containerd: join(stateDir, "containerd.sock"),
+    config: defaultConfig(),
   };
 }
 

@@ -1,4 +1,5 @@
 import { type MessageInitShape } from "@bufbuild/protobuf";
+import { type OnRequest, kindOf, observed } from "@trine/base";
 import {
   type AttachRequestSchema,
   type ExecRequestSchema,
@@ -31,23 +32,29 @@ export interface CriClient {
 }
 
 /** Connects at the first call; calls fail with kind `unavailable` while nobody listens on the socket. */
-export function createCriClient(socket: string): CriClient {
-  const channel = new GrpcChannel(socket, MAX_MESSAGE_BYTES);
+export function createCriClient(socket: string, onRequest?: OnRequest): CriClient {
+  const channel = new GrpcChannel(socket, MAX_MESSAGE_BYTES, onRequest);
   const runtime = createUnaryClient(channel, RuntimeService);
+  // The path is what lets one in: it is not told.
+  const opened = <T>(url: string, open: () => Promise<T>): Promise<T> =>
+    observed(onRequest, { method: "POST", target: new URL(url).origin }, open, {
+      done: () => ({ status: "open" }),
+      failed: kindOf,
+    });
   return {
     runtime,
     images: createUnaryClient(channel, ImageService),
     async exec(request, options) {
       const { url } = await runtime.exec(request, options);
-      return openRemoteCommand(url, streamsOf(request), options);
+      return opened(url, () => openRemoteCommand(url, streamsOf(request), options));
     },
     async attach(request, options) {
       const { url } = await runtime.attach(request, options);
-      return openRemoteCommand(url, streamsOf(request), options);
+      return opened(url, () => openRemoteCommand(url, streamsOf(request), options));
     },
     async portForward(podSandboxId, options) {
       const { url } = await runtime.portForward({ podSandboxId }, options);
-      return openPortForward(url, options);
+      return opened(url, () => openPortForward(url, options));
     },
     close() {
       channel.close();

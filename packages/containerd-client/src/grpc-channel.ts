@@ -1,4 +1,5 @@
-import { TrineError, messageOf } from "@trine/base";
+import { TrineError, kindOf, messageOf, observed } from "@trine/base";
+import type { OnRequest } from "@trine/base";
 import { decodeMessage, grpcError } from "./grpc-error.ts";
 import { GrpcStream } from "./grpc-stream.ts";
 import type { Headers } from "./http2/hpack.ts";
@@ -27,11 +28,13 @@ export type GrpcHeaders = Readonly<Record<string, string>>;
 export class GrpcChannel {
   readonly #socket: string;
   readonly #maxBytes: number;
+  readonly #onRequest: OnRequest | undefined;
   #session: Http2Session | undefined;
 
-  constructor(socket: string, maxBytes: number) {
+  constructor(socket: string, maxBytes: number, onRequest?: OnRequest) {
     this.#socket = socket;
     this.#maxBytes = maxBytes;
+    this.#onRequest = onRequest;
   }
 
   async call(call: UnaryCall): Promise<Uint8Array> {
@@ -43,13 +46,24 @@ export class GrpcChannel {
       "grpc-timeout": `${Math.max(1, Math.ceil(call.timeoutMs))}m`,
       ...call.headers,
     };
-    return exchange(this.#connect(), headers, call, this.#maxBytes);
+    return observed(
+      this.#onRequest,
+      { ...this.#naming(call.path), sentBytes: call.request.length },
+      () => exchange(this.#connect(), headers, call, this.#maxBytes),
+      { done: ({ length }) => ({ status: "ok", receivedBytes: length }), failed: kindOf },
+    );
   }
 
   /** Starts a streaming call, which has no deadline of its own. */
   open(path: string, name: string, headers: GrpcHeaders = {}): GrpcStream {
     const session = this.#connect();
-    return new GrpcStream(session, { ...requestHeaders(path), ...headers }, name, this.#maxBytes);
+    const fields = { ...requestHeaders(path), ...headers };
+    const ended = this.#onRequest?.(this.#naming(path));
+    return new GrpcStream(session, fields, { name, maxBytes: this.#maxBytes, ended });
+  }
+
+  #naming(path: string): { method: string; target: string } {
+    return { method: "gRPC", target: `unix://${this.#socket} ${path}` };
   }
 
   close(): void {

@@ -45,7 +45,7 @@ function message(length: number, sent = length): Buffer {
 test("the longest message comes through however little of the window was given back", async () => {
   const [quarter, rest] = [RECEIVE_WINDOW / 4, (RECEIVE_WINDOW * 3) / 4 - HEADER_BYTES];
   messages = [message(quarter - HEADER_BYTES - 1), message(rest)];
-  const call = new GrpcStream(session, HEADERS, "Read", 4 * RECEIVE_WINDOW);
+  const call = new GrpcStream(session, HEADERS, { name: "Read", maxBytes: 4 * RECEIVE_WINDOW });
   expect((await call.receive())?.length).toBe(quarter - HEADER_BYTES - 1);
   expect((await call.receive())?.length).toBe(rest);
   call.close();
@@ -53,7 +53,7 @@ test("the longest message comes through however little of the window was given b
 
 test("a message that would never be whole is refused", async () => {
   messages = [message(RECEIVE_WINDOW, 10)];
-  const call = new GrpcStream(session, HEADERS, "Read", 4 * RECEIVE_WINDOW);
+  const call = new GrpcStream(session, HEADERS, { name: "Read", maxBytes: 4 * RECEIVE_WINDOW });
   await expect(call.receive()).rejects.toMatchObject({ kind: "exhausted" });
   call.close();
 });

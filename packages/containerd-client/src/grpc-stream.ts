@@ -1,4 +1,5 @@
 import { TrineError, messageOf } from "@trine/base";
+import type { RequestEnded } from "@trine/base";
 import { decodeMessage, grpcError } from "./grpc-error.ts";
 import type { Headers } from "./http2/hpack.ts";
 import type { Http2Session } from "./http2/session.ts";
@@ -8,6 +9,14 @@ import type { Http2Stream } from "./http2/stream.ts";
 const HEADER_BYTES = 5;
 /** A message is taken when it is whole, and the window is given back by quarters: a longer one would never be whole. */
 const MAX_BYTES = (RECEIVE_WINDOW * 3) / 4 - HEADER_BYTES;
+
+export interface StreamOptions {
+  /** For errors. */
+  readonly name: string;
+  readonly maxBytes: number;
+  /** Told once, when it is over. */
+  readonly ended?: ((ended: RequestEnded) => void) | undefined;
+}
 
 /** One streaming call: messages both ways, each waiting for the slower side. */
 export class GrpcStream {
@@ -22,9 +31,13 @@ export class GrpcStream {
   #failure: Error | undefined;
   #wake: (() => void) | undefined;
 
-  constructor(session: Http2Session, headers: Headers, name: string, maxBytes: number) {
-    this.#name = name;
-    this.#maxBytes = Math.min(maxBytes, MAX_BYTES);
+  #received = 0;
+  #ended: ((ended: RequestEnded) => void) | undefined;
+
+  constructor(session: Http2Session, headers: Headers, how: StreamOptions) {
+    this.#name = how.name;
+    this.#maxBytes = Math.min(how.maxBytes, MAX_BYTES);
+    this.#ended = how.ended;
     this.#stream = session.request(headers, {
       headers: (fields) => {
         this.#status = fields["grpc-status"] ?? this.#status;
@@ -33,6 +46,7 @@ export class GrpcStream {
       data: (chunk) => {
         this.#pending.push(chunk);
         this.#have += chunk.length;
+        this.#received += chunk.length;
         this.#wake?.();
       },
       end: () => {
@@ -55,7 +69,7 @@ export class GrpcStream {
     );
     this.#stream.send([header, ...parts], false);
     await this.#stream.drained();
-    if (this.#stream.isOver) throw this.#ended();
+    if (this.#stream.isOver) throw this.#whyOver();
   }
 
   /** No more messages from here. */
@@ -74,7 +88,7 @@ export class GrpcStream {
       });
     }
     if (this.#failure === undefined && this.#status === "0" && this.#have === 0) return undefined;
-    throw this.#ended();
+    throw this.#whyOver();
   }
 
   /** Gives the call up; repeatable. */
@@ -86,6 +100,9 @@ export class GrpcStream {
   #finish(): void {
     this.#isDone = true;
     this.#wake?.();
+    const status = this.#status === "0" ? "ok" : (this.#status ?? "given up");
+    this.#ended?.({ status, receivedBytes: this.#received });
+    this.#ended = undefined;
   }
 
   /** The first message, when it is whole. */
@@ -110,7 +127,7 @@ export class GrpcStream {
     return only !== undefined && more.length === 0 ? only : Buffer.concat(this.#pending);
   }
 
-  #ended(): TrineError {
+  #whyOver(): TrineError {
     if (this.#failure instanceof TrineError) return this.#failure;
     if (this.#status !== undefined && this.#status !== "0") {
       return grpcError(this.#name, Number(this.#status), this.#words);

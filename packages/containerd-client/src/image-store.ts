@@ -1,4 +1,5 @@
 import { fromBinary } from "@bufbuild/protobuf";
+import type { OnRequest } from "@trine/base";
 import { Containers } from "@trine/proto/containers";
 import { Content, ReadContentResponseSchema } from "@trine/proto/content";
 import { Diff } from "@trine/proto/diff";
@@ -30,8 +31,12 @@ export interface ImageStore {
 }
 
 /** Connects at the first call; calls fail with kind `unavailable` while nobody listens on the socket. */
-export function createImageStore(socket: string, namespace: string): ImageStore {
-  const channel = new GrpcChannel(socket, MAX_MESSAGE_BYTES);
+export function createImageStore(
+  socket: string,
+  namespace: string,
+  onRequest?: OnRequest,
+): ImageStore {
+  const channel = new GrpcChannel(socket, MAX_MESSAGE_BYTES, onRequest);
   return storeOf(channel, { "containerd-namespace": namespace });
 }
 

@@ -11,18 +11,22 @@ import {
   files,
   keyValue,
   podNamespace,
+  progressOption,
   publish,
   quantity,
   selectorOption,
   startOptions,
   volume,
   withOptions,
+  yesOption,
 } from "./flag-values.ts";
 import type { Act } from "./act.ts";
 import type { Io } from "../io.ts";
+import type { ConfirmFlags } from "../output/confirm.ts";
 import type { CreateFlags } from "../pods/create-pods.ts";
 import type { StartFlags, StopFlags, TargetFlags } from "../pods/lifecycle.ts";
 import type { RunFlags } from "../pods/run-pod.ts";
+import type { WaitFlags } from "../pods/wait-for.ts";
 
 /** Verbs that make, start, stop and remove pods. */
 export function createCommands(trine: Command, io: Io, act: Act): void {
@@ -31,6 +35,7 @@ export function createCommands(trine: Command, io: Io, act: Act): void {
   startCommands(trine, io, act);
   stopCommands(trine, io, act);
   pauseCommands(trine, io, act);
+  waitCommand(trine, io, act);
 }
 
 function runCommand(trine: Command, io: Io, act: Act): void {
@@ -41,7 +46,7 @@ function runCommand(trine: Command, io: Io, act: Act): void {
     .argument("[command...]", "after --: instead of the image's own")
     .option("--name <name>", "the pod's name; default: made of the image's")
     .option("-n, --namespace <name>", "its namespace; default: default", podNamespace)
-    .addOption(levelOption())
+    .addOption(levelOption(io))
     .option("--runtime <handler>", "a handler of containerd's instead of a level")
     .option("-i, --stdin", "pass input on", false)
     .option("-t, --tty", "a terminal", false)
@@ -60,7 +65,7 @@ function runCommand(trine: Command, io: Io, act: Act): void {
     .option("--workdir <path>", "directory the process starts in", absolute)
     .addOption(new Option("--pull <policy>", "when to pull the image").choices([...PULL]))
     .addOption(cgroupOption());
-  withOptions(command, startOptions())
+  withOptions(command, startOptions(io))
     .addHelpText(
       "after",
       examples(
@@ -78,10 +83,10 @@ function runCommand(trine: Command, io: Io, act: Act): void {
 
 const PULL = ["Always", "IfNotPresent", "Never"] as const;
 
-function levelOption(): Option {
+function levelOption({ config }: Io): Option {
   return new Option("--level <level>", "what isolates it")
     .choices(["container", "microvm", "vm"])
-    .default("container");
+    .default(config.settings.level.value);
 }
 
 function repeated(flags: string, what: string): Option {
@@ -96,7 +101,7 @@ function applyCommand(trine: Command, io: Io, act: Act): void {
     .option("--pvc <claim=/directory>", "where a claim lies; may be repeated", claim, {})
     .option("--dry-run", "check, and say what would be started", false)
     .addOption(cgroupOption());
-  withOptions(command, startOptions())
+  withOptions(command, startOptions(io))
     .addHelpText(
       "after",
       examples("trine apply -f pod.yaml", "trine apply -f db.yaml --pvc data=/srv/db --timeout 5m"),
@@ -133,7 +138,7 @@ function startCommands(trine: Command, io: Io, act: Act): void {
         return restartPods(io, names, flags);
       }),
     );
-  for (const command of [start, restart]) withOptions(command, startOptions());
+  for (const command of [start, restart]) withOptions(command, startOptions(io));
 }
 
 function stopCommands(trine: Command, io: Io, act: Act): void {
@@ -150,11 +155,34 @@ function stopCommands(trine: Command, io: Io, act: Act): void {
   pods(trine.command("rm"))
     .description("end pods and remove them with their logs and volumes")
     .option("--grace <time>", "how long each may take; default: what the pod says", duration)
-    .addHelpText("after", examples("trine rm web", "trine rm -l app=web --grace 0"))
+    .addOption(yesOption())
+    .addHelpText("after", examples("trine rm web", "trine rm -l app=web --grace 0 --yes"))
     .action(
-      act(async (names: string[], flags: StopFlags) => {
+      act(async (names: string[], flags: StopFlags & ConfirmFlags) => {
         const { removePods } = await import("../pods/lifecycle.ts");
         return removePods(io, names, flags);
+      }),
+    );
+}
+
+function waitCommand(trine: Command, io: Io, act: Act): void {
+  pods(trine.command("wait"))
+    .description("wait until pods are in a state, whoever brings them there")
+    .addOption(
+      new Option("--for <condition>", "which state")
+        .choices(["running", "exited", "stopped", "deleted"])
+        .default("exited"),
+    )
+    .option("--timeout <time>", "no longer than this for all of them", duration)
+    .addOption(progressOption(io))
+    .addHelpText(
+      "after",
+      examples("trine wait job", "trine wait -l app=web --for deleted --timeout 1m"),
+    )
+    .action(
+      act(async (names: string[], flags: WaitFlags) => {
+        const { waitForPods } = await import("../pods/wait-for.ts");
+        return waitForPods(io, names, flags);
       }),
     );
 }

@@ -2,6 +2,7 @@ import { InvalidArgumentError, Option } from "commander";
 import type { Command } from "commander";
 import { parseQuantity } from "@trine/annotations";
 import { parseDuration } from "./duration.ts";
+import type { Io } from "../io.ts";
 import type { PortFlag, VolumeFlag } from "../pods/run-pod.ts";
 
 const MAX_REPEATS = 256;
@@ -103,18 +104,26 @@ export function namespaceOption(): Option {
 }
 
 /** Shared by everything that starts pods. */
-export function startOptions(): Option[] {
+export function startOptions(io: Io): Option[] {
   return [
     new Option("--wait [true|false]", "wait until the pod runs").default(true).argParser(yesNo),
+    new Option("--for <condition>", "until when to wait")
+      .choices(["running", "exited"])
+      .default("running"),
     new Option("--timeout <time>", "wait no longer; the pod stays as it is").argParser(duration),
-    progressOption(),
+    progressOption(io),
   ];
 }
 
-export function progressOption(): Option {
+export function progressOption({ config }: Io): Option {
   return new Option("--progress <form>", "how steps are shown on stderr")
     .choices(["auto", "plain", "json", "none"])
-    .default("auto");
+    .default(config.settings.progress.value);
+}
+
+/** Of verbs that take away what people may want to keep. */
+export function yesOption(): Option {
+  return new Option("-y, --yes", "do not ask, on a terminal neither").default(false);
 }
 
 export function cgroupOption(): Option {

@@ -8,6 +8,7 @@ import type { PullFlags, PushFlags } from "../images/exchange.ts";
 import type { ImportFlags } from "../images/import.ts";
 import type { ImageListFlags } from "../images/list.ts";
 import type { StoreFlags } from "../images/open-store.ts";
+import type { ConfirmFlags } from "../output/confirm.ts";
 import { listOptions } from "../output/output.ts";
 import type { Act } from "./act.ts";
 import {
@@ -18,6 +19,7 @@ import {
   examples,
   progressOption,
   withOptions,
+  yesOption,
 } from "./flag-values.ts";
 
 const GIB = 1024 ** 3;
@@ -42,8 +44,13 @@ function buildCommand(image: Command, io: Io, act: Act): void {
     .option("--kernel <file>", "a bzImage instead of the newest in the image's /boot")
     .option("--initrd <file>", "the initramfs of --kernel")
     .option("--cmdline <words>", "for the kernel, behind root=", "console=tty0 console=ttyS0")
-    .option("--snapshotter <name>", "containerd's", containerdNamespace, "overlayfs")
-    .addOption(progressOption())
+    .option(
+      "--snapshotter <name>",
+      "containerd's",
+      containerdNamespace,
+      io.config.settings.snapshotter.value,
+    )
+    .addOption(progressOption(io))
     .addHelpText(
       "after",
       examples(
@@ -100,12 +107,13 @@ function changeCommands(image: Command, io: Io, act: Act): void {
     .argument("[image...]", IMAGE)
     .addOption(imageSelector())
     .option("-f, --force", "also what containers use or containerd has pinned", false)
+    .addOption(yesOption())
     .addHelpText(
       "after",
       examples("trine image rm localhost/debian-12", "trine image rm -l team=old"),
     )
     .action(
-      act(async (names: string[], flags: RemoveFlags) => {
+      act(async (names: string[], flags: RemoveFlags & ConfirmFlags) => {
         const { removeImages } = await import("../images/change.ts");
         return removeImages(io, names, flags);
       }),
@@ -133,9 +141,10 @@ function changeCommands(image: Command, io: Io, act: Act): void {
     .option("--older-than <time>", "only disks imported before", duration)
     .option("--downloads", "also begun downloads that could be gone on with", false)
     .option("--dry-run", "say what would go", false)
+    .addOption(yesOption())
     .addHelpText("after", examples("trine image gc", "trine image gc --unused --older-than 30d"))
     .action(
-      act(async (flags: CollectFlags) => {
+      act(async (flags: CollectFlags & ConfirmFlags) => {
         const { collectImages } = await import("../images/change.ts");
         return collectImages(io, flags);
       }),
@@ -148,7 +157,7 @@ function exchangeCommands(image: Command, io: Io, act: Act): void {
     .argument("<image...>", "REGISTRY/PATH[:TAG]")
     .option("--containerd <socket>", "containerd's socket", absolute, io.containerd)
     .option("--timeout <time>", "no longer than this for each", duration)
-    .addOption(progressOption())
+    .addOption(progressOption(io))
     .addHelpText(
       "after",
       examples(
@@ -168,7 +177,7 @@ function exchangeCommands(image: Command, io: Io, act: Act): void {
     .addOption(imageSelector())
     .option("--to <name>", "under this name: REGISTRY/PATH[:TAG]")
     .option("--plain-http", "without TLS", false)
-    .addOption(progressOption())
+    .addOption(progressOption(io))
     .addHelpText(
       "after",
       examples(
@@ -193,18 +202,23 @@ function importCommand(image: Command, io: Io, act: Act): void {
     .description("make a disk an image of containerd's store, usable at once")
     .argument(
       "<source>",
-      "http(s) URL or file: QCOW2, raw, VMDK, VHD, VHDX, OVA, ISO; packed or not",
+      "http(s) URL or file: QCOW2, raw, VMDK, VHD, VHDX, OVA, ISO; packed, zipped or not",
     )
     .option("--name <name>", "REGISTRY/PATH[:TAG]; default: localhost/FILE[-DISK]:latest")
     .option("--checksum <sum>", "sha256:HEX or sha512:HEX of the source as it is")
-    .option("--disk <file>", "which disk of an OVA that has several")
+    .option("--disk <file>", "which disk of an OVA or zip archive that has several")
     .option("--max-size <amount>", "largest file, fetched or unpacked", bytes, 256 * GIB)
     .option("--max-expansion <times>", "most that packed data may grow", count, 1000)
     .option("--retries <count>", "attempts without progress after the first", count, 4)
     .option("--timeout <time>", "no longer than this in all", duration)
     .option("--keep-partial", "keep what was downloaded when interrupted by ^C", false)
-    .option("--snapshotter <name>", "containerd's snapshotter", containerdNamespace, "overlayfs")
-    .addOption(progressOption())
+    .option(
+      "--snapshotter <name>",
+      "containerd's snapshotter",
+      containerdNamespace,
+      io.config.settings.snapshotter.value,
+    )
+    .addOption(progressOption(io))
     .addHelpText(
       "after",
       examples(
@@ -236,7 +250,7 @@ function authOptions(): Option[] {
   return [
     new Option(
       "--auth-file <file>",
-      "credentials as docker and podman keep them; else TRINE_AUTH_FILE",
+      "credentials as docker and podman keep them; else the setting authFile",
     ),
     new Option("--username <name>", "with --password-stdin"),
     new Option("--password-stdin", "the password comes on stdin").default(false),

@@ -3,6 +3,8 @@ import type { ImageStore } from "@trine/containerd-client";
 import { collectLeftovers, isDigestName, putImage, removeImage } from "@trine/image-import";
 import type { Io } from "../io.ts";
 import { forEachPod } from "../pods/select-pods.ts";
+import { DECLINED, confirmed, namesOf } from "../output/confirm.ts";
+import type { ConfirmFlags } from "../output/confirm.ts";
 import { parseImageName } from "./image-name.ts";
 import { pickImage, selectImages, usedImages } from "./image-view.ts";
 import type { UsedImage } from "./image-view.ts";
@@ -26,10 +28,11 @@ export interface CollectFlags extends StoreFlags {
 export function removeImages(
   io: Io,
   names: readonly string[],
-  flags: RemoveFlags,
+  flags: RemoveFlags & ConfirmFlags,
 ): Promise<number> {
   return withStore(io, flags, async (store) => {
     const chosen = selectImages(await usedImages(io, store, flags), names, flags.selector);
+    if (!(await confirmed(io, `remove ${namesOf(chosen)}?`, flags))) return DECLINED;
     return forEachPod(io, chosen, async (text) => {
       // Anew for each: the one before may have been another name of the same.
       const images = await usedImages(io, store, flags);
@@ -75,14 +78,18 @@ export async function tagImage(io: Io, from: string, to: string, flags: StoreFla
 }
 
 /** `trine image gc`; a line for each thing that went, or would go. */
-export function collectImages(io: Io, flags: CollectFlags): Promise<number> {
+export function collectImages(io: Io, flags: CollectFlags & ConfirmFlags): Promise<number> {
   return withStore(io, flags, async (store) => {
+    const images = await usedImages(io, store, flags);
+    const chosen = images.filter((image) => isGarbage(image, images, flags));
+    const named = chosen.map(({ name }) => name).filter((name) => !isDigestName(name));
+    // What has no name any more is nobody's: of that nobody is asked.
+    const isAsked = !flags.dryRun && named.length > 0;
+    if (isAsked && !(await confirmed(io, `remove ${namesOf(named)}?`, flags))) return DECLINED;
     const { downloads: all, dryRun } = flags;
     const found = await collectLeftovers(store, { workDir: importsDir(io), all, dryRun });
     const would = dryRun ? "would be " : "";
     for (const { key, state } of found) io.stdout.write(`import ${key} ${would}${state}\n`);
-    const images = await usedImages(io, store, flags);
-    const chosen = images.filter((image) => isGarbage(image, images, flags));
     return forEachPod(
       io,
       chosen.map(({ name }) => name),

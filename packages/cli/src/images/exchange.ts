@@ -36,8 +36,8 @@ export async function pullImages(
 ): Promise<number> {
   const credentials = await credentialsOf(io, flags);
   const progress = new Progress(io, flags.progress);
-  const place = { containerd: flags.containerd, signal: io.signal };
-  return withCri(place, (cri) =>
+  const { signal, onRequest } = io;
+  return withCri({ containerd: flags.containerd, signal, onRequest }, (cri) =>
     forEachPod(io, [...new Set(names)], async (name) => {
       const known = credentials(name.split("/")[0] ?? "");
       const auth =

@@ -5,7 +5,6 @@ import { parseAuthFile, sameForAll } from "@trine/image-import";
 import type { CredentialsOf, HttpSettings } from "@trine/image-import";
 import type { Io } from "../io.ts";
 
-const AUTH_FILE = "TRINE_AUTH_FILE";
 const MAX_PASSWORD = 64 * 1024;
 
 export interface AuthFlags {
@@ -30,6 +29,7 @@ export async function httpSettings(io: Io, flags: HttpFlags): Promise<HttpSettin
     ...(flags.proxy === undefined ? {} : { proxy: flags.proxy }),
     ...(flags.caFile === undefined ? {} : { caFile: flags.caFile }),
     environment: process.env,
+    onRequest: io.onRequest,
     stallMs: flags.stallTimeout,
     credentials: await credentialsOf(io, flags),
   };
@@ -48,8 +48,8 @@ export async function credentialsOf(io: Io, flags: AuthFlags): Promise<Credentia
     }
     return sameForAll({ kind: "basic", username, password });
   }
-  const file = flags.authFile ?? process.env[AUTH_FILE];
-  if (file === undefined || file === "") return () => undefined;
+  const file = flags.authFile ?? io.config.settings.authFile.value;
+  if (file === "") return () => undefined;
   const content = await readFile(file, "utf8").catch((cause: unknown) => {
     throw new TrineError("invalid", `credentials file: ${messageOf(cause)}`, { cause });
   });

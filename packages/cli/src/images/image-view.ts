@@ -15,7 +15,7 @@ export type UsedImage = ImageView & { readonly usedBy: readonly string[] };
 
 /** What the store has, and who uses it. Only CRI's namespace has users that anybody lists. */
 export async function usedImages(
-  io: Pick<Io, "signal">,
+  io: Pick<Io, "signal" | "onRequest">,
   store: ImageStore,
   flags: StoreFlags,
 ): Promise<UsedImage[]> {
@@ -28,10 +28,13 @@ export async function usedImages(
   });
 }
 
-async function usersOf(io: Pick<Io, "signal">, flags: StoreFlags): Promise<Map<string, string[]>> {
+async function usersOf(
+  io: Pick<Io, "signal" | "onRequest">,
+  flags: StoreFlags,
+): Promise<Map<string, string[]>> {
   const users = new Map<string, string[]>();
   try {
-    await withCri({ containerd: flags.containerd, signal: io.signal }, async (cri) => {
+    await withCri({ ...io, containerd: flags.containerd }, async (cri) => {
       const [{ containers }, { items }] = await Promise.all([
         cri.runtime.listContainers({}, { signal: io.signal }),
         cri.runtime.listPodSandbox({}, { signal: io.signal }),

@@ -103,8 +103,8 @@ export async function importImageCommand(
  */
 export async function untilKnown(io: Io, flags: StoreFlags, image: string): Promise<void> {
   if (flags.namespace !== CRI_NAMESPACE) return;
-  const place = { containerd: flags.containerd, signal: io.signal };
-  await withCri(place, async (cri) => {
+  const { signal, onRequest } = io;
+  await withCri({ containerd: flags.containerd, signal, onRequest }, async (cri) => {
     await pollUntil(`CRI knows ${image}`, { ms: KNOWN_MS, signal: io.signal }, async () => {
       try {
         return (await cri.images.imageStatus({ image: { image } })).image;

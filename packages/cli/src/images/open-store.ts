@@ -10,11 +10,11 @@ export interface StoreFlags {
 
 /** Runs `work` with containerd's own services of images; says which socket when nobody is there. */
 export async function withStore<T>(
-  io: Pick<Io, "signal">,
+  io: Pick<Io, "signal" | "onRequest">,
   flags: StoreFlags,
   work: (store: ImageStore) => Promise<T>,
 ): Promise<T> {
-  const store = createImageStore(flags.containerd, flags.namespace);
+  const store = createImageStore(flags.containerd, flags.namespace, io.onRequest);
   try {
     // A cheap question first: later it would not be clear who does not answer.
     await store.images.list({ filters: ["name==none"] }, { signal: io.signal });

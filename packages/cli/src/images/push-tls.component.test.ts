@@ -16,6 +16,7 @@ import { busyboxImage, freePort, runCommand, startContainerd } from "@trine/test
 import type { Containerd } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { runTrine } from "../program.ts";
+import { placesOf } from "../testing.ts";
 
 const USER = "me:correct-horse";
 const SERVICE = "registry of the test";
@@ -131,7 +132,7 @@ async function push(...flags: string[]): Promise<{ code: number; stdout: string;
   const code = await runTrine(["image", "push", "trine.test/busybox:1", ...flags], {
     stdin: process.stdin,
     ...{ stdout, stderr },
-    ...{ stateDir: dir, dataDir: join(dir, "data"), containerd: containerd.socket },
+    ...{ ...placesOf(dir), containerd: containerd.socket },
     signal: new AbortController().signal,
   });
   stdout.end();

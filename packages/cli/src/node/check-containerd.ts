@@ -3,7 +3,7 @@ import { createCriClient } from "@trine/containerd-client";
 import type { CriClient } from "@trine/containerd-client";
 import { findProgram, programDirs } from "./find-program.ts";
 import { UNTESTED } from "./finding.ts";
-import type { Check, Finding } from "./finding.ts";
+import type { Check, Finding, Place } from "./finding.ts";
 import { judgeHandlers } from "./judge-handlers.ts";
 
 type Result = Omit<Finding, "name">;
@@ -14,14 +14,14 @@ const SHIMS = ["containerd-shim-trine-vm-v2", "containerd-shim-trine-microvm-v2"
 const TESTED = [/^1\.6\./, /^2\.4\./];
 
 export const CONTAINERD_CHECKS: readonly Check[] = [
-  { name: "containerd", run: ({ containerd }) => checkVersion(containerd) },
-  { name: "cri", run: ({ containerd }) => checkConditions(containerd) },
-  { name: "handlers", run: ({ containerd, stateDir }) => checkHandlers(containerd, stateDir) },
+  { name: "containerd", run: checkVersion },
+  { name: "cri", run: checkConditions },
+  { name: "handlers", run: checkHandlers },
   { name: "shim", run: () => checkShim(process.env["PATH"] ?? "") },
 ];
 
-function checkVersion(socket: string): Promise<Result> {
-  return asked(socket, async ({ runtime }) => {
+function checkVersion(place: Place): Promise<Result> {
+  return asked(place, async ({ runtime }) => {
     const { runtimeName, runtimeVersion } = await runtime.version({}, { timeoutMs: CALL_MS });
     return judgeVersion(runtimeName, runtimeVersion);
   });
@@ -41,8 +41,8 @@ export function judgeVersion(name: string, version: string): Result {
     : { status: "warn", detail: `${detail}; ${UNTESTED}` };
 }
 
-function checkConditions(socket: string): Promise<Result> {
-  return asked(socket, async ({ runtime }) => {
+function checkConditions(place: Place): Promise<Result> {
+  return asked(place, async ({ runtime }) => {
     const { status } = await runtime.status({}, { timeoutMs: CALL_MS });
     const bad = (status?.conditions ?? []).filter(
       ({ type, status: holds }) => !holds && ["RuntimeReady", "NetworkReady"].includes(type),
@@ -53,15 +53,18 @@ function checkConditions(socket: string): Promise<Result> {
   });
 }
 
-function checkHandlers(socket: string, stateDir: string): Promise<Result> {
-  return asked(socket, async ({ runtime }) => {
+function checkHandlers(place: Place): Promise<Result> {
+  return asked(place, async ({ runtime }) => {
     const { info } = await runtime.status({ verbose: true }, { timeoutMs: CALL_MS });
-    return judgeHandlers(info["config"] ?? "", stateDir);
+    return judgeHandlers(info["config"] ?? "", place.stateDir);
   });
 }
 
-async function asked(socket: string, ask: (client: CriClient) => Promise<Result>): Promise<Result> {
-  const client = createCriClient(socket);
+async function asked(
+  { containerd: socket, onRequest }: Place,
+  ask: (client: CriClient) => Promise<Result>,
+): Promise<Result> {
+  const client = createCriClient(socket, onRequest);
   try {
     return await ask(client);
   } catch (cause) {

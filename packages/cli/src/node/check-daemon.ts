@@ -12,7 +12,7 @@ const MIB = 1024 * 1024;
 
 /** What pods go on from, and what it costs while none does. */
 async function checkTemplates(place: Place, signal: AbortSignal): Promise<Omit<Finding, "name">> {
-  const templates = await new NodeClient({ stateDir: place.stateDir, signal }).templates();
+  const templates = await new NodeClient({ ...place, signal }).templates();
   if (templates === undefined) return { status: "ok", detail: "this trined makes none" };
   if (templates.length === 0) return { status: "ok", detail: "none now: microvm pods boot" };
   const detail = templates.map(
@@ -24,7 +24,7 @@ async function checkTemplates(place: Place, signal: AbortSignal): Promise<Omit<F
 
 /** How many guests have booted ahead of their pods. */
 async function checkSpares(place: Place, signal: AbortSignal): Promise<Omit<Finding, "name">> {
-  const client = new NodeClient({ stateDir: place.stateDir, signal });
+  const client = new NodeClient({ ...place, signal });
   const spares = await client.spares().catch((cause: unknown) => messageOf(cause));
   // The check before says what to do about it.
   if (typeof spares === "string") return { status: "warn", detail: `not known: ${spares}` };
@@ -44,7 +44,7 @@ async function checkSpares(place: Place, signal: AbortSignal): Promise<Omit<Find
 
 async function checkDaemon(place: Place, signal: AbortSignal): Promise<Omit<Finding, "name">> {
   try {
-    const { ok, text } = await new NodeClient({ stateDir: place.stateDir, signal }).ready();
+    const { ok, text } = await new NodeClient({ ...place, signal }).ready();
     return ok
       ? { status: "ok", detail: `ready, state in ${place.stateDir}` }
       : { status: "fail", detail: text, fix: "wait, then look into its log" };

@@ -28,6 +28,7 @@ export async function doctor(io: Io, flags: DoctorFlags): Promise<number> {
     stateDir: io.stateDir,
     containerd: flags.containerd,
     qemu: flags.qemu,
+    onRequest: io.onRequest,
   };
   const human = flags.output.form === "table" && flags.columns === undefined;
   const items: Finding[] = [];

@@ -1,3 +1,5 @@
+import type { OnRequest } from "@trine/base";
+
 /** What one check of `trine doctor` found. `warn` does not stop machines from running. */
 export interface Finding {
   readonly name: string;
@@ -14,6 +16,7 @@ export interface Place {
   readonly containerd: string;
   /** QEMU's program. */
   readonly qemu: string;
+  readonly onRequest?: OnRequest;
 }
 
 /** Looks, changes nothing. One that throws is a failed check. */

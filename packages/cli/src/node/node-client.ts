@@ -1,7 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { join } from "node:path";
-import { TrineError, kindOf, messageOf } from "@trine/base";
-import type { ErrorKind } from "@trine/base";
+import { TrineError, kindOf, messageOf, observed } from "@trine/base";
+import type { ErrorKind, OnRequest } from "@trine/base";
 import type { PodSummary, SpareSummary, TemplateSummary } from "@trine/engine";
 import type { Io } from "../io.ts";
 
@@ -21,11 +21,16 @@ export class NodeClient {
   readonly #socketPath: string;
   readonly #signal: AbortSignal;
   readonly #timeoutMs: number;
+  readonly #onRequest: OnRequest | undefined;
 
-  constructor(io: Pick<Io, "stateDir" | "signal">, timeoutMs = TIMEOUT_MS) {
+  constructor(
+    io: Pick<Io, "stateDir" | "signal"> & { readonly onRequest?: OnRequest },
+    timeoutMs = TIMEOUT_MS,
+  ) {
     this.#socketPath = join(io.stateDir, "api.sock");
     this.#signal = io.signal;
     this.#timeoutMs = timeoutMs;
+    this.#onRequest = io.onRequest;
   }
 
   async pods(): Promise<readonly PodSummary[]> {
@@ -94,6 +99,15 @@ export class NodeClient {
   }
 
   #get(path: string): Promise<Reply> {
+    const [name = ""] = path.split("?");
+    const begun = { method: "GET", target: `unix://${this.#socketPath} ${name}` };
+    return observed(this.#onRequest, begun, () => this.#ask(path), {
+      done: ({ status, body }) => ({ status: String(status), receivedBytes: body.length }),
+      failed: kindOf,
+    });
+  }
+
+  #ask(path: string): Promise<Reply> {
     const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(this.#timeoutMs)]);
     // An import statement would read every export of node:http, one of which loads all of undici: 80 ms.
     const { request } = process.getBuiltinModule("node:http");

@@ -16,9 +16,10 @@ import { PodRecords, nameOf, recordSources } from "./pod-records.ts";
 import type { PodRecord } from "./pod-records.ts";
 import { listPodViews } from "./pod-view.ts";
 import { removeCompletely } from "./remove-pod.ts";
+import { waitFor } from "./wait-for.ts";
 import { Progress } from "../output/progress.ts";
 import type { ProgressForm } from "../output/progress.ts";
-import { printable } from "../output/table.ts";
+import { reportError } from "../output/report-error.ts";
 
 const MAX_FILE_BYTES = 8 * 1024 * 1024;
 const WATCH_REMOVAL_MS = 200;
@@ -30,6 +31,8 @@ export interface CreateFlags {
   readonly cgroupParent: string;
   readonly timeout?: number;
   readonly wait: boolean;
+  /** Until when; `running` where nobody says. */
+  readonly for?: "running" | "exited";
   readonly progress: ProgressForm;
 }
 
@@ -38,6 +41,7 @@ export async function applyFiles(
   io: Io,
   flags: CreateFlags & { readonly filename: readonly string[]; readonly dryRun: boolean },
 ): Promise<number> {
+  requireWait(flags);
   const manifests: Manifest[] = [];
   // All of it is checked before any of it is started.
   for (const file of flags.filename) manifests.push(parseManifest(await textOf(io, file), file));
@@ -57,7 +61,7 @@ export async function applyFiles(
         if (done === "started") noteRestarts(io, pod);
       } catch (cause) {
         if (io.signal.aborted || kindOf(cause) === "unavailable") throw cause;
-        io.stderr.write(`trine: ${printable(messageOf(cause))}\n`);
+        await reportError(io, cause);
         code ||= EXIT_CODES[kindOf(cause)];
       }
     }
@@ -108,15 +112,24 @@ export async function createPod(io: Io, cri: CriClient, wanted: Wanted): Promise
   return record;
 }
 
+type WaitedFlags = Pick<CreateFlags, "timeout" | "wait" | "for" | "progress">;
+
+/** Kind `invalid` for flags that ask to wait and not to. */
+export function requireWait(flags: Pick<CreateFlags, "wait" | "for">): void {
+  if (flags.wait || flags.for !== "exited") return;
+  throw new TrineError("invalid", "--wait=false and --for exclude each other");
+}
+
 /** Runs the start of a pod under the user's eyes: progress, ^C, --timeout, --wait=false. */
 export async function launchWatched(
   io: Io,
   cri: CriClient,
   record: PodRecord,
-  flags: Pick<CreateFlags, "timeout" | "wait" | "progress">,
+  flags: WaitedFlags,
   onFailure: "remove" | "keep",
 ): Promise<void> {
   const name = nameOf(record.pod);
+  const limit = flags.timeout === undefined ? undefined : AbortSignal.timeout(flags.timeout);
   if (!flags.wait) {
     await startInBackground(name, flags.timeout);
     return;
@@ -128,6 +141,14 @@ export async function launchWatched(
     await records.requireKept(record.uid);
     await launchAlone(io, cri, { record, records, flags, onFailure });
   });
+  if (flags.for !== "exited") return;
+  // It runs: whoever gives up waiting leaves it as it is.
+  const progress = new Progress(io, flags.progress);
+  try {
+    await waitFor(io, cri, { name, record }, { for: flags.for, limit, progress });
+  } finally {
+    progress.end();
+  }
 }
 
 interface Watched {

@@ -1,7 +1,7 @@
 import { TrineError, errnoOf, messageOf } from "@trine/base";
 import type { CriClient } from "@trine/containerd-client";
 import { withCri } from "../connect.ts";
-import { launchWatched } from "./create-pods.ts";
+import { launchWatched, requireWait } from "./create-pods.ts";
 import type { CreateFlags } from "./create-pods.ts";
 import type { Io } from "../io.ts";
 import { removeSandboxes } from "./launch-pod.ts";
@@ -11,7 +11,9 @@ import { listPodViews } from "./pod-view.ts";
 import type { ContainerView, PodView } from "./pod-view.ts";
 import { runCtr } from "../run-ctr.ts";
 import { forEachPod, requireTargets } from "./select-pods.ts";
-import { nameOfView, selectNames, targetOf } from "./target.ts";
+import { nameOfView, selectNames, targetOf, targetOrNone } from "./target.ts";
+import { DECLINED, confirmed, namesOf } from "../output/confirm.ts";
+import type { ConfirmFlags } from "../output/confirm.ts";
 import type { Target } from "./target.ts";
 
 const DEFAULT_GRACE_S = 30;
@@ -28,11 +30,12 @@ export interface StopFlags extends TargetFlags {
   readonly grace?: number;
 }
 
-export type StartFlags = TargetFlags & Pick<CreateFlags, "timeout" | "wait" | "progress">;
+export type StartFlags = TargetFlags & Pick<CreateFlags, "timeout" | "wait" | "for" | "progress">;
 
 type Act = (cri: CriClient, target: Target) => Promise<string>;
 
 export function startPods(io: Io, names: readonly string[], flags: StartFlags): Promise<number> {
+  requireWait(flags);
   return onEach(io, names, flags, (cri, target) => start(io, cri, target, flags));
 }
 
@@ -49,6 +52,7 @@ export function restartPods(
   names: readonly string[],
   flags: StartFlags & StopFlags,
 ): Promise<number> {
+  requireWait(flags);
   return onEach(io, names, flags, async (cri, { view, record }) => {
     requireRecord(record);
     if (view !== undefined) await stop(cri, view, graceOf(flags, record));
@@ -58,9 +62,13 @@ export function restartPods(
   });
 }
 
-export function removePods(io: Io, names: readonly string[], flags: StopFlags): Promise<number> {
+export function removePods(
+  io: Io,
+  names: readonly string[],
+  flags: StopFlags & ConfirmFlags,
+): Promise<number> {
   const records = new PodRecords(io);
-  return onEach(io, names, flags, async (cri, { view, record }) => {
+  const remove: Act = async (cri, { view, record }) => {
     const take = async (there: PodView | undefined): Promise<void> => {
       if (there === undefined) return;
       await stop(cri, there, graceOf(flags, record));
@@ -79,7 +87,25 @@ export function removePods(io: Io, names: readonly string[], flags: StopFlags): 
       await records.remove(record);
     });
     return "removed";
-  });
+  };
+  return onEach(io, names, flags, remove, (targets) => confirmRemoval(io, targets, flags));
+}
+
+/** Of pods that run a person is asked; the others have nothing to lose but what they have left. */
+async function confirmRemoval(
+  io: Io,
+  targets: readonly Target[],
+  flags: ConfirmFlags,
+): Promise<boolean> {
+  const running = targets.filter(({ view }) => view !== undefined && isRunning(view));
+  if (running.length === 0) return true;
+  const names = [...new Set(running.map(({ view }) => nameOfView(view)))];
+  const what = names.length === 1 ? "which runs" : "which run";
+  return confirmed(io, `remove ${namesOf(names)}, ${what}, with logs and volumes?`, flags);
+}
+
+function isRunning({ containers }: PodView): boolean {
+  return containers.some(({ state }) => state === "running");
 }
 
 /** containerd's own pause: processes are frozen, a machine's processors stand still. */
@@ -136,12 +162,15 @@ function onEach(
   names: readonly string[],
   { selector }: TargetFlags,
   act: Act,
+  isAgreed: (targets: readonly Target[]) => Promise<boolean> = () => Promise.resolve(true),
 ): Promise<number> {
   requireTargets(names, selector);
   return withCri(io, async (cri) => {
     const records = await new PodRecords(io).list();
     const views = await listPodViews(cri, io.signal);
     const targets = selector === undefined ? names : selectNames(views, records, selector);
+    const found = targets.flatMap((name) => targetOrNone(views, records, name));
+    if (!(await isAgreed(found))) return DECLINED;
     return forEachPod(io, [...new Set(targets)], async (name) => {
       const target = targetOf(views, records, name);
       const full =

@@ -7,7 +7,7 @@ import type { CriClient, RemoteCommand } from "@trine/containerd-client";
 import { parseManifest } from "@trine/pod-spec";
 import type { Pod } from "@trine/pod-spec";
 import { withCri } from "../connect.ts";
-import { createPod } from "./create-pods.ts";
+import { createPod, requireWait } from "./create-pods.ts";
 import type { CreateFlags } from "./create-pods.ts";
 import { readLog } from "../show/cri-log.ts";
 import { exitCodeOf, requireTerminal, runFailure } from "../talk/exec.ts";
@@ -20,6 +20,7 @@ import type { PodRecord } from "./pod-records.ts";
 import type { Level } from "./pod-view.ts";
 import { removeCompletely } from "./remove-pod.ts";
 import { findPod, pickContainer } from "./select-pods.ts";
+import { reportError } from "../output/report-error.ts";
 import { writeOut } from "../output/write-out.ts";
 
 const HANDLER: Readonly<Record<Level, string>> = {
@@ -74,6 +75,10 @@ export async function runPod(
   if (attached && !flags.wait) {
     throw new TrineError("invalid", "--wait=false and -i, -t, --attach, --rm exclude each other");
   }
+  requireWait(flags);
+  if (attached && flags.for === "exited") {
+    throw new TrineError("invalid", "--for and -i, -t, --attach, --rm exclude each other");
+  }
   const document = JSON.stringify(podObject(image, cmd, flags));
   const { pods, sources } = parseManifest(document, "the flags");
   const [pod] = pods as [Pod];
@@ -90,11 +95,10 @@ export async function runPod(
       return await watch(io, cri, record, flags);
     } catch (cause) {
       if (io.signal.aborted || record !== undefined || !isRunFailure(cause)) throw cause;
-      io.stderr.write(
-        `trine: ${messageOf(cause)
-          .trim()
-          .replaceAll(/\s*\n\s*/g, "; ")}\n`,
-      );
+      const words = messageOf(cause)
+        .trim()
+        .replaceAll(/\s*\n\s*/g, "; ");
+      await reportError(io, new TrineError("internal", words, { cause }));
       return runFailure(cause);
     } finally {
       if (record !== undefined) await leave(io, cri, record, flags);

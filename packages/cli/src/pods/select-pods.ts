@@ -1,11 +1,11 @@
-import { TrineError, kindOf, messageOf, quote } from "@trine/base";
+import { TrineError, kindOf, quote } from "@trine/base";
 import type { CriClient } from "@trine/containerd-client";
 import { EXIT_CODES } from "../io.ts";
 import type { Io } from "../io.ts";
 import { listPodViews } from "./pod-view.ts";
 import type { ContainerView, PodView } from "./pod-view.ts";
 import { parseSelector } from "./selector.ts";
-import { printable } from "../output/table.ts";
+import { reportError } from "../output/report-error.ts";
 
 const MAX_ID_LENGTH = 64;
 
@@ -104,7 +104,7 @@ export async function forEachPod(
       io.stdout.write(`${await act(target)}\n`);
     } catch (cause) {
       if (io.signal.aborted) throw cause;
-      io.stderr.write(`trine: ${printable(messageOf(cause))}\n`);
+      await reportError(io, cause);
       code ||= EXIT_CODES[kindOf(cause)];
     }
   }

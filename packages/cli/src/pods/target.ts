@@ -42,6 +42,16 @@ export function targetOf(
   return { record, ...(view === undefined ? {} : { view }) };
 }
 
+/** Of a name that means no pod, or several, none: who acts on it tells. */
+export function targetOrNone(...args: Parameters<typeof targetOf>): Target[] {
+  try {
+    return [targetOf(...args)];
+  } catch (cause) {
+    if (cause instanceof TrineError) return [];
+    throw cause;
+  }
+}
+
 function findRecord(records: readonly PodRecord[], name: string): PodRecord | undefined {
   const found = records.filter(({ pod }) => pod.metadata.name === name || nameOf(pod) === name);
   if (found.length < 2) return found[0];

@@ -1,7 +1,9 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Argument, Command } from "commander";
+import { FIELDS } from "../config/settings.ts";
 import { VERSION } from "../version.ts";
+import { CONCEPTS } from "./concepts.ts";
 
 const CODES: readonly (readonly [string, string])[] = [
   ["0", "done"],
@@ -16,9 +18,14 @@ const CODES: readonly (readonly [string, string])[] = [
   ["130, 143", "interrupted by ^C, by SIGTERM"],
 ];
 const ENVIRONMENT: readonly (readonly [string, string])[] = [
-  ["TRINE_CONTAINERD", "containerd's socket; /run/containerd/containerd.sock"],
-  ["TRINE_STATE", "the node daemon's state directory; /run/trine"],
-  ["TRINE_DATA", "what is kept of pods; /var/lib/trine/by-hand"],
+  [
+    "TRINE_CONFIG",
+    "the configuration file; else trine/config.yaml below XDG_CONFIG_HOME or ~/.config",
+  ],
+  ...Object.entries(FIELDS).map(([name, { variable, usual }]): [string, string] => [
+    variable,
+    `the setting ${name}${usual === "" ? "" : `; ${usual}`}`,
+  ]),
 ];
 
 /** A page a command, from the table that --help is made of: DIR/trine.1, DIR/trine-run.1, … */
@@ -71,11 +78,16 @@ function manPage(command: Command): string {
   if (subs.length > 0) lines.push(".SH COMMANDS");
   for (const sub of subs)
     lines.push(".TP", `.B ${plain(sub.name())}`, text(sentence(sub.description())));
+  if (name === "trine-help-concepts") lines.push(...CONCEPTS.flatMap(section));
   const examples = examplesOf(command);
   if (examples.length > 0) lines.push(".SH EXAMPLES", ".nf", ...examples.map(text), ".fi");
   if (command.parent === null) lines.push(".SH ENVIRONMENT", ...ENVIRONMENT.flatMap(entry));
   lines.push(".SH EXIT STATUS", ...CODES.flatMap(entry), ".SH SEE ALSO", seeAlso(command, subs));
   return `${lines.join("\n")}\n`;
+}
+
+function section([title, words]: readonly [string, string]): string[] {
+  return [`.SH ${plain(title.toUpperCase())}`, text(words)];
 }
 
 function argument(own: Argument): string[] {

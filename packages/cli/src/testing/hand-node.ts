@@ -57,6 +57,8 @@ export class HandNode {
       TRINE_STATE: this.node.stateDir,
       TRINE_DATA: join(this.dir, "data"),
       TRINE_CONTAINERD: this.node.containerd.socket,
+      // Not what the person has set who runs the tests.
+      XDG_CONFIG_HOME: this.dir,
     };
   }
 

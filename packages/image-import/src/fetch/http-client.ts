@@ -2,7 +2,8 @@ import type { IncomingMessage, RequestOptions } from "node:http";
 import { readFile } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import type { SecureContextOptions } from "node:tls";
-import { TrineError, errnoOf, messageOf, quote } from "@trine/base";
+import { TrineError, errnoOf, kindOf, messageOf, observed, quote } from "@trine/base";
+import type { OnRequest } from "@trine/base";
 import { authorization } from "./credentials.ts";
 import type { CredentialsOf } from "./credentials.ts";
 
@@ -22,6 +23,8 @@ export interface HttpSettings {
   readonly credentials: CredentialsOf;
   /** Longest time until an answer's headers are there, and between two of its bytes; ms. */
   readonly stallMs: number;
+  /** Hears of each request, and of its answer's headers. */
+  readonly onRequest?: OnRequest;
 }
 
 export interface HttpRequest {
@@ -75,7 +78,12 @@ export class HttpClient {
     const visited: string[] = [];
     let url = request.url;
     for (;;) {
-      const { message, failure } = await this.#once(request, url, signal);
+      const { message, failure } = await observed(
+        this.#settings.onRequest,
+        { method: request.method ?? "GET", target: shown(url) },
+        () => this.#once(request, url, signal),
+        { done: (answer) => ({ status: String(answer.message.statusCode) }), failed: kindOf },
+      );
       const status = message.statusCode ?? 0;
       const { location } = message.headers;
       if (request.follow === false || !REDIRECTS.includes(status) || location === undefined) {
