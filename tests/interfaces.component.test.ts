@@ -6,7 +6,7 @@ import { runCommand, tinyGuestImage } from "@trine/testkit";
 import type { RunningPod, TrineNode } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startMicrovmNode } from "./microvm-node.ts";
-import { BOOT_MS, READY } from "./node-under-test.ts";
+import { BOOT_MS, READY, statusField } from "./node-under-test.ts";
 import type { PodView } from "./node-under-test.ts";
 import { MICROVM, PodOfTest } from "./pod-pair.ts";
 
@@ -223,5 +223,91 @@ test("a machine has a NIC for each of the pod's networks, and DHCP answers on th
   const annotations = { "trine.dev/network-binding": "net9=masquerade" };
   await expect(node.run({ name: "wrong", image: tiny, annotations })).rejects.toThrow(
     "the pod has no interface net9; it has eth0, net1, net2",
+  );
+}, 240_000);
+
+/** Process id of the passt that carries the pod's machine; undefined when there is none. */
+async function passtOf(pod: Pick<RunningPod, "podSandboxId">): Promise<number | undefined> {
+  const { shim } = await viewOf(pod);
+  const children = await readFile(`/proc/${shim.pid}/task/${shim.pid}/children`, "utf8");
+  for (const pid of children.trim().split(" ").map(Number)) {
+    if ((await statusField(pid, "Name")).startsWith("passt")) return pid;
+  }
+  return undefined;
+}
+
+async function inNamespace(
+  pod: Pick<RunningPod, "podSandboxId">,
+  argv: readonly string[],
+): Promise<string> {
+  const { shim } = await viewOf(pod);
+  return runCommand("nsenter", ["-t", `${shim.pid}`, "-n", ...argv]);
+}
+
+test("a machine has its networks by passt and a macvtap, and keeps them when trined or passt dies", async () => {
+  const pod = await node.run({
+    name: "carried",
+    image: tiny,
+    annotations: {
+      "trine.dev/memory": "128Mi",
+      "trine.dev/cpus": "2",
+      "trine.dev/machine": "main",
+      "trine.dev/ports": "main=8080",
+      "trine.dev/network-binding": "eth0=passt,net1=macvtap",
+      "trine.dev/network-multiqueue": "on",
+    },
+  });
+  await node.untilOutput(pod, READY, BOOT_MS);
+  const sh = async (script: string): Promise<string> => {
+    const cmd = ["/bin/sh", "-c", script];
+    const { containerId } = pod;
+    const answer = await node.containerd.cri.runtime.execSync({ containerId, cmd, timeout: 60n });
+    return Buffer.concat([answer.stdout, answer.stderr]).toString();
+  };
+  const { addresses } = await viewOf(pod);
+  const [first = "", second = ""] = addresses;
+  const passt = await passtOf(pod);
+  expect(await statusField(passt ?? 0, "CapEff")).toBe("0000000000000000");
+  expect(await statusField(passt ?? 0, "Uid")).not.toMatch(/^0\b/);
+  expect(await sh("ip -4 -o addr show dev eth0")).toContain(`inet ${first}/24`);
+  expect(await get(first)).toContain("carried");
+  expect(await inNamespace(pod, ["busybox", "wget", "-qO-", "http://127.0.0.1:8080/"])).toContain(
+    "carried",
+  );
+
+  const macs = await inNamespace(pod, ["ip", "-j", "link", "show", "dev", "mvt1"]);
+  const [{ address = "" } = {}] = JSON.parse(macs) as { address?: string }[];
+  expect(await sh("cat /sys/class/net/eth1/address; ls /sys/class/net/eth1/queues")).toBe(
+    `${address}\nrx-0\nrx-1\ntx-0\ntx-1\n`,
+  );
+  await sh("udhcpc -i eth1 -n -q -t 10 -T 1 -s /etc/udhcpc.script >/dev/null 2>&1");
+  expect(await sh("ip -4 -o addr show dev eth1; cat /sys/class/net/eth1/mtu")).toMatch(
+    new RegExp(`inet ${second}/24[^]*^1400$`, "m"),
+  );
+  expect(await get(second)).toContain("carried");
+  // Under another's address, or MAC, nothing leaves the pod.
+  await sh("ip addr add 10.216.0.200/24 dev eth1; ping -c 2 -W 1 -I 10.216.0.200 10.216.0.1");
+  const list = ["nft", "list", "counter", "netdev", "trine", "spoofed"];
+  expect(await inNamespace(pod, list)).toMatch(/packets [1-9]/);
+  expect(await get(second)).toContain("carried");
+
+  await node.killTrined();
+  expect(await get(first)).toContain("carried");
+  process.kill(passt ?? 0, "SIGKILL");
+  await node.startTrined();
+  expect(await get(first)).toContain("carried");
+  const another = await passtOf(pod);
+  expect(another).not.toBe(passt);
+  process.kill(another ?? 0, "SIGKILL");
+  await pollUntil("passt is there again", { ms: 30_000, everyMs: 100 }, async () => {
+    const found = await passtOf(pod);
+    return found === another ? undefined : found;
+  });
+  expect(await get(first)).toContain("carried");
+  expect(await get(second)).toContain("carried");
+  await node.remove(pod);
+  const annotations = { "trine.dev/network-binding": "net1=passt" };
+  await expect(node.run({ name: "wrong", image: tiny, annotations })).rejects.toThrow(
+    "passt carries the pod's first interface and its addresses, and net1 is not the first",
   );
 }, 240_000);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use trine_wire::{Message, shim, task};
 
 use crate::answer::{Answer, Code, Failure, decode, empty, failure};
-use crate::host::{bind, device, mount, net};
+use crate::host::{bind, device, macvtap, mount, net};
 use crate::netserve::NetServers;
 use crate::process::now_stamp;
 use crate::server::Call;
@@ -20,13 +20,15 @@ const PROTOCOL: u32 = 1;
 const FEATURES: [&str; 1] = ["read-only-below"];
 const MAX_STATE: usize = 1 << 20;
 const MAX_TAPS: usize = 64;
+const MAX_QUEUES: u32 = 16;
 
 /// What the shim keeps for trined.
 #[derive(Default)]
 pub struct Keeper {
     state: Vec<u8>,
     revision: u64,
-    pub taps: BTreeMap<String, OwnedFd>,
+    /// A descriptor for each of their queues.
+    pub taps: BTreeMap<String, Vec<OwnedFd>>,
     pub net: NetServers,
     /// Relative to the pod's directory where they are below it.
     pub mounted: BTreeSet<PathBuf>,
@@ -209,14 +211,24 @@ impl Shim {
     fn open_tap(&mut self, payload: &[u8]) -> Answer {
         let request: shim::OpenTapRequest = decode(payload)?;
         let full = self.keeper.taps.len() >= MAX_TAPS;
+        let queues = request.queues.max(1);
+        if queues > MAX_QUEUES {
+            let message = format!("{queues} queues: at most {MAX_QUEUES}");
+            return Err(failure(Code::InvalidArgument, message));
+        }
         match self.keeper.taps.entry(request.name) {
             Entry::Vacant(_) if full => {
                 return Err(failure(Code::ResourceExhausted, "too many taps"));
             }
             Entry::Vacant(entry) => {
-                let tap = net::open_tap(entry.key(), request.mtu)?;
-                entry.insert(tap);
+                let queues = if request.macvtap {
+                    macvtap::open(entry.key(), queues)?
+                } else {
+                    net::open_queues(entry.key(), request.mtu, queues)?
+                };
+                entry.insert(queues);
             }
+            Entry::Occupied(_) if request.macvtap => {}
             // It may have come here with its shim, and is down then.
             Entry::Occupied(entry) => net::set_up_tap(entry.key(), request.mtu)?,
         }

@@ -1,4 +1,4 @@
-//! Descriptors a child is born with: files, taps, memories, listening sockets, and channels whose other end stays here.
+//! Descriptors a child is born with: files, taps, memories, sockets, and channels whose other end stays here.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -15,7 +15,7 @@ use crate::channels::{Channel, Held, Kind};
 use crate::child_log::set_blocking;
 use crate::console::{Console, NO_TASK};
 use crate::guest::{Guest, Served};
-use crate::host::sys::{self, listen_at};
+use crate::host::sys::{self, during, listen_at};
 use crate::memory;
 use crate::monitor::Monitor;
 use crate::reactor::Token;
@@ -42,12 +42,16 @@ impl Shim {
         match &descriptor.source {
             Some(Source::File(file)) => Ok(self.open_file(file)?),
             Some(Source::Tap(name)) => {
-                let tap = self.keeper.taps.get(name);
+                let queue = descriptor.queue;
+                let queues = self.keeper.taps.get(name);
+                let tap = queues.and_then(|queues| queues.get(queue as usize));
                 let tap = tap.ok_or_else(|| {
-                    failure(Code::NotFound, format!("tap {name} has not been opened"))
+                    let what = format!("queue {queue} of tap {name} has not been opened");
+                    failure(Code::NotFound, what)
                 })?;
                 Ok(tap.try_clone()?)
             }
+            Some(Source::Connect(to)) => self.open_connection(to),
             Some(Source::Channel(channel)) => self.open_channel(key, channel),
             Some(Source::Listen(listen)) => self.open_listener(key, listen),
             Some(Source::Memory(memory)) => self.open_memory(memory.clone()),
@@ -76,6 +80,13 @@ impl Shim {
             self.serves.insert(word.clone(), Served { key, path });
         }
         Ok(OwnedFd::from(listener))
+    }
+
+    fn open_connection(&self, to: &shim::Connect) -> Result<OwnedFd, Failure> {
+        let path = self.identity.held(Path::new(&to.path));
+        let connected =
+            UnixStream::connect(&path).map_err(during(format!("connect to {}", path.display())))?;
+        Ok(OwnedFd::from(connected))
     }
 
     /// What lies in something mounted for this pod may come from an image.

@@ -63,6 +63,7 @@ impl Shim {
                     mode: 0o600,
                     serves: String::new(),
                 })),
+                ..Default::default()
             }],
             log_path: request.log_path.clone(),
             oom_score_adj: OOM_SCORE_ADJ,

@@ -601,6 +601,7 @@ fn streams_of_the_guest_go_to_who_serves_them() {
                 mode: 0o600,
                 serves: "9p".into(),
             })),
+            ..Default::default()
         },
         channel(
             4,

@@ -567,6 +567,7 @@ fn taps_are_made_once_and_given_to_children() {
     request.descriptors = vec![shim::Descriptor {
         number: 4,
         source: Some(shim::descriptor::Source::Tap("tap0".into())),
+        ..Default::default()
     }];
     trined.shim::<shim::SpawnResponse>("Spawn", &request);
     child_end(&mut trined, "vmm");

@@ -80,6 +80,7 @@ fn script(key: &str, text: &str, source: Source) -> shim::SpawnRequest {
         descriptors: vec![shim::Descriptor {
             number: 3,
             source: Some(source),
+            ..Default::default()
         }],
         ..Default::default()
     }

@@ -227,6 +227,7 @@ fn sockets_and_mounts_go_on_under_the_new_name() {
             shim::Descriptor {
                 number: 3,
                 source: Some(Source::Listen(listen)),
+                ..Default::default()
             },
             channel(4, guest),
             channel(5, console),

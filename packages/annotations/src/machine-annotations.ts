@@ -158,10 +158,22 @@ export const MACHINE_ANNOTATIONS = [
     maxCount: 8,
     default: "tap",
     description:
-      "How the guest has the pod's interfaces, all or by name. tap: with the pod's MAC and addresses, frame by frame. masquerade: behind the pod's addresses, with 10.0.2.2 and fd10:0:2::2 of its own (10.0.3.2 … for further interfaces); connections to the pod are the guest's unless a container waits for them.",
+      "How the guest has the pod's interfaces, all or by name. tap: with the pod's MAC and addresses, frame by frame. masquerade: behind the pod's addresses, with 10.0.2.2 and fd10:0:2::2 of its own (10.0.3.2 … for further interfaces); connections to the pod are the guest's unless a container waits for them. passt: with the pod's addresses, carried by a program without privileges; of the pod's ports those that trine.dev/ports gives to the machine, the first interface only. macvtap: with the pod's MAC and addresses, by the kernel's macvtap.",
     reason:
       "Some guests must keep one address wherever they run, and some pods share theirs with other containers.",
     example: "net1=masquerade",
+    virtlet: [],
+  },
+  {
+    key: "trine.dev/network-multiqueue",
+    setting: "networkMultiqueue",
+    level: "vm",
+    type: "switch",
+    default: "off",
+    description:
+      "As many queues for each network card as the machine has virtual CPUs at its start, at most 16. Not for passt, which has one.",
+    reason: "One queue is one CPU's work; more cost memory and descriptors that few guests need.",
+    example: "on",
     virtlet: [],
   },
   {

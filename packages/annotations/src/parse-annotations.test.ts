@@ -55,6 +55,7 @@ test("gives the defaults to a pod without annotations", () => {
     ignitionFrom: undefined,
     sysprepFrom: undefined,
     networkBindings: { "*": "tap" },
+    networkMultiqueue: false,
     ports: [],
     guestAgent: true,
     display: false,
@@ -99,6 +100,13 @@ test.each([
     "networkBindings",
     { eth0: "tap", net1: "masquerade" },
   ],
+  [
+    "trine.dev/network-binding",
+    "eth0=passt,net1=macvtap",
+    "networkBindings",
+    { eth0: "passt", net1: "macvtap" },
+  ],
+  ["trine.dev/network-multiqueue", "on", "networkMultiqueue", true],
 ] as const)("reads %s: %j", (name, text, setting, value) => {
   expect(parseMachineAnnotations({ [name]: text })[setting]).toEqual(value);
 });
@@ -129,9 +137,11 @@ const WRONG: readonly (readonly [string, string, RegExp])[] = [
   ["trine.dev/console", "vga", /"serial" or "virtio"/],
   ["trine.dev/root-size", "big", /1Mi to 64Ti/],
   ["trine.dev/root-size", "0", /1Mi to 64Ti/],
-  ["trine.dev/network-binding", "bridge", /"tap" or "masquerade", or INTERFACE=BINDING/],
-  ["trine.dev/network-binding", "net1=passt", /names passt, which Trine does not run: masquerade/],
-  ["trine.dev/network-binding", "macvtap", /names macvtap, which Trine does not make: tap gives/],
+  ["trine.dev/network-binding", "route", /"tap" or "masquerade" or .*, or INTERFACE=BINDING/],
+  ["trine.dev/network-binding", "net1=bridge", /names bridge, which tap is here/],
+  ["trine.dev/network-binding", "slirp", /names slirp, which passt replaces/],
+  ["trine.dev/network-binding", "sriov", /names sriov, which is no binding here/],
+  ["trine.dev/network-multiqueue", "4", /"on" or "off"/],
   ["trine.dev/network-binding", "tap,masquerade", /has an interface twice/],
   ["trine.dev/network-binding", "a b=tap", /INTERFACE=BINDING/],
   ["trine.dev/ports", "machine", /CONTAINER=PORT/],

@@ -8,6 +8,7 @@ import { parseSource } from "./seed-source.ts";
 import { bad, good } from "./parse-result.ts";
 import type { ParseResult } from "./parse-result.ts";
 import { readSshKeys } from "./ssh-key.ts";
+import { NETWORK_BINDINGS } from "./value-types.ts";
 import type {
   NetworkBinding,
   NetworkBindings,
@@ -66,9 +67,10 @@ const PARSERS: Parsers = {
 };
 
 /** What other systems have under these names, and what to use instead. */
-const UNBUILT_BINDINGS: Readonly<Record<string, string>> = {
-  passt: "which Trine does not run: masquerade keeps the pod's addresses in its namespace as well",
-  macvtap: "which Trine does not make: tap gives the guest the pod's own MAC and addresses",
+const OTHER_BINDINGS: Readonly<Record<string, string>> = {
+  bridge: "which tap is here: the guest has the pod's own MAC and addresses",
+  slirp: "which passt replaces",
+  sriov: "which is no binding here: a device plugin's device is passed through by itself",
 };
 
 /** Parses `text` as `type`. Blanks around single values are the caller's to trim. */
@@ -85,7 +87,7 @@ export function allowedText(type: ValueType): string {
     case "quantity":
       return `a quantity from ${formatQuantity(type.min)} to ${formatQuantity(type.max)}, e.g. 512Mi`;
     case "choice":
-      return type.choices.map((choice) => `"${choice}"`).join(" or ");
+      return quoted(type.choices);
     case "switch":
       return '"on" or "off"';
     case "word":
@@ -109,10 +111,14 @@ export function allowedText(type: ValueType): string {
     case "sshKeys":
       return `SSH public keys ("type base64 comment"), one a line, at most ${type.maxCount}`;
     case "bindings":
-      return `"tap" or "masquerade", or INTERFACE=BINDING for each of at most ${type.maxCount}, separated by commas`;
+      return `${quoted(NETWORK_BINDINGS)}, or INTERFACE=BINDING for each of at most ${type.maxCount}, separated by commas`;
     case "ports":
       return `CONTAINER=PORT or CONTAINER=PORT/udp for each of at most ${type.maxCount}, separated by commas`;
   }
+}
+
+function quoted(words: readonly string[]): string {
+  return words.map((word) => `"${word}"`).join(" or ");
 }
 
 function withMapping<T>(
@@ -142,12 +148,13 @@ function parseBindings(
   for (const entry of entries) {
     const named = /^([A-Za-z0-9][A-Za-z0-9._-]{0,14})=(.*)$/.exec(entry);
     const [name = "*", binding = entry] = named?.slice(1) ?? [];
-    if (Object.hasOwn(UNBUILT_BINDINGS, binding)) {
-      return bad(`names ${binding}, ${UNBUILT_BINDINGS[binding] ?? ""}`);
+    if (Object.hasOwn(OTHER_BINDINGS, binding)) {
+      return bad(`names ${binding}, ${OTHER_BINDINGS[binding] ?? ""}`);
     }
-    if (binding !== "tap" && binding !== "masquerade") return bad();
+    const known = NETWORK_BINDINGS.find((each) => each === binding);
+    if (known === undefined) return bad();
     if (bindings.has(name)) return bad("has an interface twice");
-    bindings.set(name, binding);
+    bindings.set(name, known);
   }
   return good(Object.fromEntries(bindings));
 }

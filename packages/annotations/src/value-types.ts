@@ -64,7 +64,10 @@ export interface PodPort {
 }
 
 /** How a guest has an interface of its pod. */
-export type NetworkBinding = "tap" | "masquerade";
+export type NetworkBinding = (typeof NETWORK_BINDINGS)[number];
+
+/** In the order the reference names them. */
+export const NETWORK_BINDINGS = ["tap", "masquerade", "passt", "macvtap"] as const;
 
 /** By the interface's name; "*" for those that are not named. */
 export type NetworkBindings = Readonly<Record<string, NetworkBinding>>;

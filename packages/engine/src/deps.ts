@@ -52,6 +52,8 @@ export interface EngineConfig {
     readonly powerButtonEveryMs: number;
     /** Program that serves volumes to machines. */
     readonly virtiofsd: string;
+    /** Program that carries a machine's network without privileges. */
+    readonly passt: string;
     /** Program of our agent, for guests that are to have it. */
     readonly agent: string;
     /** The node's own runc shim, for ordinary containers beside a machine. */

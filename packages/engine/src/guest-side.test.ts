@@ -1,6 +1,6 @@
 import type { PodInterface } from "@trine/pod-network";
 import { expect, test } from "vitest";
-import { checkBindings, guestInterfaces, tapPairs } from "./guest-side.ts";
+import { checkBindings, guestInterfaces, guestLinks, tapPairs } from "./guest-side.ts";
 
 const pod = (name: string, address: string): PodInterface => ({
   name,
@@ -37,6 +37,28 @@ test("a network that the pod has itself is not put behind it: refused by name", 
     "behind eth0 the guest has 10.0.2.0/24, which overlaps 10.0.2.0/24 of the pod's net1: bind eth0 as tap",
   );
   expect(check({ net1: "masquerade" })).not.toThrow();
+});
+
+test("passt carries the first interface; a macvtap's guest knows that its namespace is beside it", () => {
+  const bindings = { eth0: "passt", net1: "macvtap" } as const;
+  const pairs = tapPairs({ ...document, bindings });
+  expect(pairs).toMatchObject([{ tap: "tap1", macvtap: "mvt1" }, { tap: "tap2" }]);
+  expect(guestLinks({ ...document, bindings })).toEqual([undefined, "mvt1", "tap2"]);
+  const [first, second] = guestInterfaces({ ...document, bindings });
+  expect(first).toEqual(document.network);
+  expect(second?.routes).toEqual([{ family: "ipv4", to: "169.254.77.2/32" }]);
+});
+
+test("passt is refused for what it cannot carry", () => {
+  const all = [document.network, ...document.otherNetworks];
+  expect(() => {
+    checkBindings({ "*": "passt", eth0: "tap" }, all);
+  }).toThrow(
+    "passt carries the pod's first interface and its addresses, and net1 is not the first",
+  );
+  expect(() => {
+    checkBindings({ eth0: "passt" }, [{ ...document.network, addresses: [] }]);
+  }).toThrow("and eth0 has no address");
 });
 
 test("an interface that the pod has not is named, with those it has", () => {

@@ -1,9 +1,9 @@
 import { TrineError } from "@trine/base";
-import { masqueraded, requireFreeNetworks } from "@trine/pod-network";
+import { linkLocalOf, masqueraded, requireFreeNetworks } from "@trine/pod-network";
 import type { Binding, PodInterface, TapPair } from "@trine/pod-network";
 import { interfacesOf } from "./pod-document.ts";
 import type { PodDocument } from "./pod-document.ts";
-import { tapOf } from "./tap.ts";
+import { macvtapOf, tapOf } from "./tap.ts";
 
 type Networks = Pick<PodDocument, "network" | "otherNetworks" | "bindings">;
 
@@ -20,20 +20,48 @@ export function checkBindings(
       `trine.dev/network-binding: the pod has no interface ${unknown}; it has ${names.join(", ")}`,
     );
   }
+  const [, ...others] = interfaces;
+  for (const each of others) {
+    if (bindingOf({ bindings }, each) === "passt") refusePasst(each.name, "is not the first");
+  }
+  for (const { name, addresses } of interfaces.slice(0, 1)) {
+    const isCarried = bindingOf({ bindings }, { name }) === "passt";
+    if (isCarried && addresses.length === 0) refusePasst(name, "has no address");
+  }
   const hidden = pairsOf(interfaces, bindings).filter((pair) => "guest" in pair);
   requireFreeNetworks(hidden, interfaces);
 }
 
+function refusePasst(name: string, why: string): never {
+  const what = `passt carries the pod's first interface and its addresses, and ${name} ${why}`;
+  throw new TrineError("invalid", `trine.dev/network-binding: ${what}: use tap`);
+}
+
 export function bindingOf(
   { bindings = {} }: Pick<Networks, "bindings">,
-  { name }: PodInterface,
+  { name }: Pick<PodInterface, "name">,
 ): Binding {
   return bindings[name] ?? bindings["*"] ?? "tap";
 }
 
-/** The pod's interfaces with the guest's taps, bound as the pod says. */
+/** The pod's interfaces with the guest's taps, bound as the pod says; without the first where passt carries that. */
 export function tapPairs(document: Networks): TapPair[] {
-  return pairsOf(interfacesOf(document), document.bindings);
+  return pairsOf(interfacesOf(document), document.bindings).slice(hasPasst(document) ? 1 : 0);
+}
+
+/** Whether passt carries the pod's first interface. */
+export function hasPasst(document: Networks): boolean {
+  const [primary] = interfacesOf(document);
+  return primary !== undefined && bindingOf(document, primary) === "passt";
+}
+
+/** Of each of the guest's network cards the link of the pod's namespace that it is; undefined where passt is. */
+export function guestLinks(document: Networks): (string | undefined)[] {
+  return interfacesOf(document).map((each, index) => {
+    const binding = bindingOf(document, each);
+    if (binding === "passt") return undefined;
+    return binding === "macvtap" ? macvtapOf(index) : tapOf(index);
+  });
 }
 
 function pairsOf(
@@ -42,12 +70,24 @@ function pairsOf(
 ): TapPair[] {
   return interfaces.map((pod, index) => {
     const tap = tapOf(index);
-    const isHidden = bindingOf({ bindings }, pod) === "masquerade";
-    return isHidden ? masqueraded(pod, tap, index) : { interface: pod, tap };
+    const binding = bindingOf({ bindings }, pod);
+    if (binding === "masquerade") return masqueraded(pod, tap, index);
+    const macvtap = macvtapOf(index);
+    return { interface: pod, tap, ...(binding === "macvtap" ? { macvtap } : {}) };
   });
 }
 
 /** The pod's interfaces as its guest has them, the primary one first. */
 export function guestInterfaces(document: Networks): PodInterface[] {
-  return tapPairs(document).map((pair) => ("guest" in pair ? pair.guest : pair.interface));
+  return pairsOf(interfacesOf(document), document.bindings).map((pair, index) => {
+    if ("guest" in pair) return pair.guest;
+    return "macvtap" in pair ? withLinkLocal(pair.interface, index) : pair.interface;
+  });
+}
+
+/** What it sends to its gateway goes past the namespace: it has to know that the namespace is its neighbour. */
+function withLinkLocal(pod: PodInterface, index: number): PodInterface {
+  if (!pod.addresses.some(({ family }) => family === "ipv4")) return pod;
+  const route = { family: "ipv4", to: `${linkLocalOf(index)}/32` } as const;
+  return { ...pod, routes: [route, ...pod.routes] };
 }

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import type { MachineStats } from "@trine/vmm";
+import { MACVTAP } from "./tap.ts";
 
 /** A machine's use of the node: what the guest says, what crosses its taps, and what the host pays. */
 export interface MachineFigures {
@@ -43,10 +44,16 @@ async function tapFigures(
   const table = await readFile(`/proc/${pid}/net/dev`, "utf8").catch(() => "");
   const figures = table.split("\n").flatMap((line) => {
     const [name = "", columns = ""] = line.split(":", 2);
-    return taps.includes(name.trim()) ? [columns.trim().split(/\s+/)] : [];
+    if (!taps.includes(name.trim())) return [];
+    const fields = columns.trim().split(/\s+/);
+    const [received = "0", sent = "0"] = [fields[0], fields[8]];
+    // What a tap receives the guest has sent; a macvtap is the guest's own.
+    return [
+      name.trim().startsWith(MACVTAP) ? { received, sent } : { received: sent, sent: received },
+    ];
   });
   if (figures.length === 0) return undefined;
-  const sum = (column: number): number =>
-    figures.reduce((total, columns) => total + Number(columns[column]), 0);
-  return { sentBytes: sum(0), receivedBytes: sum(8) };
+  const sum = (way: "received" | "sent"): number =>
+    figures.reduce((total, figure) => total + Number(figure[way]), 0);
+  return { sentBytes: sum("sent"), receivedBytes: sum("received") };
 }

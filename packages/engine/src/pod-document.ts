@@ -4,6 +4,7 @@ import type { MachineSpec, SlotName } from "@trine/vmm";
 import type { DiskRoot } from "./guest/disk-root-record.ts";
 import type { VolumeRecord } from "./guest/volume-record.ts";
 import type { GuestStart } from "./guest/guest-start.ts";
+import type { PasstRecord } from "./machine/machine-passt.ts";
 import type { MachineState } from "./machine/machine-state.ts";
 
 /**
@@ -18,6 +19,8 @@ export interface PodDocument {
   otherNetworks?: readonly PodInterface[];
   /** How the guest has them, by name; "*" = the rest. Absent = as a tap. */
   bindings?: Readonly<Record<string, Binding>>;
+  /** Of each of the guest's taps; absent = 1. */
+  queues?: number;
   /** Level vm: ordinary containers have the pod's network beside the machine. */
   shared?: true;
   /** Level vm: the container that was found to be the machine; it stays so when it starts anew. */
@@ -69,6 +72,8 @@ export interface VmmRecord {
 export interface MachineRecord extends VmmRecord {
   /** What its guest has by now; absent = what it began with. */
   size?: GuestSize;
+  /** What carries its first interface, where that is bound so. */
+  readonly passt?: PasstRecord;
   /** Of its container after a change; absent = those it was made with. */
   limits?: ContainerLimits;
   readonly bundle: string;

@@ -20,6 +20,8 @@ export interface PodFiles {
   readonly vmmLog: string;
   /** What the nested shim of its ordinary containers says. */
   readonly nestedLog: string;
+  /** What passt says, where it carries the machine's network. */
+  readonly passtLog: string;
   readonly consoleAttach: string;
   /** Served to the guest: of a microvm a directory for each container, of a machine its volumes. */
   readonly shareDir: string;
@@ -48,6 +50,7 @@ export function podFiles(config: EngineConfig, podDir: string): PodFiles {
     ignition: join(podDir, "ignition.json"),
     vmmLog: join(podDir, "vmm.log"),
     nestedLog: join(podDir, "nested.log"),
+    passtLog: join(podDir, "passt.log"),
     consoleAttach: join(podDir, "console.sock"),
     shareDir: join(podDir, "share"),
     shareSocket: join(podDir, "p9.sock"),

@@ -3,12 +3,11 @@ import type { Child } from "@trine/proto/shim";
 import { ShimProcessHost } from "@trine/shim-client";
 import { VMM_KEY } from "@trine/vmm";
 import type { Machine, MachineReport } from "@trine/vmm";
+import { guestLinks } from "./guest-side.ts";
 import { hostFigures } from "./machine-figures.ts";
 import type { MachineFigures } from "./machine-figures.ts";
 import type { PodContext } from "./pod-context.ts";
-import { interfacesOf } from "./pod-document.ts";
 import type { VmmRecord } from "./pod-document.ts";
-import { tapOf } from "./tap.ts";
 
 const RECOVER_MS = 20_000;
 const MONITOR_RETRY_MS = 1_000;
@@ -109,7 +108,7 @@ export class PodVmm {
   ): Promise<MachineFigures | undefined> {
     const vmm = record?.vmmPid;
     if (this.#machine === undefined || vmm === undefined) return undefined;
-    const taps = interfacesOf(this.#pod.document).map((_, index) => tapOf(index));
+    const taps = guestLinks(this.#pod.document).filter((link) => link !== undefined);
     const [guest, host] = await Promise.all([
       this.#machine.stats(signal),
       hostFigures({ vmm, shim: this.#pod.facts.pid, taps }),

@@ -1,7 +1,13 @@
-import { connectTaps, dhcpOffer, linkLocalOf, readPodInterfaces } from "@trine/pod-network";
+import {
+  connectTaps,
+  dhcpOffer,
+  linkLocalOf,
+  makeMacvtaps,
+  readPodInterfaces,
+} from "@trine/pod-network";
 import type { DnsConfig, PodInterface } from "@trine/pod-network";
 import type { ShimLink } from "@trine/shim-client";
-import { checkBindings, guestInterfaces, tapPairs } from "./guest-side.ts";
+import { checkBindings, guestInterfaces, hasPasst, tapPairs } from "./guest-side.ts";
 import type { PodContext } from "./pod-context.ts";
 import { tapOf } from "./tap.ts";
 
@@ -47,7 +53,21 @@ async function lookAtNetwork(pod: PodContext, taps: readonly string[]): Promise<
     document.otherNetworks = others;
     await pod.save();
   }
-  for (const pair of tapPairs(document)) await shim.openTap(pair.tap, pair.interface.mtu);
+  await openTaps(pod);
+}
+
+async function openTaps({ shim, document }: PodContext): Promise<void> {
+  const pairs = tapPairs(document);
+  const { queues = 1 } = document;
+  await makeMacvtaps(
+    (argv, stdin) => shim.run(argv, stdin),
+    pairs.filter((pair) => "macvtap" in pair),
+  );
+  for (const pair of pairs) {
+    const { mtu } = pair.interface;
+    if ("macvtap" in pair) await shim.openTap(pair.macvtap, mtu, { queues, macvtap: true });
+    else await shim.openTap(pair.tap, mtu, { queues });
+  }
 }
 
 /**
@@ -59,8 +79,12 @@ export async function connectNetwork(
 ): Promise<void> {
   if (document.network === undefined) return;
   const pairs = tapPairs(document);
-  const forwardPort = await serveForward(shim, guestInterfaces(document)[0], forwardTo);
-  await connectTaps((argv, stdin) => shim.run(argv, stdin), pairs, forwardPort);
+  const isCarried = hasPasst(document); // passt listens at the pod's ports itself, on localhost too
+  const forwardPort = isCarried
+    ? undefined
+    : await serveForward(shim, guestInterfaces(document)[0], forwardTo);
+  const first = isCarried ? 1 : 0;
+  await connectTaps((argv, stdin) => shim.run(argv, stdin), pairs, forwardPort, first);
 }
 
 export async function serveForward(
@@ -77,9 +101,10 @@ export async function serveForward(
 export async function serveDhcp(
   shim: ShimLink,
   interfaces: readonly PodInterface[],
-  names: { readonly hostname: string; readonly dns: DnsConfig },
+  names: { readonly hostname: string; readonly dns: DnsConfig; readonly first: number },
 ): Promise<void> {
   for (const [index, pod] of interfaces.entries()) {
+    if (index < names.first) continue;
     const offer = dhcpOffer(pod, index, names.dns);
     if (offer === undefined) continue;
     await shim.serveDhcp({ ...offer, tap: tapOf(index), hostname: names.hostname });

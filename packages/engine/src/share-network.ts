@@ -13,10 +13,12 @@ import { tapOf } from "./tap.ts";
 export async function shareNetwork({ document, shim, sandbox }: PodContext): Promise<void> {
   const { network } = document;
   if (network?.addresses.some(({ family }) => family === "ipv4") !== true) return;
-  if (bindingOf(document, network) !== "tap") {
+  const binding = bindingOf(document, network);
+  if (binding === "passt") return; // the namespace has kept its address
+  if (binding !== "tap") {
     throw new TrineError(
       "unimplemented",
-      `trine.dev/network-binding: containers beside a machine share its address with a tap; bind ${network.name} as tap`,
+      `trine.dev/network-binding: containers beside a machine share its address with a tap or passt; bind ${network.name} as one`,
     );
   }
   const { ports, machine } = parseMachineAnnotations(sandbox.annotations);

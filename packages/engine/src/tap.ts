@@ -2,3 +2,11 @@
 export function tapOf(index: number): string {
   return `tap${index}`;
 }
+
+/** What names of macvtaps begin with. */
+export const MACVTAP = "mvt";
+
+/** Where the kernel carries that NIC's frames: the NIC itself. The tap is the namespace's own link beside it. */
+export function macvtapOf(index: number): string {
+  return `${MACVTAP}${index}`;
+}

@@ -8,6 +8,7 @@ import {
   masqueradeRules,
   masqueradeSettings,
 } from "./masquerade.ts";
+import type { MacvtapLink } from "./macvtap.ts";
 import type { MasqueradeLink } from "./masquerade.ts";
 import { mustRun } from "./run-command.ts";
 import type { RunInPod } from "./run-command.ts";
@@ -15,7 +16,7 @@ import type { RunInPod } from "./run-command.ts";
 const TAP_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/;
 
 /** An interface of the pod and the guest's tap for it; `guest` where the pod keeps its addresses. */
-export type TapPair = Pick<TapLink, "interface" | "tap"> | MasqueradeLink;
+export type TapPair = Pick<TapLink, "interface" | "tap"> | MacvtapLink | MasqueradeLink;
 
 /**
  * Joins the guest's taps to the pod's interfaces and gives the guest the pod's addresses, or hides it behind them. Repeatable,
@@ -28,8 +29,10 @@ export async function connectTaps(
   run: RunInPod,
   pairs: readonly TapPair[],
   forwardPort?: number,
+  /** Of the guest's network cards: which the first of these is. */
+  first = 0,
 ): Promise<void> {
-  const all = pairs.map((pair, index) => ({ ...pair, linkLocal: linkLocalOf(index) }));
+  const all = pairs.map((pair, index) => ({ ...pair, linkLocal: linkLocalOf(first + index) }));
   for (const { tap } of all) {
     if (!TAP_NAME.test(tap)) {
       throw new TrineError("internal", `connect tap: ${JSON.stringify(tap)} is no name`);

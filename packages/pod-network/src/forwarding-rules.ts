@@ -7,6 +7,8 @@ export interface TapLink {
   readonly tap: string;
   /** The namespace's own IPv4 address on the tap. */
   readonly linkLocal: string;
+  /** The kernel itself carries the frames, by a macvtap of this name; `tap` is the namespace's own link beside it. */
+  readonly macvtap?: string;
 }
 
 export interface ForwardingInput {
@@ -42,6 +44,7 @@ function linkChains(link: TapLink, index: number): string[] {
   const from = `from_guest${index}`;
   // An interface without addresses carries protocols of its own, of which only the MAC can be looked at.
   const isOpaque = pod.addresses.length === 0;
+  if (link.macvtap !== undefined) return macvtapChains(link, index);
   return [
     ...chain(`to_guest${index}`, [
       `type filter hook ingress device "${pod.name}" priority 0; policy drop;`,
@@ -64,6 +67,52 @@ function linkChains(link: TapLink, index: number): string[] {
             `ether type ip goto ${from}_ip`,
             `ether type ip6 goto ${from}_ip6`,
             REFUSED,
+          ]),
+    ]),
+  ];
+}
+
+/**
+ * What the guest sends is looked at where it leaves the pod's interface, which nothing else of the namespace may use; to
+ * the namespace's own link it comes beside that. Needs Linux 5.16 (egress hooks).
+ */
+function macvtapChains(link: TapLink, index: number): string[] {
+  const { interface: pod, tap, linkLocal } = link;
+  const from = `from_guest${index}`;
+  const isOpaque = pod.addresses.length === 0;
+  const own = addressesOf(pod, "ipv4");
+  const local =
+    own.length === 0 ? [] : [`arp daddr ip ${linkLocal} drop`, `ip daddr ${linkLocal} drop`];
+  const rules = [arpRules(link), ipv4Rules(link), ipv6Rules(link)].map((each) =>
+    each
+      .filter((rule) => !rule.includes("pkttype"))
+      .map((rule) => rule.replace(/fwd to .*/, "accept")),
+  );
+  const [arp = [], ip = [], ip6 = []] = isOpaque ? [] : rules;
+  return [
+    ...(isOpaque
+      ? []
+      : [...chain(`${from}_arp`, arp), ...chain(`${from}_ip`, ip), ...chain(`${from}_ip6`, ip6)]),
+    ...chain(from, [
+      `type filter hook egress device "${pod.name}" priority 0; policy drop;`,
+      `ether saddr != ${pod.mac} ${SPOOFED}`,
+      ...(isOpaque
+        ? ["accept"]
+        : [
+            ...local,
+            `ether type arp goto ${from}_arp`,
+            `ether type ip goto ${from}_ip`,
+            `ether type ip6 goto ${from}_ip6`,
+            REFUSED,
+          ]),
+    ]),
+    ...chain(`beside_guest${index}`, [
+      `type filter hook ingress device "${tap}" priority 0; policy drop;`,
+      ...(own.length === 0
+        ? []
+        : [
+            `ether saddr ${pod.mac} arp saddr ip ${set(own)} arp daddr ip ${linkLocal} accept`,
+            `ether saddr ${pod.mac} ip saddr ${set(own)} ip daddr ${linkLocal} accept`,
           ]),
     ]),
   ];
@@ -119,6 +168,8 @@ function ipv6Rules({ interface: pod }: TapLink): string[] {
 /** The namespace's own stack: the guest may answer it, not call it; localhost goes to the forwarder. */
 function localRules({ links, forwardPort: port }: ForwardingInput): string[] {
   const taps = set(links.map(({ tap }) => `"${tap}"`));
+  // The kernel has given the guest its copy by then.
+  const carriers = links.filter(({ macvtap }) => macvtap !== undefined);
   return [
     "table inet trine",
     "delete table inet trine",
@@ -129,6 +180,7 @@ function localRules({ links, forwardPort: port }: ForwardingInput): string[] {
       ...(links.length === 0
         ? []
         : [`iifname ${taps} ct state established,related accept`, `iifname ${taps} ${REFUSED}`]),
+      ...carriers.map(({ interface: pod }) => `iifname "${pod.name}" drop`),
     ]),
     ...(port === undefined
       ? []

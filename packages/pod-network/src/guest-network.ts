@@ -91,7 +91,9 @@ export function dhcpOffer(pod: PodInterface, index: number, dns: DnsConfig): Dhc
     search: [...dns.search],
     routes: [
       { destination: `${linkLocalOf(index)}/32`, via: "" },
-      ...others.map(({ to, via }) => ({ destination: to, via: via ?? "" })),
+      ...others
+        .filter(({ to }) => to !== `${linkLocalOf(index)}/32`)
+        .map(({ to, via }) => ({ destination: to, via: via ?? "" })),
     ],
     leaseSeconds: INFINITE_LEASE,
   };

@@ -4,8 +4,8 @@ import type { PodAddress, PodInterface, PodRoute } from "./pod-interface.ts";
 import { mustRun } from "./run-command.ts";
 import type { RunInPod } from "./run-command.ts";
 
-/** How a guest has an interface of its pod: with the pod's addresses, or with others behind them. */
-export type Binding = "tap" | "masquerade";
+/** How a guest has an interface of its pod: with the pod's addresses, or (masquerade) with others behind them. */
+export type Binding = "tap" | "masquerade" | "passt" | "macvtap";
 
 /** A masqueraded interface of the pod, its tap, and what the guest has of it. */
 export interface MasqueradeLink {

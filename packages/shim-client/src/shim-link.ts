@@ -106,8 +106,13 @@ export class ShimLink {
     };
   }
 
-  async openTap(name: string, mtu: number): Promise<void> {
-    await this.#shim.openTap({ name, mtu }, { timeoutMs: CALL_TIMEOUT_MS });
+  /** `how`: a macvtap is there already, by that name. */
+  async openTap(
+    name: string,
+    mtu: number,
+    how: { readonly queues?: number; readonly macvtap?: boolean } = {},
+  ): Promise<void> {
+    await this.#shim.openTap({ name, mtu, ...how }, { timeoutMs: CALL_TIMEOUT_MS });
   }
 
   async serveDhcp(request: MessageInitShape<typeof ServeDhcpRequestSchema>): Promise<void> {

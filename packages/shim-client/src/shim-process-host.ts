@@ -152,7 +152,11 @@ function toDescriptor(
       return { number, source: { case: "sealed", value } };
     }
     case "tap":
-      return { number, source: { case: "tap", value: descriptor.tap } };
+      return {
+        number,
+        source: { case: "tap", value: descriptor.tap },
+        queue: descriptor.queue ?? 0,
+      };
     case "listen":
       // The path is the VMM's; the shim makes the socket where the host sees that directory.
       return {

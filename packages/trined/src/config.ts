@@ -109,6 +109,10 @@ const Machines = v.pipe(
       ),
       "/usr/libexec/virtiofsd",
     ),
+    passt: v.optional(
+      v.pipe(path, v.description("Program that carries the network of machines bound by passt.")),
+      "/usr/bin/passt",
+    ),
     nestedShim: v.optional(
       v.pipe(
         path,

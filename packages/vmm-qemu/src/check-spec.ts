@@ -11,6 +11,9 @@ const SECTOR = 512;
 /** More needs interrupt remapping (x2APIC). */
 const MAX_CPUS = 255;
 
+/** As many as the host opens. */
+const MAX_QUEUES = 16;
+
 /** COMMAND_LINE_SIZE of x86, with its closing NUL. */
 const MAX_CMDLINE = 2047;
 
@@ -164,6 +167,14 @@ function checkNic(nic: NicSpec, say: Say): void {
     Number.isInteger(nic.mtu) && nic.mtu >= 68 && nic.mtu <= 65_535,
     `NIC ${nic.name}: MTU ${nic.mtu}`,
   );
+  const { tap, socket, queues = 1 } = nic;
+  say((tap === undefined) !== (socket === undefined), `NIC ${nic.name}: a tap or a socket`);
+  say(socket === undefined || NAME.test(socket.replace(".sock", "")), `NIC ${nic.name}: socket`);
+  say(
+    Number.isInteger(queues) && queues >= 1 && queues <= MAX_QUEUES,
+    `NIC ${nic.name}: ${queues} queues: 1-${MAX_QUEUES}`,
+  );
+  say(queues === 1 || tap !== undefined, `NIC ${nic.name}: a socket is one queue`);
 }
 
 function unique(names: readonly string[]): boolean {

@@ -17,6 +17,7 @@ const overlay: DiskSpec = {
   backing: { format: "raw", path: "/image/disk.img" },
 };
 const nic: NicSpec = { name: "eth0", tap: "tap0", mac: "02:00:00:00:00:01", mtu: 1450 };
+const loose: NicSpec = { name: "eth0", mac: nic.mac, mtu: nic.mtu };
 
 function plan(changes: Partial<MachineSpec> = {}): ReturnType<typeof planMachine> {
   return planMachine(machineSpec({ disks: [overlay], guestAgent: false, ...changes }), environment);
@@ -119,6 +120,15 @@ test("no path of the host is on the command line", () => {
 describe("features", () => {
   test("a network interface is a tap without option ROM", () => {
     expect(values({ nics: [nic] }, "-netdev")).toEqual(["tap,id=net-eth0,fd=8,vhost=off"]);
+    expect(values({ nics: [{ ...nic, queues: 2 }] }, "-netdev")).toEqual([
+      "tap,id=net-eth0,fds=8:9,vhost=off",
+    ]);
+    expect(values({ nics: [{ ...nic, queues: 2 }] }, "-device").join(" ")).toContain(
+      "mq=on,vectors=6",
+    );
+    expect(values({ nics: [{ ...loose, socket: "passt.sock" }] }, "-netdev")).toEqual([
+      "stream,id=net-eth0,server=on,addr.type=fd,addr.str=8",
+    ]);
     expect(values({ nics: [nic] }, "-device")).toContain(
       "virtio-net-pci,netdev=net-eth0,id=nic-eth0,addr=0x2,mac=02:00:00:00:00:01,host_mtu=1450," +
         "romfile=,disable-legacy=on",
@@ -328,6 +338,9 @@ describe("refuses", () => {
     ["a serial with a comma", { disks: [{ ...overlay, serial: "a,b" }] }, "serial"],
     ["a backing image under raw", { disks: [{ ...overlay, format: "raw" }] }, "only qcow2"],
     ["a multicast MAC", { nics: [{ ...nic, mac: "01:00:00:00:00:01" }] }, "unicast"],
+    ["a card that leads nowhere", { nics: [loose] }, "a tap or a socket"],
+    ["a socket elsewhere", { nics: [{ ...loose, socket: "../x" }] }, "socket"],
+    ["17 queues", { nics: [{ ...nic, queues: 17 }] }, "17 queues: 1-16"],
     ["an MTU of 10", { nics: [{ ...nic, mtu: 10 }] }, "MTU 10"],
     ["UEFI without variables", { firmware: "uefi" }, "file for its variables"],
   ];

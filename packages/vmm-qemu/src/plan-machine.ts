@@ -6,7 +6,7 @@ import {
   VMM_KEY,
   bootOf,
 } from "@trine/vmm";
-import type { FeaturePolicy, JailBind, MachineSpec, ProcessPlan } from "@trine/vmm";
+import type { FeaturePolicy, JailBind, MachineSpec, NicSpec, ProcessPlan } from "@trine/vmm";
 import { checkSpec } from "./check-spec.ts";
 import { DescriptorTable } from "./descriptor-table.ts";
 import { EXIT_RULES } from "./exit-rules.ts";
@@ -169,9 +169,9 @@ function guestLinkArguments(spec: MachineSpec, table: DescriptorTable): string[]
 
 function nicArguments(spec: MachineSpec, table: DescriptorTable): string[] {
   return spec.nics.flatMap((nic, index) => {
-    const fd = table.add({ kind: "tap", tap: nic.tap });
+    const { queues = 1 } = nic;
     return [
-      ...["-netdev", option("tap", { id: `net-${nic.name}`, fd, vhost: false })],
+      ...["-netdev", netdev(nic, table)],
       ...device("virtio-net-pci", {
         netdev: `net-${nic.name}`,
         id: `nic-${nic.name}`,
@@ -182,9 +182,24 @@ function nicArguments(spec: MachineSpec, table: DescriptorTable): string[] {
         // Machines boot from disks: no option ROM to load.
         romfile: "",
         "disable-legacy": true,
+        // An interrupt for each direction of each, one for changes and one for what the guest asks.
+        ...(queues === 1 ? {} : { mq: true, vectors: 2 * queues + 2 }),
       }),
     ];
   });
+}
+
+function netdev({ name, tap, socket, queues = 1 }: NicSpec, table: DescriptorTable): string {
+  const id = `net-${name}`;
+  if (tap === undefined) {
+    const fd = table.add({ kind: "listen", path: `${MACHINE_DIR}/${socket ?? name}` });
+    return option("stream", { id, server: true, "addr.type": "fd", "addr.str": fd });
+  }
+  const fds = Array.from({ length: queues }, (_, queue) =>
+    table.add({ kind: "tap", tap, ...(queue === 0 ? {} : { queue }) }),
+  );
+  const ours = queues === 1 ? { fd: fds[0] ?? -1 } : { fds: fds.join(":") };
+  return option("tap", { id, ...ours, vhost: false });
 }
 
 function chardev(id: string, values: Parameters<typeof option>[1]): string[] {

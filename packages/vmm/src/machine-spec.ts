@@ -164,8 +164,12 @@ export interface DiskSpec {
 
 export interface NicSpec {
   readonly name: string;
-  /** Tap device known to the host (`OpenTap`). */
-  readonly tap: string;
+  /** Tap device known to the host (`OpenTap`); this or `socket`. */
+  readonly tap?: string;
+  /** Name in the machine's directory where the VMM waits for whoever carries the frames, again after it has gone. */
+  readonly socket?: string;
+  /** Of the tap; undefined = 1. */
+  readonly queues?: number;
   readonly mac: string;
   readonly mtu: number;
 }

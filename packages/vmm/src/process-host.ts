@@ -78,7 +78,13 @@ export type PlannedDescriptor =
       readonly path: string;
       readonly writable: boolean;
     }
-  | { readonly number: number; readonly kind: "tap"; readonly tap: string }
+  | {
+      readonly number: number;
+      readonly kind: "tap";
+      readonly tap: string;
+      /** Undefined = the first. */
+      readonly queue?: number;
+    }
   | {
       readonly number: number;
       readonly kind: "channel";

@@ -9,6 +9,7 @@ pub mod cgroup;
 pub mod device;
 pub mod dhcp;
 pub mod forward;
+pub mod macvtap;
 pub mod mount;
 mod mountinfo;
 pub mod move_link;

@@ -70,8 +70,8 @@ fn verdict(answer: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::net::{create_own, enter, open_tap};
-    use crate::host::testing::{in_thread, ip};
+    use crate::host::net::{create_own, enter};
+    use crate::host::testing::{in_thread, ip, open_tap};
     use std::path::Path;
 
     #[test]

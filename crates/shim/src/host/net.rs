@@ -23,21 +23,35 @@ pub fn create_own() -> io::Result<()> {
     set_up("lo")
 }
 
-/// A tap device with virtio-net headers, up, without IPv6 of its own: router advertisements of the
+/// A tap device with virtio-net headers and a descriptor for each of its queues, up, without IPv6 of its own: router advertisements of the
 /// pod's network or of the guest must not configure the host's side of it. It lasts as long as a
 /// descriptor of it is open. `mtu` 0 keeps the kernel's. A name in use is an error.
-pub fn open_tap(name: &str, mtu: u32) -> io::Result<OwnedFd> {
+pub fn open_queues(name: &str, mtu: u32, queues: u32) -> io::Result<Vec<OwnedFd>> {
+    let several = if queues > 1 { libc::IFF_MULTI_QUEUE } else { 0 };
+    let mut opened = vec![open_queue(name, several | libc::IFF_TUN_EXCL)?];
+    for _ in 1..queues {
+        opened.push(open_queue(name, several)?);
+    }
+    set_up_tap(name, mtu)?;
+    Ok(opened)
+}
+
+fn open_queue(name: &str, how: libc::c_int) -> io::Result<OwnedFd> {
     let flags = libc::O_RDWR | libc::O_CLOEXEC | libc::O_NONBLOCK;
     // SAFETY: the path is a C string.
     let tap = owned(unsafe { libc::open(c"/dev/net/tun".as_ptr(), flags) })
         .map_err(during("open /dev/net/tun"))?;
+    attach_queue(&tap, name, how)?;
+    Ok(tap)
+}
+
+/// Says what the queue carries: Ethernet frames with virtio-net headers.
+pub fn attach_queue(tap: &OwnedFd, name: &str, how: libc::c_int) -> io::Result<()> {
     let mut request = ifreq(name)?;
-    let kind = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | libc::IFF_TUN_EXCL;
+    let kind = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | how;
     request.ifr_ifru.ifru_flags = kind as libc::c_short;
     ifreq_ioctl(tap.as_fd(), libc::TUNSETIFF as _, &mut request)
-        .map_err(during(format!("make the tap {name}")))?;
-    set_up_tap(name, mtu)?;
-    Ok(tap)
+        .map_err(during(format!("make the tap {name}")))
 }
 
 /// The same of a tap that is there. Repeatable.
@@ -66,7 +80,7 @@ fn set_mtu(name: &str, mtu: u32) -> io::Result<()> {
         .map_err(during(format!("set the MTU of {name} to {mtu}")))
 }
 
-fn set_up(name: &str) -> io::Result<()> {
+pub fn set_up(name: &str) -> io::Result<()> {
     let socket = control_socket()?;
     let mut request = ifreq(name)?;
     let up = || during(format!("bring {name} up"));
@@ -80,7 +94,7 @@ fn set_up(name: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::testing::{eventually, in_thread, ip};
+    use crate::host::testing::{eventually, in_thread, ip, open_tap};
 
     #[test]
     fn an_own_namespace_has_nothing_but_a_loopback_that_is_up() {

@@ -1,5 +1,7 @@
 //! What the tests of these modules share. They run as root, each in namespaces of its own.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -23,6 +25,12 @@ pub fn in_mount_namespace<T: Send + 'static>(body: impl FnOnce() -> T + Send + '
         }
         body()
     })
+}
+
+/// A tap of one queue.
+pub fn open_tap(name: &str, mtu: u32) -> io::Result<OwnedFd> {
+    let mut queues = super::net::open_queues(name, mtu, 1)?;
+    Ok(queues.remove(0))
 }
 
 /// A directory of one test's own, gone with the value.

@@ -518,5 +518,6 @@ pub fn channel(number: u32, channel: shim::Channel) -> shim::Descriptor {
     shim::Descriptor {
         number,
         source: Some(shim::descriptor::Source::Channel(channel)),
+        ..Default::default()
     }
 }

@@ -39,7 +39,9 @@ export async function buildTemplate(
   await mkdir(machineDir, { mode: 0o700 });
   await chown(machineDir, record.uid, record.uid);
   if (record.spec.slots !== undefined) await mkdir(record.spec.slots.dir, { recursive: true });
-  for (const { tap, mtu } of record.spec.nics) await shim.openTap(tap, mtu);
+  for (const { tap, mtu } of record.spec.nics) {
+    if (tap !== undefined) await shim.openTap(tap, mtu);
+  }
   const guestPath = join(dir, "guest.sock");
   const host = new ShimProcessHost(shim, {
     machineDir,

@@ -53,6 +53,7 @@ function make(most: number): Templates {
         uefi: undefined,
         powerButtonEveryMs: 10,
         virtiofsd: "/usr/libexec/virtiofsd",
+        passt: "",
         agent: "/usr/local/bin/trine-agent",
         nestedShim: "/none",
       },

@@ -7,11 +7,11 @@ import type { ShimLink } from "@trine/shim-client";
 import type { MachineSpec } from "@trine/vmm";
 import type { EngineConfig } from "../deps.ts";
 import { guestMemory } from "../guest-memory.ts";
-import { tapOf } from "../tap.ts";
 import { cpusOf, growthOf } from "./hardware.ts";
 import { machineDisks } from "./machine-disks.ts";
 import { machineHardware } from "./machine-hardware.ts";
 import type { MachineInput } from "./machine-input.ts";
+import { PASST_SOCKET } from "./machine-passt.ts";
 import { machineShares } from "./machine-shares.ts";
 import { makeMachineDirs } from "../pod-files.ts";
 import type { UidPool } from "../uid-pool.ts";
@@ -62,17 +62,21 @@ export async function createMachine(
     disks: [...disks, ...told.disks],
     firmwareFiles: told.firmwareFiles,
     ...(shares === undefined ? {} : { shares: shares.spec }),
-    nics: input.interfaces.map(({ mac, mtu }, index) => ({
-      name: `eth${index}`,
-      tap: tapOf(index),
-      mac,
-      mtu,
-    })),
+    nics: nicsOf(input),
     display: settings.display,
     guestAgent: settings.guestAgent,
     ...(settings.agent ? { guestLink: true } : {}),
     console: settings.console,
   };
+}
+
+function nicsOf({ interfaces, links, queues }: MachineInput): MachineSpec["nics"] {
+  return interfaces.map(({ mac, mtu }, index) => {
+    const tap = links[index];
+    const link = tap === undefined ? { socket: PASST_SOCKET } : { tap };
+    const several = tap === undefined || queues === 1 ? {} : { queues };
+    return { name: `eth${index}`, ...link, ...several, mac, mtu };
+  });
 }
 
 async function readAgent(program: string): Promise<Buffer> {

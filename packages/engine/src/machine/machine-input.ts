@@ -13,6 +13,10 @@ export interface MachineInput {
   readonly settings: MachineSettings;
   /** The pod's as the guest has them, the primary one first. */
   readonly interfaces: readonly PodInterface[];
+  /** Of each of them the link of the namespace that the guest has; undefined where passt carries it. */
+  readonly links: readonly (string | undefined)[];
+  /** Of each link. */
+  readonly queues: number;
   readonly files: PodFiles;
   readonly uid: number;
   readonly cgroups: readonly string[];

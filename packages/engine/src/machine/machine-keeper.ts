@@ -5,13 +5,15 @@ import { TPM_KEY, VMM_KEY } from "@trine/vmm";
 import type { Machine, MachineReport } from "@trine/vmm";
 import { become, undoAll } from "../change-state.ts";
 import { readBundle } from "../bundle.ts";
-import { endChild } from "../end-child.ts";
+import { endChild, signalChild } from "../end-child.ts";
 import { unmountDisks } from "./disk-volumes.ts";
+import { cpusOf } from "./hardware.ts";
 import { MachineExecs } from "./machine-execs.ts";
 import type { MachineFigures } from "../machine-figures.ts";
 import { isMachine } from "./machine-role.ts";
 import { nextState } from "./machine-state.ts";
 import type { MachineRequest, MachineState } from "./machine-state.ts";
+import { PASST_KEY, revivePasst, startPasst } from "./machine-passt.ts";
 import { SHARES_KEY, removeShares, withServerWords } from "./machine-shares.ts";
 import { nestContainer } from "./nest-container.ts";
 import { requireOneMachine } from "./one-machine.ts";
@@ -38,7 +40,10 @@ const HELPERS: Readonly<Record<string, string>> = {
   [TPM_KEY]: "the machine's TPM has ended: its guest has none",
   [SHARES_KEY]:
     "what serves the machine's volumes has ended: its guest waits for them until it starts anew",
+  [PASST_KEY]: "passt has ended: the machine's connections are lost, and it is started again",
 };
+/** Of a network card: as many as the shim opens. */
+const MAX_QUEUES = 16;
 const START_MS = 120_000;
 const MONITOR_MS = 30_000;
 
@@ -58,8 +63,10 @@ export class MachineKeeper implements TaskKeeper {
 
   /** A wrong annotation fails the pod here, before anything runs. */
   async createSandbox(): Promise<void> {
-    const { networkBindings } = parseMachineAnnotations(this.#pod.sandbox.annotations);
-    this.#pod.document.bindings ??= networkBindings;
+    const settings = parseMachineAnnotations(this.#pod.sandbox.annotations);
+    const { document } = this.#pod;
+    document.bindings ??= settings.networkBindings;
+    if (settings.networkMultiqueue) document.queues ??= Math.min(cpusOf(settings), MAX_QUEUES);
     await joinNetwork(this.#pod, "address");
   }
 
@@ -107,6 +114,10 @@ export class MachineKeeper implements TaskKeeper {
     } catch (cause) {
       throw await withServerWords(this.#pod, cause);
     }
+    await startPasst(this.#pod, record).catch(async (cause: unknown) => {
+      await signalChild(this.#pod.shim, VMM_KEY); // without its network the machine does not start
+      throw TrineError.during("start the machine's network", cause);
+    });
     await become(this.#pod, record, next);
     this.#watch(record);
   }
@@ -207,6 +218,7 @@ export class MachineKeeper implements TaskKeeper {
     }
     await this.#vmm.recover(record);
     if (record.state === "created") await become(this.#pod, record, "running");
+    await revivePasst(this.#pod);
     this.#watch(record);
     const machine = this.#running(record.taskId);
     if (record.state === "stopping") this.#pressUntilEnd(machine);
@@ -252,12 +264,14 @@ export class MachineKeeper implements TaskKeeper {
     if (lost === undefined || this.#pod.document.machine?.state !== "running") return;
     if ((await this.#vmm.child())?.running !== true) return;
     this.#pod.log.error({ exitStatus, signal }, lost);
+    if (key === PASST_KEY) await revivePasst(this.#pod);
   }
 
   async #takeApart(record: MachineRecord): Promise<void> {
     const { document, shim, files, deps } = this.#pod;
     await shim.reap(VMM_KEY);
     if (record.spec.hardware?.tpm !== undefined) await endChild(shim, TPM_KEY);
+    if (record.passt !== undefined) await endChild(shim, PASST_KEY);
     if (record.spec.shares !== undefined) await removeShares(shim, files);
     await unmountDisks(shim, files.podDir);
     await shim.unmount(`${record.bundle}/rootfs`);

@@ -2,7 +2,8 @@ import type { MachineSettings } from "@trine/annotations";
 import type { Undo } from "@trine/base";
 import type { Bundle } from "../bundle.ts";
 import { createMachine } from "./create-machine.ts";
-import { guestInterfaces } from "../guest-side.ts";
+import { guestInterfaces, guestLinks } from "../guest-side.ts";
+import { machinePasst } from "./machine-passt.ts";
 import { releaseUid, takeUid } from "../noted-uid.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { MachineRecord } from "../pod-document.ts";
@@ -24,11 +25,15 @@ export async function prepareMachine(
   undo.defer("release the user id", () => releaseUid(deps.uids, pod.key, files.podDir));
   undo.defer("remove the machine's files", () => removeMachineFiles(files));
   const interfaces = guestInterfaces(document);
-  const input = { identity, ...container, interfaces, files, uid, cgroups: facts.cgroups };
+  const { queues = 1 } = document;
+  const network = { interfaces, links: guestLinks(document), queues };
+  const input = { identity, ...container, ...network, files, uid, cgroups: facts.cgroups };
+  const dns = await podDns(bundle.resolvConf);
+  const passt = await machinePasst(pod, container.settings, dns);
   const spec = await createMachine({ shim, config: deps.config, uids: deps.uids, undo }, input);
   if (interfaces.length > 0) {
-    const dns = await podDns(bundle.resolvConf);
-    await serveDhcp(shim, interfaces, { hostname: hostnameOf(input), dns });
+    const first = passt === undefined ? 0 : 1; // passt answers itself
+    await serveDhcp(shim, interfaces, { hostname: hostnameOf(input), dns, first });
   }
   return {
     taskId: task.id,
@@ -37,6 +42,7 @@ export async function prepareMachine(
     uid,
     oomScoreAdj: bundle.oomScoreAdj,
     spec,
+    ...(passt === undefined ? {} : { passt }),
     state: "created",
   };
 }

@@ -89,6 +89,7 @@ export class OnePod {
         uefi: undefined,
         powerButtonEveryMs: 10,
         virtiofsd: process.execPath,
+        passt: process.execPath,
         agent: import.meta.filename,
         nestedShim: process.execPath,
       },

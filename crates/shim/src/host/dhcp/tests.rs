@@ -1,6 +1,6 @@
 use super::*;
-use crate::host::net::{create_own, open_tap};
-use crate::host::testing::{Scratch, eventually, in_thread, ip, run};
+use crate::host::net::create_own;
+use crate::host::testing::{Scratch, eventually, in_thread, ip, open_tap, run};
 use options::find;
 use trine_testing::Random;
 

@@ -708,6 +708,20 @@ export declare type OpenTapRequest = Message<"trine.shim.v1.OpenTapRequest"> & {
    * @generated from field: uint32 mtu = 2;
    */
   mtu: number;
+
+  /**
+   * 0 = 1; <= 16. Of a tap that is there they stay as they are
+   *
+   * @generated from field: uint32 queues = 3;
+   */
+  queues: number;
+
+  /**
+   * A macvtap that somebody has made: opened, not made. Its link lasts as long as the namespace.
+   *
+   * @generated from field: bool macvtap = 4;
+   */
+  macvtap: boolean;
 };
 
 /**
@@ -1098,7 +1112,20 @@ export declare type Descriptor = Message<"trine.shim.v1.Descriptor"> & {
      */
     value: SealedMemory;
     case: "sealed";
+  } | {
+    /**
+     * @generated from field: trine.shim.v1.Connect connect = 8;
+     */
+    value: Connect;
+    case: "connect";
   } | { case: undefined; value?: undefined };
+
+  /**
+   * of the tap
+   *
+   * @generated from field: uint32 queue = 9;
+   */
+  queue: number;
 };
 
 /**
@@ -1287,6 +1314,24 @@ export enum Channel_Kind {
  * Describes the enum trine.shim.v1.Channel.Kind.
  */
 export declare const Channel_KindSchema: GenEnum<Channel_Kind>;
+
+/**
+ * A unix socket that the shim connects before exec.
+ *
+ * @generated from message trine.shim.v1.Connect
+ */
+export declare type Connect = Message<"trine.shim.v1.Connect"> & {
+  /**
+   * @generated from field: string path = 1;
+   */
+  path: string;
+};
+
+/**
+ * Describes the message trine.shim.v1.Connect.
+ * Use `create(ConnectSchema)` to create a new message.
+ */
+export declare const ConnectSchema: GenMessage<Connect>;
 
 /**
  * A listening unix socket made by the shim before exec.

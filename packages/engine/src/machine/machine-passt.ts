@@ -1,0 +1,144 @@
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { MachineSettings } from "@trine/annotations";
+import { TrineError, messageOf, pollUntil } from "@trine/base";
+import { passtArguments, preparePasst } from "@trine/pod-network";
+import type { DnsConfig, PasstPorts, PodInterface } from "@trine/pod-network";
+import type { EngineConfig } from "../deps.ts";
+import { endChild } from "../end-child.ts";
+import { findProgram } from "../find-program.ts";
+import { hasPasst } from "../guest-side.ts";
+import { libraryBinds } from "../library-binds.ts";
+import type { PodContext } from "../pod-context.ts";
+import type { MachineRecord } from "../pod-document.ts";
+
+/** Key of the program at the pod's shim. */
+export const PASST_KEY = "passt";
+/** Where the VMM waits for it, in the machine's directory. */
+export const PASST_SOCKET = "passt.sock";
+const SOCKET_FD = 3;
+const STARTS_MS = 20_000;
+const LOG_CHARS = 1000;
+/** The build for processors that have AVX2, which the plain one would become by itself. */
+const FAST = ".avx2";
+
+/** What a machine's passt is started from, each time. Plain data: kept in the machine's record. */
+export interface PasstRecord {
+  readonly program: string;
+  readonly interface: PodInterface;
+  readonly dns: DnsConfig;
+  readonly ports: PasstPorts;
+}
+
+/**
+ * What carries the machine's first interface, where the pod says passt; the ports of the pod that `trine.dev/ports` gives
+ * to the machine are its. Kind `wrongState` on a node without the program.
+ */
+export async function machinePasst(
+  { document, deps }: Pick<PodContext, "document" | "deps">,
+  settings: Pick<MachineSettings, "ports" | "machine">,
+  dns: DnsConfig,
+): Promise<PasstRecord | undefined> {
+  if (!hasPasst(document) || document.network === undefined) return undefined;
+  const program = await passtProgram(deps.config);
+  return { program, interface: document.network, dns, ports: portsOf(settings) };
+}
+
+function portsOf({ ports, machine }: Pick<MachineSettings, "ports" | "machine">): PasstPorts {
+  const own = ports.filter(({ container }) => container === machine);
+  const of = (wanted: "tcp" | "udp"): number[] =>
+    own.filter(({ protocol }) => protocol === wanted).map(({ port }) => port);
+  return { tcp: of("tcp"), udp: of("udp") };
+}
+
+async function passtProgram({ machines }: EngineConfig): Promise<string> {
+  const found = await findProgram([machines.passt]);
+  if (found !== undefined) return found;
+  throw new TrineError(
+    "wrongState",
+    `trine.dev/network-binding: passt, and there is no ${machines.passt}: install the package passt, or use masquerade`,
+  );
+}
+
+/** Starts it again under a machine that runs, if it is not there. The VMM has waited for it. */
+export async function revivePasst(pod: PodContext): Promise<void> {
+  const { document, log } = pod;
+  if (document.machine === undefined) return;
+  await startPasst(pod, document.machine).catch((cause: unknown) => {
+    log.error({ err: messageOf(cause) }, "passt does not start: the machine has no network");
+  });
+}
+
+/**
+ * Starts it, the VMM being there; nothing for a machine without. Repeatable. Kind `unavailable` with its own words where
+ * it ends at once, as when a container has one of its ports.
+ */
+export async function startPasst(
+  pod: PodContext,
+  { uid, passt: record }: Pick<MachineRecord, "uid" | "passt">,
+): Promise<void> {
+  if (record === undefined) return;
+  const { shim, files } = pod;
+  const { children } = await shim.describe();
+  if (children.some(({ key, running }) => key === PASST_KEY && running)) return;
+  await endChild(shim, PASST_KEY);
+  await preparePasst((argv, stdin) => shim.run(argv, stdin), uid);
+  const empty = join(files.podDir, "empty");
+  await mkdir(empty, { recursive: true, mode: 0o755 });
+  const { program } = record;
+  const fast = await findProgram([`${program}${FAST}`]);
+  const inside = fast === undefined ? "/passt" : `/passt${FAST}`;
+  await shim.spawn({
+    key: PASST_KEY,
+    argv: [inside, ...passtArguments(record.interface, { ...record, fd: SOCKET_FD })],
+    env: [],
+    descriptors: [
+      {
+        number: SOCKET_FD,
+        source: { case: "connect", value: { path: join(files.machineDir, PASST_SOCKET) } },
+      },
+    ],
+    uid,
+    gid: uid,
+    jail: {
+      binds: [
+        { source: fast ?? program, target: inside },
+        ...(await libraryBinds()),
+        { source: "/proc/self", target: "/proc/self", writable: true },
+        // Where it makes the root of its own that it shuts itself into.
+        { source: empty, target: "/tmp" },
+      ],
+      newPid: true,
+    },
+    logPath: files.passtLog,
+  });
+  await untilListens(pod, record);
+}
+
+/** It takes its ports before it serves: one that is taken ends it. */
+async function untilListens(pod: PodContext, { ports }: PasstRecord): Promise<void> {
+  await pollUntil("passt listens", { ms: STARTS_MS, everyMs: 20 }, async () => {
+    const { children } = await pod.shim.describe();
+    if (!children.some(({ key, running }) => key === PASST_KEY && running)) {
+      throw new TrineError("unavailable", `passt has ended: ${await wordsOf(pod)}`);
+    }
+    return (await listens(pod, ports)) ? true : undefined;
+  });
+}
+
+async function listens({ facts }: PodContext, { tcp }: PasstPorts): Promise<boolean> {
+  const tables = ["tcp", "tcp6"].map((name) =>
+    readFile(`/proc/${facts.pid}/net/${name}`, "utf8").catch(() => ""),
+  );
+  const rows = (await Promise.all(tables)).join("").split("\n");
+  const open = rows.flatMap((row) => {
+    const [, local = "", , state] = row.trim().split(/\s+/);
+    return state === "0A" ? [Number.parseInt(local.split(":").at(-1) ?? "", 16)] : [];
+  });
+  return tcp.every((port) => open.includes(port));
+}
+
+async function wordsOf({ files }: PodContext): Promise<string> {
+  const text = await readFile(files.passtLog, "utf8").catch(() => "");
+  return text.trim().slice(-LOG_CHARS);
+}
