@@ -23,6 +23,7 @@ use crate::reactor::{READ, Reactor, Token, Watched};
 use crate::relay::Relays;
 use crate::release::Release;
 use crate::rpc::Rpc;
+use crate::shares::Shares;
 use crate::sys::{during, open};
 use crate::{signals, stdio};
 
@@ -62,6 +63,8 @@ pub struct Agent {
     pub stuck_disks: BTreeSet<String>,
     pub pumps: BTreeMap<u32, Pump>,
     pub mounts: Mounts,
+    /// Volumes that a whole machine is to have.
+    pub shares: Option<Shares>,
     pub events: Events,
     pub relays: Relays,
     pub parking: Parking,
@@ -96,6 +99,7 @@ impl Agent {
             stuck_disks: BTreeSet::new(),
             pumps: BTreeMap::new(),
             mounts: Mounts::default(),
+            shares: None,
             events: Events::default(),
             relays: Relays::default(),
             parking: Parking::default(),
@@ -172,7 +176,10 @@ impl Agent {
 
     fn link_event(&mut self, event: Event) {
         match event {
-            Event::Ready => self.forget_streams(),
+            Event::Ready => {
+                self.forget_streams();
+                self.mount_shares();
+            }
             // All streams are gone with it; the host begins anew.
             Event::Failed(why) => {
                 eprintln!("trine-agent: the guest link failed: {why}");

@@ -13,8 +13,17 @@ use crate::reactor::{READ, Token, Watched};
 use crate::signals;
 use crate::sys::close_all_but;
 
+/// Who waits for it.
+#[derive(Debug, Clone, Copy)]
+pub enum For {
+    /// Of a mount in the mounts' table.
+    Call(Call),
+    /// The agent's own: a whole machine's volumes.
+    Shares,
+}
+
 pub struct Helper {
-    call: Call,
+    waits: For,
     pid: i32,
     pidfd: OwnedFd,
     report: Watched,
@@ -23,11 +32,11 @@ pub struct Helper {
 }
 
 impl Agent {
-    /// Does `work` in a child and answers `call` with how it went; `target` tells the mounts' table. Of the agent's
+    /// Does `work` in a child and tells who waits how it went; `target` tells the mounts' table. Of the agent's
     /// descriptors the child keeps `needs` only.
     pub fn help(
         &mut self,
-        call: Call,
+        waits: For,
         target: String,
         needs: Option<RawFd>,
         work: impl FnOnce() -> std::io::Result<()>,
@@ -52,7 +61,7 @@ impl Agent {
                 let mut report = Watched::new(ours, Token::Helper(number));
                 report.set(&self.reactor, READ);
                 let helper = Helper {
-                    call,
+                    waits,
                     pid,
                     pidfd,
                     report,
@@ -81,9 +90,16 @@ impl Agent {
         };
         // One that has said what it had to say has nothing more to do.
         let _ = signals::send(&helper.pidfd, libc::SIGKILL.cast_unsigned());
-        self.mounts.finished(&helper.target, result.is_ok());
-        self.parking.postpone();
-        self.answer(helper.call, result);
+        match helper.waits {
+            For::Call(call) => {
+                self.mounts.finished(&helper.target, result.is_ok());
+                self.parking.postpone();
+                self.answer(call, result);
+            }
+            For::Shares => {
+                self.shares_reported(result.err().map(|refused| refused.0.message).as_deref())
+            }
+        }
     }
 
     /// True when it was one of these.

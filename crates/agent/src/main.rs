@@ -1,8 +1,8 @@
 //! trine-agent: runs a pod's containers inside its virtual machine, told by the host over one byte stream.
 //!
 //! As PID 1 it sets the guest up first and finds the stream at a virtio port. Otherwise:
-//! `trine-agent [--machine] [--port NAME | --socket PATH] [--cgroup DIR]`, or `trine-agent --version`. With
-//! `--machine` it serves a guest that has a system of its own. A microVM's kernel starts it as well, in modprobe's place.
+//! `trine-agent [--machine [--shares FILE]] [--port NAME | --socket PATH] [--cgroup DIR]`, or `trine-agent --version`.
+//! With `--machine` it serves a guest that has a system of its own, and mounts the volumes that FILE lists. A microVM's kernel starts it as well, in modprobe's place.
 
 mod agent;
 mod answer;
@@ -28,6 +28,7 @@ mod reactor;
 mod relay;
 mod release;
 mod rpc;
+mod shares;
 mod signals;
 mod stats;
 mod stdio;
@@ -41,6 +42,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use agent::Agent;
+use shares::Shares;
 
 /// A port's driver answers the host in a worker of the kernel: it is there soon after its module.
 const PORT_PAUSE: Duration = Duration::from_millis(2);
@@ -54,6 +56,7 @@ struct Options {
     port: String,
     socket: Option<PathBuf>,
     cgroup: Option<String>,
+    shares: Option<String>,
     is_machine: bool,
 }
 
@@ -106,6 +109,11 @@ fn serve(options: &Options) -> io::Result<()> {
     let mut agent = Agent::new(port, &cgroup, stays)?;
     if options.is_machine {
         machine::adopt(&mut agent)?;
+        agent.shares = options
+            .shares
+            .as_deref()
+            .map(Shares::listed_in)
+            .transpose()?;
     }
     agent.run()
 }
@@ -130,6 +138,7 @@ fn options() -> io::Result<Options> {
         port: "trine.agent".to_owned(),
         socket: None,
         cgroup: None,
+        shares: None,
         is_machine: false,
     };
     let mut arguments = std::env::args().skip(1);
@@ -143,6 +152,7 @@ fn options() -> io::Result<Options> {
             ("--port", Some(name)) => options.port = name,
             ("--socket", Some(path)) => options.socket = Some(path.into()),
             ("--cgroup", Some(dir)) => options.cgroup = Some(dir),
+            ("--shares", Some(list)) => options.shares = Some(list),
             (other, _) => {
                 return Err(sys::invalid(format!(
                     "{other:?} is no option, or lacks its value"

@@ -137,7 +137,7 @@ fn attributes(read_only: bool) -> u64 {
     }
 }
 
-fn nine_p(name: &str, socket: &UnixStream, read_only: bool) -> io::Result<OwnedFd> {
+pub fn nine_p(name: &str, socket: &UnixStream, read_only: bool) -> io::Result<OwnedFd> {
     let new = NewFs::open("9p")?;
     let number = socket.as_raw_fd().to_string();
     // Larger ones mean fewer round trips for large files.

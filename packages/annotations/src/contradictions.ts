@@ -5,7 +5,7 @@ import type { MachineSettings } from "./machine-annotations.ts";
 
 /** What each annotation may say, but not beside another. */
 export function contradictions(settings: MachineSettings): AnnotationProblem[] {
-  const { machine, disks, ports, rootSizeBytes } = settings;
+  const { machine, disks, ports, rootSizeBytes, shares, agent } = settings;
   const found: AnnotationProblem[] = [];
   const size = disks.find(({ name }) => name === "root")?.sizeBytes;
   if (size !== undefined && rootSizeBytes !== undefined && size !== rootSizeBytes) {
@@ -16,6 +16,10 @@ export function contradictions(settings: MachineSettings): AnnotationProblem[] {
     const value = shown(ports.map(({ container, port }) => `${container}=${port}`).join(","));
     const why = "needs trine.dev/machine, to tell the machine's ports from the containers'";
     found.push({ key: "trine.dev/ports", value, why });
+  }
+  if (shares === "9p" && !agent) {
+    const why = "is what Trine's agent mounts in the guest: trine.dev/agent has to be on";
+    found.push({ key: "trine.dev/shares", value: shown(shares), why });
   }
   const fixed = disks.find(({ bus, readOnly, cdrom }) => bus === undefined && readOnly && !cdrom);
   if (settings.diskBus === "sata" && fixed !== undefined) {

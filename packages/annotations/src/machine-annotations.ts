@@ -60,10 +60,10 @@ export const MACHINE_ANNOTATIONS = [
     setting: "shares",
     level: "vm",
     type: "choice",
-    choices: ["virtiofs", "off"],
+    choices: ["virtiofs", "9p", "off"],
     default: "virtiofs",
     description:
-      "How the guest has the container's volumes that are directories. virtiofs: as a file system with the tag trine, a directory for each; with cloud-init they are mounted where the container says. off: not at all.",
+      "How the guest has the container's volumes that are directories. virtiofs: as a file system with the tag trine, a directory for each; with cloud-init they are mounted where the container says. 9p: for kernels without virtiofs, over the link of Trine's agent, which mounts them there (trine.dev/agent: on). off: not at all.",
     reason:
       "Guests without the driver, and machines that are not to see the pod's volumes or tokens.",
     example: "off",

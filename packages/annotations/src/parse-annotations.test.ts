@@ -154,7 +154,7 @@ const WRONG: readonly (readonly [string, string, RegExp])[] = [
   ["trine.dev/ports", Array.from({ length: 65 }, (_, i) => `a=${i + 1}`).join(), /has 65 ports/],
   ["trine.dev/guest-agent", "no", /"on" or "off"/],
   ["trine.dev/display", "vnc", /"on" or "off"/],
-  ["trine.dev/shares", "nfs", /"virtiofs" or "off"/],
+  ["trine.dev/shares", "nfs", /"virtiofs" or "9p" or "off"/],
   ["trine.dev/uuid", "4c4c4544", /a UUID/],
   ["trine.dev/hostname", "a_b", /a DNS name/],
   ["trine.dev/hostname", `${"a.".repeat(127)}a`, /a DNS name/],

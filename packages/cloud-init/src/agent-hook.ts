@@ -1,3 +1,5 @@
+import type { GuestMount } from "./share-hook.ts";
+
 /** Of the agent's program on the seed's disk. */
 export const AGENT_FILE = "trine-agent";
 
@@ -18,11 +20,21 @@ const UNIT = [
   ].map((property) => `--property=${property}`),
 ];
 
+/** What the agent mounts, and what came of it (crates/agent/src/shares.rs). */
+const LIST = `${DIR}/shares`;
+/** As long as a busy machine's kernel may take to load its drivers; without the volumes the guest comes up late. */
+const WAIT_STEPS = 600;
+
 /**
  * Vendor data that starts our agent from the seed's disk with this label, at every boot; nothing of it stays on the guest's
- * disk. What does not work is said in the guest's kernel log and keeps nothing else from coming up.
+ * disk. With `shares`, parents before children, it mounts the pod's volumes over its link, and the hook waits for them. What
+ * does not work is said in the guest's kernel log and keeps nothing else from coming up.
  */
-export function agentHook(volumeLabel: string): string {
+export function agentHook(volumeLabel: string, shares: readonly GuestMount[] = []): string {
+  const program = [
+    `${DIR}/${AGENT_FILE} --machine`,
+    ...(shares.length === 0 ? [] : [`--shares ${LIST}`]),
+  ].join(" ");
   return [
     "#cloud-boothook",
     "#!/bin/sh",
@@ -33,11 +45,29 @@ export function agentHook(volumeLabel: string): string {
     `mount -t iso9660 -o ro "/dev/disk/by-label/${volumeLabel}" ${DIR}/seed || say "no seed"`,
     `cp ${DIR}/seed/${AGENT_FILE} ${DIR}/ && chmod 0500 ${DIR}/${AGENT_FILE} || say "no program"`,
     `umount ${DIR}/seed`,
+    ...listed(shares),
     "if [ -d /run/systemd/system ]; then",
-    `  systemd-run --quiet --no-block --collect ${UNIT.join(" ")} ${DIR}/${AGENT_FILE} --machine || say "systemd"`,
+    `  systemd-run --quiet --no-block --collect ${UNIT.join(" ")} ${program} || say "systemd"`,
     "else",
-    `  setsid ${DIR}/${AGENT_FILE} --machine </dev/null >/dev/kmsg 2>&1 &`,
+    `  setsid ${program} </dev/null >/dev/kmsg 2>&1 &`,
     "fi",
+    ...(shares.length === 0 ? [] : WAITED),
     "",
   ].join("\n");
+}
+
+const WAITED = [
+  "left=" + String(WAIT_STEPS),
+  `while [ ! -e ${LIST}.told ] && [ $left -gt 0 ]; do sleep 0.2; left=$((left - 1)); done`,
+  `[ -e ${LIST}.told ] || echo "trine: the pod's volumes are not there yet" >/dev/kmsg`,
+  `[ ! -s ${LIST}.told ] || echo "trine: the pod's volumes: $(cat ${LIST}.told)" >/dev/kmsg`,
+];
+
+/** A line for each: targets have no characters but plain text (the engine's machine-mounts.ts). */
+function listed(shares: readonly GuestMount[]): string[] {
+  if (shares.length === 0) return [];
+  const lines = shares.map(({ name, target, kind, readOnly }) =>
+    [kind, readOnly ? "ro" : "rw", name, target].join("\t"),
+  );
+  return [`cat >${LIST} <<'END'`, ...lines, "END"];
 }

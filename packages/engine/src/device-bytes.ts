@@ -20,3 +20,11 @@ export async function deviceBytes({
     throw new TrineError("notFound", what, { cause });
   }
 }
+
+/** Number of the device behind a node, as stat(2) has it in `rdev` (makedev(3), 12 bits of major and 20 of minor). */
+export function deviceNumber({ rdev }: { readonly rdev: number }): {
+  major: number;
+  minor: number;
+} {
+  return { major: (rdev >>> 8) & 0xfff, minor: (rdev & 0xff) | ((rdev >>> 12) & 0xf_ff00) };
+}

@@ -65,7 +65,11 @@ export const RETURNS = {
     model: v.object({ name: v.string(), props: v.optional(v.record(v.string(), v.unknown())) }),
   }),
   "query-named-block-nodes": v.array(
-    v.object({ "node-name": v.optional(v.string()), file: v.string() }),
+    v.object({
+      "node-name": v.optional(v.string()),
+      file: v.string(),
+      image: v.optional(v.object({ "virtual-size": v.number() })),
+    }),
   ),
   "query-migrate": v.object({
     status: v.optional(v.string()),

@@ -2,7 +2,7 @@ import { cp, mkdir, readdir, rm, symlink, truncate, writeFile } from "node:fs/pr
 import { join } from "node:path";
 import { bootLoaderPackages, writeBootDisk } from "./boot-disk.ts";
 import { cachedDir } from "./cache.ts";
-import { cloudKernelPackage, resolvePackages, unpackPackages } from "./debian-packages.ts";
+import { kernelPackage, resolvePackages, unpackPackages } from "./debian-packages.ts";
 import { BOOT_SOURCES, moduleFiles, writeInitramfs } from "./guest-initramfs.ts";
 import { hashOfFiles } from "./recipe.ts";
 import { runCommand } from "./run-command.ts";
@@ -100,7 +100,7 @@ const MASKED = [
  * Answers the file name of the QCOW2; the first build takes some minutes.
  */
 export async function debianGuestDisk(): Promise<string> {
-  const kernel = await resolvePackages([await cloudKernelPackage()]);
+  const kernel = await resolvePackages([await kernelPackage("cloud")]);
   const loader = await bootLoaderPackages();
   const busybox = await resolvePackages(["busybox-static"]);
   const programs = await resolvePackages(PACKAGES);
@@ -150,7 +150,13 @@ async function buildDisk(work: string, target: string): Promise<void> {
   const busybox = join(boot, "bin/busybox");
   const [release = ""] = await readdir(join(boot, "lib/modules"));
   await runCommand(busybox, ["depmod", "-b", boot, release]);
-  await writeInitramfs({ kernel: boot, release, busybox, target: join(work, "initrd") });
+  await writeInitramfs({
+    kernel: boot,
+    release,
+    kind: "cloud",
+    busybox,
+    target: join(work, "initrd"),
+  });
   for (const file of await moduleFiles(boot, release, MODULES)) {
     const to = join(root, "lib/modules", release, file);
     await mkdir(join(to, ".."), { recursive: true });

@@ -27,12 +27,16 @@ async function candidates(names: readonly string[]): Promise<DebianPackage[]> {
     .filter(({ version }) => version !== "(none)");
 }
 
-/** The kernel package that `linux-image-cloud-amd64` stands for now. */
-export async function cloudKernelPackage(): Promise<string> {
-  await resolvePackages(["linux-image-cloud-amd64"]);
-  const text = await runCommand("apt-cache", ["depends", "linux-image-cloud-amd64"]);
+/** The smaller one for machines in clouds, or that for every machine, which has 9p and virtio-mem. */
+export type DebianKernel = "cloud" | "generic";
+
+/** The kernel package that `linux-image-cloud-amd64` or `linux-image-amd64` stands for now. */
+export async function kernelPackage(kind: DebianKernel): Promise<string> {
+  const meta = kind === "cloud" ? "linux-image-cloud-amd64" : "linux-image-amd64";
+  await resolvePackages([meta]);
+  const text = await runCommand("apt-cache", ["depends", meta]);
   const name = /Depends: (linux-image-\S+)/.exec(text)?.[1];
-  if (name === undefined) throw new TrineError("notFound", "apt knows no cloud kernel");
+  if (name === undefined) throw new TrineError("notFound", `apt knows no kernel for ${meta}`);
   return name;
 }
 

@@ -1,5 +1,6 @@
 import { chmod, cp, mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
+import type { DebianKernel } from "./debian-packages.ts";
 import { runCommand } from "./run-command.ts";
 
 const INIT = join(import.meta.dirname, "../guest/initramfs/init");
@@ -7,13 +8,20 @@ const INIT = join(import.meta.dirname, "../guest/initramfs/init");
 /** Files whose change makes a guest's disk another one. */
 export const BOOT_SOURCES = [INIT, import.meta.filename, join(import.meta.dirname, "boot-disk.ts")];
 
-/** What it takes to reach the root disk on any bus of QEMU's that the cloud kernel knows. */
-const BOOT_MODULES = ["virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod"];
+/**
+ * What it takes to reach the root disk on any bus of QEMU's that the kernel knows. The generic one has the file system as
+ * a module too, which finds its checksum by name, not by a symbol.
+ */
+const BOOT_MODULES: Readonly<Record<DebianKernel, readonly string[]>> = {
+  cloud: ["virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod"],
+  generic: ["virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "crc32c_generic", "ext4"],
+};
 
 export interface Initramfs {
   /** Tree of the unpacked kernel package, with its modules.dep made. */
   kernel: string;
   release: string;
+  kind: DebianKernel;
   /** Static busybox for this machine and the guest. */
   busybox: string;
   target: string;
@@ -28,7 +36,7 @@ export async function writeInitramfs(of: Initramfs): Promise<void> {
   await cp(INIT, join(tree, "init"));
   await chmod(join(tree, "init"), 0o755);
   await cp(of.busybox, join(tree, "bin/busybox"));
-  const modules = await moduleFiles(of.kernel, of.release, BOOT_MODULES);
+  const modules = await moduleFiles(of.kernel, of.release, BOOT_MODULES[of.kind]);
   for (const file of modules) {
     await cp(
       join(of.kernel, "lib/modules", of.release, file),

@@ -33,6 +33,11 @@ export async function tinyGuestImage(): Promise<TestImage> {
   return containerDisk("tiny-guest", await tinyGuestDisk());
 }
 
+/** The same with Debian's kernel for every machine, which has 9p and virtio-mem. */
+export async function genericTinyGuestImage(): Promise<TestImage> {
+  return containerDisk("tiny-generic", await tinyGuestDisk("generic"));
+}
+
 /** The Debian guest as a containerDisk: `/disk/debian.qcow2` in one layer. */
 export async function debianGuestImage(): Promise<TestImage> {
   return containerDisk("debian-guest", await debianGuestDisk());

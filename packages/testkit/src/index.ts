@@ -13,6 +13,7 @@ export {
   containerDisk,
   debianGuestImage,
   pauseImage,
+  genericTinyGuestImage,
   tinyGuestImage,
 } from "./images.ts";
 export type { TestImage } from "./test-image.ts";

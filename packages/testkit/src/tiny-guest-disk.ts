@@ -3,7 +3,8 @@ import { basename, join } from "node:path";
 import { bootLoaderPackages, writeBootDisk } from "./boot-disk.ts";
 import { cachedDir, exists } from "./cache.ts";
 import { BOOT_SOURCES, moduleFiles, writeInitramfs } from "./guest-initramfs.ts";
-import { cloudKernelPackage, resolvePackages, unpackPackages } from "./debian-packages.ts";
+import { kernelPackage, resolvePackages, unpackPackages } from "./debian-packages.ts";
+import type { DebianKernel } from "./debian-packages.ts";
 import type { TestImage } from "./test-image.ts";
 import { writeOciArchive } from "./oci-archive.ts";
 import { hashOfFiles } from "./recipe.ts";
@@ -11,6 +12,8 @@ import { runCommand } from "./run-command.ts";
 
 const SOURCE = join(import.meta.dirname, "../guest/tiny");
 
+/** What only the generic kernel has. */
+const GENERIC_MODULES = ["9p", "9pnet_fd", "virtio_mem"];
 const ROOT_MODULES = [
   ...["virtio_net", "virtio_console", "virtio-rng", "virtio_balloon", "virtio_scsi", "sd_mod"],
   ...["ata_piix", "sr_mod", "isofs", "button", "evdev", "pvpanic-pci", "fuse", "virtiofs"],
@@ -38,8 +41,8 @@ const AGENT_LIBRARIES = [
  * "NAME loopback only".
  * Answers the file name of the QCOW2.
  */
-export async function tinyGuestDisk(): Promise<string> {
-  const dir = await cachedTiny("tiny-guest", async (parts, making) => {
+export async function tinyGuestDisk(kernel: DebianKernel = "cloud"): Promise<string> {
+  const dir = await cachedTiny({ kind: "tiny-guest", kernel }, async (parts, making) => {
     const raw = join(making, "disk.raw");
     await writeBootDisk({
       path: raw,
@@ -59,12 +62,15 @@ export async function tinyGuestDisk(): Promise<string> {
 /** The same machine as an image of containers: its files, with kernel and initramfs in /boot. */
 export async function tinyGuestTreeImage(): Promise<TestImage> {
   const name = "trine.test/tiny-tree:1";
-  const dir = await cachedTiny("tiny-tree", async ({ root, kernel, initrd }, making) => {
-    await mkdir(join(root, "boot"));
-    await cp(kernel, join(root, "boot", basename(kernel)));
-    await cp(initrd, join(root, "boot", basename(kernel).replace("vmlinuz", "initrd.img")));
-    await writeOciArchive({ name, root }, join(making, "image.tar"));
-  });
+  const dir = await cachedTiny(
+    { kind: "tiny-tree", kernel: "cloud" },
+    async ({ root, kernel, initrd }, making) => {
+      await mkdir(join(root, "boot"));
+      await cp(kernel, join(root, "boot", basename(kernel)));
+      await cp(initrd, join(root, "boot", basename(kernel).replace("vmlinuz", "initrd.img")));
+      await writeOciArchive({ name, root }, join(making, "image.tar"));
+    },
+  );
   return { name, archive: join(dir, "image.tar") };
 }
 
@@ -77,38 +83,43 @@ interface Parts {
 }
 
 async function cachedTiny(
-  kind: string,
+  of: { readonly kind: string; readonly kernel: DebianKernel },
   make: (parts: Parts, making: string) => Promise<void>,
 ): Promise<string> {
-  const kernel = await resolvePackages([await cloudKernelPackage()]);
+  const kernel = await resolvePackages([await kernelPackage(of.kernel)]);
+  const modules = [...ROOT_MODULES, ...(of.kernel === "generic" ? GENERIC_MODULES : [])];
   const loader = await bootLoaderPackages();
   const programs = await resolvePackages(GUEST_PACKAGES);
   const recipe = [
-    JSON.stringify([kernel, loader, programs, APPEND, ROOT_MODULES]),
+    JSON.stringify([kernel, loader, programs, APPEND, modules]),
     await hashOfFiles([SOURCE, import.meta.filename, ...BOOT_SOURCES]),
   ];
-  return cachedDir(kind, recipe, async (making) => {
+  return cachedDir(of.kind, recipe, async (making) => {
     const work = join(making, "work");
     await unpackPackages([...kernel, ...loader], join(work, "boot"));
     await unpackPackages(programs, join(work, "programs"));
-    await make(await buildParts(work), making);
+    await make(await buildParts(work, of.kernel, modules), making);
     await rm(work, { recursive: true });
   });
 }
 
-async function buildParts(work: string): Promise<Parts> {
+async function buildParts(
+  work: string,
+  kind: DebianKernel,
+  modules: readonly string[],
+): Promise<Parts> {
   const boot = join(work, "boot");
   const [release = ""] = await readdir(join(boot, "lib/modules"));
   const busybox = join(work, "programs/bin/busybox");
   await runCommand(busybox, ["depmod", "-b", boot, release]);
   const initrd = join(work, "initrd");
-  await writeInitramfs({ kernel: boot, release, busybox, target: initrd });
-  await buildRoot(work, release);
+  await writeInitramfs({ kernel: boot, release, kind, busybox, target: initrd });
+  await buildRoot(work, release, modules);
   const kernel = join(boot, "boot", `vmlinuz-${release}`);
   return { kernel, initrd, root: join(work, "root"), tools: boot };
 }
 
-async function buildRoot(work: string, release: string): Promise<void> {
+async function buildRoot(work: string, release: string, modules: readonly string[]): Promise<void> {
   const root = join(work, "root");
   const programs = join(work, "programs");
   await cp(join(SOURCE, "root"), root, { recursive: true });
@@ -134,7 +145,7 @@ async function buildRoot(work: string, release: string): Promise<void> {
   await copyAgent(programs, root);
   const from = join(work, "boot/lib/modules", release);
   const to = join(root, "lib/modules", release);
-  for (const file of await moduleFiles(join(work, "boot"), release, ROOT_MODULES)) {
+  for (const file of await moduleFiles(join(work, "boot"), release, modules)) {
     await cp(join(from, file), join(to, file), { recursive: true });
   }
   await runCommand(join(programs, "bin/busybox"), ["depmod", "-b", root, release]);

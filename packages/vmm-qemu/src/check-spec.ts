@@ -1,6 +1,6 @@
 import { isAbsolute } from "node:path";
 import { TrineError } from "@trine/base";
-import { MEMORY_STEP, bootOf, slotNames } from "@trine/vmm";
+import { MEMORY_STEP, bootOf, sharesDevice, slotNames } from "@trine/vmm";
 import type { DiskSpec, MachineSpec, NicSpec } from "@trine/vmm";
 import { checkHardware } from "./check-hardware.ts";
 import { NIC_SLOTS } from "./pci-slots.ts";
@@ -82,7 +82,8 @@ function checkGrowth(spec: MachineSpec, say: Say): void {
 /** Files and directories by name, and what excludes what. */
 function checkFiles(spec: MachineSpec, say: Say): void {
   const boot = bootOf(spec);
-  const { slots, shares, isTemplate, origin } = spec;
+  const { slots, isTemplate, origin } = spec;
+  const shares = sharesDevice(spec);
   say(isTemplate !== true || origin === undefined, "a clone does not become a template");
   say(
     shares === undefined || (isTemplate !== true && origin === undefined),
@@ -92,6 +93,7 @@ function checkFiles(spec: MachineSpec, say: Say): void {
     shares === undefined || TAG.test(shares.tag),
     `tag ${shares?.tag ?? ""}: 1-36 of A-Za-z0-9_.-`,
   );
+  say(spec.shares?.way !== "9p" || spec.guestLink === true, "shares by 9p without a guest link");
   say(shares === undefined || NAME.test(shares.socket.replace(".sock", "")), "shares' socket");
   if (slots !== undefined) {
     const whole = [slots.readOnly, slots.writable].every((n) => Number.isInteger(n) && n >= 0);

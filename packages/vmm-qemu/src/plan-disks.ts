@@ -1,3 +1,4 @@
+import { sharesDevice } from "@trine/vmm";
 import type { DiskSpec, MachineSpec } from "@trine/vmm";
 import type { DescriptorTable } from "./descriptor-table.ts";
 import { option } from "./option.ts";
@@ -31,7 +32,7 @@ export function controllerSlots(spec: Pick<MachineSpec, "disks" | "shares" | "ha
   return {
     ...(scsi !== undefined && has("scsi") ? { scsi } : {}),
     ...(sata !== undefined && has("sata") ? { sata } : {}),
-    ...(shares !== undefined && spec.shares !== undefined ? { shares } : {}),
+    ...(shares !== undefined && sharesDevice(spec) !== undefined ? { shares } : {}),
     ...(ports !== undefined && hasPorts ? { ports } : {}),
   };
 }

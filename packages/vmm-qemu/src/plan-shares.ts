@@ -1,4 +1,4 @@
-import { MACHINE_DIR } from "@trine/vmm";
+import { MACHINE_DIR, sharesDevice } from "@trine/vmm";
 import type { MachineSpec } from "@trine/vmm";
 import { option } from "./option.ts";
 import { slot } from "./pci-slots.ts";
@@ -6,7 +6,7 @@ import { controllerSlots } from "./plan-disks.ts";
 
 /** The guest's end of what serves its shares: QEMU passes on where the guest's memory and queues are, and no bytes. */
 export function shareArguments(spec: MachineSpec): string[] {
-  const { shares } = spec;
+  const shares = sharesDevice(spec);
   if (shares === undefined) return [];
   const addr = slot(controllerSlots(spec).shares);
   return [

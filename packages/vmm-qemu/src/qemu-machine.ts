@@ -1,6 +1,13 @@
 import { SerialQueue, TrineError, kindOf, pollUntil } from "@trine/base";
 import type { QmpClient, QmpEvent } from "@trine/qmp";
-import { VMM_KEY, checkSlotImage, checkSlotSize, checkTarget, identifyTemplate } from "@trine/vmm";
+import {
+  VMM_KEY,
+  checkSlotImage,
+  checkSlotSize,
+  checkTarget,
+  growingDisk,
+  identifyTemplate,
+} from "@trine/vmm";
 import type {
   Machine,
   MachineEvent,
@@ -13,6 +20,7 @@ import type {
   SlotName,
   Template,
 } from "@trine/vmm";
+import { growDisk } from "./grow-disk.ts";
 import { toMachineEvent, toMachineStatus } from "./machine-events.ts";
 import { readReport } from "./machine-report.ts";
 import { readStats } from "./machine-stats.ts";
@@ -106,6 +114,11 @@ export class QemuMachine implements Machine {
     await this.#slot(name).run(() =>
       this.#command(signal, (client) => resizeSlot(client, name, bytes, signal)),
     );
+  }
+
+  async growDisk(name: string, bytes: number, signal: AbortSignal): Promise<boolean> {
+    const disk = growingDisk(this.#spec, name, bytes);
+    return this.#orOff(await this.#ask(signal, (client) => growDisk(client, disk, bytes, signal)));
   }
 
   async resizeMemory(bytes: number, signal: AbortSignal): Promise<void> {

@@ -1,7 +1,7 @@
 import { dirname } from "node:path";
 import { TrineError } from "@trine/base";
 import { slotNames } from "./machine-spec.ts";
-import type { MachineSpec, SlotImage, SlotName } from "./machine-spec.ts";
+import type { DiskSpec, MachineSpec, SlotImage, SlotName } from "./machine-spec.ts";
 
 /**
  * Kind `notFound` when the machine has no such slot; `invalid` for an image that does not lie in the slots'
@@ -35,6 +35,18 @@ export function checkSlotSize(spec: MachineSpec, name: SlotName, bytes: number):
   }
 }
 
+/** The disk of that name. Kind `notFound`; `invalid` for one that does not grow: not raw, or not written. */
+export function growingDisk(spec: MachineSpec, name: string, bytes: number): DiskSpec {
+  const disk = spec.disks.find((each) => each.name === name);
+  if (disk === undefined)
+    throw new TrineError("notFound", `machine ${spec.id} has no disk ${name}`);
+  const isRaw = disk.format === "raw" && !disk.readOnly;
+  if (isRaw && Number.isSafeInteger(bytes) && bytes % SECTOR === 0) return disk;
+  const what = `disk ${name} of machine ${spec.id}: ${bytes} bytes`;
+  throw new TrineError("invalid", `${what}: a raw disk that is written grows, by sectors`);
+}
+
+const SECTOR = 512;
 const MIB = 1024 * 1024;
 /** Least piece that memory grows by: a huge page of x86. */
 export const MEMORY_STEP = 2 * MIB;

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { TrineError } from "@trine/base";
-import { checkSlotImage, checkSlotSize, checkTarget } from "./check-request.ts";
+import { checkSlotImage, checkSlotSize, checkTarget, growingDisk } from "./check-request.ts";
 import { checkTemplate, identifyTemplate } from "./checked-template.ts";
 import { EventQueue } from "./event-queue.ts";
 import { FakeVmm } from "./fake-vmm.ts";
@@ -181,6 +181,15 @@ class FakeMachine implements Machine {
   resizeSlot(name: SlotName, bytes: number, signal: AbortSignal): Promise<void> {
     return this.#call(signal, () => {
       checkSlotSize(this.#spec, name, bytes);
+    });
+  }
+
+  growDisk(name: string, bytes: number, signal: AbortSignal): Promise<boolean> {
+    return this.#call(signal, () => {
+      growingDisk(this.#spec, name, bytes);
+      const grown = bytes > (this.#vmm.diskBytes.get(name) ?? 0);
+      if (grown) this.#vmm.diskBytes.set(name, bytes);
+      return grown;
     });
   }
 

@@ -18,6 +18,8 @@ export class FakeVmm implements MemoryProgram {
   state: MachineStatus = "running";
   /** Path of what is in a slot. */
   readonly slots = new Map<string, string>();
+  /** Of disks that have grown. */
+  readonly diskBytes = new Map<string, number>();
   /** Memory and CPUs asked for since it started. */
   memoryBytes: number | undefined;
   cpus: number | undefined;

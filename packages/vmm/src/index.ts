@@ -1,4 +1,4 @@
-export { bootOf, slotNames } from "./machine-spec.ts";
+export { bootOf, sharesDevice, slotNames } from "./machine-spec.ts";
 export type {
   Accelerator,
   BootSpec,
@@ -8,6 +8,7 @@ export type {
   NicSpec,
   SlotImage,
   SlotName,
+  SharesDevice,
   SharesSpec,
   SlotsSpec,
   Template,
@@ -46,4 +47,10 @@ export type {
   MachineStatus,
 } from "./machine-driver.ts";
 export { MAX_STATE_BYTES, checkTemplate, identifyTemplate } from "./checked-template.ts";
-export { MEMORY_STEP, checkSlotImage, checkSlotSize, checkTarget } from "./check-request.ts";
+export {
+  MEMORY_STEP,
+  checkSlotImage,
+  checkSlotSize,
+  checkTarget,
+  growingDisk,
+} from "./check-request.ts";

@@ -61,6 +61,11 @@ export interface Machine {
    */
   resizeSlot(name: SlotName, bytes: number, signal: AbortSignal): Promise<void>;
   /**
+   * Shows the guest a raw disk of the spec as large as its host has made it; `bytes` is all of its file or device, in
+   * whole sectors. Answers whether the guest had less. Kind `invalid` for a disk that is not written.
+   */
+  growDisk(name: string, bytes: number, signal: AbortSignal): Promise<boolean>;
+  /**
    * Offers the guest memory up to `bytes` (at least the spec's `memoryBytes`, at most `memoryMaxBytes`) or asks
    * it back; the guest follows in its own time, and gives back what it can. Kind `invalid` outside the limits.
    */

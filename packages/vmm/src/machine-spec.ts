@@ -32,7 +32,7 @@ export interface MachineSpec {
   readonly guestLink?: boolean;
   /** Empty disks the guest has from its start, filled and emptied while it runs. */
   readonly slots?: SlotsSpec;
-  /** Directories of the host that a process beside the VMM serves to the guest. Not for templates and clones. */
+  /** Directories of the host that a process beside the VMM serves to the guest. */
   readonly shares?: SharesSpec;
   /** What memory may grow to; undefined = it stays as it is. More than `memoryBytes`. */
   readonly memoryMaxBytes?: number;
@@ -68,13 +68,21 @@ export function bootOf(
   return { kind: "firmware", firmware, ...(varsPath === undefined ? {} : { varsPath }) };
 }
 
-export interface SharesSpec {
-  /** How the guest mounts them. */
+/** How the guest mounts them: by a device of the VMM, or over the link to our agent, of which the VMM knows nothing. */
+export type SharesSpec = SharesDevice | { readonly way: "9p" };
+
+/** Not for templates and clones. */
+export interface SharesDevice {
   readonly way: "virtiofs";
   /** By which name; 1 to 36 of letters, digits, _ . - */
   readonly tag: string;
   /** The server's socket, a name in the machine's directory: it waits there before the machine starts. */
   readonly socket: string;
+}
+
+/** The VMM's device of the shares, where they have one. */
+export function sharesDevice({ shares }: Pick<MachineSpec, "shares">): SharesDevice | undefined {
+  return shares?.way === "virtiofs" ? shares : undefined;
 }
 
 export interface FirmwareFile {

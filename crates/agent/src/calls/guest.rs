@@ -13,6 +13,7 @@ use trine_wire::agent::{
 use crate::agent::Agent;
 use crate::answer::{Call, Code, Handled, Outcome, decode, done, failure, reply};
 use crate::container::sysctl;
+use crate::helper::For;
 use crate::mounts::{self, Found, State, check_path};
 use crate::pump::Peer;
 use crate::{identity, net, online, pump};
@@ -135,7 +136,7 @@ pub fn mount(agent: &mut Agent, call: Call, payload: &[u8]) -> Handled {
     let target = request.target.clone();
     let work = || mounts::mount(&request, share.as_ref());
     let needs = share.as_ref().map(AsRawFd::as_raw_fd);
-    if let Err(error) = agent.help(call, target, needs, work) {
+    if let Err(error) = agent.help(For::Call(call), target, needs, work) {
         agent.mounts.finished(&request.target, false);
         return Err(error.into());
     }
@@ -143,7 +144,7 @@ pub fn mount(agent: &mut Agent, call: Call, payload: &[u8]) -> Handled {
 }
 
 /// A stream to the file server; the kernel gets the answered end.
-fn open_share(agent: &mut Agent, name: &str) -> Result<UnixStream, crate::answer::Failure> {
+pub fn open_share(agent: &mut Agent, name: &str) -> Result<UnixStream, crate::answer::Failure> {
     if name.is_empty() || name.len() > MAX_SHARE || name.contains(['\0', ',']) {
         return Err(failure(
             Code::InvalidArgument,
@@ -179,7 +180,9 @@ pub fn unmount(agent: &mut Agent, call: Call, payload: &[u8]) -> Handled {
     let target = request.target;
     agent.mounts.begin_unmount(&target);
     let path = target.clone();
-    if let Err(error) = agent.help(call, target.clone(), None, move || mounts::unmount(&path)) {
+    if let Err(error) = agent.help(For::Call(call), target.clone(), None, move || {
+        mounts::unmount(&path)
+    }) {
         agent.mounts.finished(&target, false);
         return Err(error.into());
     }

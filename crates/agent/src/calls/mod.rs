@@ -1,7 +1,7 @@
 //! The service trine.agent.v1.Agent: a handler a call.
 
 mod containers;
-mod guest;
+pub mod guest;
 mod processes;
 mod resources;
 

@@ -2,7 +2,6 @@ import { lstat, mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { TrineError, errnoOf, messageOf } from "@trine/base";
 import type { Undo } from "@trine/base";
-import { shareHook } from "@trine/cloud-init";
 import type { ShimLink } from "@trine/shim-client";
 import type { MachineSpec } from "@trine/vmm";
 import type { EngineConfig } from "../deps.ts";
@@ -47,9 +46,8 @@ export async function createMachine(
   const layer = await layerDir(rootfs);
   const disks = await machineDisks({ shim, config, undo, rootfs, layer }, input);
   const shares = await machineShares({ shim, config, undo }, input);
-  const hook = shares === undefined ? undefined : shareHook(shares.spec.tag, shares.mounts);
   const agent = settings.agent ? await readAgent(config.machines.agent) : undefined;
-  const told = await toldAtBoot(input, { hook, agent });
+  const told = await toldAtBoot(input, { shares, agent });
   return {
     id: input.identity.sandboxId,
     uuid: settings.uuid ?? uuidOf(input.identity.namespace, input.identity.uid, task.id),

@@ -14,7 +14,7 @@ interface Wanted {
   /** In the container; for messages. */
   readonly path: string;
   readonly readOnly: boolean;
-  /** Makes a file that is not there, and enlarges one that is. */
+  /** Makes a file that is not there, and enlarges one that is smaller: one that was grown meanwhile stays. */
   readonly sizeBytes?: number;
   /** Absent: raw where it is written, what the header says otherwise. */
   readonly format?: DiskSpec["format"];
@@ -75,11 +75,7 @@ async function enlarge(handle: FileHandle, sizeBytes: number, wanted: Wanted): P
   const { path, format = "raw" } = wanted;
   const { size } = await handle.stat();
   const { bytes } = size === 0 && format === "raw" ? { bytes: 0 } : await look(handle, wanted);
-  if (bytes === sizeBytes) return;
-  if (bytes > sizeBytes) {
-    const why = `size: ${sizeBytes} bytes is less than the ${bytes} of ${path}; it only enlarges`;
-    throw new TrineError("invalid", why);
-  }
+  if (bytes >= sizeBytes) return;
   if (format !== "raw") {
     throw new TrineError("invalid", `size: ${path} is a ${format}: only a raw disk is enlarged`);
   }

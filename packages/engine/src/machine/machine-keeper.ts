@@ -9,6 +9,7 @@ import { endChild, signalChild } from "../end-child.ts";
 import { unmountDisks } from "./disk-volumes.ts";
 import { cpusOf } from "./hardware.ts";
 import { MachineExecs } from "./machine-execs.ts";
+import { DiskSizes } from "./disk-sizes.ts";
 import type { MachineFigures } from "../machine-figures.ts";
 import { isMachine } from "./machine-role.ts";
 import { nextState } from "./machine-state.ts";
@@ -39,7 +40,7 @@ const STOP_SIGNALS = new Set([1, 2, 3, 15, 37]); // HUP INT QUIT TERM RTMIN+3 (s
 const HELPERS: Readonly<Record<string, string>> = {
   [TPM_KEY]: "the machine's TPM has ended: its guest has none",
   [SHARES_KEY]:
-    "what serves the machine's volumes has ended: its guest waits for them until it starts anew",
+    "what serves the machine's volumes has ended: its guest has none of them until it starts anew",
   [PASST_KEY]: "passt has ended: the machine's connections are lost, and it is started again",
 };
 /** Of a network card: as many as the shim opens. */
@@ -52,6 +53,7 @@ export class MachineKeeper implements TaskKeeper {
   readonly #pod: PodContext;
   readonly #execs: MachineExecs;
   readonly #vmm: PodVmm;
+  readonly #sizes: DiskSizes;
   /** When the create that is under way came in, on the monotonic clock. */
   #createdMs: number | undefined;
 
@@ -59,6 +61,7 @@ export class MachineKeeper implements TaskKeeper {
     this.#pod = pod;
     this.#vmm = new PodVmm(pod);
     this.#execs = new MachineExecs(pod);
+    this.#sizes = new DiskSizes(pod, this.#vmm);
   }
 
   /** A wrong annotation fails the pod here, before anything runs. */
@@ -239,6 +242,7 @@ export class MachineKeeper implements TaskKeeper {
     this.#execs.detach();
     this.#vmm.detach();
   }
+    this.#sizes.stop();
 
   /** The VMM has ended. A replayed event of an earlier machine of this pod changes nothing. */
   async #ended(child: Child): Promise<void> {
@@ -247,6 +251,7 @@ export class MachineKeeper implements TaskKeeper {
     this.#vmm.ended();
     await this.#execs.endAll(record.taskId);
     await become(this.#pod, record, "ended");
+    this.#sizes.stop();
     const { exitStatus, reason, signal, oom } = child;
     this.#pod.log.info({ exitStatus, reason, signal, oom }, "machine ended");
   }
@@ -294,6 +299,7 @@ export class MachineKeeper implements TaskKeeper {
     this.#vmm.follow();
   }
 
+    this.#sizes.watch();
   #pressUntilEnd(machine: Machine): void {
     const { log, deps } = this.#pod;
     const everyMs = deps.config.machines.powerButtonEveryMs;

@@ -1,4 +1,4 @@
-import { mkdir, readdir, stat, writeFile } from "node:fs/promises";
+import { mkdir, readFile, readdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createOverlay } from "@trine/disk-images";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -96,6 +96,33 @@ test("a Create that was cut off before it was written down is repeated", async (
   expect(others).toEqual([]);
   expect(server).toMatchObject({ key: "shares", running: true });
   expect(server?.pid).not.toBe(old?.pid);
+});
+
+test("9p: served over the guest link by the microvms' server, with no device; the seed's agent mounts them", async () => {
+  const pod = await one.engine().pod(one.ref);
+  await pod.create(await task({ "trine.dev/shares": "9p", "trine.dev/agent": "on" }));
+  const server = one.shim.spawned.find(({ key }) => key === "shares");
+  expect(server?.argv).toEqual(["/trine-p9", "--listen-fd", "3", "--root", "/share"]);
+  const listens = { path: join(one.podDir, "p9.sock"), mode: 0o600, serves: "9p" };
+  expect(server?.descriptors[0]?.source).toMatchObject({ case: "listen", value: listens });
+  expect(await readdir(join(one.podDir, "share"))).toEqual(["data", "one"]);
+  const seed = await readFile(join(one.podDir, "seed.iso"), "latin1");
+  expect(seed).toContain("directory\tro\tdata\t/data\nfile\trw\tone\t/one\n");
+  expect(seed).not.toContain("mount -t virtiofs");
+
+  await pod.start(PROCESS, AbortSignal.timeout(60_000));
+  one.shim.end("vmm", { exitStatus: 0 });
+  await pod.delete(PROCESS);
+  expect(one.shim.mounted.size).toBe(0);
+  expect(one.shim.children.size).toBe(0);
+  expect(await readdir(one.podDir)).toEqual(["shim.sock"]);
+});
+
+test("9p without the agent is refused with the reason", async () => {
+  const pod = await one.engine().pod(one.ref);
+  await expect(pod.create(await task({ "trine.dev/shares": "9p" }))).rejects.toThrow(
+    /trine\.dev\/shares.*"9p".*trine\.dev\/agent has to be on/,
+  );
 });
 
 test("off: nothing is mounted or started", async () => {

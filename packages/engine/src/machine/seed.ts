@@ -6,6 +6,7 @@ import {
   configDriveSeed,
   fileHook,
   nocloudSeed,
+  shareHook,
   vendorDataOf,
 } from "@trine/cloud-init";
 import type { GuestFile, SeedFile } from "@trine/cloud-init";
@@ -14,6 +15,7 @@ import { list, record, text } from "../json-shape.ts";
 import type { JsonObject } from "../json-shape.ts";
 import { firstBoot } from "./first-boot.ts";
 import type { MachineInput } from "./machine-input.ts";
+import type { MachineShares } from "./machine-shares.ts";
 
 const MAX_RESOLV_CONF_BYTES = 64 * 1024;
 
@@ -25,7 +27,7 @@ interface Seed {
 
 /** What the guest is given beside what its pod says. */
 export interface SeedExtras {
-  readonly hook: string | undefined;
+  readonly shares: MachineShares | undefined;
   readonly agent: Uint8Array | undefined;
 }
 
@@ -35,12 +37,12 @@ const NETWORK_AT_BOOT = "#cloud-config\nupdates: {network: {when: [boot]}}\n";
 const NOT_ENVIRONMENT = ["PATH", "HOSTNAME", "HOME", "TERM"];
 
 /**
- * What the machine's seed disk holds; undefined when the pod opted out of cloud-init. `hook` is vendor data that the guest runs
- * beside ours, `agent` the program of our agent where the guest is to have it.
+ * What the machine's seed disk holds; undefined when the pod opted out of cloud-init. `agent` is the program of our agent
+ * where the guest is to have it.
  */
 export async function machineSeed(
   input: MachineInput,
-  { hook, agent }: SeedExtras,
+  { shares, agent }: SeedExtras,
 ): Promise<Seed | undefined> {
   const { settings, interfaces, bundle } = input;
   const { cloudInit, networkConfig, metaData } = settings;
@@ -61,8 +63,7 @@ export async function machineSeed(
     vendorData: vendorDataOf([
       looksAgain ? NETWORK_AT_BOOT : undefined,
       files,
-      hook,
-      agent === undefined ? undefined : agentHook(volumeLabel),
+      ...mountHooks(shares, agent === undefined ? undefined : volumeLabel),
     ]),
     network: hasNetwork ? guestNetwork(interfaces, dns) : undefined,
     networkVersion: networkConfig === "v1" ? 1 : 2,
@@ -71,6 +72,19 @@ export async function machineSeed(
     volumeLabel,
     files: agent === undefined ? seed : [...seed, { name: AGENT_FILE, bytes: agent }],
   };
+}
+
+/** What mounts the pod's volumes, and what starts the agent: which mounts them itself where it carries them. */
+function mountHooks(
+  shares: MachineShares | undefined,
+  agentOn: Seed["volumeLabel"] | undefined,
+): (string | undefined)[] {
+  const { spec, mounts } = shares ?? {};
+  const isDevice = spec?.way === "virtiofs" && mounts !== undefined;
+  return [
+    isDevice ? shareHook(spec.tag, mounts) : undefined,
+    agentOn === undefined ? undefined : agentHook(agentOn, isDevice ? [] : mounts),
+  ];
 }
 
 /**

@@ -1,5 +1,5 @@
 import { TrineError } from "@trine/base";
-import { VMM_KEY, checkTarget } from "@trine/vmm";
+import { VMM_KEY, checkTarget, growingDisk } from "@trine/vmm";
 import type { Machine, MachineDriver, MachineSpec, MachineStatus, ProcessHost } from "@trine/vmm";
 
 /**
@@ -14,6 +14,8 @@ export class SpawningDriver implements MachineDriver {
   readonly slots = new Map<string, string>();
   /** What the guest was told of the sizes of its slots. */
   readonly slotBytes = new Map<string, number>();
+  /** What the guest was told of the sizes of its disks. */
+  readonly diskBytes = new Map<string, number>();
   /** Slots that cannot be emptied, and why. */
   readonly stuckSlots = new Map<string, Error>();
   onPowerDown: () => void = () => undefined;
@@ -105,6 +107,12 @@ export class SpawningDriver implements MachineDriver {
       resizeSlot: (name, bytes) => {
         this.slotBytes.set(name, bytes);
         return Promise.resolve();
+      },
+      growDisk: (name, bytes) => {
+        growingDisk(spec, name, bytes);
+        const grown = bytes > (this.diskBytes.get(name) ?? 0);
+        if (grown) this.diskBytes.set(name, bytes);
+        return Promise.resolve(grown);
       },
       resizeMemory: (memoryBytes) => this.#resize(spec, "memory", { memoryBytes }),
       resizeCpus: (cpus) => this.#resize(spec, "cpus", { cpus }),
