@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, readdir, writeFile } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
@@ -103,5 +103,17 @@ test("a machine without a display is refused with the annotation that gives it o
     const refused = await runWith(stateDir, ["vnc", "plain"]);
     expect(refused).toMatchObject({ code: 5, stdout: "" });
     expect(refused.stderr).toContain('trine.dev/display: "on"');
+  });
+});
+
+test("a picture of a machine without a display is refused too, and no file is left", async () => {
+  await withDisplay(async (stateDir) => {
+    const pictures = join(stateDir, "pictures");
+    await mkdir(pictures);
+    const file = join(pictures, "plain.png");
+    const refused = await runWith(stateDir, ["vnc", "plain", "--screenshot", file]);
+    expect(refused).toMatchObject({ code: 5, stdout: "" });
+    expect(refused.stderr).toContain('trine.dev/display: "on"');
+    expect(await readdir(pictures)).toEqual([]);
   });
 });
