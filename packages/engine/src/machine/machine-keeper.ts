@@ -1,12 +1,10 @@
 import { parseMachineAnnotations } from "@trine/annotations";
 import { TrineError, Undo, messageOf } from "@trine/base";
 import type { Child, Event } from "@trine/proto/shim";
-import { TPM_KEY, VMM_KEY } from "@trine/vmm";
+import { VMM_KEY } from "@trine/vmm";
 import type { Machine, MachineReport } from "@trine/vmm";
 import { become, undoAll } from "../change-state.ts";
 import { readBundle } from "../bundle.ts";
-import { endChild, signalChild } from "../end-child.ts";
-import { unmountDisks } from "./disk-volumes.ts";
 import { cpusOf } from "./hardware.ts";
 import { MachineExecs } from "./machine-execs.ts";
 import { DiskSizes } from "./disk-sizes.ts";
@@ -14,14 +12,12 @@ import type { MachineFigures } from "../machine-figures.ts";
 import { isMachine } from "./machine-role.ts";
 import { nextState } from "./machine-state.ts";
 import type { MachineRequest, MachineState } from "./machine-state.ts";
-import { PASST_KEY, revivePasst, startPasst } from "./machine-passt.ts";
-import { SHARES_KEY, removeShares, withServerWords } from "./machine-shares.ts";
+import { revivePasst } from "./machine-passt.ts";
+import { lostHelper } from "./machine-helpers.ts";
 import { nestContainer } from "./nest-container.ts";
 import { requireOneMachine } from "./one-machine.ts";
-import { releaseUid } from "../noted-uid.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { MachineRecord } from "../pod-document.ts";
-import { removeMachineFiles } from "../pod-files.ts";
 import { containerNameOf } from "../pod-identity.ts";
 import { PodVmm } from "../pod-vmm.ts";
 import { prepareMachine } from "./prepare-machine.ts";
@@ -30,22 +26,14 @@ import { resizeMachine } from "./resize-machine.ts";
 import { joinNetwork } from "../sandbox-network.ts";
 import { machineStats } from "../stats.ts";
 import type { PodStats } from "../stats.ts";
-import { pressPowerButton } from "./stop-machine.ts";
+import { startMachine } from "./start-machine.ts";
+import { pressPowerButton, requireStopSignal } from "./stop-machine.ts";
+import { takeMachineApart } from "./take-machine-apart.ts";
 import type { TaskKeeper } from "../task-keeper.ts";
 
 const SIGKILL = 9;
-/** Signals that ask a process to end: for a machine, the power button. */
-const STOP_SIGNALS = new Set([1, 2, 3, 15, 37]); // HUP INT QUIT TERM RTMIN+3 (systemd's halt)
-/** What the end of one of the machine's other processes means. */
-const HELPERS: Readonly<Record<string, string>> = {
-  [TPM_KEY]: "the machine's TPM has ended: its guest has none",
-  [SHARES_KEY]:
-    "what serves the machine's volumes has ended: its guest has none of them until it starts anew",
-  [PASST_KEY]: "passt has ended: the machine's connections are lost, and it is started again",
-};
 /** Of a network card: as many as the shim opens. */
 const MAX_QUEUES = 16;
-const START_MS = 120_000;
 const MONITOR_MS = 30_000;
 
 /** Level vm: the pod's container is a machine, through its states (machine-state.ts). */
@@ -109,17 +97,11 @@ export class MachineKeeper implements TaskKeeper {
     const record = this.#record(process.id);
     const next = this.#next("start");
     if (next === undefined) return;
-    const until = AbortSignal.any([signal, AbortSignal.timeout(START_MS)]);
-    try {
-      await this.#vmm.start(record, until, () => {
+    await startMachine(this.#pod, this.#vmm, record, {
+      signal,
+      onSpawned: () => {
         this.#launched();
-      });
-    } catch (cause) {
-      throw await withServerWords(this.#pod, cause);
-    }
-    await startPasst(this.#pod, record).catch(async (cause: unknown) => {
-      await signalChild(this.#pod.shim, VMM_KEY); // without its network the machine does not start
-      throw TrineError.during("start the machine's network", cause);
+      },
     });
     await become(this.#pod, record, next);
     this.#watch(record);
@@ -137,12 +119,7 @@ export class MachineKeeper implements TaskKeeper {
       await this.#pod.shim.signal(VMM_KEY, SIGKILL);
       return;
     }
-    if (!STOP_SIGNALS.has(signal)) {
-      throw new TrineError(
-        "invalid",
-        `signal ${signal} means nothing to a machine: TERM (the power button) and KILL do`,
-      );
-    }
+    requireStopSignal(signal);
     const next = this.#next("stop");
     if (next === undefined) return;
     const machine = this.#running(process.id);
@@ -231,7 +208,7 @@ export class MachineKeeper implements TaskKeeper {
 
   async apply({ what }: Event): Promise<void> {
     if (what.case === "childExited" && what.value.key === VMM_KEY) await this.#ended(what.value);
-    if (what.case === "childExited") await this.#lostHelper(what.value);
+    if (what.case === "childExited") await lostHelper(this.#pod, this.#vmm, what.value);
     if (what.case === "resize") await this.#resized(what.value);
     const record = this.#pod.document.machine;
     const isRemoved = what.case === "taskRemoved" && what.value.id === record?.taskId;
@@ -263,27 +240,10 @@ export class MachineKeeper implements TaskKeeper {
     });
   }
 
-  /** They end with the VMM; alone only by a fault or by hand, and what they do for the guest has ended. */
-  async #lostHelper({ key, exitStatus, signal }: Child): Promise<void> {
-    const lost = HELPERS[key];
-    if (lost === undefined || this.#pod.document.machine?.state !== "running") return;
-    if ((await this.#vmm.child())?.running !== true) return;
-    this.#pod.log.error({ exitStatus, signal }, lost);
-    if (key === PASST_KEY) await revivePasst(this.#pod);
-  }
-
   async #takeApart(record: MachineRecord): Promise<void> {
-    const { document, shim, files, deps } = this.#pod;
-    await shim.reap(VMM_KEY);
-    if (record.spec.hardware?.tpm !== undefined) await endChild(shim, TPM_KEY);
-    if (record.passt !== undefined) await endChild(shim, PASST_KEY);
-    if (record.spec.shares !== undefined) await removeShares(shim, files);
-    await unmountDisks(shim, files.podDir);
-    await shim.unmount(`${record.bundle}/rootfs`);
-    await removeMachineFiles(files);
-    await releaseUid(deps.uids, this.#pod.key, files.podDir);
+    await takeMachineApart(this.#pod, record);
     this.#execs.forgetAll();
-    delete document.machine;
+    delete this.#pod.document.machine;
     await this.#pod.save();
   }
 

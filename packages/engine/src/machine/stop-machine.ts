@@ -1,6 +1,16 @@
 import type { Logger } from "pino";
-import { messageOf, sleep } from "@trine/base";
+import { TrineError, messageOf, sleep } from "@trine/base";
 import type { Machine } from "@trine/vmm";
+
+/** Signals that ask a process to end: for a machine, the power button. */
+const STOP_SIGNALS = new Set([1, 2, 3, 15, 37]); // HUP INT QUIT TERM RTMIN+3 (systemd's halt)
+
+/** Kind `invalid` for a signal that no machine knows. */
+export function requireStopSignal(signal: number): void {
+  if (STOP_SIGNALS.has(signal)) return;
+  const what = `signal ${signal} means nothing to a machine`;
+  throw new TrineError("invalid", `${what}: TERM (the power button) and KILL do`);
+}
 
 /**
  * Presses the power button until `ended` aborts: guests miss it while they boot (decision 19). The
