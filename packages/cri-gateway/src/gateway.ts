@@ -17,6 +17,7 @@ import { GrpcServer } from "./server.ts";
 import type { ServerLimits } from "./server.ts";
 import type { ServerCall } from "./server-call.ts";
 import { StreamRelay } from "./stream-relay.ts";
+import type { UrlImages } from "./url-images.ts";
 import { callBroadcast, callDescriptors, callStatus } from "./status.ts";
 
 export interface GatewayConfig extends RoutingConfig {
@@ -40,6 +41,8 @@ export interface GatewayDeps {
   readonly log: Logger;
   readonly onCall: (call: GatewayCall) => void;
   readonly limits?: Partial<ServerLimits>;
+  /** Absent: names of images are the back ends' alone. */
+  readonly urlImages?: UrlImages | undefined;
 }
 
 /** gRPC's code of what it has no other for, and the last one it has. */
@@ -55,9 +58,9 @@ export class Gateway {
   readonly #fsInfo: LastInfo = new Map();
   readonly #streams: StreamRelay | undefined;
 
-  private constructor({ config, log, onCall, limits }: GatewayDeps) {
+  private constructor({ config, log, onCall, limits, urlImages }: GatewayDeps) {
     this.#node = new NodeState(config, log);
-    this.#images = new Images(this.#node);
+    this.#images = new Images(this.#node, urlImages);
     this.#runner = new SandboxRunner(this.#node);
     const { streamAddress = "" } = config;
     if (streamAddress !== "") this.#streams = new StreamRelay(streamAddress, log);

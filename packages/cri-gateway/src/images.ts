@@ -7,6 +7,8 @@ import type { NodeState } from "./node-state.ts";
 import { containerRecord, metadataKey } from "./registry.ts";
 import { chooseForImage, chooseForPod } from "./routing.ts";
 import type { ServerCall } from "./server-call.ts";
+import { UrlPulls } from "./url-images.ts";
+import type { UrlImages } from "./url-images.ts";
 import { bytesField, itemsAt, messageAt, stringAt } from "./wire.ts";
 
 /** Pulls remembered: more than a node has images with credentials. */
@@ -30,9 +32,11 @@ export class Images {
   /** Pulls of our own under way, by back end and image. */
   readonly #pulling = new Map<string, Promise<Buffer>>();
   readonly #closing = new AbortController();
+  readonly #urls: UrlPulls | undefined;
 
-  constructor(node: NodeState) {
+  constructor(node: NodeState, urls?: UrlImages) {
     this.#node = node;
+    if (urls !== undefined) this.#urls = new UrlPulls(urls);
   }
 
   /**
@@ -54,6 +58,13 @@ export class Images {
   }
 
   async pull(call: ServerCall): Promise<void> {
+    const urls = this.#urls;
+    if (urls?.isOne(stringAt(call.message, 1, 1)) === true) {
+      const { backEnd } = urls;
+      const to = backEnd === "" ? this.#node.defaultBackEnd : this.#node.backEnd(backEnd);
+      await urls.pull(call, to, this.#untilClosed());
+      return;
+    }
     await this.#node.settled();
     const backEnd = this.#pullTarget(call);
     call.backEnd = backEnd.name;
@@ -130,8 +141,12 @@ export class Images {
   }
 
   #pull(backEnd: BackEnd, message: Buffer, metadata: Metadata): Promise<Buffer> {
-    const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(LONGEST_PULL_MS)]);
+    const signal = this.#untilClosed();
     return backEnd.unary(`${IMAGE_SERVICE}PullImage`, message, { metadata, signal });
+  }
+
+  #untilClosed(): AbortSignal {
+    return AbortSignal.any([this.#closing.signal, AbortSignal.timeout(LONGEST_PULL_MS)]);
   }
 
   /** By its sandbox where that is known, else by the rules on the sandbox's configuration, as the sandbox went. */

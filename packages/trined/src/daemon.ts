@@ -110,7 +110,7 @@ async function startNode(
   try {
     found = await engine.adoptAll();
     await tasks.listen(join(config.stateDir, "trined.sock"));
-    gateway = await keepGateway({ config: config.gateway, metrics, log });
+    gateway = await keepGateway({ config: config.gateway, metrics, log, rootDir: config.rootDir });
   } catch (cause) {
     await stop(); // what still listens would keep a process that serves nobody
     throw cause;

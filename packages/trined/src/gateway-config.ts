@@ -88,6 +88,63 @@ const Untrusted = v.strictObject({
   ),
 });
 
+const UrlImages = v.strictObject({
+  prefix: v.optional(
+    v.pipe(
+      text,
+      v.regex(/^[a-z0-9][a-z0-9.-]*\/$/, "a name with a slash behind it is wanted"),
+      v.title("name with a slash behind it"),
+      v.description(
+        "What names of such images begin with; the rest is HOST/PATH or a mapped name.",
+      ),
+    ),
+    "virtlet.cloud/",
+  ),
+  mappings: v.optional(
+    v.pipe(
+      v.union([v.literal(""), path], "an absolute path is wanted"),
+      v.title("absolute path, or empty"),
+      v.description(
+        "Directory of Virtlet's image translations: *.yaml files, or VirtletImageMapping resources in such files. Read at each pull.",
+      ),
+    ),
+    "",
+  ),
+  hosts: v.optional(
+    v.pipe(
+      v.array(
+        v.pipe(text, v.regex(/^(\*|(\*\.)?[a-z0-9][a-z0-9.-]*)$/, "HOST, *.DOMAIN or * is wanted")),
+      ),
+      v.maxLength(MAX_RULES),
+      v.title("list of HOST, *.DOMAIN or *"),
+      v.description(
+        "Servers that pods may name themselves. trined fetches from them with the node's own network: a server that pods are not to reach does not belong here. Empty: mapped names alone.",
+      ),
+    ),
+    [],
+  ),
+  protocol: v.optional(
+    v.pipe(oneOf("https", "http"), v.description("How a name that no mapping has is fetched.")),
+    "https",
+  ),
+  backEnd: v.optional(
+    v.pipe(
+      v.union([v.literal(""), name], "the name of a back end is wanted"),
+      v.title("name of a back end, or empty"),
+      v.description("The containerd whose store the images go to. Empty: the first back end."),
+    ),
+    "",
+  ),
+  snapshotter: v.optional(
+    v.pipe(
+      text,
+      v.title("name of a snapshotter"),
+      v.description("The snapshotter of that containerd."),
+    ),
+    "overlayfs",
+  ),
+});
+
 /** The CRI gateway: what it serves, and by which rules (docs/reference/gateway.md). */
 export const GatewaySchema = v.pipe(
   v.strictObject({
@@ -140,6 +197,7 @@ export const GatewaySchema = v.pipe(
       [],
     ),
     untrusted: v.optional(Untrusted, {}),
+    urlImages: v.optional(UrlImages, {}),
   }),
   v.check(
     ({ backEnds }) => new Set(backEnds.map((each) => each.name)).size === backEnds.length,
@@ -153,10 +211,10 @@ export const GatewaySchema = v.pipe(
   ),
   v.rawCheck(({ dataset, addIssue }) => {
     if (!dataset.typed) return;
-    const { backEnds, rules, untrusted } = dataset.value;
+    const { backEnds, rules, untrusted, urlImages } = dataset.value;
     const named = [
       ...rules.map((rule) => rule.backEnd),
-      ...(untrusted.backEnd === "" ? [] : [untrusted.backEnd]),
+      ...[untrusted.backEnd, urlImages.backEnd].filter((each) => each !== ""),
     ];
     const unknown = named.find((each) => !backEnds.some((backEnd) => backEnd.name === each));
     if (unknown !== undefined) addIssue({ message: `no back end has the name ${unknown}` });

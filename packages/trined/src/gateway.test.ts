@@ -23,6 +23,7 @@ test("what was in the gateway's way is gone: it serves, and metrics know its bac
   const backEnds = [{ name: "a", socket: join(dir, "a.sock") }];
   let watched: () => readonly unknown[] = () => ["nothing is watched"];
   const gateway = await keepGateway({
+    rootDir: dir,
     config: { ...defaultConfig().gateway, socket, backEnds },
     metrics: {
       watchGateway: (states) => {
@@ -49,6 +50,7 @@ test("what was in the gateway's way is gone: it serves, and metrics know its bac
 test("a daemon that stops waits for no further attempt", async () => {
   const config = defaultConfig().gateway;
   const gateway = await keepGateway({
+    rootDir: dir,
     config: {
       ...config,
       socket: join(dir, "none/cri.sock"),
@@ -66,5 +68,5 @@ test("a node whose configuration names no back end has none", async () => {
   const metrics = { watchGateway: (): never => expect.fail("nothing is to be watched") };
   const { gateway } = defaultConfig();
   const log = pino({ level: "silent" });
-  expect(await keepGateway({ config: gateway, metrics, log })).toBeUndefined();
+  expect(await keepGateway({ config: gateway, metrics, log, rootDir: dir })).toBeUndefined();
 });

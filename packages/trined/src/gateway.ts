@@ -1,5 +1,6 @@
+import { join } from "node:path";
 import { messageOf, sleep } from "@trine/base";
-import type { Gateway } from "@trine/cri-gateway";
+import type { Gateway, UrlImages } from "@trine/cri-gateway";
 import type { NodeMetrics } from "@trine/node-api";
 import type { Logger } from "pino";
 import type { Config } from "./config.ts";
@@ -17,6 +18,10 @@ export interface GatewayDeps {
   readonly config: Config["gateway"];
   readonly metrics: Pick<NodeMetrics, "watchGateway">;
   readonly log: Logger;
+  /** On disk: where images by URL are made. */
+  readonly rootDir: string;
+  /** This program; absent: as it was started. */
+  readonly program?: readonly string[];
   readonly retryMs?: number;
 }
 
@@ -65,11 +70,41 @@ function untilNext({ retryMs = RETRY_MS }: GatewayDeps, signal: AbortSignal): Pr
 }
 
 async function startGateway(
-  { config, log }: GatewayDeps,
+  deps: GatewayDeps,
   onCall: ReturnType<NodeMetrics["watchGateway"]>,
 ): Promise<Gateway> {
+  const { config, log } = deps;
   const { Gateway: loaded } = await import("@trine/cri-gateway");
-  const gateway = await loaded.start({ config, log: log.child({ component: "gateway" }), onCall });
+  const gateway = await loaded.start({
+    config,
+    log: log.child({ component: "gateway" }),
+    onCall,
+    urlImages: urlImagesOf(deps),
+  });
   log.info({ socket: config.socket, backEnds: config.backEnds }, "gateway serves CRI");
   return gateway;
+}
+
+/** Undefined where nothing says what a name leads to. The import is a process of its own: this program's, told what to be. */
+function urlImagesOf({ config, rootDir, program }: GatewayDeps): UrlImages | undefined {
+  const { prefix, mappings, hosts, protocol, backEnd, snapshotter } = config.urlImages;
+  if (mappings === "" && hosts.length === 0) return undefined;
+  const { execPath, argv } = process;
+  const command = [...(program ?? [execPath, argv[1] ?? ""]), "import-image"];
+  return {
+    prefix,
+    backEnd,
+    pull: async ({ name, auth: credentials, socket }, signal) => {
+      const { pullByUrl } = await import("./url-images/pull-by-url.ts");
+      return pullByUrl(
+        command,
+        {
+          ...{ name, mappings, socket, snapshotter, credentials },
+          rules: { prefix, hosts, protocol },
+          workDir: join(rootDir, "imports"),
+        },
+        signal,
+      );
+    },
+  };
 }

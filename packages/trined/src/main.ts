@@ -46,6 +46,10 @@ async function main(argv: readonly string[]): Promise<number> {
     return 0;
   }
   const words = positionals.join(" ");
+  if (words === "import-image") {
+    const { importImage } = await import("./url-images/import-image.ts"); // trined itself, for its gateway
+    return importImage();
+  }
   if (!["", "config check", "config print"].includes(words)) return usage(`no command: ${words}`);
   try {
     const config = await loadConfig(values.config);

@@ -1,0 +1,144 @@
+// A process of its own, started by trined: a name becomes an image of containerd's store. What it reads is hostile, what it computes
+// is long, and a mapping's expressions may never end.
+import { mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { TrineError, kindOf, messageOf } from "@trine/base";
+import type { ErrorKind } from "@trine/base";
+import { createImageStore } from "@trine/containerd-client";
+import { DEFAULT_IMPORT_LIMITS, importDisk } from "@trine/image-import";
+import type { Credentials, CredentialsOf, HttpSettings } from "@trine/image-import";
+import { parseMapping } from "./image-mapping.ts";
+import type { ImageMapping, ImageTransport } from "./image-mapping.ts";
+import { sourceOf } from "./image-source.ts";
+import type { ImageSource, SourceRules } from "./image-source.ts";
+
+const CRI_NAMESPACE = "k8s.io";
+const MAX_FILES = 256;
+const STALL_MS = 60_000;
+const RETRIES = 4;
+
+/** What trined wants: one line of JSON on stdin, which stays open as long as it wants it. */
+export interface ImportOrder {
+  readonly name: string;
+  readonly rules: SourceRules;
+  /** Directory of mappings, or empty. */
+  readonly mappings: string;
+  /** containerd's */
+  readonly socket: string;
+  readonly snapshotter: string;
+  readonly workDir: string;
+  readonly credentials?: Credentials | undefined;
+}
+
+/** Lines of JSON on stdout: first that the name has been understood, then how it ended. */
+export type ImportWord =
+  | { readonly resolved: string }
+  | { readonly done: string }
+  | { readonly failed: { readonly kind: ErrorKind; readonly message: string } };
+
+/** Reads its order, and tells of it on stdout; the exit code. */
+export async function importImage(): Promise<number> {
+  const over = new AbortController();
+  const lines = createInterface({ input: process.stdin });
+  const order = new Promise<string>((resolve) => lines.once("line", resolve));
+  // Whoever ordered it has gone, or wants it no more.
+  lines.once("close", () => {
+    over.abort(new TrineError("canceled", "the import is not wanted any more"));
+  });
+  try {
+    const reference = await importOrdered(JSON.parse(await order) as ImportOrder, over.signal);
+    say({ done: reference });
+    return 0;
+  } catch (cause) {
+    say({ failed: { kind: kindOf(cause), message: messageOf(cause) } });
+    return 1;
+  } finally {
+    process.stdin.destroy();
+  }
+}
+
+function say(word: ImportWord): void {
+  process.stdout.write(`${JSON.stringify(word)}\n`);
+}
+
+async function importOrdered(order: ImportOrder, signal: AbortSignal): Promise<string> {
+  const source = sourceOf(order.name, await readMappings(order.mappings), order.rules);
+  say({ resolved: source.reference });
+  const dir = await mkdtemp(join(tmpdir(), "trine-import-"));
+  const store = createImageStore(order.socket, CRI_NAMESPACE);
+  const { timeout = 0 } = source.transport ?? {};
+  const late = timeout === 0 ? [] : [AbortSignal.timeout(timeout)];
+  try {
+    await importDisk(
+      store,
+      {
+        source: source.url.href,
+        reference: source.reference,
+        ...(source.checksum && { checksum: source.checksum }),
+        limits: DEFAULT_IMPORT_LIMITS,
+        http: await httpOf(source, order.credentials, dir),
+        retries: RETRIES,
+        keepPartial: false,
+        workDir: order.workDir,
+        snapshotter: order.snapshotter,
+        architecture: "amd64",
+      },
+      () => undefined,
+      AbortSignal.any([signal, ...late]),
+    );
+  } finally {
+    store.close();
+    await rm(dir, { recursive: true });
+  }
+  return source.reference;
+}
+
+/** Files of a directory in the order of their names. */
+async function readMappings(dir: string): Promise<ImageMapping[]> {
+  if (dir === "") return [];
+  const names = (await readdir(dir)).filter((name) => /^[^.].*\.ya?ml$/.test(name)).sort();
+  if (names.length > MAX_FILES)
+    throw new TrineError("invalid", `${dir}: more than ${MAX_FILES} files`);
+  return Promise.all(
+    names.map(async (name) =>
+      parseMapping(await readFile(join(dir, name), "utf8"), join(dir, name)),
+    ),
+  );
+}
+
+async function httpOf(
+  { url, credentials, transport }: ImageSource,
+  given: Credentials | undefined,
+  dir: string,
+): Promise<HttpSettings> {
+  const own = credentials ?? given;
+  const toItAlone: CredentialsOf = (host) => (host === url.host ? own : undefined);
+  return {
+    environment: process.env,
+    credentials: toItAlone,
+    stallMs: STALL_MS,
+    ...(transport === undefined ? {} : await settingsOf(transport, dir)),
+  };
+}
+
+async function settingsOf(
+  { proxy, maxRedirects, tls }: ImageTransport,
+  dir: string,
+): Promise<Partial<HttpSettings>> {
+  const refused = [
+    tls?.insecure === true ? "tls.insecure" : "",
+    (tls?.serverName ?? "") === "" ? "" : "tls.serverName",
+    tls?.certificates.some(({ key }) => key !== "") === true ? "a certificate of our own" : "",
+    typeof maxRedirects === "number" ? "maxRedirects" : "",
+  ].filter((each) => each !== "");
+  if (refused.length > 0) {
+    const what = `image mapping: a transport with ${refused.join(" and ")}: this is not supported`;
+    throw new TrineError("unimplemented", what);
+  }
+  const caFile = join(dir, "ca.pem");
+  const certificates = tls?.certificates.map(({ cert }) => cert) ?? [];
+  if (certificates.length > 0) await writeFile(caFile, certificates.join("\n"), { mode: 0o600 });
+  return { ...(proxy === "" ? {} : { proxy }), ...(certificates.length > 0 ? { caFile } : {}) };
+}
