@@ -103,6 +103,10 @@ describe("custom resources", () => {
     ["a list for an object", { spec: { template: [] } }],
     ["null for a text and for a needed object", { spec: { runStrategy: null, template: null } }],
     ["a broken quantity", machineWith({ memory: { guest: "1Gx" }, devices: {} })],
+    [
+      "a broken quantity by name",
+      machineWith({ resources: { requests: { cpu: "x" } }, devices: {} }),
+    ],
     ["a fraction of a core", machineWith({ cpu: { cores: 1.5 }, devices: {} })],
     ["a disk without name", machineWith({ devices: { disks: [{}, { name: "b" }] } })],
     ["too many disks", machineWith({ devices: { disks: Array(300).fill({ name: "x" }) } })],

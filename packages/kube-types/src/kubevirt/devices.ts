@@ -27,11 +27,11 @@ const panicDevice = object({ model: known("hyperv", "isa", "pvpanic") });
 
 const clientPassthroughDevices = object({});
 
-const soundDevice = object({ name: needed(string()), model: string() });
+const soundDevice = object({ name: needed(string()), model: known("ich9", "ac97") });
 
 export const tpmDevice = object({ enabled: boolean(), persistent: boolean() });
 
-const videoDevice = object({ type: string() });
+const videoDevice = object({ type: known("virtio", "vga", "bochs", "ramfb", "cirrus") });
 
 export const devices = object({
   useVirtioTransitional: boolean(),

@@ -38,7 +38,7 @@ export const virtualMachineInstanceSpec = object({
   dnsPolicy: known("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"),
   dnsConfig: podDNSConfig,
   accessCredentials: list(accessCredential, { merge: "atomic", maxItems: 256 }),
-  architecture: string(),
+  architecture: known("amd64", "arm64", "s390x"),
   resourceClaims: list(virtualMachineInstanceResourceClaim, { merge: "map", keys: ["name"] }),
   utilityVolumes: list(utilityVolume, { merge: "map", keys: ["name"], maxItems: 256 }),
 });

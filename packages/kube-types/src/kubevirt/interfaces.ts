@@ -25,10 +25,10 @@ const interfacePasstBinding = object({});
 
 const pluginBinding = object({ name: needed(string()) });
 
-const port = object({ name: string(), protocol: string(), port: needed(int32()) });
+const port = object({ name: string(), protocol: known("TCP", "UDP"), port: needed(int32()) });
 
 const portRange = object({
-  protocol: needed(string()),
+  protocol: needed(known("TCP", "UDP")),
   start: needed(int32()),
   end: needed(int32()),
 });
@@ -44,7 +44,7 @@ const dhcpOptions = object({
 
 export const networkInterface = object({
   name: needed(string()),
-  model: string(),
+  model: known("virtio", "e1000", "e1000e", "igb", "ne2k_pci", "pcnet", "rtl8139"),
   bridge: interfaceBridge,
   slirp: deprecatedInterfaceSlirp,
   masquerade: interfaceMasquerade,

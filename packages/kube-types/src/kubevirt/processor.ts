@@ -1,6 +1,18 @@
-import { type Infer, boolean, int64, list, needed, object, string } from "../schema/schema.ts";
+import {
+  type Infer,
+  boolean,
+  int64,
+  known,
+  list,
+  needed,
+  object,
+  string,
+} from "../schema/schema.ts";
 
-export const cpuFeature = object({ name: needed(string()), policy: string() });
+export const cpuFeature = object({
+  name: needed(string()),
+  policy: known("force", "require", "optional", "disable", "forbid"),
+});
 
 const numaGuestMappingPassthrough = object({});
 

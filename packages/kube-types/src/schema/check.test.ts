@@ -68,7 +68,7 @@ test.each<[string, Schema<unknown>, unknown, string]>([
   ["null in a list", list(string()), [null], "it[0] FieldValueTypeInvalid"],
   ["too many", list(string(), { maxItems: 1 }), ["a", "b"], "it FieldValueTooMany"],
   ["the same twice", list(string(), { merge: "set" }), ["a", "a"], "it[1] FieldValueDuplicate"],
-  ["a wrong value in a map", map(int32()), { a: "1" }, "it[a] FieldValueTypeInvalid"],
+  ["a wrong value in a map", map(int32()), { a: "1" }, "it.a FieldValueTypeInvalid"],
   ["a field that is missing", object({ a: needed(string()) }), {}, "it.a FieldValueRequired"],
   ["null that is needed", object({ a: needed(string()) }), { a: null }, "it.a FieldValueRequired"],
   ["a field not known", object({}), { constructor: 1 }, "it.constructor FieldValueInvalid"],

@@ -81,7 +81,7 @@ function checkMap(node: MapNode, value: unknown, at: string, report: Report): vo
     return;
   }
   for (const [key, item] of Object.entries(value)) {
-    checkShape(node.value, item, `${at}[${key}]`, report);
+    checkShape(node.value, item, `${at}.${key}`, report);
   }
 }
 
