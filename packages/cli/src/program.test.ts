@@ -118,6 +118,8 @@ test.each([
   [["image", "import", "http://me:secret@x/a.qcow2"], /--auth-file/],
   [["image", "import", "http://x/---"], /--name/],
   [["image", "import", "x", "--checksum", "md5:00"], /sha256:HEX/],
+  [["image", "import", "x", "--all-disks", "--disk", "a"], /cannot be used with option '--disk/],
+  [["image", "import", import.meta.filename, "--all-disks"], /is no OVA: --all-disks/],
   [["image", "import", "x", "--max-size", "much"], /20Gi/],
   [["image", "import", "x", "--max-expansion", "-1"], /whole number/],
   [["image", "import", "x", "--retries", "many"], /whole number/],

@@ -13,5 +13,6 @@ export { isDirectoryBeneath, openBeneath, renameBeneath } from "./open-beneath.t
 export type { Beneath } from "./open-beneath.ts";
 export { openRegularFile } from "./open-image.ts";
 export { openWithin } from "./open-within.ts";
-export { probeDisk } from "./foreign/probe-disk.ts";
+export type { ZipMember, ZipMethod } from "./foreign/read-zip.ts";
+export { listDisks, probeDisk } from "./foreign/probe-disk.ts";
 export type { Compression, DiskProbe, ForeignDisk, ProbeOptions } from "./foreign/probe-disk.ts";

@@ -162,3 +162,5 @@ function qcow2(name: string, fields: Qcow2Fields, says: RegExp): (typeof HOSTILE
 function foreign(name: string, text: string, says: RegExp): (typeof HOSTILE_IMAGES)[number] {
   return { name: `foreign: ${name}`, bytes: () => Buffer.from(text, "latin1"), says };
 }
+export { zipBytes } from "./foreign/zip-testing.ts";
+export type { ZipFile } from "./foreign/zip-testing.ts";

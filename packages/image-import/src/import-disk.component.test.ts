@@ -10,7 +10,7 @@ import { HOSTILE_IMAGES } from "@trine/disk-images/testing";
 import { startContainerd } from "@trine/testkit";
 import type { Containerd } from "@trine/testkit";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
-import { collectLeftovers, importDisk } from "./index.ts";
+import { collectLeftovers, importAllDisks, importDisk } from "./index.ts";
 import type { ImportProgress, ImportRequest, ImportedImage } from "./index.ts";
 import { HOSTILE_FILES, SECOND_MIB, makeFiles } from "./hostile/testing.ts";
 import { httpOf, startServer } from "./testing.ts";
@@ -60,24 +60,22 @@ describe.each(["1.6", "2.4"] as const)("containerd %s", (version) => {
     onProgress: (progress: ImportProgress) => void = () => undefined,
     signal: AbortSignal = new AbortController().signal,
   ): Promise<ImportedImage> {
-    const limits = { maxBytes: 1024 * MIB, maxExpansion: 1000, checkTables: true };
-    return importDisk(
-      store,
-      {
-        source,
-        reference: "localhost/test:1",
-        limits,
-        http: httpOf({ stallMs: 30_000 }),
-        retries: 0,
-        keepPartial: false,
-        workDir: join(dir, "imports"),
-        snapshotter: "overlayfs",
-        architecture: "amd64",
-        ...request,
-      },
-      onProgress,
-      signal,
-    );
+    return importDisk(store, requestOf(source, request), onProgress, signal);
+  }
+
+  function requestOf(source: string, more: Partial<ImportRequest>): ImportRequest {
+    return {
+      source,
+      reference: "localhost/test:1",
+      limits: { maxBytes: 1024 * MIB, maxExpansion: 1000, checkTables: true },
+      http: httpOf({ stallMs: 30_000 }),
+      retries: 0,
+      keepPartial: false,
+      workDir: join(dir, "imports"),
+      snapshotter: "overlayfs",
+      architecture: "amd64",
+      ...more,
+    };
   }
 
   const leftHere = (): Promise<string[]> => readdir(join(dir, "imports"));
@@ -101,6 +99,8 @@ describe.each(["1.6", "2.4"] as const)("containerd %s", (version) => {
     ["fixed.vhd", "qcow2", ["download", "convert", "store", "register"]],
     ["disk.vhdx.xz", "qcow2", ["download", "unpack", "convert", "store", "register"]],
     ["appliance.ova", "qcow2", ["download", "check", "convert", "store", "register"]],
+    ["disk.zip", "qcow2", ["download", "unpack", "convert", "store", "register"]],
+    ["zstd.zip", "raw", ["download", "unpack", "store", "register"]],
   ])("%s by URL and as a file, never with more than two copies", async (name, format, steps) => {
     const file = join(dir, "files", name);
     const seen: string[] = [];
@@ -138,7 +138,9 @@ describe.each(["1.6", "2.4"] as const)("containerd %s", (version) => {
     const secret = join(dir, "files", "secret");
     const before = await stat(secret);
     const cases = [
-      ...HOSTILE_IMAGES.filter(({ name }) => !/foreign: (VMDK|VHD|fixed|gzip|xz|zstd)/.test(name)),
+      ...HOSTILE_IMAGES.filter(
+        ({ name }) => !/foreign: (VMDK|VHD|fixed|gzip|xz|zstd|zip)/.test(name),
+      ),
       ...HOSTILE_FILES(join(dir, "files")),
     ];
     for (const { name, bytes, says } of cases) {
@@ -251,6 +253,37 @@ describe.each(["1.6", "2.4"] as const)("containerd %s", (version) => {
     const { info } = await importing(`${server.url}/two.ova`, { disk: "b.vmdk" });
     expect(info.virtualSizeBytes).toBe(SECOND_MIB * MIB);
     await remove();
+    expect(await leftHere()).toEqual([]);
+    expect(await added()).toEqual([]);
+  });
+
+  test("all disks of an OVA, an image each, of one download; and none when one of them is wrong", async () => {
+    const ova = join(dir, "files/two.ova");
+    const limits = { maxBytes: 1024 * MIB, maxExpansion: 1000, checkTables: true };
+    const all = (source: string, more: Partial<ImportRequest> = {}): Promise<ImportedImage[]> =>
+      importAllDisks(store, requestOf(source, more), (disk) => `localhost/${disk.charAt(0)}:1`, {
+        onProgress: () => undefined,
+        signal: new AbortController().signal,
+      });
+    const checksum = { algorithm: "sha256", hex: sha256(await readFile(ova)) } as const;
+    for (const source of [ova, `${server.url}/two.ova`]) {
+      const images = await all(source, { checksum });
+      expect(images.map(({ reference }) => reference)).toEqual(["localhost/a:1", "localhost/b:1"]);
+      expect(images[1]?.info.virtualSizeBytes).toBe(SECOND_MIB * MIB);
+      const single = await importing(ova, { disk: "a.vmdk" });
+      expect(single.layerDigest).toBe(images[0]?.layerDigest);
+      for (const name of ["localhost/test:1", "localhost/a:1", "localhost/b:1"]) await remove(name);
+      expect(await leftHere()).toEqual([]);
+      expect(await added()).toEqual([]);
+    }
+    // Behind the header of the second disk's file: its own sum in the manifest finds it.
+    const bytes = await readFile(ova);
+    const end = bytes.lastIndexOf("b.vmdk") + 4096;
+    bytes.writeUInt8(bytes.readUInt8(end) ^ 0xff, end);
+    await writeFile(join(dir, "files/hostile"), bytes);
+    await expect(all(`${server.url}/hostile`)).rejects.toMatchObject({ kind: "invalid" });
+    await expect(all(join(dir, "files/disk.zip"))).rejects.toThrow(/is no OVA: --all-disks/);
+    await expect(all(ova, { limits: { ...limits, maxBytes: 9 } })).rejects.toThrow(/limit is 9/);
     expect(await leftHere()).toEqual([]);
     expect(await added()).toEqual([]);
   });

@@ -1,7 +1,7 @@
 import { open, realpath, statfs } from "node:fs/promises";
 import { TrineError, kindOf, messageOf, quote } from "@trine/base";
 import type { ImageStore } from "@trine/containerd-client";
-import { openRegularFile, probeDisk } from "@trine/disk-images";
+import { listDisks, openRegularFile, probeDisk } from "@trine/disk-images";
 import type { DiskProbe, ForeignDisk, ImageInfo, ProbeOptions } from "@trine/disk-images";
 import type { ConvertedDisk } from "./convert-disk.ts";
 import { converted, unpacked } from "./import-steps.ts";
@@ -11,8 +11,8 @@ import { download } from "./fetch/download.ts";
 import type { Version } from "./fetch/download.ts";
 import { HttpClient, parseUrl, shown } from "./fetch/http-client.ts";
 import type { OnProgress } from "./limits.ts";
-import { dropLease, storeImage } from "./store/store-image.ts";
-import type { StoredImage } from "./store/store-image.ts";
+import { dropLease, storeImage, storeTogether } from "./store/store-image.ts";
+import type { MakeImage, StoredImage } from "./store/store-image.ts";
 import { WorkDir } from "./work-dir.ts";
 
 const MIB = 1024 * 1024;
@@ -41,6 +41,56 @@ export async function importDisk(
   onProgress: OnProgress,
   signal: AbortSignal,
 ): Promise<ImportedImage> {
+  return withSource(store, request, { onProgress, signal }, (job, current) =>
+    importCurrent(job, current, (disk) => storeImage(store, disk, signal)),
+  );
+}
+
+/**
+ * Brings all disks of an OVA into containerd's store, an image each, named by `referenceOf` its file's name; all of them or
+ * none. What is fetched is fetched once.
+ */
+export async function importAllDisks(
+  store: ImageStore,
+  request: ImportRequest,
+  referenceOf: (disk: string) => string,
+  how: How,
+): Promise<ImportedImage[]> {
+  return withSource(store, request, how, async (job, current) => {
+    try {
+      if (!current.isOwn) await checkLocal(job, current);
+      // What lies in our own directory nobody else gets at; the jail of each disk does.
+      else await current.handle.chmod(0o644);
+      const names = await listDisks(current.handle, job.what, job.signal);
+      const each = names.map((disk) => ({ ...request, disk, reference: referenceOf(disk) }));
+      const makeAll = async (make: MakeImage): Promise<ImportedImage[]> => {
+        const images: ImportedImage[] = [];
+        for (const own of each) {
+          // Each reads the same file, which goes when all is done.
+          const lent = { ...current, isOwn: false };
+          images.push(await importCurrent({ ...job, request: own, isChecked: true }, lent, make));
+        }
+        return images;
+      };
+      return await storeTogether(store, job.work.key, makeAll, job.signal);
+    } finally {
+      if (current.isOwn) await current.handle.close();
+    }
+  });
+}
+
+interface How {
+  readonly onProgress: OnProgress;
+  readonly signal: AbortSignal;
+}
+
+/** Opens or fetches a source, in a directory that is removed when all has been made of it. */
+async function withSource<T>(
+  store: ImageStore,
+  request: ImportRequest,
+  { onProgress, signal }: How,
+  use: (job: Job, current: Current) => Promise<T>,
+): Promise<T> {
   const url = isUrl(request.source) ? parseUrl(request.source) : undefined;
   const what = url === undefined ? `disk image ${quote(request.source)}` : shown(url);
   // A name that cannot be opened is told before anything is made.
@@ -53,9 +103,9 @@ export async function importDisk(
     // Before the download: a store that is not there is better told now.
     await dropLease(store, work.key);
     const current = local ?? (await fetchDisk(job, url ?? parseUrl(source)));
-    const image = await importCurrent(store, job, current);
+    const made = await use(job, current);
     await work.remove();
-    return image;
+    return made;
   } catch (cause) {
     await letGo(job, cause);
     throw cause;
@@ -67,7 +117,7 @@ export async function importDisk(
 /** Refuses at once a source that no import could be made of, before any service is asked. */
 export async function checkSource(
   source: string,
-  limits: ProbeOptions,
+  limits: ProbeOptions & { readonly allDisks?: boolean },
   signal: AbortSignal,
 ): Promise<void> {
   if (isUrl(source)) {
@@ -76,7 +126,9 @@ export async function checkSource(
   }
   const { handle } = await openLocal(source);
   try {
-    await probeDisk(handle, `disk image ${quote(source)}`, limits, signal);
+    const what = `disk image ${quote(source)}`;
+    if (limits.allDisks === true) await listDisks(handle, what, signal);
+    else await probeDisk(handle, what, limits, signal);
   } finally {
     await handle.close();
   }
@@ -134,16 +186,21 @@ async function requireSpace(dir: string, { totalBytes = 0 }: Version): Promise<v
   throw new TrineError("exhausted", what);
 }
 
-async function importCurrent(store: ImageStore, job: Job, first: Current): Promise<ImportedImage> {
-  const { request, signal, onProgress } = job;
+async function importCurrent(job: Job, first: Current, make: MakeImage): Promise<ImportedImage> {
+  const { request, onProgress } = job;
   let current = first;
   try {
-    if (!first.isOwn) await checkLocal(job, first);
+    if (!first.isOwn && job.isChecked !== true) await checkLocal(job, first);
     let probe = await probeSource(job, current);
-    if (probe.kind === "packed") {
-      current = await unpacked(job, current, probe.by);
-      probe = await probeSource(job, current);
-      if (probe.kind === "packed") throw refused(job, "is packed twice: unpack it first");
+    if (probe.kind === "packed" || probe.kind === "zipped") {
+      const by = probe.kind === "packed" ? probe.by : probe.member;
+      current = await unpacked(job, current, by);
+      // A name that has been found in a zip archive is none of a disk in what was found.
+      const isFound = typeof by !== "string" && by.name === request.disk;
+      probe = await (isFound ? probeOf : probeSource)(job, current);
+      if (probe.kind === "packed" || probe.kind === "zipped") {
+        throw refused(job, "is packed twice: unpack it first");
+      }
     }
     const disk = toConvert(probe, await isSparse(current));
     if (disk !== undefined) {
@@ -155,24 +212,20 @@ async function importCurrent(store: ImageStore, job: Job, first: Current): Promi
     const { info } = probe;
     // Only with the download itself a later run can go on.
     const isKept = request.keepPartial && current === first;
-    const stored = await storeImage(
-      store,
-      {
-        handle: current.handle,
-        info,
-        ...(current.isOwn && { own: { path: current.path, isKept } }),
-        reference: request.reference,
-        labels: {
-          "trine.dev/machine": "true",
-          "trine.dev/source": request.origin ?? labelOf(request.source),
-        },
-        architecture: request.architecture,
-        snapshotter: request.snapshotter,
-        key: job.work.key,
-        onProgress,
+    const stored = await make({
+      handle: current.handle,
+      info,
+      ...(current.isOwn && { own: { path: current.path, isKept } }),
+      reference: request.reference,
+      labels: {
+        "trine.dev/machine": "true",
+        "trine.dev/source": request.origin ?? labelOf(request.source),
       },
-      signal,
-    );
+      architecture: request.architecture,
+      snapshotter: request.snapshotter,
+      key: job.work.key,
+      onProgress,
+    });
     return { ...stored, info };
   } finally {
     if (current.isOwn) await current.handle.close();

@@ -1,7 +1,7 @@
 import { rm } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { TrineError, kindOf } from "@trine/base";
-import type { Compression } from "@trine/disk-images";
+import type { Compression, ZipMember } from "@trine/disk-images";
 import { convertDisk } from "./convert-disk.ts";
 import type { ConvertedDisk } from "./convert-disk.ts";
 import { copyDisk } from "./copy-disk.ts";
@@ -44,6 +44,8 @@ export interface Current {
 export interface Job {
   readonly request: ImportRequest;
   readonly work: WorkDir;
+  /** The source was compared with its checksum and size before. */
+  readonly isChecked?: boolean;
   /** The source as messages name it. */
   readonly what: string;
   readonly onProgress: OnProgress;
@@ -51,7 +53,11 @@ export interface Job {
 }
 
 /** Unpacks what is packed, and removes that where it is ours. */
-export async function unpacked(job: Job, from: Current, by: Compression): Promise<Current> {
+export async function unpacked(
+  job: Job,
+  from: Current,
+  by: Compression | ZipMember,
+): Promise<Current> {
   const { work, request, onProgress, signal } = job;
   const to = await work.create("unpacked");
   try {

@@ -1,4 +1,4 @@
-export { checkSource, importDisk } from "./import-disk.ts";
+export { checkSource, importAllDisks, importDisk } from "./import-disk.ts";
 export type { ImportedImage } from "./import-disk.ts";
 export type { ImportRequest } from "./import-steps.ts";
 export { buildDisk } from "./build/build-disk.ts";

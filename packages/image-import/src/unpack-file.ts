@@ -1,11 +1,12 @@
 import type { FileHandle } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { TrineError } from "@trine/base";
-import type { Compression } from "@trine/disk-images";
+import type { Compression, ZipMember } from "@trine/disk-images";
 import { runJailed } from "./jail/run-jailed.ts";
 import { EXPANSION_FREE_BYTES } from "./limits.ts";
 import type { ImportLimits, OnProgress } from "./limits.ts";
 import { writeSparse } from "./write-sparse.ts";
+import { memberStream, withSum } from "./zip-member.ts";
 
 const MIB = 1024 * 1024;
 const MEMORY_BYTES = 1024 * MIB;
@@ -21,7 +22,7 @@ const PROGRAMS: Record<Compression, { program: string; args: readonly string[] }
 
 export interface Unpacking {
   readonly from: FileHandle;
-  readonly by: Compression;
+  readonly by: Compression | ZipMember;
   readonly to: FileHandle;
   readonly workDir: string;
   readonly limits: ImportLimits;
@@ -33,20 +34,44 @@ export interface Unpacking {
  * that is damaged, cut off, or grows beyond the limits.
  */
 export async function unpackFile(job: Unpacking, signal: AbortSignal): Promise<void> {
+  const { by } = job;
+  if (typeof by !== "string") {
+    await unpackMember(job, by, signal);
+    return;
+  }
   const { size: packedBytes } = await job.from.stat();
-  const { program, args } = PROGRAMS[job.by];
-  const { workDir } = job;
   // The child reads from the descriptor's own position.
-  const stdin = job.from.fd;
-  const limits = { memoryBytes: MEMORY_BYTES, cpuSeconds: CPU_SECONDS };
-  await runJailed(
-    { program, args, stdin, workDir, ...limits },
-    (output) => receive(output, packedBytes, job),
-    signal,
-  );
+  await runUnpacker(by, job.from.fd, job, (output) => receive(output, packedBytes, job), signal);
 }
 
-async function receive(output: Readable, packedBytes: number, job: Unpacking): Promise<void> {
+function runUnpacker(
+  by: Compression,
+  stdin: number | Readable,
+  { workDir }: Unpacking,
+  use: (output: Readable) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  const { program, args } = PROGRAMS[by];
+  const limits = { memoryBytes: MEMORY_BYTES, cpuSeconds: CPU_SECONDS };
+  return runJailed({ program, args, stdin, workDir, ...limits }, use, signal);
+}
+
+/** A file of a zip archive: what it has to be long, and its sum, says the archive. */
+async function unpackMember(job: Unpacking, member: ZipMember, signal: AbortSignal): Promise<void> {
+  const { method, packedBytes, unpackedBytes } = member;
+  if (unpackedBytes > job.limits.maxBytes) refuseBomb(unpackedBytes, packedBytes, job.limits);
+  const take = (output: Readable): Promise<void> =>
+    receive(withSum(output, member), packedBytes, job);
+  const packed = memberStream(job.from, member);
+  if (method === "stored") await take(packed);
+  else await runUnpacker(method === "deflate" ? "gzip" : method, packed, job, take, signal);
+}
+
+async function receive(
+  output: AsyncIterable<unknown>,
+  packedBytes: number,
+  job: Unpacking,
+): Promise<void> {
   let at = 0;
   for await (const chunk of output as AsyncIterable<Buffer>) {
     refuseBomb(at + chunk.length, packedBytes, job.limits);

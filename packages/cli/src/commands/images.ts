@@ -206,6 +206,11 @@ function importCommand(image: Command, io: Io, act: Act): void {
     )
     .option("--name <name>", "REGISTRY/PATH[:TAG]; default: localhost/FILE[-DISK]:latest")
     .option("--checksum <sum>", "sha256:HEX or sha512:HEX of the source as it is")
+    .addOption(
+      new Option("--all-disks", "an image of each disk of an OVA: NAME-DISK")
+        .default(false)
+        .conflicts(["disk"]),
+    )
     .option("--disk <file>", "which disk of an OVA or zip archive that has several")
     .option("--max-size <amount>", "largest file, fetched or unpacked", bytes, 256 * GIB)
     .option("--max-expansion <times>", "most that packed data may grow", count, 1000)

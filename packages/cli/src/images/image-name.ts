@@ -29,9 +29,15 @@ export function defaultImageName(source: string, disk?: string): string {
   return `localhost/${files.map(stemOf).join("-")}:latest`;
 }
 
+/** Of one disk among several: REGISTRY/PATH-DISK:TAG. */
+export function diskImageName(name: string, disk: string): string {
+  const at = name.lastIndexOf(":");
+  return parseImageName(`${name.slice(0, at)}-${stemOf(disk)}${name.slice(at)}`);
+}
+
 function stemOf(file: string): string {
   const stem = basename(file)
-    .replace(/\.(gz|xz|zst|bz2)$/i, "")
+    .replace(/\.(gz|xz|zst|bz2|zip)$/i, "")
     .replace(/\.(qcow2|img|raw|vmdk|vhd|vhdx|ova|iso)$/i, "")
     .toLowerCase()
     .replaceAll(/[^a-z0-9]+/g, "-")

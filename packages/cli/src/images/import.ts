@@ -1,5 +1,5 @@
 import { TrineError, kindOf, pollUntil } from "@trine/base";
-import { checkSource, importDisk, parseChecksum } from "@trine/image-import";
+import { checkSource, importAllDisks, importDisk, parseChecksum } from "@trine/image-import";
 import type { ImportProgress } from "@trine/image-import";
 import { withCri } from "../connect.ts";
 import type { Io } from "../io.ts";
@@ -7,7 +7,7 @@ import { Progress, sizeText } from "../output/progress.ts";
 import type { ProgressForm } from "../output/progress.ts";
 import { httpSettings } from "./http-settings.ts";
 import type { HttpFlags } from "./http-settings.ts";
-import { defaultImageName, parseImageName } from "./image-name.ts";
+import { defaultImageName, diskImageName, parseImageName } from "./image-name.ts";
 import { withStore } from "./open-store.ts";
 import type { StoreFlags } from "./open-store.ts";
 import { importsDir } from "./places.ts";
@@ -19,6 +19,7 @@ export interface ImportFlags extends HttpFlags {
   readonly name?: string;
   readonly checksum?: string;
   readonly disk?: string;
+  readonly allDisks: boolean;
   readonly maxSize: number;
   readonly maxExpansion: number;
   readonly retries: number;
@@ -55,37 +56,29 @@ export async function importImageCommand(
   const signal = time === undefined ? io.signal : AbortSignal.any([io.signal, time]);
   const limits = { maxBytes: flags.maxSize, maxExpansion: flags.maxExpansion, checkTables: true };
   const which = flags.disk === undefined ? {} : { disk: flags.disk };
-  await checkSource(source, { ...limits, ...which }, signal);
+  await checkSource(source, { ...limits, ...which, allDisks: flags.allDisks }, signal);
   const http = await httpSettings(io, flags);
   try {
-    const { info } = await withStore(io, flags, (store) =>
-      importDisk(
-        store,
-        {
-          source,
-          reference,
-          http,
-          limits,
-          ...(checksum && { checksum }),
-          ...which,
-          retries: flags.retries,
-          keepPartial: flags.keepPartial,
-          workDir: importsDir(io),
-          snapshotter: flags.snapshotter,
-          architecture: "amd64",
-        },
-        ({ step, done, total }) => {
-          progress.amount(reference, IMPORT_STEPS[step], done, total);
-        },
-        signal,
-      ),
+    const request = {
+      ...{ source, reference, http, limits, ...which, ...(checksum && { checksum }) },
+      ...{ retries: flags.retries, keepPartial: flags.keepPartial },
+      ...{ workDir: importsDir(io), snapshotter: flags.snapshotter, architecture: "amd64" },
+    };
+    const onProgress = ({ step, done, total }: ImportProgress): void => {
+      progress.amount(reference, IMPORT_STEPS[step], done, total);
+    };
+    const images = await withStore(io, flags, async (store) =>
+      flags.allDisks
+        ? importAllDisks(store, request, namesOfDisks(reference), { onProgress, signal })
+        : [await importDisk(store, request, onProgress, signal)],
     );
-    await untilKnown(io, flags, reference);
+    for (const image of images) await untilKnown(io, flags, image.reference);
     progress.end();
-    io.stdout.write(`${reference}\n`);
-    io.stderr.write(
-      `imported ${info.format} disk, virtual size ${sizeText(info.virtualSizeBytes)}\n`,
-    );
+    for (const { reference: name, info } of images) {
+      io.stdout.write(`${name}\n`);
+      const size = sizeText(info.virtualSizeBytes);
+      io.stderr.write(`imported ${info.format} disk, virtual size ${size}\n`);
+    }
   } catch (cause) {
     progress.end();
     if (io.signal.aborted) throw new TrineError("canceled", "interrupted", { cause });
@@ -95,6 +88,19 @@ export async function importImageCommand(
     }
     throw new TrineError(kindOf(cause), oneLine(cause), { cause });
   }
+}
+
+/** Each disk's own; kind `invalid` for a second that would have the name of one before it. */
+function namesOfDisks(reference: string): (disk: string) => string {
+  const taken = new Set<string>();
+  return (disk) => {
+    const name = diskImageName(reference, disk);
+    if (!taken.has(name)) {
+      taken.add(name);
+      return name;
+    }
+    throw new TrineError("invalid", `two disks would be called ${name}: import them by --disk`);
+  };
 }
 
 /**

@@ -9,8 +9,10 @@ import type { ByteRange } from "./byte-range.ts";
 import { inspectVhd } from "./inspect-vhd.ts";
 import { inspectVhdx } from "./inspect-vhdx.ts";
 import { inspectVmdk, refuseVmdkText } from "./inspect-vmdk.ts";
-import { readOva } from "./read-ova.ts";
+import { listOvaDisks, readOva } from "./read-ova.ts";
 import type { OvaDisk } from "./read-ova.ts";
+import { readZip } from "./read-zip.ts";
+import type { ZipMember } from "./read-zip.ts";
 
 export type Compression = "gzip" | "xz" | "zstd" | "bzip2";
 
@@ -28,6 +30,7 @@ export interface ForeignDisk {
 export type DiskProbe =
   | { readonly kind: "native"; readonly info: ImageInfo }
   | { readonly kind: "packed"; readonly by: Compression }
+  | { readonly kind: "zipped"; readonly member: ZipMember }
   | ForeignDisk;
 
 const PACKED: readonly (readonly [Compression, Buffer])[] = [
@@ -59,8 +62,9 @@ export async function probeDisk(
     const head = await readAt(handle, 0, Math.min(HEAD_BYTES, sizeBytes));
     const packed = PACKED.find(([, magic]) => head.subarray(0, magic.length).equals(magic));
     if (packed !== undefined) return { kind: "packed", by: packed[0] };
+    if (isZip(head)) return { kind: "zipped", member: await readZip(range, disk) };
     if (isOva(head)) return await probeOva(range, { disk, ...limits }, signal);
-    if (disk !== undefined) refuse("is no OVA: --disk is for those");
+    if (disk !== undefined) refuse("is no OVA and no zip archive: --disk is for those");
     const foreign = await probeForeign(range, head, limits);
     if (foreign !== undefined) return foreign;
   } catch (cause) {
@@ -68,6 +72,29 @@ export async function probeDisk(
     throw new TrineError(cause.kind, `${what} ${cause.message}`, { cause });
   }
   return { kind: "native", info: await inspectImage(handle, limits, signal, what) };
+}
+
+/** Names of all disks of an OVA, one or more; of other files kind `invalid`, in one sentence that begins with `what`. */
+export async function listDisks(
+  handle: FileHandle,
+  what: string,
+  signal?: AbortSignal,
+): Promise<string[]> {
+  const sizeBytes = await requireRegular(handle, what);
+  try {
+    const head = await readAt(handle, 0, Math.min(HEAD_BYTES, sizeBytes));
+    if (!isOva(head)) refuse("is no OVA: --all-disks is for those, unpacked");
+    const names = await listOvaDisks({ handle, offset: 0, sizeBytes }, signal);
+    return names.length > 0 ? names : refuse("is an appliance of 0 disks");
+  } catch (cause) {
+    if (!(cause instanceof TrineError)) throw cause;
+    throw new TrineError(cause.kind, `${what} ${cause.message}`, { cause });
+  }
+}
+
+/** An archive of no file begins with its end. */
+function isZip(head: Buffer): boolean {
+  return ["PK\x03\x04", "PK\x05\x06"].includes(head.toString("latin1", 0, 4));
 }
 
 function isOva(head: Buffer): boolean {

@@ -28,6 +28,29 @@ export async function readOva(
   wanted?: string,
   signal?: AbortSignal,
 ): Promise<OvaDisk> {
+  const { members, xml } = await readParts(archive, signal);
+  const href = diskOf(xml, wanted);
+  const disk = members.find(({ name }) => name === href);
+  if (disk === undefined) return refuse(`lacks the disk ${quote(href)} that its .ovf names`);
+  const manifest = members.find(({ name }) => /\.mf$/i.test(name));
+  const lines = manifest && (await textOf(archive, manifest, MAX_MANIFEST_BYTES));
+  const digest = lines === undefined ? undefined : digestOf(lines, href);
+  return { ...disk, ...(digest && { digest }) };
+}
+
+/** Names of the files of all its disks, in the order of its .ovf; kind `invalid` as above. */
+export async function listOvaDisks(archive: ByteRange, signal?: AbortSignal): Promise<string[]> {
+  const { xml } = await readParts(archive, signal);
+  return disksOf(xml).map((file) => {
+    const href = file?.["href"];
+    return href ?? refuse("has an .ovf with a disk that leads to no file");
+  });
+}
+
+async function readParts(
+  archive: ByteRange,
+  signal?: AbortSignal,
+): Promise<{ readonly members: readonly TarMember[]; readonly xml: string }> {
   const members = await readTar(archive, signal);
   const names = members.map(({ name }) => name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
@@ -35,13 +58,7 @@ export async function readOva(
   const [ovf, ...more] = members.filter(({ name }) => /\.ovf$/i.test(name));
   if (ovf === undefined) return refuse("is a tar archive without an .ovf: an OVA is wanted");
   if (more.length > 0) refuse("holds several .ovf files: an OVA has one");
-  const href = diskOf(await textOf(archive, ovf, MAX_OVF_BYTES), wanted);
-  const disk = members.find(({ name }) => name === href);
-  if (disk === undefined) return refuse(`lacks the disk ${quote(href)} that its .ovf names`);
-  const manifest = members.find(({ name }) => /\.mf$/i.test(name));
-  const lines = manifest && (await textOf(archive, manifest, MAX_MANIFEST_BYTES));
-  const digest = lines === undefined ? undefined : digestOf(lines, href);
-  return { ...disk, ...(digest && { digest }) };
+  return { members, xml: await textOf(archive, ovf, MAX_OVF_BYTES) };
 }
 
 async function textOf(archive: ByteRange, member: TarMember, max: number): Promise<string> {
@@ -52,16 +69,12 @@ async function textOf(archive: ByteRange, member: TarMember, max: number): Promi
 
 /** Name of the file of the disk that is meant. A full XML reader would do no more with these two elements. */
 function diskOf(xml: string, wanted: string | undefined): string {
-  if (/<!(?:DOCTYPE|ENTITY)/i.test(xml)) refuse("has an .ovf with a document type");
-  const text = withoutComments(xml);
-  const disks = elements(text, "Disk");
-  if (disks.length > MAX_DISKS) refuse(`is an appliance of ${disks.length} disks`);
-  const files = elements(text, "File");
-  const all = disks.map((disk) => fileOf(disk, files));
+  const all = disksOf(xml);
   const names = all.map((file) => quote(file?.["href"] ?? "")).join(", ");
-  if (wanted === undefined && disks.length !== 1) {
-    const which = disks.length === 0 ? "" : ` (${names}): --disk names the one that is meant`;
-    refuse(`is an appliance of ${disks.length} disks${which}`);
+  if (wanted === undefined && all.length !== 1) {
+    const which =
+      all.length === 0 ? "" : ` (${names}): --disk names the one that is meant, --all-disks all`;
+    refuse(`is an appliance of ${all.length} disks${which}`);
   }
   const file = wanted === undefined ? all[0] : all.find((each) => each?.["href"] === wanted);
   const href = file?.["href"];
@@ -76,6 +89,16 @@ function diskOf(xml: string, wanted: string | undefined): string {
   }
   if (file["chunkSize"] !== undefined) refuse("splits its disk into chunks: repack it in one");
   return href;
+}
+
+/** Of each disk the element of its file, where there is one. */
+function disksOf(xml: string): (Readonly<Record<string, string>> | undefined)[] {
+  if (/<!(?:DOCTYPE|ENTITY)/i.test(xml)) refuse("has an .ovf with a document type");
+  const text = withoutComments(xml);
+  const disks = elements(text, "Disk");
+  if (disks.length > MAX_DISKS) refuse(`is an appliance of ${disks.length} disks`);
+  const files = elements(text, "File");
+  return disks.map((disk) => fileOf(disk, files));
 }
 
 /** The one element of a file that a disk's leads to. */

@@ -5,18 +5,14 @@ import { readFileSync } from "node:fs";
 import { open, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { qcow2Bytes, rawDiskBytes } from "@trine/disk-images/testing";
+import { HOSTILE_ZIPS, makeZips } from "./zip-files.ts";
+import type { HostileFile } from "./zip-files.ts";
 
 const MIB = 1024 * 1024;
 const SECTOR = 512;
 const SPARSE_MIB = 72;
 const DATA_MIB = 6;
 const OVF = "appliance.ovf";
-
-interface HostileFile {
-  readonly name: string;
-  readonly bytes: () => Buffer;
-  readonly says: RegExp;
-}
 
 /** Of the second disk of two.ova. */
 export const SECOND_MIB = 24;
@@ -60,6 +56,7 @@ export async function makeFiles(dir: string): Promise<void> {
     run(program, "-k", file);
   }
   run("zstd", "-q", "-k", "sparse.raw");
+  await makeZips(dir);
   for (const [program, size] of [
     ["gzip", "64M"],
     ["xz", "64M"],
@@ -92,6 +89,7 @@ export function HOSTILE_FILES(dir: string): readonly HostileFile[] {
     file("gzip in gzip", () => gzip(gzip(read("full.raw"))), /packed twice/),
     file("gzip of a backing file", () => gzip(qcow2Bytes({ backingFile: secret })), /backing file/),
     file("gzip of text", () => gzip(Buffer.from("404 not found\n".repeat(90))), /a text file/),
+    ...HOSTILE_ZIPS(dir),
     file("VMDK cut off", cut("stream.vmdk", 100_000), /footer is missing|refuses it/),
     file("VMDK of text", () => Buffer.from(vmdkText(secret)), /data in other files \(".*secret"\)/),
     file("VMDK of flat data", () => vmdk(vmdkText(secret)), /data in other files \(".*secret"\)/),

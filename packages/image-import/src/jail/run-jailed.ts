@@ -3,7 +3,7 @@ import type { ChildProcess } from "node:child_process";
 import { mkdtemp, rmdir } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
-import type { Readable } from "node:stream";
+import { Readable } from "node:stream";
 import { TrineError, errnoOf, messageOf } from "@trine/base";
 import { endError } from "./end-error.ts";
 import { JAIL_SCRIPT } from "./jail-script.ts";
@@ -51,8 +51,8 @@ export interface JailedProgram {
   readonly mounts?: readonly JailedMount[];
   /** Path of trine-rootfs; given, the program may read files of any owner, behind that one's filter. */
   readonly readsAllBehind?: string;
-  /** Descriptor for its standard input. */
-  readonly stdin?: number;
+  /** Its standard input: a descriptor, or what is written into a pipe for it. */
+  readonly stdin?: number | Readable;
   readonly memoryBytes: number;
   readonly cpuSeconds: number;
   /** Largest file it may write. */
@@ -74,15 +74,28 @@ export async function runJailed<T>(
 ): Promise<T> {
   signal.throwIfAborted();
   const root = await mkdtemp(join(jailed.workDir, "jail-"));
+  const { stdin } = jailed;
   try {
     const child = spawn("setpriv", argvOf(jailed, root), {
-      stdio: [jailed.stdin ?? "ignore", "pipe", "pipe"],
+      stdio: [stdin instanceof Readable ? "pipe" : (stdin ?? "ignore"), "pipe", "pipe"],
       env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C" },
     });
+    if (stdin instanceof Readable) feed(stdin, child);
     return await attend(child as ChildProcess & Attended, jailed.program, use, signal);
+  } catch (cause) {
+    // It says more than the end of the program that waited for it.
+    throw stdin instanceof Readable ? (stdin.errored ?? cause) : cause;
   } finally {
     await rmdir(root);
   }
+}
+
+/** A program that ends before it has read all says why itself; input that fails ends it. */
+function feed(from: Readable, child: ChildProcess): void {
+  if (child.stdin === null) return;
+  child.stdin.on("error", () => from.destroy());
+  from.on("error", () => child.kill("SIGKILL")).pipe(child.stdin);
+  child.once("close", () => from.destroy());
 }
 
 interface Attended {

@@ -16,49 +16,77 @@ export interface StoredImage {
   readonly layerDigest: string;
 }
 
-/**
- * Makes a disk an image of containerd's store, unpacked. All of it belongs to a lease until the image has its
- * name; whatever fails, what was made goes, and containerd collects it at once.
- */
-export async function storeImage(
+/** Makes one image of a disk, without a name yet. */
+export type MakeImage = (disk: DiskToStore) => Promise<StoredImage>;
+
+/** Makes a disk an image of containerd's store, unpacked, as `storeTogether` does several. */
+export function storeImage(
   store: ImageStore,
   disk: DiskToStore,
   signal: AbortSignal,
 ): Promise<StoredImage> {
+  return storeTogether(store, disk.key, (make) => make(disk), signal);
+}
+
+/**
+ * Makes disks images of containerd's store, unpacked. All of it belongs to the lease `key`, theirs too, until `work` is done
+ * and they get their names; whatever fails, what was made goes, and containerd collects it at once.
+ */
+export async function storeTogether<T>(
+  store: ImageStore,
+  key: string,
+  work: (make: MakeImage) => Promise<T>,
+  signal: AbortSignal,
+): Promise<T> {
   const undo = new Undo();
+  const made: (() => Promise<void>)[] = [];
   try {
-    await takeLease(store, disk.key);
-    undo.defer("lease", () => store.leases.delete({ id: disk.key, sync: true }));
-    const leased = store.under(disk.key);
-    const made = await makeLayer(leased, disk, undo, signal);
-    const { config, manifest } = imageDocuments({ ...disk, layer: made });
-    const snapshot = `containerd.io/gc.ref.snapshot.${disk.snapshotter}`;
-    await writeDocument(leased, disk.key, config, { [snapshot]: made.digest }, signal);
-    await writeDocument(
-      leased,
-      disk.key,
-      manifest,
-      {
-        "containerd.io/gc.ref.content.config": config.digest,
-        "containerd.io/gc.ref.content.l.0": made.digest,
-      },
-      signal,
-    );
-    signal.throwIfAborted();
-    disk.onProgress({ step: "register", done: 0 });
-    await putImage(leased, {
-      name: disk.reference,
-      labels: disk.labels,
-      target: { ...manifest, sizeBytes: manifest.bytes.length },
+    await takeLease(store, key);
+    undo.defer("lease", () => store.leases.delete({ id: key, sync: true }));
+    const leased = store.under(key);
+    const result = await work(async (disk) => {
+      const { layer, manifest } = await makeImage(leased, disk, undo, signal);
+      const { reference: name, labels, onProgress } = disk;
+      made.push(async () => {
+        onProgress({ step: "register", done: 0 });
+        const target = { ...manifest, sizeBytes: manifest.bytes.length };
+        await putImage(leased, { name, labels, target });
+      });
+      return { reference: name, digest: manifest.digest, layerDigest: layer.digest };
     });
+    signal.throwIfAborted();
+    for (const register of made) await register();
     undo.keep();
-    await store.leases.delete({ id: disk.key, sync: true });
-    return { reference: disk.reference, digest: manifest.digest, layerDigest: made.digest };
+    await store.leases.delete({ id: key, sync: true });
+    return result;
   } catch (cause) {
     // What could not be undone is containerd's to collect when the lease ends.
     await undo.run();
     throw cause;
   }
+}
+
+async function makeImage(
+  leased: ImageStore,
+  disk: DiskToStore,
+  undo: Undo,
+  signal: AbortSignal,
+): Promise<{ readonly layer: MadeLayer; readonly manifest: ImageDocument }> {
+  const layer = await makeLayer(leased, disk, undo, signal);
+  const { config, manifest } = imageDocuments({ ...disk, layer });
+  const snapshot = `containerd.io/gc.ref.snapshot.${disk.snapshotter}`;
+  await writeDocument(leased, disk.key, config, { [snapshot]: layer.digest }, signal);
+  await writeDocument(
+    leased,
+    disk.key,
+    manifest,
+    {
+      "containerd.io/gc.ref.content.config": config.digest,
+      "containerd.io/gc.ref.content.l.0": layer.digest,
+    },
+    signal,
+  );
+  return { layer, manifest };
 }
 
 /** A lease of this name is an earlier run's, which is dead: the lock of the import says so. */
