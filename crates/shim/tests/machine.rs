@@ -559,6 +559,7 @@ fn taps_are_made_once_and_given_to_children() {
     let tap = shim::OpenTapRequest {
         name: "tap0".into(),
         mtu: 1400,
+        ..Default::default()
     };
     trined.shim::<()>("OpenTap", &tap);
     trined.shim::<()>("OpenTap", &tap);

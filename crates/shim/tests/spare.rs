@@ -320,6 +320,7 @@ fn it_enters_the_pods_network_and_control_groups_with_its_tap_and_children() {
     let tap = |mtu| shim::OpenTapRequest {
         name: "tap0".into(),
         mtu,
+        ..Default::default()
     };
     spared.client().shim::<()>("OpenTap", &tap(1500));
     let group = format!("/trine-spare-{}", std::process::id());
