@@ -71,8 +71,8 @@ const NOTES = [
   "A Debian machine's disk from busybox httpd on loopback. Peer: curl to a file, then qemu-img convert to " +
     "QCOW2, both written back (sync). trine image import also has containerd digest the image, and ends when " +
     "CRI knows it. Speed: the peer's time by ours. Most: what that would be of an import that needs nothing beyond " +
-    "the peer's time but SHA-256 of the image, here by node:crypto in one thread; containerd does it, and cannot " +
-    "begin before the image is there. Written: what the block layer was given, of all programs, " +
+    "the peer's time but SHA-256 of the image, here by node:crypto in one thread; containerd does it, once the " +
+    "image is there. Written: what the block layer was given, of all programs, " +
     "for each byte of the image as it lies in the store.",
 ];
 
