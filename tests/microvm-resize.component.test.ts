@@ -3,8 +3,7 @@ import { messageOf, pollUntil } from "@trine/base";
 import type { RunningPod, TrineNode } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startMicrovmNode } from "./microvm-node.ts";
-import { PodPair } from "./pod-pair.ts";
-import type { PodOfTest } from "./pod-pair.ts";
+import { MICROVM, PodOfTest, PodPair } from "./pod-pair.ts";
 
 const MIB = 1n << 20n;
 const READY_MS = 240_000;
@@ -120,3 +119,15 @@ test.each([
   },
   600_000,
 );
+
+test("a small limit can be used whole: the guest has its kernel's memory besides", async () => {
+  const linux = { resources: limits(64n, 1n) };
+  const options = { handler: MICROVM, image, name: "small", config: { linux } };
+  const pod = await PodOfTest.start(bootingNode, options);
+  const container = await pod.run({ linux });
+  const [memory] = await guestHas(pod, container);
+  expect(memory).toBeLessThanOrEqual(176);
+  const held = "dd if=/dev/zero of=/dev/shm/held bs=1M count=56 2>/dev/null; du -m /dev/shm/held";
+  expect(await pod.sh(container, held)).toBe("56\t/dev/shm/held\n");
+  await pod.remove();
+}, 300_000);

@@ -12,11 +12,13 @@ use crate::sys::{check, is_not_now, owned, read, write};
 const PIECE: usize = 32 << 10;
 const MAX_PIECES: usize = 8;
 const MAX_PUMPS: usize = 512;
+/// Of one stream's name.
+const MAX_ADDRESSES: usize = 4;
 
 /// Who is at the other end of the socket.
 pub enum Peer {
-    /// A service, once it has accepted the connection.
-    Service,
+    /// A service, once it has accepted the connection; else one at another of these addresses, the next one last.
+    Service(Vec<SocketAddr>),
     /// The kernel's 9P client.
     NineP,
 }
@@ -25,6 +27,8 @@ pub struct Pump {
     socket: Watched,
     stream: u32,
     connecting: bool,
+    /// Where else to try, the next one last, when nobody accepts.
+    others: Vec<SocketAddr>,
     /// Set where only whole messages go to the socket.
     messages: Option<Gather>,
     /// The socket has sent its last; the stream has.
@@ -32,15 +36,30 @@ pub struct Pump {
     stream_ended: bool,
 }
 
-/// `tcp/<address>/<port>`: whatever listens there as seen from inside, loopback too.
-pub fn connect(agent: &mut Agent, id: u32, address: &str, port: &str) -> Result<(), &'static str> {
+/// `tcp/<address>[,<address>...]/<port>`: whatever listens there as seen from inside, loopback too; the first address
+/// that accepts.
+pub fn connect(
+    agent: &mut Agent,
+    id: u32,
+    addresses: &str,
+    port: &str,
+) -> Result<(), &'static str> {
     if agent.pod.is_none() {
         return Err("this guest belongs to no pod yet");
     }
-    let address: IpAddr = address.parse().map_err(|_| "no address")?;
     let port: u16 = port.parse().map_err(|_| "no port")?;
-    let socket = connect_to(SocketAddr::new(address, port)).map_err(|_| "no connection")?;
-    join(agent, socket, id, Peer::Service)
+    let mut others = Vec::new();
+    for address in addresses.split(',').take(MAX_ADDRESSES) {
+        let address: IpAddr = address.parse().map_err(|_| "no address")?;
+        others.insert(0, SocketAddr::new(address, port));
+    }
+    let socket = next_of(&mut others).ok_or("no connection")?;
+    join(agent, socket, id, Peer::Service(others))
+}
+
+/// A connection under way to the next address that this guest can have one to.
+fn next_of(addresses: &mut Vec<SocketAddr>) -> Option<OwnedFd> {
+    std::iter::from_fn(|| addresses.pop()).find_map(|address| connect_to(address).ok())
 }
 
 /// Joins a stream that is open with a socket.
@@ -54,11 +73,16 @@ pub fn join(
         return Err("too many connections");
     }
     let number = agent.number();
+    let (connecting, others, messages) = match peer {
+        Peer::Service(others) => (true, others, None),
+        Peer::NineP => (false, Vec::new(), Some(Gather::default())),
+    };
     let pump = Pump {
         socket: Watched::new(socket, Token::Pump(number)),
         stream,
-        connecting: matches!(peer, Peer::Service),
-        messages: matches!(peer, Peer::NineP).then(Gather::default),
+        connecting,
+        others,
+        messages,
         socket_ended: false,
         stream_ended: false,
     };
@@ -74,7 +98,7 @@ impl Agent {
         let Some(pump) = self.pumps.get_mut(&number) else {
             return;
         };
-        match pump.advance(&mut self.link.mux) {
+        match pump.advance(number, &mut self.link.mux) {
             Ok(interest) => {
                 if pump.socket_ended && pump.stream_ended {
                     let stream = pump.stream;
@@ -95,11 +119,19 @@ impl Agent {
 }
 
 impl Pump {
-    fn advance(&mut self, mux: &mut trine_wire::mux::Mux) -> io::Result<u32> {
-        if self.connecting && !self.is_connected()? {
+    fn advance(&mut self, number: u32, mux: &mut trine_wire::mux::Mux) -> io::Result<u32> {
+        if self.connecting {
+            match self.is_connected() {
+                Ok(connected) => self.connecting = !connected,
+                Err(error) => {
+                    let socket = next_of(&mut self.others).ok_or(error)?;
+                    self.socket = Watched::new(socket, Token::Pump(number));
+                }
+            }
+        }
+        if self.connecting {
             return Ok(WRITE);
         }
-        self.connecting = false;
         Ok(self.outwards(mux)? | self.inwards(mux)?)
     }
 

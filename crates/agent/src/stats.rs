@@ -7,25 +7,31 @@ use trine_wire::metrics::{CpuStat, IoEntry, IoStat, MemoryEvents, MemoryStat, Me
 
 use crate::container::cgroup::Group;
 
+pub mod whole;
+
 /// All three that readers look at without asking are filled, with zeroes where the kernel counts nothing.
 pub fn of(group: &Group) -> StatsResponse {
-    let (total, available) =
-        memory_of_guest(&fs::read_to_string("/proc/meminfo").unwrap_or_default());
-    StatsResponse {
-        container: Some(Metrics {
-            pids: Some(PidsStat {
-                current: number(group, "pids.current").unwrap_or(0),
-                limit: number(group, "pids.max").unwrap_or(0),
-            }),
-            cpu: Some(cpu(&Lines::of(group, "cpu.stat"))),
-            memory: Some(memory(group)),
-            rdma: None,
-            io: Some(io(&group.read("io.stat").unwrap_or_default())),
-            hugetlb: Vec::new(),
-            memory_events: Some(events(&Lines::of(group, "memory.events"))),
+    of_guest(Metrics {
+        pids: Some(PidsStat {
+            current: number(group, "pids.current").unwrap_or(0),
+            limit: number(group, "pids.max").unwrap_or(0),
         }),
-        guest_memory_total_bytes: total,
-        guest_memory_available_bytes: available,
+        cpu: Some(cpu(&Lines::of(group, "cpu.stat"))),
+        memory: Some(memory(group)),
+        rdma: None,
+        io: Some(io(&group.read("io.stat").unwrap_or_default())),
+        hugetlb: Vec::new(),
+        memory_events: Some(events(&Lines::of(group, "memory.events"))),
+    })
+}
+
+/// What the guest says of itself, beside the figures of `container`.
+fn of_guest(container: Metrics) -> StatsResponse {
+    let info = Lines::at("/proc/meminfo");
+    StatsResponse {
+        container: Some(container),
+        guest_memory_total_bytes: info.kib("MemTotal:"),
+        guest_memory_available_bytes: info.kib("MemAvailable:"),
         network: network(&fs::read_to_string("/proc/net/dev").unwrap_or_default()),
     }
 }
@@ -38,12 +44,21 @@ impl Lines {
         Lines(group.read(file).unwrap_or_default())
     }
 
+    fn at(path: &str) -> Lines {
+        Lines(fs::read_to_string(path).unwrap_or_default())
+    }
+
     fn get(&self, key: &str) -> u64 {
         let value = self.0.lines().find_map(|line| {
-            let (name, value) = line.split_once(' ')?;
-            (name == key).then(|| value.trim().parse().ok())?
+            let mut words = line.split_whitespace();
+            (words.next()? == key).then(|| words.next()?.parse().ok())?
         });
         value.unwrap_or(0)
+    }
+
+    /// In bytes, what is counted in KiB.
+    fn kib(&self, key: &str) -> u64 {
+        self.get(key).saturating_mul(1024)
     }
 }
 
@@ -144,16 +159,6 @@ fn io(text: &str) -> IoStat {
     }
 }
 
-/// (total, available) in bytes.
-fn memory_of_guest(meminfo: &str) -> (u64, u64) {
-    let bytes = |key: &str| {
-        let line = meminfo.lines().find_map(|line| line.strip_prefix(key));
-        let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-        kib.unwrap_or(0).saturating_mul(1024)
-    };
-    (bytes("MemTotal:"), bytes("MemAvailable:"))
-}
-
 fn network(table: &str) -> Vec<NetworkStats> {
     let one = |line: &str| {
         let (name, counts) = line.split_once(':')?;
@@ -192,10 +197,8 @@ mod tests {
             (eth0.name.as_str(), eth0.received_bytes, eth0.sent_errors),
             ("eth0", 100, 5)
         );
-        assert_eq!(
-            memory_of_guest("MemTotal:  10 kB\nMemFree: 1 kB\nMemAvailable:  7 kB\n"),
-            (10240, 7168)
-        );
+        let info = Lines("MemTotal:  10 kB\nMemFree: 1 kB\nMemAvailable:  7 kB\n".to_owned());
+        assert_eq!((info.kib("MemAvailable:"), info.kib("MemAvail")), (7168, 0));
         let io = io("254:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0\nbroken\n");
         assert_eq!(io.usage.len(), 1);
         assert_eq!((io.usage[0].major, io.usage[0].wios), (254, 4));

@@ -210,10 +210,13 @@ fn connections_are_made_inside_the_guest() {
     guest.until("a refusal", |g| {
         g.aborted.contains_key(&refused).then_some(())
     });
-    let bad = guest.open("tcp/localhost/1");
-    guest.until("a refusal", |g| g.aborted.contains_key(&bad).then_some(()));
+    for name in ["tcp/localhost/1", "tcp/127.0.0.1,/1", "tcp//1"] {
+        let bad = guest.open(name);
+        guest.until("a refusal", |g| g.aborted.contains_key(&bad).then_some(()));
+    }
 
-    let script = "echo hello | /bin/busybox nc -l -p 7777 > /tmp/got; /bin/busybox cat /tmp/got";
+    let script = "/bin/busybox httpd -p 127.0.0.2:7778 -h /tmp; echo hello | /bin/busybox nc -l -p 7777 > /tmp/got;
+        /bin/busybox cat /tmp/got";
     let mut spec = shell(script);
     spec["linux"]["namespaces"]
         .as_array_mut()
@@ -235,6 +238,12 @@ fn connections_are_made_inside_the_guest() {
             break stream;
         }
     };
+    // There is no way to the first, and nobody listens at the second.
+    let other = guest.open("tcp/192.0.2.1,127.0.0.1,127.0.0.2/7778");
+    guest.mux.send(other, b"GET /nothing HTTP/1.0\r\n\r\n");
+    guest.until("its end", |g| g.ended.contains(&other).then_some(()));
+    let answer = String::from_utf8_lossy(&guest.received[&other]).into_owned();
+    assert!(answer.contains("404 Not Found"), "{answer}");
     // Not before: nc ends with its input, whatever it has still to say.
     guest.mux.fin(stream);
     guest.until("its end", |g| g.ended.contains(&stream).then_some(()));

@@ -11,7 +11,7 @@ use crate::console::Console;
 use crate::guest::Guest;
 use crate::inbox::Inbox;
 use crate::link::is_not_now;
-use crate::monitor::{LINK_OPENED, Monitor};
+use crate::monitor::{LINK_CLOSED, LINK_OPENED, Monitor};
 use crate::reactor::{READ, Reactor, Token, WRITE, Watch};
 use crate::shim::Shim;
 
@@ -147,9 +147,19 @@ impl Shim {
         }
         let key = channel.key.clone();
         self.channels.insert(number, channel);
-        let reset = notes.iter().any(|note| note.event == "RESET");
-        let opened = notes.iter().any(|note| note.event == LINK_OPENED);
-        for note in notes.into_iter().filter(|n| n.event != LINK_OPENED) {
+        for note in notes {
+            match note.event.as_str() {
+                LINK_OPENED => {
+                    self.reset_guests_of(&key, true);
+                    continue;
+                }
+                LINK_CLOSED => {
+                    self.leave_guests_of(&key);
+                    continue;
+                }
+                "RESET" => self.reset_guests_of(&key, false),
+                _ => {}
+            }
             if let Some(child) = self.children.get_mut(&key) {
                 child.note(&note.event, &note.reason);
             }
@@ -157,9 +167,6 @@ impl Shim {
                 key: key.clone(),
                 ..note
             }));
-        }
-        if reset || opened {
-            self.reset_guests_of(&key, !reset);
         }
         self.finish_tasks();
     }

@@ -28,6 +28,8 @@ pub struct Class {
     default_memory: u64,
     most_cpus: u64,
     least_memory: u64,
+    /// As far as this a guest has that besides its pod's limit.
+    besides_below: u64,
     /// Annotations a pod may have, with the texts that ask for just this class.
     annotations: Value,
 }
@@ -58,6 +60,7 @@ impl Class {
             default_memory: number("defaultMemoryBytes")?,
             most_cpus: number("mostCpus")?,
             least_memory: number("leastMemoryBytes")?,
+            besides_below: number("besidesBelowBytes")?,
             annotations: class.get("annotations")?.clone(),
         })
     }
@@ -86,7 +89,11 @@ impl Class {
             Role::Alone => spec.memory_limit,
             _ => cri(spec, "memory"),
         };
-        let whole = wanted.unwrap_or(self.default_memory) / MIB * MIB;
+        let with_kernel = |limit: u64| {
+            let both = limit.saturating_add(self.least_memory);
+            limit.max(both.min(self.besides_below))
+        };
+        let whole = wanted.map_or(self.default_memory, with_kernel) / MIB * MIB;
         whole.max(self.least_memory)
     }
 
@@ -119,7 +126,7 @@ mod tests {
         let text = format!(
             r#"{{"version":1,"runtimes":["{RUNTIME}"],"cpus":2,"memoryBytes":268435456,"defaultCpus":1,
             "defaultMemoryBytes":268435456,"mostCpus":4,"leastMemoryBytes":100663296,
-            "annotations":{{"trine.dev/memory":["256Mi"]}}}}"#
+            "besidesBelowBytes":201326592,"annotations":{{"trine.dev/memory":["256Mi"]}}}}"#
         );
         Class::from_json(&Value::parse(text.as_bytes()).expect("JSON")).expect("a class")
     }
@@ -174,6 +181,20 @@ mod tests {
         assert!(class().fits(RUNTIME, &alone(None)));
         assert!(class().fits(RUNTIME, &alone(Some(268_435_456))));
         assert!(!class().fits(RUNTIME, &alone(Some(536_870_912))));
+    }
+
+    #[test]
+    fn a_small_limit_has_its_kernel_besides() {
+        let limit = |bytes: &'static str| pod(&[TWO, ("io.kubernetes.cri.sandbox-memory", bytes)]);
+        // 64, 128 and 192 MiB; the least is 96.
+        for (bytes, guest) in [("67108864", 160), ("134217728", 192), ("201326592", 192)] {
+            let class = Class {
+                memory: guest * MIB,
+                ..class()
+            };
+            assert!(class.fits(RUNTIME, &limit(bytes)), "{bytes}");
+        }
+        assert!(!class().fits(RUNTIME, &limit("134217728")));
     }
 
     #[test]

@@ -17,8 +17,9 @@ const MAX_REASON: usize = 64;
 const TURN: usize = 16;
 const NEGOTIATE: &[u8] = b"{\"execute\":\"qmp_capabilities\"}\r\n";
 pub const PANIC_REASON: &str = "guest-panic";
-/// A program in the guest has opened the guest link's port: a note for the shim alone.
+/// A program in the guest has opened the guest link's port, or closed it: notes for the shim alone.
 pub const LINK_OPENED: &str = "LINK_OPENED";
+pub const LINK_CLOSED: &str = "LINK_CLOSED";
 const LINK_PORT: &str = "guest-link0";
 
 pub struct Monitor {
@@ -84,6 +85,7 @@ fn understand(line: &[u8]) -> Heard {
         "GUEST_PANICKED" => (event, PANIC_REASON),
         "VSERPORT_CHANGE" if text("id") == LINK_PORT => match datum("open") {
             Some(Value::Bool(true)) => (LINK_OPENED, ""),
+            Some(Value::Bool(false)) => (LINK_CLOSED, ""),
             _ => return Heard::Nothing,
         },
         _ => return Heard::Nothing,
@@ -200,9 +202,15 @@ mod tests {
             let text = format!(
                 r#"{{"event":"VSERPORT_CHANGE","data":{{"open":{open},"id":"guest-link0"}}}}"#
             );
-            matches!(understand(text.as_bytes()), Heard::Note(note) if note.event == LINK_OPENED)
+            match understand(text.as_bytes()) {
+                Heard::Note(note) => note.event,
+                _ => String::new(),
+            }
         };
-        assert!(port(true) && !port(false));
+        assert_eq!(
+            [port("true"), port("false"), port("2")],
+            [LINK_OPENED, LINK_CLOSED, ""]
+        );
         for other in [
             b"{\"return\":{}}".as_slice(),
             br#"{"event":"VSERPORT_CHANGE","data":{"open":true,"id":"guest-agent0"}}"#,

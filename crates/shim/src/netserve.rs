@@ -16,6 +16,8 @@ pub struct NetServers {
     /// By number, with the tap's name.
     dhcp: BTreeMap<u32, (String, dhcp::Server, Watch)>,
     forward: Option<(Forwarder, Watch)>,
+    /// Port-forward is the guest's whether its link is open or not.
+    through_guest: bool,
 }
 
 impl NetServers {
@@ -25,13 +27,19 @@ impl NetServers {
         }
     }
 
-    /// Connections for the guest.
-    fn forward_ready(&mut self) -> Vec<(TcpStream, u16)> {
+    /// Connections for the guest, and the addresses at which a service in it may take them: its localhost, which
+    /// is what was meant, then what it has where its agent is not needed.
+    fn forward_ready(&mut self, has_agent: bool) -> (Vec<(TcpStream, u16)>, String) {
         let Some((forwarder, _)) = &mut self.forward else {
-            return Vec::new();
+            return Default::default();
         };
+        forwarder.set_through_guest(self.through_guest || has_agent);
         forwarder.on_ready();
-        forwarder.take_for_guest()
+        let addresses = match self.through_guest {
+            true => "127.0.0.1,::1".to_owned(),
+            false => format!("127.0.0.1,::1,{}", forwarder.target()),
+        };
+        (forwarder.take_for_guest(), addresses)
     }
 }
 
@@ -54,8 +62,10 @@ impl Shim {
     }
 
     pub fn forward_ready(&mut self) {
-        for (client, port) in self.keeper.net.forward_ready() {
-            self.forward_to_guest(client, port);
+        let has_agent = self.has_free_guest();
+        let (clients, addresses) = self.keeper.net.forward_ready(has_agent);
+        for (client, port) in clients {
+            self.forward_to_guest(client, &format!("tcp/{addresses}/{port}"));
         }
     }
 
@@ -81,11 +91,7 @@ impl Shim {
             self.keeper.net.forward = Some((forwarder, watch));
             port
         };
-        if request.through_guest
-            && let Some((forwarder, _)) = &mut self.keeper.net.forward
-        {
-            forwarder.set_guest();
-        }
+        self.keeper.net.through_guest = request.through_guest;
         let port = u32::from(port);
         Ok(shim::ServeForwardResponse { port }.encode_to_vec())
     }

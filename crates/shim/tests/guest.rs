@@ -652,18 +652,74 @@ fn streams_of_the_guest_go_to_who_serves_them() {
     assert!(!later.is_empty());
 }
 
-/// A connection made inside the pod's network namespace.
-fn dial_in_pod(pod: &Pod, port: u16) -> std::net::TcpStream {
+/// What `job` makes inside the pod's network namespace.
+fn in_pod<T: Send + 'static>(pod: &Pod, job: impl FnOnce() -> T + Send + 'static) -> T {
     let netns = File::open(format!("/proc/{}/ns/net", pod.pid())).unwrap();
     std::thread::spawn(move || {
         // SAFETY: takes no pointers; only this thread is moved.
         let moved =
             unsafe { libc::setns(std::os::fd::AsRawFd::as_raw_fd(&netns), libc::CLONE_NEWNET) };
         assert_eq!(moved, 0);
-        std::net::TcpStream::connect(("127.0.0.1", port)).unwrap()
+        job()
     })
     .join()
     .unwrap()
+}
+
+fn dial_in_pod(pod: &Pod, port: u16) -> std::net::TcpStream {
+    let client = in_pod(pod, move || {
+        std::net::TcpStream::connect(("127.0.0.1", port)).unwrap()
+    });
+    client
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    client
+}
+
+/// Port-forward of what is for 127.0.0.1.
+fn serve_forward(m: &mut Machine, forward: &shim::ServeForwardRequest) {
+    let served: shim::ServeForwardResponse = m.trined.shim("ServeForward", forward);
+    let port = served.port;
+    let rules = format!(
+        "add table ip t\nadd chain ip t c {{ type nat hook output priority -100 ; }}\n\
+         add rule ip t c oif lo ip daddr 127.0.0.1 tcp dport != {port} redirect to :{port}\n"
+    );
+    let nft = shim::RunRequest {
+        argv: vec!["nft".into(), "-f".into(), "-".into()],
+        stdin: rules.into_bytes(),
+        timeout_ms: 0,
+    };
+    let ran: shim::RunResponse = m.trined.shim("Run", &nft);
+    assert_eq!(ran.exit_code, 0, "{}", String::from_utf8_lossy(&ran.stderr));
+}
+
+#[test]
+fn port_forward_of_an_owners_guest_goes_through_its_agent_while_that_is_there() {
+    let event = r#"{"event":"VSERPORT_CHANGE","data":{"open":false,"id":"guest-link0"}}"#;
+    let mut m = machine_that_tells("agent", event, true);
+    let forward = shim::ServeForwardRequest {
+        target: "127.0.0.2".into(),
+        ..Default::default()
+    };
+    serve_forward(&mut m, &forward);
+    let service = in_pod(&m.pod, || {
+        std::net::TcpListener::bind(("127.0.0.2", 8080)).unwrap()
+    });
+    let mut through_agent = dial_in_pod(&m.pod, 8080);
+    let name = "tcp/127.0.0.1,::1,127.0.0.2/8080";
+    m.guest.opened(name);
+    m.guest.say(name, b"guest");
+    let mut got = [0; 5];
+    through_agent.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"guest");
+    tell(&mut m);
+    // The agent is gone, and what it carried with it.
+    assert!(!matches!(through_agent.read(&mut got), Ok(1..)));
+    let mut to_address = dial_in_pod(&m.pod, 8080);
+    let (mut accepted, _) = service.accept().unwrap();
+    accepted.write_all(b"there").unwrap();
+    to_address.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"there");
 }
 
 #[test]
@@ -673,35 +729,20 @@ fn port_forward_goes_through_the_guest() {
         through_guest: true,
         ..Default::default()
     };
-    let served: shim::ServeForwardResponse = m.trined.shim("ServeForward", &forward);
-    let port = served.port;
-    let rules = format!(
-        "add table ip t\nadd chain ip t c {{ type nat hook output priority -100 ; }}\n\
-         add rule ip t c oif lo tcp dport != {port} redirect to :{port}\n"
-    );
-    let nft = shim::RunRequest {
-        argv: vec!["nft".into(), "-f".into(), "-".into()],
-        stdin: rules.into_bytes(),
-        timeout_ms: 0,
-    };
-    let ran: shim::RunResponse = m.trined.shim("Run", &nft);
-    assert_eq!(ran.exit_code, 0, "{}", String::from_utf8_lossy(&ran.stderr));
+    serve_forward(&mut m, &forward);
     let mut client = dial_in_pod(&m.pod, 8080);
-    let name = "tcp/127.0.0.1/8080";
+    let name = "tcp/127.0.0.1,::1/8080";
     let id = m.guest.opened(name);
     client.write_all(b"GET").unwrap();
     m.guest.hear(id, b"GET");
     m.guest.say(name, b"200");
     m.guest.fin(name);
     let mut answer = Vec::new();
-    client
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
     client.read_to_end(&mut answer).unwrap();
     assert_eq!(answer, b"200");
     // What the guest refuses, the client sees refused.
     let mut refused = dial_in_pod(&m.pod, 81);
-    let id = m.guest.opened("tcp/127.0.0.1/81");
+    let id = m.guest.opened("tcp/127.0.0.1,::1/81");
     m.guest.mux.abort(id, "connection refused");
     m.guest.pump();
     assert!(refused.read(&mut [0; 9]).is_err());

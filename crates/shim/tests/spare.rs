@@ -24,7 +24,7 @@ const FAILED_PRECONDITION: i32 = 9;
 const SANDBOX: &str = r#""io.kubernetes.cri.container-type":"sandbox""#;
 const CLASS: &str = r#"{"version":1,"runtimes":["containerd-shim-trine-v2"],"cpus":1,
     "memoryBytes":268435456,"defaultCpus":1,"defaultMemoryBytes":268435456,"mostCpus":8,
-    "leastMemoryBytes":100663296,"annotations":{}}"#;
+    "leastMemoryBytes":100663296,"besidesBelowBytes":0,"annotations":{}}"#;
 
 /// A pod that has not started, with a spare for it whose VMM is a sleep.
 struct Spared {

@@ -1,5 +1,5 @@
 import type { StatsResponse } from "@trine/proto/agent";
-import type { Metrics } from "@trine/proto/metrics";
+import type { MemoryStat, Metrics } from "@trine/proto/metrics";
 import type { MachineStats } from "@trine/vmm";
 
 /** A task's figures as CRI wants them: the guest's truth. */
@@ -23,8 +23,12 @@ export interface PodStats {
 
 const NS_PER_US = 1000n;
 
-/** Undefined = nothing runs: zeros (an empty answer would end containerd 1.6). */
-export function machineStats(stats: MachineStats | undefined): PodStats {
+/**
+ * Undefined = nothing runs: zeros (an empty answer would end containerd 1.6). `said`: what our agent says of its guest.
+ * Processor time is what the node has spent either way: a counter has one source, whoever answers.
+ */
+export function machineStats(stats: MachineStats | undefined, said?: StatsResponse): PodStats {
+  const container = stats === undefined ? undefined : said?.container;
   const memory = stats?.memory;
   const total = memory?.totalBytes ?? 0;
   const free = memory?.freeBytes ?? 0;
@@ -36,8 +40,8 @@ export function machineStats(stats: MachineStats | undefined): PodStats {
     cpuNs: stats?.cpuNs ?? 0n,
     cpuUserNs: stats?.cpuNs ?? 0n,
     cpuSystemNs: 0n,
-    pids: 1n,
-    memory: {
+    pids: container?.pids?.current ?? 1n,
+    memory: memoryIn(container?.memory, BigInt(total)) ?? {
       usageBytes: BigInt(used),
       anonBytes: BigInt(used) - file,
       fileBytes: file,
@@ -46,6 +50,24 @@ export function machineStats(stats: MachineStats | undefined): PodStats {
       pageFaults: BigInt((memory?.minorFaults ?? 0) + (memory?.majorFaults ?? 0)),
       majorFaults: BigInt(memory?.majorFaults ?? 0),
     },
+  };
+}
+
+/** The guest's words: nothing in it is more than it has. */
+function memoryIn(
+  said: MemoryStat | undefined,
+  totalBytes: bigint,
+): PodStats["memory"] | undefined {
+  if (said === undefined || said.usageLimit === 0n) return undefined;
+  const bounded = (bytes: bigint): bigint => (bytes < totalBytes ? bytes : totalBytes);
+  return {
+    usageBytes: bounded(said.usage),
+    anonBytes: bounded(said.anon),
+    fileBytes: bounded(said.file),
+    inactiveFileBytes: bounded(said.inactiveFile),
+    limitBytes: totalBytes,
+    pageFaults: said.pgfault,
+    majorFaults: said.pgmajfault,
   };
 }
 

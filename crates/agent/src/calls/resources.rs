@@ -6,7 +6,7 @@ use super::no_container;
 use crate::agent::{Agent, PATIENCE};
 use crate::answer::{Call, Handled, Outcome, decode, done, reply};
 use crate::container::spec::Resources;
-use crate::stats;
+use crate::stats::{self, whole};
 
 /// Answered when everything in the container stands still; thawing needs no waiting.
 pub fn freeze(agent: &mut Agent, call: Call, payload: &[u8], frozen: bool) -> Handled {
@@ -39,7 +39,10 @@ pub fn stats(agent: &mut Agent, payload: &[u8]) -> Handled {
     let request: ContainerRequest = decode(payload)?;
     let id = request.container.as_str();
     let container = agent.containers.get(id).ok_or_else(|| no_container(id))?;
-    reply(&stats::of(&container.group))
+    reply(&match agent.is_machine {
+        true => whole::figures(),
+        false => stats::of(&container.group),
+    })
 }
 
 pub fn pids(agent: &mut Agent, payload: &[u8]) -> Handled {

@@ -225,14 +225,14 @@ impl Shim {
         }
     }
 
-    /// A connection to the pod's localhost, carried on to the guest's.
-    pub fn forward_to_guest(&mut self, client: TcpStream, port: u16) {
+    /// A connection to the pod's localhost, carried on to a stream of the guest.
+    pub fn forward_to_guest(&mut self, client: TcpStream, name: &str) {
         let full = self.join_count(Origin::Forward) >= MAX_JOINS;
         let Some(channel) = self.guest_channel().filter(|_| !full) else {
             return sys::reset_on_close(&client);
         };
         let number = self.number();
-        let state = State::waiting(format!("tcp/127.0.0.1/{port}"), Vec::new());
+        let state = State::waiting(name.to_owned(), Vec::new());
         let join = Join::new(number, channel, Origin::Forward, client.into(), state);
         self.joins.insert(number, join);
         self.join_ready(number);

@@ -20,6 +20,7 @@ use crate::shim::Shim;
 mod door;
 mod ends;
 mod joins;
+mod openings;
 mod processes;
 
 use door::Door;
@@ -45,6 +46,8 @@ pub struct Guest {
     door: Option<Door>,
     /// Its agent comes and goes; see shim.proto.
     pub is_free: bool,
+    /// Nobody has the port open in the guest: what is sent would wait for whoever comes next.
+    is_away: bool,
     /// trined has reaped the machine; only what a FIFO has not taken yet is still needed.
     reaped: bool,
 }
@@ -78,13 +81,14 @@ impl Guest {
             ends: BTreeMap::new(),
             door,
             is_free: false,
+            is_away: false,
             reaped: false,
         })
     }
 
     /// Writes what the port takes; true = more waits.
     fn flush(&mut self) -> bool {
-        loop {
+        while !self.is_away {
             let out = self.mux.output();
             let Some(stream) = self.stream.as_mut().filter(|_| !out.is_empty()) else {
                 return false;
@@ -95,6 +99,7 @@ impl Guest {
                 _ => self.stream = None,
             }
         }
+        false
     }
 
     /// trined has reaped the machine.
@@ -236,33 +241,6 @@ impl Shim {
         if let Err(failure) = self.signal_child(&key, libc::SIGKILL as u32) {
             self.log.line(&format!("kill {key}: {}", failure.0.message));
         }
-    }
-
-    /// The machine has been reset, or another agent is there: what runs in it now knows nothing of the old streams.
-    pub fn reset_guests_of(&mut self, key: &str, only_free: bool) {
-        for number in self.channels_of(key) {
-            let nonce = match sys::random() {
-                Ok(nonce) => nonce,
-                Err(error) => return self.log.line(&format!("guest link: {error}")),
-            };
-            self.with_guest(number, |shim, guest| {
-                if !only_free || guest.is_free {
-                    shim.cut_streams(guest);
-                    if guest.is_free {
-                        shim.end_processes_over(guest.number, false);
-                    }
-                    guest.mux.reset(nonce);
-                }
-            });
-        }
-    }
-
-    /// The newest link whose machine is there.
-    fn guest_channel(&self) -> Option<u32> {
-        let links = self.channels.iter().filter(
-            |(_, channel)| matches!(&channel.kind, Kind::Guest(guest) if guest.stream.is_some()),
-        );
-        links.map(|(number, _)| *number).next_back()
     }
 
     /// What was read is still for the FIFOs; connections end.

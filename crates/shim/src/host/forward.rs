@@ -34,8 +34,10 @@ pub struct Forwarder {
     port: u16,
     target: IpAddr,
     source: Option<IpAddr>,
-    /// Connections for the guest, with the ports that were meant; `None` = they go to `target`.
-    for_guest: Option<Vec<(TcpStream, u16)>>,
+    /// Connections for the guest, with the ports that were meant.
+    for_guest: Vec<(TcpStream, u16)>,
+    /// Connections to localhost are for the guest; others, and without this all, go to `target`.
+    through_guest: bool,
     slots: Vec<Option<Connection>>,
     open: usize,
     most: usize,
@@ -65,7 +67,8 @@ impl Forwarder {
             port,
             target,
             source,
-            for_guest: None,
+            for_guest: Vec::new(),
+            through_guest: false,
             slots: Vec::new(),
             open: 0,
             most: MOST_CONNECTIONS,
@@ -89,21 +92,21 @@ impl Forwarder {
     pub fn set_target(&mut self, target: IpAddr, source: Option<IpAddr>) -> io::Result<()> {
         check_families(target, source)?;
         (self.target, self.source) = (target, source);
-        self.for_guest = None;
         Ok(())
     }
 
-    /// Connections that come from now on are given out by `take_for_guest`.
-    pub fn set_guest(&mut self) {
-        self.for_guest.get_or_insert_default();
+    pub fn target(&self) -> IpAddr {
+        self.target
+    }
+
+    /// Whether connections to localhost that come from now on are given out by `take_for_guest`.
+    pub fn set_through_guest(&mut self, through_guest: bool) {
+        self.through_guest = through_guest;
     }
 
     /// What `on_ready` has accepted for the guest. Whoever takes them bounds their number.
     pub fn take_for_guest(&mut self) -> Vec<(TcpStream, u16)> {
-        self.for_guest
-            .as_mut()
-            .map(std::mem::take)
-            .unwrap_or_default()
+        std::mem::take(&mut self.for_guest)
     }
 
     /// Takes the next step on whatever is ready; never waits. Trouble ends the connection it is
@@ -147,9 +150,9 @@ impl Forwarder {
     }
 
     fn open_connection(&mut self, client: TcpStream) {
-        if let Some(waiting) = &mut self.for_guest {
+        if self.through_guest && is_to_localhost(&client) {
             return match meant(&client, self.port) {
-                Ok(port) => waiting.push((client, port)),
+                Ok(port) => self.for_guest.push((client, port)),
                 Err(_) => reset_on_close(&client),
             };
         }
@@ -234,6 +237,13 @@ impl Forwarder {
         }
         self.accepting = on;
     }
+}
+
+/// One that `tproxy` brought may be for the pod's address, where the guest's localhost is nobody's business.
+fn is_to_localhost(client: &TcpStream) -> bool {
+    client
+        .local_addr()
+        .is_ok_and(|address| address.ip().is_loopback())
 }
 
 /// Makes a client's connection ready for use; the port it was meant for.

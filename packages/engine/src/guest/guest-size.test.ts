@@ -31,7 +31,9 @@ function sandbox(resources: Record<string, string>, more: Partial<Bundle> = {}):
 test.each([
   ["nothing said", {}, { cpus: 1, memoryBytes: 512 * MIB }],
   ["a memory limit", { memory: `${300 * MIB + 5}` }, { cpus: 1, memoryBytes: 300 * MIB }],
-  ["a small limit", { memory: `${16 * MIB}` }, { cpus: 1, memoryBytes: 112 * MIB }],
+  ["a small limit, besides its kernel", { memory: `${16 * MIB}` }, { memoryBytes: 128 * MIB }],
+  ["a limit that holds a kernel", { memory: `${200 * MIB}` }, { memoryBytes: 256 * MIB }],
+  ["a limit beyond that", { memory: `${257 * MIB}` }, { memoryBytes: 257 * MIB }],
   ["no limits, as zeros", { memory: "0", "cpu-quota": "0" }, { memoryBytes: 512 * MIB, cpus: 1 }],
   ["half a CPU", { "cpu-quota": "50000", "cpu-period": "100000" }, { cpus: 1 }],
   [
@@ -53,8 +55,8 @@ test("annotations go before limits", async () => {
 });
 
 test("a container that is its own pod has its own limit", async () => {
-  const alone = sandbox({}, { isPodSandbox: false, memoryLimitBytes: 200 * MIB });
-  expect(await guestSize(UNSET, alone, NODE)).toMatchObject({ memoryBytes: 200 * MIB });
+  const alone = sandbox({}, { isPodSandbox: false, memoryLimitBytes: 300 * MIB });
+  expect(await guestSize(UNSET, alone, NODE)).toMatchObject({ memoryBytes: 300 * MIB });
 });
 
 test("memory that does not fit the pod's limit is refused with the numbers", async () => {
@@ -62,8 +64,8 @@ test("memory that does not fit the pod's limit is refused with the numbers", asy
   await mkdir(join(dir, "sandbox"));
   await writeFile(join(dir, "memory.max"), `${128 * MIB}`);
   const node = { ...NODE, cgroups: [join(dir, "sandbox")] };
-  await expect(guestSize(UNSET, sandbox({ memory: `${128 * MIB}` }), node)).rejects.toThrow(
-    /guest memory 128 MiB and .*96 MiB exceed the pod's limit of 128 MiB/,
+  await expect(guestSize(UNSET, sandbox({ memory: `${64 * MIB}` }), node)).rejects.toThrow(
+    /guest memory 176 MiB and .*96 MiB exceed the pod's limit of 128 MiB/,
   );
   await rm(dir, { recursive: true });
 });

@@ -6,6 +6,11 @@ import { requireRoom } from "../guest-memory.ts";
 const MIB = 1024 * 1024;
 /** Less, and the guest does not come up: Debian's kernel and its initramfs need 100 MiB before anything else runs. */
 const LEAST_BYTES = 112 * MIB;
+/**
+ * As far as this a guest has what the smallest one needs beside its pod's limit, or containers could not use it whole.
+ * What is not touched costs nothing, and the RuntimeClass's overhead has room for it; but larger sizes are templates'.
+ */
+const BESIDES_BELOW_BYTES = 256 * MIB;
 /** CPU shares of one CPU (cgroup v1's scale, which CRI uses). */
 const SHARES_PER_CPU = 1024;
 /** What one-byte APIC ids address. */
@@ -14,11 +19,17 @@ const MOST_CPUS = 255;
 /** Numbers of the rules below that whoever decides before the pod is known to this daemon goes by. */
 export const GUEST_LIMITS = {
   leastMemoryBytes: LEAST_BYTES,
+  besidesBelowBytes: BESIDES_BELOW_BYTES,
   mostCpus: Math.min(availableParallelism(), MOST_CPUS),
 };
 
 /** What containerd says of a pod as a whole, on its sandbox. */
 const SANDBOX = "io.kubernetes.cri.sandbox";
+
+/** Memory of a guest whose containers may use so much together. */
+export function memoryFor(limitBytes: number): number {
+  return Math.max(limitBytes, Math.min(limitBytes + LEAST_BYTES, BESIDES_BELOW_BYTES));
+}
 
 /**
  * CPUs and memory of a pod's guest: annotation, else the pod's limits, else what it requests, else the
@@ -33,7 +44,9 @@ export async function guestSize(
     readonly cgroups: readonly string[];
   },
 ): Promise<{ cpus: number; memoryBytes: number }> {
-  const wanted = settings.memoryBytes ?? podMemory(sandbox) ?? node.defaultMemoryBytes;
+  const limit = podMemory(sandbox);
+  const given = limit === undefined ? node.defaultMemoryBytes : memoryFor(limit);
+  const wanted = settings.memoryBytes ?? given;
   const memoryBytes = Math.max(LEAST_BYTES, Math.floor(wanted / MIB) * MIB);
   await requireRoom(memoryBytes, node.cgroups);
   return { memoryBytes, cpus: settings.cpus ?? podCpus(sandbox) ?? node.defaultCpus };

@@ -39,6 +39,7 @@ test("what a shim's start reads names every usual way to write the size", async 
       ...size,
       defaultCpus: 2,
       leastMemoryBytes: 112 * MIB,
+      besidesBelowBytes: 256 * MIB,
       annotations: {
         "trine.dev/cpus": ["1"],
         "trine.dev/memory": ["1073741824", "1048576Ki", "1024Mi", "1Gi"],

@@ -1,5 +1,6 @@
 import { TrineError, kindOf, messageOf } from "@trine/base";
 import { AgentClient } from "@trine/guest-link";
+import type { StatsResponse } from "@trine/proto/agent";
 import { Status } from "@trine/proto/task";
 import type { PodContext } from "../pod-context.ts";
 import type { AddExec, ProcessRef, ResizeProcess } from "../requests.ts";
@@ -8,6 +9,8 @@ import type { AddExec, ProcessRef, ResizeProcess } from "../requests.ts";
 const MACHINE = "machine";
 /** One that runs answers in milliseconds; one that the guest has not started yet is not waited for. */
 const ANSWER_MS = 2_000;
+/** Who asks for figures has others to fall back on, and asks again. */
+const FIGURES_MS = 1_000;
 const SIGKILL = 9;
 /** What a guest without an agent makes of a call. */
 const SILENT = ["timeout", "unavailable", "notFound"];
@@ -101,6 +104,19 @@ export class AgentExecs {
       return await this.#agent?.onlineResources();
     } catch (cause) {
       this.#pod.log.debug({ err: messageOf(cause) }, "Trine's agent puts nothing into use");
+      return undefined;
+    }
+  }
+
+  /** Figures of the whole guest; undefined where no agent answers in time. */
+  async stats(signal: AbortSignal): Promise<StatsResponse | undefined> {
+    const until = AbortSignal.any([signal, this.#life, AbortSignal.timeout(FIGURES_MS)]);
+    try {
+      await this.#agent?.untilAnswers(until);
+      return await this.#agent?.stats(MACHINE, until);
+    } catch (cause) {
+      signal.throwIfAborted();
+      this.#pod.log.debug({ err: messageOf(cause) }, "Trine's agent says no figures");
       return undefined;
     }
   }

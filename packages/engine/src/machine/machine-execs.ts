@@ -1,4 +1,5 @@
 import { TrineError } from "@trine/base";
+import type { StatsResponse } from "@trine/proto/agent";
 import type { ProcessHost } from "@trine/vmm";
 import type { PodContext } from "../pod-context.ts";
 import type { MachineRecord } from "../pod-document.ts";
@@ -68,6 +69,11 @@ export class MachineExecs {
   /** For one change of the guest's size. */
   onliner(): Onliner {
     return firstToAnswer([() => this.#ours.onlineResources(), () => this.#qemus.onlineResources()]);
+  }
+
+  /** What our agent says of its guest; undefined where it is not. */
+  async stats(signal: AbortSignal): Promise<StatsResponse | undefined> {
+    return this.#mayHaveAgent() ? this.#ours.stats(signal) : undefined;
   }
 
   /** Follows the execs an earlier daemon started. Those of our agent are the shim's to follow. */

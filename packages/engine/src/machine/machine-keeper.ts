@@ -170,7 +170,9 @@ export class MachineKeeper implements TaskKeeper {
   async stats(id: string, signal: AbortSignal): Promise<PodStats> {
     const mine = this.#pod.document.machine?.taskId === id;
     const machine = mine ? this.#vmm.machine : undefined;
-    return machineStats(await machine?.stats(signal));
+    if (machine === undefined) return machineStats(undefined);
+    const [stats, said] = await Promise.all([machine.stats(signal), this.#execs.stats(signal)]);
+    return machineStats(stats, said);
   }
 
   figures(signal: AbortSignal): Promise<MachineFigures | undefined> {
