@@ -1,13 +1,20 @@
-// A gateway in a process of its own, as in trined: `node gateway-process.ts SOCKET BACK-END-SOCKET`. Says `ready`.
+// A gateway in a process of its own, as in trined: `node gateway-process.ts SOCKET BACK-END-SOCKET [relay]`. Says `ready`.
 import { Gateway } from "@trine/cri-gateway";
 import { QUIET } from "@trine/cri-gateway/testing";
 
-const [socket = "", backEnd = ""] = process.argv.slice(2);
+const [socket = "", backEnd = "", streaming] = process.argv.slice(2);
 await Gateway.start({
   config: {
     socket,
     group: "",
-    backEnds: [{ name: "containerd", socket: backEnd }],
+    streamAddress: "127.0.0.1:0",
+    backEnds: [
+      {
+        name: "containerd",
+        socket: backEnd,
+        streaming: streaming === "relay" ? "relay" : "auto",
+      },
+    ],
     rules: [],
     untrusted: { handler: "", backEnd: "", hostAccess: "refuse" },
   },

@@ -18,8 +18,11 @@ export class GatewayRig {
   readonly image: TestImage;
   readonly clients: Readonly<Record<Way, RawClient>>;
   readonly pid: number;
+  /** The gateway's. */
+  readonly socket: string;
   readonly #dir: string;
   readonly #child: ChildProcess;
+  #relay: ChildProcess | undefined;
 
   private constructor(parts: {
     dir: string;
@@ -32,6 +35,7 @@ export class GatewayRig {
     this.containerd = parts.containerd;
     this.image = parts.image;
     this.#child = parts.child;
+    this.socket = parts.socket;
     this.pid = parts.child.pid ?? 0;
     const gateway = new RawClient(parts.socket);
     this.clients = { direct: new RawClient(parts.containerd.socket), gateway };
@@ -43,11 +47,15 @@ export class GatewayRig {
     const containerd = await startContainerd({ version: "2.4", dir: join(dir, "c") });
     await containerd.importImage(image);
     const socket = join(dir, "cri.sock");
-    const program = join(import.meta.dirname, "gateway-process.ts");
-    const argv = ["--pdeathsig", "KILL", process.execPath, program, socket, containerd.socket];
-    const child = spawn("setpriv", argv, { stdio: ["ignore", "pipe", "inherit"] });
-    await once(child.stdout, "data");
+    const child = await startGateway(socket, containerd.socket);
     return new GatewayRig({ dir, containerd, image, child, socket });
+  }
+
+  /** A second gateway, which relays streams; its socket. It ends with the first. */
+  async startRelay(): Promise<string> {
+    const socket = join(this.#dir, "relay.sock");
+    this.#relay = await startGateway(socket, this.containerd.socket, "relay");
+    return socket;
   }
 
   /** One raw call; its answer's bytes. Kind `internal` unless it succeeds. */
@@ -60,7 +68,17 @@ export class GatewayRig {
   async stop(): Promise<void> {
     for (const way of WAYS) this.clients[way].close();
     this.#child.kill();
+    this.#relay?.kill();
     await this.containerd.stop();
     await rm(this.#dir, { recursive: true, force: true });
   }
+}
+
+/** Resolves when it serves; it ends with this process. */
+async function startGateway(...args: readonly string[]): Promise<ChildProcess> {
+  const program = join(import.meta.dirname, "gateway-process.ts");
+  const argv = ["--pdeathsig", "KILL", process.execPath, program, ...args];
+  const child = spawn("setpriv", argv, { stdio: ["ignore", "pipe", "inherit"] });
+  await once(child.stdout, "data");
+  return child;
 }
