@@ -150,32 +150,45 @@ describe.each(VERSIONS)("a machine as a pod of containerd %s", (version) => {
     await node.remove(pod);
   });
 
-  test("a stop without grace kills it, and another container of the pod starts on a fresh disk", async () => {
-    const pod = await machine("again");
-    await node.untilOutput(pod, READY, BOOT_MS);
-    await runtime().stopContainer({ containerId: pod.containerId, timeout: 0n });
-    expect(await node.ended(pod)).toMatchObject({ exitCode: 137, reason: "Error" });
-    await runtime().removeContainer({ containerId: pod.containerId });
+  test(
+    "a stop without grace kills it, and another container of the pod starts on a fresh disk; the console log survives rotation, container and pod",
+    async () => {
+      const pod = await machine("again");
+      await node.untilOutput(pod, READY, BOOT_MS);
+      const rotated = { ...pod, log: `${pod.log}.1` };
+      await rename(pod.log, rotated.log); // kubelet's way
+      await runtime().reopenContainerLog({ containerId: pod.containerId });
+      await runtime().stopContainer({ containerId: pod.containerId, timeout: 0n });
+      expect(await node.ended(pod)).toMatchObject({ exitCode: 137, reason: "Error" });
+      await runtime().removeContainer({ containerId: pod.containerId });
 
-    const { status } = await runtime().podSandboxStatus({ podSandboxId: pod.podSandboxId });
-    const config = node.containerd.podConfig({ name: "again" });
-    const second = await runtime().createContainer({
-      podSandboxId: pod.podSandboxId,
-      sandboxConfig: { ...config, logDirectory: pod.log.replace(/\/main\.log$/, "") },
-      config: {
-        metadata: { name: "main", attempt: 1 },
-        image: { image: tiny },
-        command: ["machine"],
-        logPath: "second.log",
-      },
-    });
-    await runtime().startContainer({ containerId: second.containerId });
-    const again = { ...pod, ...second, log: pod.log.replace("main.log", "second.log") };
-    expect(READY.exec(await node.untilOutput(again, READY, BOOT_MS))?.[1]).toContain(
-      status?.network?.ip,
-    );
-    await node.remove(pod);
-  });
+      const { status } = await runtime().podSandboxStatus({ podSandboxId: pod.podSandboxId });
+      const config = node.containerd.podConfig({ name: "again" });
+      const second = await runtime().createContainer({
+        podSandboxId: pod.podSandboxId,
+        sandboxConfig: { ...config, logDirectory: pod.log.replace(/\/main\.log$/, "") },
+        config: {
+          metadata: { name: "main", attempt: 1 },
+          image: { image: tiny },
+          command: ["machine"],
+          logPath: "second.log",
+        },
+      });
+      await runtime().startContainer({ containerId: second.containerId });
+      const again = { ...pod, ...second, log: pod.log.replace("main.log", "second.log") };
+      expect(READY.exec(await node.untilOutput(again, READY, BOOT_MS))?.[1]).toContain(
+        status?.network?.ip,
+      );
+      const { items } = JSON.parse((await node.api("/v1/pods")).body) as {
+        items: { name: string; machine?: { consoleLog?: string } }[];
+      };
+      const whole = items.find((item) => item.name === "again")?.machine?.consoleLog ?? "";
+      expect((await readFile(whole, "utf8")).match(/TINY-GUEST READY/g)).toHaveLength(2);
+      await node.remove(pod);
+      for (const each of [rotated, again]) expect(await node.output(each)).toMatch(READY);
+    },
+    4 * BOOT_MS,
+  );
 
   test("stats are the guest's: memory within what it was given, vCPU time that grows", async () => {
     const pod = await machine("stats");
