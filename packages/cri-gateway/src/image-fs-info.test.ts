@@ -3,9 +3,11 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { ImageFsInfoRequestSchema, ImageFsInfoResponseSchema } from "@trine/proto/cri/api";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import type { Behaviour } from "./testing.ts";
-import { Rig } from "./testing.ts";
+import { Rig, WAIT_MS } from "./testing.ts";
+
+vi.setConfig({ testTimeout: 2 * WAIT_MS, hookTimeout: WAIT_MS });
 
 let rig: Rig;
 afterEach(async () => {

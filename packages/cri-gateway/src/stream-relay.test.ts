@@ -3,13 +3,15 @@ import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import type { AddressInfo, Server, Socket } from "node:net";
 import { pollUntil, withDeadline } from "@trine/base";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { StreamRelay } from "./stream-relay.ts";
 import type { StreamLimits } from "./stream-relay.ts";
 import { QUIET, WAIT_MS } from "./testing.ts";
 
 const UPGRADED = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: SPDY/3.1\r\n\r\n";
 const MIB = 1024 * 1024;
+
+vi.setConfig({ testTimeout: 4 * WAIT_MS, hookTimeout: WAIT_MS });
 
 /** A streaming server: each connection with what came on it. */
 let server: Server;
