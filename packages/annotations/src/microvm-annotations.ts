@@ -26,7 +26,7 @@ export const MICROVM_ANNOTATIONS = [
     min: 96n * MI,
     max: 16n * TI,
     description:
-      "Memory of the pod's guest, its kernel included. Unset: the pod's memory limit, else the node's default.",
+      "Memory of the pod's guest, its kernel included. Unset: the pod's memory limit, below 256Mi with room for the kernel besides, else the node's default.",
     reason: "A guest cannot take more of the node later, as a process without a limit does.",
     example: "1Gi",
     virtlet: [],
