@@ -1,5 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { TrineError, pollUntil } from "@trine/base";
+import { NamespaceMode } from "@trine/proto/cri/api";
 import { TrineNode, microvmConfig, microvmGuest } from "@trine/testkit";
 import type { TestImage } from "@trine/testkit";
 import { firstByteOf } from "./host.ts";
@@ -10,6 +11,9 @@ const READY_MS = 900_000;
 
 /** From what a node's microvm pods start. */
 export type Origin = "cold" | "clone" | "spare";
+
+/** As kubelet asks for pods that do not share process ids; CRI's zero value is that they do. */
+const OWN_PIDS = { namespaceOptions: { pid: NamespaceMode.CONTAINER } };
 
 export const MICROVM = "trine-microvm";
 /** Handler of containerd's own runtime, the peer. */
@@ -59,7 +63,8 @@ export async function firstOutputMs(
   origin?: Origin,
 ): Promise<number> {
   const { runtime } = node.containerd.cri;
-  const config = node.containerd.podConfig({ name: program.name });
+  const plain = node.containerd.podConfig({ name: program.name });
+  const config = { ...plain, linux: { ...plain.linux, securityContext: OWN_PIDS } };
   await mkdir(config.logDirectory, { recursive: true });
   const started = performance.now();
   const seen = firstByteOf(config.logDirectory, "main.log", START_MS).then(
@@ -75,6 +80,7 @@ export async function firstOutputMs(
         metadata: { name: "main", attempt: 0 },
         image: { image: program.image.name },
         command: [...program.command],
+        linux: { securityContext: OWN_PIDS },
         logPath: "main.log",
       },
     });
