@@ -29,6 +29,7 @@ soak: build
 
 generate: setup
 	node scripts/generate.ts
+	node scripts/docs.ts
 
 fix: setup
 	npm run --silent fix && cargo fmt
