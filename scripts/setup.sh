@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-packages=(qemu-system-x86 qemu-utils ovmf swtpm passt seabios containerd runc containernetworking-plugins iproute2 nftables
+packages=(qemu-system-x86 qemu-utils ovmf swtpm passt isc-dhcp-client seabios containerd runc containernetworking-plugins iproute2 nftables
   qemu-guest-agent busybox-static mmdebstrap umoci skopeo genisoimage e2fsprogs grub-common grub-pc-bin grub-efi-amd64-bin mtools erofs-utils libcap2-bin util-linux procps socat tmux zsh fish man-db
   xz-utils bzip2 zstd docker-registry curl openssh-client lz4 etcd-server openssl bc flex bison libelf-dev)
 missing=()

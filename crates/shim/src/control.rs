@@ -50,6 +50,7 @@ impl Shim {
             "Unmount" => self.unmount(payload),
             "OpenTap" => self.open_tap(payload),
             "ServeDhcp" => self.serve_dhcp(payload),
+            "ServeDhcp6" => self.serve_dhcp6(payload),
             "ServeForward" => self.serve_forward(payload),
             "Spawn" => decode(payload).and_then(|r| Ok(self.spawn(r)?.encode_to_vec())),
             "Signal" => self.signal(payload),

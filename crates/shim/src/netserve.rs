@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use trine_wire::{Message, shim};
 
 use crate::answer::{Answer, Code, Failure, decode, empty, failure};
-use crate::host::dhcp;
 use crate::host::forward::Forwarder;
+use crate::host::{dhcp, dhcp6};
 use crate::reactor::{READ, Token, Watch};
 use crate::shim::Shim;
 
@@ -15,6 +15,7 @@ use crate::shim::Shim;
 pub struct NetServers {
     /// By number, with the tap's name.
     dhcp: BTreeMap<u32, (String, dhcp::Server, Watch)>,
+    dhcp6: BTreeMap<u32, (String, dhcp6::Server, Watch)>,
     forward: Option<(Forwarder, Watch)>,
     /// Port-forward is the guest's whether its link is open or not.
     through_guest: bool,
@@ -23,6 +24,9 @@ pub struct NetServers {
 impl NetServers {
     pub fn dhcp_ready(&mut self, number: u32) {
         if let Some((_, server, _)) = self.dhcp.get_mut(&number) {
+            server.on_readable();
+        }
+        if let Some((_, server, _)) = self.dhcp6.get_mut(&number) {
             server.on_readable();
         }
     }
@@ -58,6 +62,23 @@ impl Shim {
         let mut watch = Watch::new(Token::Dhcp(number));
         watch.set(&self.reactor, &server.fd(), READ);
         self.keeper.net.dhcp.insert(number, (tap, server, watch));
+        Ok(empty())
+    }
+
+    pub fn serve_dhcp6(&mut self, payload: &[u8]) -> Answer {
+        let request: shim::ServeDhcp6Request = decode(payload)?;
+        let tap = request.tap.clone();
+        let config = dhcp6::Config::parse(&dhcp6_request(request))?;
+        let servers = &mut self.keeper.net.dhcp6;
+        if let Some((_, server, _)) = servers.values_mut().find(|(known, _, _)| *known == tap) {
+            server.set_config(config)?;
+            return Ok(empty());
+        }
+        let server = dhcp6::Server::open(config)?;
+        let number = self.number();
+        let mut watch = Watch::new(Token::Dhcp(number));
+        watch.set(&self.reactor, &server.fd(), READ);
+        self.keeper.net.dhcp6.insert(number, (tap, server, watch));
         Ok(empty())
     }
 
@@ -115,6 +136,21 @@ fn dhcp_request(request: shim::ServeDhcpRequest) -> dhcp::Request {
         search: request.search,
         routes: routes.collect(),
         lease_seconds: request.lease_seconds,
+    }
+}
+
+fn dhcp6_request(request: shim::ServeDhcp6Request) -> dhcp6::Request {
+    dhcp6::Request {
+        tap: request.tap,
+        client_mac: request.client_mac,
+        address: request.address,
+        prefix: request.prefix,
+        router: request.router,
+        router_mac: request.router_mac,
+        is_default: request.is_default,
+        mtu: request.mtu,
+        dns: request.dns,
+        search: request.search,
     }
 }
 

@@ -19,6 +19,8 @@ export interface PodDocument {
   otherNetworks?: readonly PodInterface[];
   /** How the guest has them, by name; "*" = the rest. Absent = as a tap. */
   bindings?: Readonly<Record<string, Binding>>;
+  /** MACs of IPv6 gateways by the interface's name, where the guest has to be told of them. */
+  routerMacs?: Readonly<Record<string, string>>;
   /** Of each of the guest's taps; absent = 1. */
   queues?: number;
   /** Level vm: ordinary containers have the pod's network beside the machine. */

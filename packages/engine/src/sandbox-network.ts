@@ -1,13 +1,16 @@
+import { kindOf } from "@trine/base";
 import {
   connectTaps,
+  dhcp6Offer,
   dhcpOffer,
+  findGatewayMac,
   linkLocalOf,
   makeMacvtaps,
   readPodInterfaces,
 } from "@trine/pod-network";
 import type { DnsConfig, PodInterface } from "@trine/pod-network";
 import type { ShimLink } from "@trine/shim-client";
-import { checkBindings, guestInterfaces, hasPasst, tapPairs } from "./guest-side.ts";
+import { bindingOf, checkBindings, guestInterfaces, hasPasst, tapPairs } from "./guest-side.ts";
 import type { PodContext } from "./pod-context.ts";
 import { tapOf } from "./tap.ts";
 
@@ -51,9 +54,27 @@ async function lookAtNetwork(pod: PodContext, taps: readonly string[]): Promise<
     // Written down before the interfaces lose their addresses: from here this is the only record.
     document.network = primary;
     document.otherNetworks = others;
+    if (document.bindings !== undefined) {
+      document.routerMacs = await routerMacs(run, document, [primary, ...others]);
+    }
     await pod.save();
   }
   await openTaps(pod);
+}
+
+/** Of the interfaces that the guest has as they are. */
+async function routerMacs(
+  run: ShimLink["run"],
+  document: PodContext["document"],
+  interfaces: readonly PodInterface[],
+): Promise<Record<string, string>> {
+  const found: Record<string, string> = {};
+  for (const each of interfaces) {
+    if (!["tap", "macvtap"].includes(bindingOf(document, each))) continue;
+    const mac = await findGatewayMac(run, each);
+    if (mac !== undefined) found[each.name] = mac;
+  }
+  return found;
 }
 
 async function openTaps({ shim, document }: PodContext): Promise<void> {
@@ -97,16 +118,33 @@ export async function serveForward(
   return target === undefined ? undefined : shim.serveForward({ target, source: linkLocalOf(0) });
 }
 
-/** Lets the guest have its addresses by DHCP too: images without cloud-init ask for them. */
+/**
+ * Lets the guest have its addresses by DHCP and DHCPv6 too: images without cloud-init ask for them. Not where passt
+ * answers. A shim of an older release has no DHCPv6, and its guest none as before.
+ */
 export async function serveDhcp(
-  shim: ShimLink,
-  interfaces: readonly PodInterface[],
-  names: { readonly hostname: string; readonly dns: DnsConfig; readonly first: number },
+  { shim, document, log }: PodContext,
+  names: { readonly hostname: string; readonly dns: DnsConfig },
 ): Promise<void> {
-  for (const [index, pod] of interfaces.entries()) {
-    if (index < names.first) continue;
+  for (const [index, pod] of guestInterfaces(document).entries()) {
+    if (index === 0 && hasPasst(document)) continue;
+    const tap = tapOf(index);
     const offer = dhcpOffer(pod, index, names.dns);
-    if (offer === undefined) continue;
-    await shim.serveDhcp({ ...offer, tap: tapOf(index), hostname: names.hostname });
+    if (offer !== undefined) await shim.serveDhcp({ ...offer, tap, hostname: names.hostname });
+    const isOurs = bindingOf(document, pod) === "masquerade";
+    const mac = isOurs ? await macOf(shim, tap) : document.routerMacs?.[pod.name];
+    const offer6 = dhcp6Offer(pod, names.dns, mac);
+    if (offer6 === undefined) continue;
+    await shim.serveDhcp6({ ...offer6, tap }).catch((cause: unknown) => {
+      if (kindOf(cause) !== "unimplemented") throw cause;
+      log.warn({ tap }, "the pod's shim is of an older release: no DHCPv6 for its guest");
+    });
   }
+}
+
+/** Of a link of the pod's namespace. */
+async function macOf(shim: ShimLink, link: string): Promise<string> {
+  const { stdout } = await shim.run(["ip", "-j", "link", "show", "dev", link]);
+  const [{ address = "" } = {}] = JSON.parse(stdout) as { address?: string }[];
+  return address;
 }

@@ -155,6 +155,8 @@ function ipv6Rules({ interface: pod }: TapLink): string[] {
   const starting =
     "{ nd-neighbor-solicit, nd-router-solicit, mld-listener-report, mld2-listener-report }";
   return [
+    // Answered by the shim, as with IPv4.
+    "udp dport 547 drop",
     `icmpv6 type { nd-router-advert, nd-redirect } ${REFUSED}`,
     `udp sport 547 ${REFUSED}`,
     // An advertisement's target is at 8 bytes; nft before 1.0.7 has no name for it. fe80::/10 is its own.

@@ -1,5 +1,6 @@
 export { connectTaps } from "./connect-taps.ts";
 export type { TapPair } from "./connect-taps.ts";
+export { STAND_IN_ROUTER, dhcp6Offer, findGatewayMac } from "./dhcp6-offer.ts";
 export { dhcpOffer, guestNetwork, linkLocalOf } from "./guest-network.ts";
 export type { DhcpOffer, GuestNetworkConfig } from "./guest-network.ts";
 export { makeMacvtaps } from "./macvtap.ts";

@@ -1,4 +1,5 @@
 import { TrineError } from "@trine/base";
+import { STAND_IN_ROUTER } from "./dhcp6-offer.ts";
 import { networkOf, overlaps } from "./ip-bits.ts";
 import type { PodAddress, PodInterface, PodRoute } from "./pod-interface.ts";
 import { mustRun } from "./run-command.ts";
@@ -204,7 +205,9 @@ export function masqueradeCommands(
     `address replace ${linkLocal}/32 dev ${tap} scope link`,
     ...add("ipv4"),
   ];
-  const ipv6 = add("ipv6").map((line) => `${line} nodad`);
+  const inside = add("ipv6");
+  const router = inside.length === 0 ? [] : [`address replace ${STAND_IN_ROUTER}/64 dev ${tap}`];
+  const ipv6 = [...inside, ...router].map((line) => `${line} nodad`);
   const text = (lines: readonly string[]): string => lines.map((line) => `${line}\n`).join("");
   return { ipv4: text(ipv4), ipv6: text(ipv6) };
 }

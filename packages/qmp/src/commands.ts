@@ -91,6 +91,7 @@ export const RETURNS = {
   quit: nothing,
   system_powerdown: nothing,
   system_reset: nothing,
+  "announce-self": nothing,
 } as const;
 
 export type QmpCommandName = keyof typeof RETURNS;
@@ -114,6 +115,7 @@ interface QmpArguments {
     readonly type: "full";
     readonly model: { readonly name: string };
   };
+  readonly "announce-self": Readonly<Record<"initial" | "max" | "rounds" | "step", number>>;
   readonly "qom-get": { readonly path: string; readonly property: string };
   readonly "qom-set": { readonly path: string; readonly property: string; readonly value: unknown };
 }

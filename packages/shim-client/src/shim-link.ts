@@ -7,6 +7,7 @@ import type {
   Event,
   MountRequestSchema,
   NestRequestSchema,
+  ServeDhcp6RequestSchema,
   ServeDhcpRequestSchema,
   SetProcessRequestSchema,
   SpawnRequestSchema,
@@ -117,6 +118,10 @@ export class ShimLink {
 
   async serveDhcp(request: MessageInitShape<typeof ServeDhcpRequestSchema>): Promise<void> {
     await this.#shim.serveDhcp(request, { timeoutMs: CALL_TIMEOUT_MS });
+  }
+
+  async serveDhcp6(request: MessageInitShape<typeof ServeDhcp6RequestSchema>): Promise<void> {
+    await this.#shim.serveDhcp6(request, { timeoutMs: CALL_TIMEOUT_MS });
   }
 
   /** Starts (or finds) the localhost forwarder and answers its port. `to`: an address, or the guest itself. */

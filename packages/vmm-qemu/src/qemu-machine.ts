@@ -69,6 +69,14 @@ export class QemuMachine implements Machine {
     this.#orOff(await this.#ask(signal, (client) => client.execute("stop", {}, { signal })));
   }
 
+  async announce(signal: AbortSignal): Promise<void> {
+    // Again and again for seconds: whoever is to hear it may not be there yet.
+    const times = { initial: 50, max: 1000, rounds: 8, step: 150 };
+    await this.#command(signal, async (client) => {
+      await client.execute("announce-self", times, { signal });
+    });
+  }
+
   async resume(signal: AbortSignal): Promise<void> {
     await this.#command(signal, async (client) => {
       const { status } = await client.execute("query-status", {}, { signal });

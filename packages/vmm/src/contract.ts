@@ -75,6 +75,14 @@ function describeRunning(makeRig: () => Promise<MachineRig>): void {
     expect(await take(events, 2)).toEqual(["paused", "running"]);
   });
 
+  test("says who the guest is, as often as it is asked to", async () => {
+    await using rig = await makeRig();
+    const machine = await rig.driver().start(rig.spec, rig.host, signal());
+    await machine.announce(signal());
+    await machine.announce(signal());
+    expect(await machine.status(signal())).toBe("running");
+  });
+
   test("statistics have the machine's memory and its disks by name, and the VMM reports of itself", async () => {
     await using rig = await makeRig();
     const machine = await rig.driver().start(rig.spec, rig.host, signal());

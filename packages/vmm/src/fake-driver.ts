@@ -142,6 +142,10 @@ class FakeMachine implements Machine {
     });
   }
 
+  announce(signal: AbortSignal): Promise<void> {
+    return this.#call(signal, () => undefined);
+  }
+
   kill(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     return ignoreNotFound(this.#host.signal(VMM_KEY, SIGKILL));

@@ -3,23 +3,20 @@
 //! There is one lease and one client, so nothing is remembered: `respond` is a function of the
 //! configuration and a frame. Frames come from a hostile guest.
 
-use super::sys::{
-    Epoll, Timer, control_socket, during, ifreq, ifreq_ioctl, invalid, owned, read, set_option,
+use super::frames::{
+    Frames, Instruction, JEQ, JSET, LDB_ABS, LDH_ABS, LDH_IND, LDX_IHL, MOST_FRAME, RET,
 };
+use super::sys::{control_socket, during, ifreq, ifreq_ioctl, invalid, owned, set_option};
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::time::{Duration, Instant};
 
 mod options;
 mod packet;
 
-pub use packet::respond;
+pub use options::is_name;
+pub use packet::{checksum, respond};
 
-/// Frames answered in a second; then the socket is left alone until the second is over.
-const MOST_PER_SECOND: u32 = 50;
-const SECOND: Duration = Duration::from_secs(1);
-const MOST_FRAME: usize = 1518;
 const DEFAULT_LEASE_SECONDS: u32 = 86_400;
 const MOST_SERVERS: usize = 8;
 
@@ -139,7 +136,7 @@ fn prefix(length: u32) -> io::Result<u8> {
     }
 }
 
-fn parse_mac(text: &str) -> io::Result<[u8; 6]> {
+pub fn parse_mac(text: &str) -> io::Result<[u8; 6]> {
     let wrong = || invalid(format!("dhcp client_mac {text:?} is no MAC address"));
     let mut mac = [0u8; 6];
     let mut parts = text.split(':');
@@ -154,43 +151,28 @@ fn parse_mac(text: &str) -> io::Result<[u8; 6]> {
     Ok(mac)
 }
 
-/// The socket on the tap. It sees frames before any ingress hook takes them away.
+/// The socket on the tap.
 pub struct Server {
     config: Config,
-    socket: OwnedFd,
+    frames: Frames,
     _sink: Option<OwnedFd>,
-    timer: Timer,
-    epoll: Epoll,
-    window: Instant,
-    taken: u32,
 }
-
-const SOCKET: u64 = 0;
-const TIMER: u64 = 1;
 
 impl Server {
     /// Listens on the tap of the calling thread's network namespace.
     pub fn open(mut config: Config) -> io::Result<Self> {
         config.server_mac = hardware_address(&config.tap)?;
-        let socket =
-            packet_socket(&config.tap).map_err(during(format!("dhcp on {}", config.tap)))?;
-        let (timer, epoll) = (Timer::new()?, Epoll::new()?);
-        epoll.add(socket.as_raw_fd(), libc::EPOLLIN, SOCKET)?;
-        epoll.add(timer.fd(), libc::EPOLLIN, TIMER)?;
+        let frames = Frames::open(&config.tap, &FILTER).map_err(during("dhcp"))?;
         Ok(Self {
             _sink: sink(&config.tap).ok(),
             config,
-            socket,
-            timer,
-            epoll,
-            window: Instant::now(),
-            taken: 0,
+            frames,
         })
     }
 
     /// Readable when `on_readable` has something to do.
     pub fn fd(&self) -> RawFd {
-        self.epoll.fd()
+        self.frames.fd()
     }
 
     /// Answers by another configuration from now on. For another tap, open another server.
@@ -211,93 +193,18 @@ impl Server {
 
     /// Answers what has arrived, within the limit; never waits.
     pub fn on_readable(&mut self) {
-        if self.window.elapsed() >= SECOND {
-            (self.window, self.taken) = (Instant::now(), 0);
-            self.timer.clear();
-            self.listen(libc::EPOLLIN);
-        }
-        let mut frame = [0u8; MOST_FRAME];
-        while self.taken < MOST_PER_SECOND {
-            // An error here is EAGAIN, or the tap is down or gone and there is no more to answer.
-            let Ok(length) = read(self.socket.as_raw_fd(), &mut frame) else {
-                return;
-            };
-            self.taken += 1;
-            let answer = frame
-                .get(..length)
-                .and_then(|frame| respond(&self.config, frame));
-            if let Some(answer) = answer {
-                self.send(&answer);
-            }
-        }
-        // What arrives meanwhile fills the socket's buffer and is then dropped by the kernel.
-        self.listen(0);
-        let _ = self.timer.start(
-            SECOND
-                .saturating_sub(self.window.elapsed())
-                .max(Duration::from_millis(1)),
-        );
-    }
-
-    fn listen(&self, events: i32) {
-        let _ = self.epoll.modify(self.socket.as_raw_fd(), events, SOCKET);
-    }
-
-    /// A frame that cannot be sent is lost as on any wire; the client asks again.
-    fn send(&self, frame: &[u8]) {
-        // SAFETY: the pointer and the length describe `frame`.
-        unsafe {
-            libc::send(
-                self.socket.as_raw_fd(),
-                frame.as_ptr().cast(),
-                frame.len(),
-                libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
-            );
-        }
+        let config = &self.config;
+        self.frames.on_readable(|frame| respond(config, frame));
     }
 }
 
-fn hardware_address(tap: &str) -> io::Result<[u8; 6]> {
+pub fn hardware_address(tap: &str) -> io::Result<[u8; 6]> {
     let mut request = ifreq(tap)?;
     ifreq_ioctl(control_socket()?.as_fd(), libc::SIOCGIFHWADDR, &mut request)
         .map_err(during(format!("hardware address of {tap}")))?;
     // SAFETY: SIOCGIFHWADDR has filled this member in.
     let [a, b, c, d, e, f, ..] = unsafe { request.ifr_ifru.ifru_hwaddr }.sa_data;
     Ok([a, b, c, d, e, f].map(|byte| byte as u8))
-}
-
-/// A packet socket for DHCP requests that come in on the tap. For all protocols, because only such
-/// sockets see a frame before the ingress hooks that redirect it; bound to the tap only once the
-/// filter is in place.
-fn packet_socket(tap: &str) -> io::Result<OwnedFd> {
-    let flags = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-    // SAFETY: takes no pointers.
-    let socket = owned(unsafe { libc::socket(libc::AF_PACKET, flags, 0) })?;
-    let fd = socket.as_raw_fd();
-    let filter = FILTER.map(|(code, jt, jf, k)| libc::sock_filter { code, jt, jf, k });
-    let program = libc::sock_fprog {
-        len: filter.len() as u16,
-        filter: filter.as_ptr().cast_mut(),
-    };
-    set_option(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)?;
-    set_option(fd, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, &1i32)?;
-    set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, &65_536i32)?;
-    // SAFETY: all zeroes is a valid address; the pointer and the length below describe it.
-    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    address.sll_family = libc::AF_PACKET as u16;
-    address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
-    let name = super::sys::c_string(tap)?;
-    // SAFETY: a C string; the result is checked.
-    address.sll_ifindex = match unsafe { libc::if_nametoindex(name.as_ptr()) } {
-        0 => return Err(io::Error::last_os_error()),
-        index => index as i32,
-    };
-    // SAFETY: as above.
-    super::sys::check(unsafe {
-        let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-        libc::bind(fd, (&raw const address).cast(), length)
-    })?;
-    Ok(socket)
 }
 
 /// A UDP socket on port 67 that takes nothing: where the server's address is one of this namespace, a
@@ -334,10 +241,8 @@ fn sink(tap: &str) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
-
 /// Classic BPF: an Ethernet frame with an unfragmented IPv4 UDP packet for port 67.
-const FILTER: [(u16, u8, u8, u32); 11] = [
+const FILTER: [Instruction; 11] = [
     (LDH_ABS, 0, 0, 12), // ethertype
     (JEQ, 0, 8, 0x0800),
     (LDB_ABS, 0, 0, 23), // protocol
@@ -350,13 +255,6 @@ const FILTER: [(u16, u8, u8, u32); 11] = [
     (RET, 0, 0, MOST_FRAME as u32),
     (RET, 0, 0, 0),
 ];
-const LDH_ABS: u16 = (libc::BPF_LD | libc::BPF_H | libc::BPF_ABS) as u16;
-const LDB_ABS: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
-const LDH_IND: u16 = (libc::BPF_LD | libc::BPF_H | libc::BPF_IND) as u16;
-const LDX_IHL: u16 = (libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH) as u16;
-const JEQ: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-const JSET: u16 = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
-const RET: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 
 #[cfg(test)]
 mod tests;

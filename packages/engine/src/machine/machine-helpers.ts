@@ -23,5 +23,5 @@ export async function lostHelper(
   if (lost === undefined || pod.document.machine?.state !== "running") return;
   if ((await vmm.child())?.running !== true) return;
   pod.log.error({ exitStatus, signal }, lost);
-  if (key === PASST_KEY) await revivePasst(pod);
+  if (key === PASST_KEY) await revivePasst(pod, vmm.machine);
 }

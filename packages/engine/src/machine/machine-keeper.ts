@@ -200,7 +200,7 @@ export class MachineKeeper implements TaskKeeper {
     }
     await this.#vmm.recover(record);
     if (record.state === "created") await become(this.#pod, record, "running");
-    await revivePasst(this.#pod);
+    await revivePasst(this.#pod, this.#vmm.machine);
     this.#watch(record);
     const machine = this.#running(record.taskId);
     if (record.state === "stopping") this.#pressUntilEnd(machine);

@@ -4,6 +4,7 @@ import type { MachineSettings } from "@trine/annotations";
 import { TrineError, messageOf, pollUntil } from "@trine/base";
 import { passtArguments, preparePasst } from "@trine/pod-network";
 import type { DnsConfig, PasstPorts, PodInterface } from "@trine/pod-network";
+import type { Machine } from "@trine/vmm";
 import type { EngineConfig } from "../deps.ts";
 import { endChild } from "../end-child.ts";
 import { findProgram } from "../find-program.ts";
@@ -60,13 +61,19 @@ async function passtProgram({ machines }: EngineConfig): Promise<string> {
   );
 }
 
-/** Starts it again under a machine that runs, if it is not there. The VMM has waited for it. */
-export async function revivePasst(pod: PodContext): Promise<void> {
+/**
+ * Starts it again under a machine that runs, if it is not there. The VMM has waited for it; it learns the guest's MAC from
+ * what that sends, and lets nobody in before.
+ */
+export async function revivePasst(pod: PodContext, machine: Machine | undefined): Promise<void> {
   const { document, log } = pod;
-  if (document.machine === undefined) return;
-  await startPasst(pod, document.machine).catch((cause: unknown) => {
+  if (document.machine?.passt === undefined) return;
+  try {
+    await startPasst(pod, document.machine);
+    await machine?.announce(AbortSignal.timeout(STARTS_MS));
+  } catch (cause) {
     log.error({ err: messageOf(cause) }, "passt does not start: the machine has no network");
-  });
+  }
 }
 
 /**

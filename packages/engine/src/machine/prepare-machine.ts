@@ -32,8 +32,7 @@ export async function prepareMachine(
   const passt = await machinePasst(pod, container.settings, dns);
   const spec = await createMachine({ shim, config: deps.config, uids: deps.uids, undo }, input);
   if (interfaces.length > 0) {
-    const first = passt === undefined ? 0 : 1; // passt answers itself
-    await serveDhcp(shim, interfaces, { hostname: hostnameOf(input), dns, first });
+    await serveDhcp(pod, { hostname: hostnameOf(input), dns });
   }
   return {
     taskId: task.id,

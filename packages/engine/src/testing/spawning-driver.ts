@@ -83,6 +83,7 @@ export class SpawningDriver implements MachineDriver {
       },
       pause: set("paused"),
       resume: set("running"),
+      announce: () => Promise.resolve(),
       kill: () => host.signal(VMM_KEY, 9),
       stats: () =>
         Promise.resolve({

@@ -235,7 +235,7 @@ fn udp_header(source: Ipv4Addr, target: Ipv4Addr, length: u16, message: &[u8]) -
 }
 
 /// RFC 1071 over parts, all of which but the last have an even length.
-fn checksum(parts: &[&[u8]]) -> u16 {
+pub fn checksum(parts: &[&[u8]]) -> u16 {
     let words = parts.iter().flat_map(|part| part.chunks(2));
     let mut sum: u64 = words
         .map(|word| match word {

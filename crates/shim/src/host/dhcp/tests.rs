@@ -1,5 +1,6 @@
 use super::*;
 use crate::host::net::create_own;
+use crate::host::sys::read;
 use crate::host::testing::{Scratch, eventually, in_thread, ip, open_tap, run};
 use options::find;
 use trine_testing::Random;

@@ -812,6 +812,81 @@ export declare type ServeDhcpRequest = Message<"trine.shim.v1.ServeDhcpRequest">
 export declare const ServeDhcpRequestSchema: GenMessage<ServeDhcpRequest>;
 
 /**
+ * @generated from message trine.shim.v1.ServeDhcp6Request
+ */
+export declare type ServeDhcp6Request = Message<"trine.shim.v1.ServeDhcp6Request"> & {
+  /**
+   * @generated from field: string tap = 1;
+   */
+  tap: string;
+
+  /**
+   * @generated from field: string client_mac = 2;
+   */
+  clientMac: string;
+
+  /**
+   * leased for life
+   *
+   * @generated from field: string address = 3;
+   */
+  address: string;
+
+  /**
+   * neighbours; 128 = none
+   *
+   * @generated from field: uint32 prefix = 4;
+   */
+  prefix: number;
+
+  /**
+   * link-local; advertisements and answers come from it
+   *
+   * @generated from field: string router = 5;
+   */
+  router: string;
+
+  /**
+   * empty = a router of the network has that address and says where it is
+   *
+   * @generated from field: string router_mac = 6;
+   */
+  routerMac: string;
+
+  /**
+   * it leads everywhere
+   *
+   * @generated from field: bool is_default = 7;
+   */
+  isDefault: boolean;
+
+  /**
+   * below 1280 not sent
+   *
+   * @generated from field: uint32 mtu = 8;
+   */
+  mtu: number;
+
+  /**
+   * others than of IPv6 are left out
+   *
+   * @generated from field: repeated string dns = 9;
+   */
+  dns: string[];
+
+  /**
+   * @generated from field: repeated string search = 10;
+   */
+  search: string[];
+};
+
+/**
+ * Describes the message trine.shim.v1.ServeDhcp6Request.
+ * Use `create(ServeDhcp6RequestSchema)` to create a new message.
+ */
+export declare const ServeDhcp6RequestSchema: GenMessage<ServeDhcp6Request>;
+
+/**
  * @generated from message trine.shim.v1.Route
  */
 export declare type Route = Message<"trine.shim.v1.Route"> & {
@@ -1971,6 +2046,16 @@ export declare const Shim: GenService<{
   serveDhcp: {
     methodKind: "unary";
     input: typeof ServeDhcpRequestSchema;
+    output: typeof EmptySchema;
+  },
+  /**
+   * Advertises a router on a tap and answers DHCPv6 there. Again with the same tap replaces the configuration.
+   *
+   * @generated from rpc trine.shim.v1.Shim.ServeDhcp6
+   */
+  serveDhcp6: {
+    methodKind: "unary";
+    input: typeof ServeDhcp6RequestSchema;
     output: typeof EmptySchema;
   },
   /**
