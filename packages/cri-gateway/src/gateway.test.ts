@@ -17,11 +17,13 @@ import {
   StopPodSandboxResponseSchema,
 } from "@trine/proto/cri/api";
 import { pollUntil } from "@trine/base";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import type { BackEndAt } from "./routing.ts";
 import type { Behaviour } from "./testing.ts";
 import { Rig, WAIT_MS, sandboxes } from "./testing.ts";
 import { bytesField, itemsAt, stringAt } from "./wire.ts";
+
+vi.setConfig({ testTimeout: 4 * WAIT_MS, hookTimeout: WAIT_MS });
 
 let rig: Rig;
 afterEach(async () => {

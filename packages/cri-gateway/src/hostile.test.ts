@@ -1,11 +1,13 @@
 // Back ends that hang, answer garbage or die, and clients that send what nobody should.
 import { connect } from "node:net";
 import { pollUntil } from "@trine/base";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { frameOf } from "./grpc-frame.ts";
 import type { Behaviour } from "./testing.ts";
 import { Rig, WAIT_MS } from "./testing.ts";
 import { bytesField } from "./wire.ts";
+
+vi.setConfig({ testTimeout: 4 * WAIT_MS, hookTimeout: WAIT_MS });
 
 let rig: Rig;
 afterEach(async () => {
