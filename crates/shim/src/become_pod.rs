@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use trine_wire::shim::ClaimRequest;
 
 use crate::answer::{Answer, Code, Failure, decode, empty, failure};
-use crate::host::move_link::move_link;
+use crate::host::move_link::Moving;
 use crate::host::{cgroup, net};
 use crate::pod::{Role, Spec, socket_path, valid_id};
 use crate::publisher::Publisher;
@@ -95,11 +95,14 @@ impl Shim {
     fn become_pod(&mut self, request: ClaimRequest) -> io::Result<()> {
         let spec = Spec::read(Path::new(&request.bundle))?;
         let dir = std::env::current_dir()?;
+        // The kernel makes both wait for all who read what they change: they wait side by side.
+        let moving = self.move_taps(&spec.netns)?;
         // First, so that whatever fails from here on, or ends here, is found by its groups.
         self.enter_cgroups(&dir, &spec.cgroups_path)?;
         if !spec.netns.is_empty() {
-            self.enter_network(Path::new(&spec.netns))?;
+            net::enter(Path::new(&spec.netns))?;
         }
+        self.keeper.moving = moving;
         // Made beside pods that run: its threads have stood back so far.
         for child in self.children.values() {
             stand_back_no_more(child.pid);
@@ -124,13 +127,27 @@ impl Shim {
         Ok(())
     }
 
-    /// The taps move along; whoever holds a descriptor of one keeps it. They are down until OpenTap is asked.
-    fn enter_network(&self, netns: &Path) -> io::Result<()> {
-        let target = File::open(netns)?;
-        for name in self.keeper.taps.keys() {
-            move_link(name, &target)?;
+    /// The taps move along; whoever holds a descriptor of one keeps it. They are down until OpenTap is asked, which
+    /// waits until they are there.
+    fn move_taps(&self, netns: &str) -> io::Result<Option<Moving>> {
+        let names: Vec<String> = self.keeper.taps.keys().cloned().collect();
+        if netns.is_empty() || names.is_empty() {
+            return Ok(None);
         }
-        net::enter(netns)
+        Moving::begin(names, File::open(netns)?).map(Some)
+    }
+
+    /// Waits for taps that are on their way into the pod's network. One that has not arrived is the end of the shim:
+    /// its guest is connected to that one.
+    pub fn taps_have_moved(&mut self) -> Result<(), Failure> {
+        let Some(moving) = self.keeper.moving.take() else {
+            return Ok(());
+        };
+        moving.end().map_err(|error| {
+            self.log.line(&format!("the claim failed late: {error}"));
+            self.shutdown_asked();
+            error.into()
+        })
     }
 
     /// What the children have used so far stays charged where they were.

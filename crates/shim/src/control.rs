@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use trine_wire::{Message, shim, task};
 
 use crate::answer::{Answer, Code, Failure, decode, empty, failure};
+use crate::host::move_link::Moving;
 use crate::host::{bind, device, macvtap, mount, net};
 use crate::netserve::NetServers;
 use crate::process::now_stamp;
@@ -29,6 +30,8 @@ pub struct Keeper {
     revision: u64,
     /// A descriptor for each of their queues.
     pub taps: BTreeMap<String, Vec<OwnedFd>>,
+    /// The taps are still on their way into the pod's network.
+    pub moving: Option<Moving>,
     pub net: NetServers,
     /// Relative to the pod's directory where they are below it.
     pub mounted: BTreeSet<PathBuf>,
@@ -211,6 +214,7 @@ impl Shim {
 
     fn open_tap(&mut self, payload: &[u8]) -> Answer {
         let request: shim::OpenTapRequest = decode(payload)?;
+        self.taps_have_moved()?;
         let full = self.keeper.taps.len() >= MAX_TAPS;
         let queues = request.queues.max(1);
         if queues > MAX_QUEUES {

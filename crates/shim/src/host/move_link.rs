@@ -3,9 +3,12 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
+use std::thread::{Builder, JoinHandle};
 
 use super::sys::{control_socket, during, ifreq, ifreq_ioctl, invalid};
 
+/// The thread touches little more than the kernel's answer.
+const STACK: usize = 64 << 10;
 const HEADER: usize = 16;
 const NEW_LINK: u16 = 16;
 const ERROR: u16 = 2;
@@ -14,6 +17,23 @@ const ACK: u16 = 4;
 /// `IFLA_NET_NS_FD`.
 const NAMESPACE: u16 = 28;
 const ANSWER: usize = 4096;
+
+/// Interfaces that a thread of their own moves out of the network namespace of who began it.
+pub struct Moving(JoinHandle<io::Result<()>>);
+
+impl Moving {
+    pub fn begin(names: Vec<String>, to: File) -> io::Result<Moving> {
+        let all = move || names.iter().try_for_each(|name| move_link(name, &to));
+        // It stays where it began, wherever that one goes meanwhile.
+        let thread = Builder::new().stack_size(STACK).spawn(all);
+        thread.map(Moving).map_err(during("start a thread"))
+    }
+
+    pub fn end(self) -> io::Result<()> {
+        let died = || io::Error::other("the thread that moves the interfaces died");
+        self.0.join().map_err(|_| died())?
+    }
+}
 
 /// Moves the interface `name` of the calling thread's network namespace into `to`. It comes down there, and
 /// a tap keeps its descriptors.
@@ -87,6 +107,26 @@ mod tests {
             enter(Path::new(&path)).unwrap();
             assert!(ip("-o link").contains("tap0"));
             drop(tap);
+        });
+    }
+
+    #[test]
+    fn they_move_out_of_where_it_began_wherever_that_one_goes() {
+        in_thread(|| {
+            create_own().unwrap();
+            let target = File::open("/proc/thread-self/ns/net").unwrap();
+            let path = format!("/proc/thread-self/fd/{}", target.as_raw_fd());
+            create_own().unwrap();
+            let taps = ["tap0", "tap1"].map(|name| open_tap(name, 1500).unwrap());
+            let names = ["tap0", "tap1"].map(str::to_owned).to_vec();
+            let moving = Moving::begin(names, target.try_clone().unwrap()).unwrap();
+            enter(Path::new(&path)).unwrap();
+            moving.end().unwrap();
+            let here = ip("-o link");
+            assert!(here.contains("tap0") && here.contains("tap1"), "{here}");
+            drop(taps);
+            let missing = Moving::begin(vec!["none".to_owned()], target).unwrap();
+            assert!(missing.end().unwrap_err().to_string().contains("none"));
         });
     }
 
