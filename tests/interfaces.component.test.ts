@@ -308,6 +308,7 @@ test("a machine has its networks by passt and a macvtap, and keeps them when tri
     const found = await passtOf(pod);
     return found === another ? undefined : found;
   });
+  expect(await get(first)).toContain("carried");
   expect(await get(second)).toContain("carried");
   await node.remove(pod);
   const annotations = { "trine.dev/network-binding": "net1=passt" };
