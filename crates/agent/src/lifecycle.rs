@@ -53,7 +53,7 @@ impl Agent {
             let kept = Pinned::of(process.pid).and_then(|pinned| match container {
                 Some(container) => {
                     container.pinned = Some(pinned);
-                    container.guard()
+                    container.guard(&self.groups)
                 }
                 None => Ok(()),
             });

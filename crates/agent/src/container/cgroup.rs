@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use super::device_rules::Programs;
 use super::directories::children;
 use super::spec::{Memory, Resources};
 use crate::sys::{c_string, check, during, invalid, open, open_at, read, write};
@@ -15,6 +16,7 @@ const CONTROLLERS: [&str; 5] = ["cpu", "memory", "pids", "io", "cpuset"];
 /// The directory that holds one group a container.
 pub struct Groups {
     dir: OwnedFd,
+    pub device_programs: Programs,
 }
 
 impl Groups {
@@ -27,7 +29,10 @@ impl Groups {
         let dir = open(&path, libc::O_DIRECTORY | libc::O_RDONLY)?;
         enable_controllers(&dir);
         leave_pids_for_the_agent(&dir);
-        Ok(Groups { dir })
+        Ok(Groups {
+            dir,
+            device_programs: Programs::default(),
+        })
     }
 
     /// A new, empty group. One that a failed attempt has left is taken.

@@ -2,8 +2,9 @@
 //! Without it a container with CAP_MKNOD, which is in everybody's default, could open the guest's disks and the
 //! agent's own port.
 
+use std::cell::RefCell;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use super::cgroup::Group;
 use super::devices::DEFAULTS;
@@ -42,8 +43,16 @@ struct Rule {
     minor: Option<u32>,
 }
 
+/// Programs that are kept loaded. Most containers have the same rules, and what the kernel does with a program that is
+/// new to it is dear under emulation.
+const KEPT: usize = 4;
+
+/// Programs by their instructions, the oldest first.
+#[derive(Default)]
+pub struct Programs(RefCell<Vec<(Vec<Instruction>, OwnedFd)>>);
+
 /// Attaches the rules of the specification, its devices and the default devices to the group.
-pub fn guard(group: &Group, linux: &Linux) -> io::Result<()> {
+pub fn guard(programs: &Programs, group: &Group, linux: &Linux) -> io::Result<()> {
     let mut rules = Vec::new();
     for rule in &linux.resources.devices {
         rules.push(checked(rule)?);
@@ -52,7 +61,7 @@ pub fn guard(group: &Group, linux: &Linux) -> io::Result<()> {
     if rules.len() > MAX_RULES {
         return Err(invalid(format!("more than {MAX_RULES} device rules")));
     }
-    attach(group, &program(&rules)).map_err(during("limit the container's devices"))
+    attach(programs, group, program(&rules)).map_err(during("limit the container's devices"))
 }
 
 fn checked(rule: &DeviceRule) -> io::Result<Rule> {
@@ -195,7 +204,21 @@ struct Attach {
     flags: u32,
 }
 
-fn attach(group: &Group, code: &[Instruction]) -> io::Result<()> {
+fn attach(programs: &Programs, group: &Group, code: Vec<Instruction>) -> io::Result<()> {
+    let mut kept = programs.0.borrow_mut();
+    if let Some((_, program)) = kept.iter().find(|(known, _)| *known == code) {
+        return put_on(group, program);
+    }
+    let program = load(&code)?;
+    put_on(group, &program)?;
+    if kept.len() == KEPT {
+        kept.remove(0);
+    }
+    kept.push((code, program));
+    Ok(())
+}
+
+fn load(code: &[Instruction]) -> io::Result<OwnedFd> {
     let load = Load {
         kind: BPF_PROG_TYPE_CGROUP_DEVICE,
         count: code.len() as u32,
@@ -204,21 +227,24 @@ fn attach(group: &Group, code: &[Instruction]) -> io::Result<()> {
         ..Load::default()
     };
     // SAFETY: the structure is the head of bpf_attr; what it points to outlives the call.
-    let program = owned_long(unsafe {
+    owned_long(unsafe {
         libc::syscall(
             libc::SYS_bpf,
             BPF_PROG_LOAD,
             &raw const load,
             size_of::<Load>(),
         )
-    })?;
+    })
+}
+
+fn put_on(group: &Group, program: &OwnedFd) -> io::Result<()> {
     let attach = Attach {
         target: group.fd().as_raw_fd() as u32,
         program: program.as_raw_fd() as u32,
         kind: BPF_CGROUP_DEVICE,
         flags: 0,
     };
-    // SAFETY: as above.
+    // SAFETY: the structure is the head of bpf_attr.
     check_long(unsafe {
         libc::syscall(
             libc::SYS_bpf,
