@@ -1,7 +1,8 @@
 // Our agent in a whole machine: a Debian guest whose seed has started it.
 import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { join } from "node:path";
-import { pollUntil, withDeadline } from "@trine/base";
+import { messageOf, pollUntil, withDeadline } from "@trine/base";
 import { DIST, debianGuestImage } from "@trine/testkit";
 import type { RunningPod } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -10,9 +11,13 @@ import type { Exec } from "./exec-in.ts";
 import { NodeUnderTest } from "./node-under-test.ts";
 
 /** A whole Debian under software emulation, on a machine that has other work. */
-const DEBIAN_MS = 300_000;
+const DEBIAN_MS = 600_000;
 const READY = /DEBIAN-GUEST READY/;
 const SEES = "its agent answers";
+const MIB = 1024 * 1024;
+const REFUSED = /refused|reset|closed/i;
+/** Less than what the kernel of such a guest has in use for itself. */
+const KERNELS_OWN = 24 * MIB;
 
 let at: NodeUnderTest;
 let pod: RunningPod;
@@ -26,6 +31,26 @@ async function untilAgent(): Promise<void> {
     const { status } = await run({ cmd: ["true"], tty: true });
     return status === 0 ? true : undefined;
   });
+}
+
+/** What a service in the guest says first, or how the connection to it fails. */
+async function greeting(port: number): Promise<string> {
+  const forward = await at.node.containerd.cri.portForward(pod.podSandboxId);
+  const connection = forward.connect(port);
+  const first = once(connection, "data").then(([bytes]) => String(bytes), messageOf);
+  const said = await withDeadline(`port ${port} answers`, EXEC_MS, first);
+  connection.destroy();
+  forward.close();
+  return said;
+}
+
+/** Bytes that its processes have for themselves: how much more containerd says than the guest's own kernel. */
+async function beyondTheGuests(): Promise<number> {
+  const { out } = await run({ cmd: ["sed", "-n", "s/^AnonPages: *//p", "/proc/meminfo"] });
+  const anonymous = parseInt(out.toString(), 10) * 1024;
+  expect(anonymous).toBeGreaterThan(8 * MIB);
+  const { stats } = await at.runtime.containerStats({ containerId: pod.containerId });
+  return Number(stats?.memory?.rssBytes?.value ?? 0) - anonymous;
 }
 
 beforeAll(async () => {
@@ -100,6 +125,43 @@ test(
     expect((await restart).status).toBe(137);
     await untilAgent();
     expect((await run({ cmd: shell("echo again") })).out.toString()).toBe("again\n");
+  },
+  3 * DEBIAN_MS,
+);
+
+/** Says which of the guest's addresses it was reached at: one port on the loopback alone, one on the pod's address alone. */
+const SERVICES = `
+import select, socket, sys
+servers = [socket.create_server(("127.0.0.1", 8081)), socket.create_server((sys.argv[1], 8082))]
+while True:
+    for server in select.select(servers, [], [])[0]:
+        with server.accept()[0] as client:
+            client.sendall(client.getsockname()[0].encode())
+`;
+
+test(
+  "port-forward reaches the guest's loopback and figures are its own while the agent is there, and as without it when not",
+  async () => {
+    await untilAgent();
+    // Again where the address is not there yet.
+    const again = ["Restart=on-failure", "StartLimitIntervalSec=0"].map((p) => `--property=${p}`);
+    const serve = ["systemd-run", "--quiet", ...again, "python3", "-c", SERVICES, pod.ip];
+    expect(await run({ cmd: serve })).toMatchObject({ status: 0, err: "" });
+    const until = (what: string, isSo: () => Promise<boolean>): Promise<true> =>
+      pollUntil(what, { ms: DEBIAN_MS, everyMs: 500 }, async () => (await isSo()) || undefined);
+    // The guest has just booted again.
+    await until("the services listen", async () => (await greeting(8082)) === pod.ip);
+    await until("so does sshd", async () => (await greeting(22)).startsWith("SSH-2"));
+    expect(await greeting(8081)).toBe("127.0.0.1");
+    expect(await greeting(8083)).toMatch(REFUSED);
+    await until("figures are its own", async () => Math.abs(await beyondTheGuests()) < KERNELS_OWN);
+
+    // It ends its own exec.
+    expect(await run({ cmd: ["systemctl", "stop", "trine-agent"] })).toMatchObject({ status: 137 });
+    await until("the loopback is out of reach", async () => REFUSED.test(await greeting(8081)));
+    expect(await greeting(8082)).toBe(pod.ip);
+    // Execs are qemu-guest-agent's again, and of the rest of what is in use the kernel's own is not told apart.
+    await until("figures are not", async () => (await beyondTheGuests()) > KERNELS_OWN);
   },
   3 * DEBIAN_MS,
 );
