@@ -1,5 +1,5 @@
 import { open } from "node:fs/promises";
-import { TrineError, messageOf } from "@trine/base";
+import { TrineError, allDone, messageOf } from "@trine/base";
 import { AgentClient, printable } from "@trine/guest-link";
 import { become } from "../change-state.ts";
 import type { PodContext } from "../pod-context.ts";
@@ -131,8 +131,10 @@ export class PodGuest {
         agent.close();
         return await this.#linkAnother(failure);
       }
-      await agent.mount({ target: GUEST_SHARE, source: shareSource() });
-      await agent.mount({ target: GUEST_SHM, source: shmSource() });
+      await allDone([
+        agent.mount({ target: GUEST_SHARE, source: shareSource() }),
+        agent.mount({ target: GUEST_SHM, source: shmSource() }),
+      ]);
       const linkedMs = performance.now() - startedMs;
       log.info({ version, kernel, linkedMs }, "the guest answers");
       return agent;

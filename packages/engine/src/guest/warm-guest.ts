@@ -100,6 +100,8 @@ const SPEC = {
       permitted: CAPABILITIES,
     },
     noNewPrivileges: true,
+    rlimits: [{ type: "RLIMIT_NOFILE", soft: 1024, hard: 1024 }],
+    oomScoreAdj: 1000,
   },
   root: { path: `${GUEST_SHARE}/${CONTAINER}/rootfs`, readonly: true },
   mounts: [
@@ -113,7 +115,11 @@ const SPEC = {
   ],
   linux: {
     namespaces: [{ type: "pid" }, { type: "mount" }, { type: "cgroup" }],
-    resources: { memory: { limit: 64 * 1024 * 1024 }, cpu: { shares: 2 } },
+    resources: {
+      memory: { limit: 64 * 1024 * 1024 },
+      cpu: { shares: 2 },
+      devices: [{ allow: false, access: "rwm" }],
+    },
     maskedPaths: ["/proc/acpi", "/proc/kcore", "/proc/keys", "/sys/firmware"],
     readonlyPaths: ["/proc/bus", "/proc/sys", "/proc/sysrq-trigger"],
   },
