@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 packages=(qemu-system-x86 qemu-utils ovmf swtpm passt isc-dhcp-client seabios containerd runc containernetworking-plugins iproute2 nftables
   qemu-guest-agent busybox-static mmdebstrap umoci skopeo genisoimage e2fsprogs grub-common grub-pc-bin grub-efi-amd64-bin mtools erofs-utils libcap2-bin util-linux procps socat tmux zsh fish man-db
-  xz-utils bzip2 zstd docker-registry curl openssh-client lz4 etcd-server openssl bc flex bison libelf-dev)
+  xz-utils bzip2 zstd docker-registry lxcfs curl openssh-client lz4 etcd-server openssl bc flex bison libelf-dev)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")

@@ -10,11 +10,16 @@
 //! `trine-rootfs --behind-filter PROGRAM ARGUMENT...`
 //!
 //! Becomes another program that is given such images in a jail made by somebody else, behind the same refusals.
+//!
+//! `trine-rootfs --views DIR`
+//!
+//! Puts the files of the lxcfs at DIR over those of running containers, named on its input.
 
 mod args;
 mod confine;
 mod filter;
 mod tree;
+mod views;
 
 use std::ffi::CString;
 use std::io;
@@ -27,6 +32,15 @@ use args::Args;
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1).peekable();
+    if words.next_if(|word| word == "--views").is_some() {
+        return match views::bind(&words.next().unwrap_or_default()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("trine-rootfs: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let done = match words.next_if(|word| word == "--behind-filter") {
         Some(_) => become_filtered(words),
         None => Args::parse(words).and_then(|args| become_mkfs(&args)),

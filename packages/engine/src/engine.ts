@@ -59,6 +59,11 @@ export class Engine {
     return this.#pods.get(key) ?? this.#adopt(key, ref.address);
   }
 
+  /** Whether a pod is one of machines. */
+  has(sandboxId: string): boolean {
+    return this.#pods.keys().some((key) => key.endsWith(`/${sandboxId}`));
+  }
+
   async list(): Promise<PodSummary[]> {
     const settled = await Promise.allSettled(this.#pods.values());
     return settled

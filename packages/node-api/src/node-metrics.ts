@@ -2,6 +2,8 @@ import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom
 import type { Engine } from "@trine/engine";
 import { registerGateway } from "./gateway-metrics.ts";
 import type { BackEndState, GatewayCall } from "./gateway-metrics.ts";
+import { registerViews } from "./lxcfs-metrics.ts";
+import type { ViewFigures } from "./lxcfs-metrics.ts";
 import { LoopDelay } from "./loop-delay.ts";
 import { MachineGauges } from "./machine-gauges.ts";
 import { registerSpares } from "./spare-gauges.ts";
@@ -82,6 +84,11 @@ export class NodeMetrics {
   /** On nodes with a CRI gateway; answers what to tell of each of its calls. */
   watchGateway(backEnds: () => readonly BackEndState[]): (call: GatewayCall) => void {
     return registerGateway(backEnds, this.#registry);
+  }
+
+  /** On nodes whose containers see their own limits by lxcfs. */
+  watchViews(figures: () => ViewFigures): void {
+    registerViews(figures, this.#registry);
   }
 
   /** The worst delay of the event loop in the present window and the one before. */

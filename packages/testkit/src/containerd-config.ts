@@ -9,6 +9,8 @@ export interface ContainerdConfig {
   runtimes: readonly string[];
   /** trined's state directory, told to the shims by runtime option. */
   stateDir?: string;
+  /** NRI on, at `dir`/nri.sock (2.x). */
+  nri?: boolean;
 }
 
 /** CNI's plugins as Debian packages them. */
@@ -85,9 +87,12 @@ function config2(config: ContainerdConfig): string {
   return [
     `version = 3`,
     ...common(config.dir),
-    // NRI's socket has one path for the whole machine.
     `[plugins."io.containerd.nri.v1.nri"]`,
-    `disable = true`,
+    `disable = ${config.nri !== true}`,
+    // By default it has one path for the whole machine.
+    `socket_path = "${config.dir}/nri.sock"`,
+    `plugin_path = "${config.dir}/nri/plugins"`,
+    `plugin_config_path = "${config.dir}/nri/conf.d"`,
     `[plugins."io.containerd.grpc.v1.cri"]`,
     `stream_server_address = "127.0.0.1"`,
     `stream_server_port = "0"`,

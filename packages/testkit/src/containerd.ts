@@ -23,6 +23,8 @@ export interface StartContainerdOptions {
   shimDir?: string;
   /** trined's state directory: the runtimes' option ConfigPath. */
   stateDir?: string;
+  /** NRI on, at `dir`/nri.sock (2.x). */
+  nri?: boolean;
   /** More environment for containerd and its shims. */
   env?: Readonly<Record<string, string>>;
 }
@@ -38,6 +40,7 @@ export async function startContainerd(options: StartContainerdOptions): Promise<
     pauseImage: pause.name,
     runtimes: options.runtimes ?? [],
     ...(options.stateDir === undefined ? {} : { stateDir: options.stateDir }),
+    nri: options.nri ?? false,
   });
   await writeFile(join(options.dir, "config.toml"), config);
   const bridge = await createPodBridge(options.dir);

@@ -4,6 +4,7 @@ import { parse } from "yaml";
 import { TrineError, messageOf, errnoOf } from "@trine/base";
 import { MIB, bytes, count, oneOf, path } from "./config-values.ts";
 import { GatewaySchema } from "./gateway-config.ts";
+import { LxcfsSchema } from "./lxcfs-config.ts";
 
 export const CONFIG_VERSION = "config.trine.dev/v1alpha1";
 export const DEFAULT_CONFIG_PATH = "/etc/trine/config.yaml";
@@ -302,6 +303,7 @@ export const ConfigSchema = v.strictObject({
   microvms: v.optional(Microvms, {}),
   logs: v.optional(Logs, {}),
   gateway: v.optional(GatewaySchema, {}),
+  lxcfs: v.optional(LxcfsSchema, {}),
 });
 
 export type Config = v.InferOutput<typeof ConfigSchema>;

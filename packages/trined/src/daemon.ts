@@ -18,6 +18,7 @@ import type { Config } from "./config.ts";
 import { keepGateway } from "./gateway.ts";
 import type { KeptGateway } from "./gateway.ts";
 import { keepLogsSmall } from "./rotate-logs.ts";
+import { keepViews } from "./lxcfs.ts";
 import { lockState } from "./state-lock.ts";
 import { VERSION } from "./version.ts";
 
@@ -115,10 +116,12 @@ async function startNode(
     await stop(); // what still listens would keep a process that serves nobody
     throw cause;
   }
+  const views = await keepViews({ config: config.lxcfs, metrics, log, engine });
   adopting = undefined;
   log.info({ ...found, accelerator, version: VERSION, pid: process.pid }, "ready");
   return {
     stop: async () => {
+      await views?.stop();
       await gateway?.stop();
       await stop();
     },

@@ -1,4 +1,5 @@
 import { createConnection } from "node:net";
+import type { Duplex } from "node:stream";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { DescMethod, DescService, Message } from "@bufbuild/protobuf";
 import { TrineError, abortError, abortable, messageOf } from "@trine/base";
@@ -30,7 +31,7 @@ export class TtrpcClient {
   /** Settles when the connection has ended, whoever ended it. */
   readonly closed: Promise<void>;
 
-  private constructor(socket: ReturnType<typeof createConnection>, address: string) {
+  private constructor(socket: Duplex, address: string) {
     this.#address = address;
     this.#socket = new FrameSocket(socket, (frame) => {
       this.#onFrame(frame);
@@ -70,6 +71,11 @@ export class TtrpcClient {
     } finally {
       socket.off("error", onError);
     }
+  }
+
+  /** Over a stream that is there, such as one of several on one socket; `name` is for messages. */
+  static over(stream: Duplex, name: string): TtrpcClient {
+    return new TtrpcClient(stream, name);
   }
 
   /** Calls waiting for an answer. */

@@ -1,4 +1,4 @@
-import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { TrineError } from "@trine/base";
 import { FrameDecoder, encodeFrame } from "./frame.ts";
 import type { Frame } from "./frame.ts";
@@ -10,13 +10,13 @@ const MAX_QUEUED_BYTES = 64 << 20;
 
 /** Frames over one connected socket. A bad frame, an error or a peer that reads nothing ends the connection. */
 export class FrameSocket {
-  readonly #socket: Socket;
+  readonly #socket: Duplex;
   /** Why the connection ended; undefined = the peer closed it, or `close` did. */
   readonly closed: Promise<Error | undefined>;
   #failure: Error | undefined;
   #draining: Promise<void> | undefined;
 
-  constructor(socket: Socket, onFrame: (frame: Frame) => void) {
+  constructor(socket: Duplex, onFrame: (frame: Frame) => void) {
     this.#socket = socket;
     const decoder = new FrameDecoder();
     socket.on("data", (bytes: Buffer) => {

@@ -1,4 +1,4 @@
-import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { TrineError, kindOf } from "@trine/base";
 import { ResponseSchema } from "@trine/proto/ttrpc";
@@ -26,7 +26,7 @@ export class ServerConnection {
   #lastStream = 0;
   readonly closed: Promise<void>;
 
-  constructor(socket: Socket, deps: ConnectionDeps) {
+  constructor(socket: Duplex, deps: ConnectionDeps) {
     this.#deps = deps;
     this.#socket = new FrameSocket(socket, (frame) => {
       this.#onFrame(frame);

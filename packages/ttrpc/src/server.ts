@@ -1,8 +1,10 @@
 import { createServer } from "node:net";
+import type { Duplex } from "node:stream";
 import type { DescService } from "@bufbuild/protobuf";
 import { TrineError, kindOf, listenUnix, withDeadline } from "@trine/base";
 import type { ErrorListener, Handler, Route } from "./server-call.ts";
 import { ServerConnection } from "./server-connection.ts";
+import type { ConnectionDeps } from "./server-connection.ts";
 import type { ServiceHandlers } from "./service-types.ts";
 
 const MAX_CONNECTIONS = 4096;
@@ -20,19 +22,25 @@ export class TtrpcServer {
   readonly #routes = new Map<string, Route>();
   readonly #connections = new Set<ServerConnection>();
   readonly #server = createServer();
+  readonly #deps: ConnectionDeps;
 
   constructor(options: TtrpcServerOptions) {
-    const deps = {
+    this.#deps = {
       routeOf: (service: string, method: string) => this.#routes.get(`${service}/${method}`),
       onError: options.onError,
       abortWhenClientGone: options.abortWhenClientGone ?? true,
     };
     this.#server.maxConnections = MAX_CONNECTIONS;
     this.#server.on("connection", (socket) => {
-      const connection = new ServerConnection(socket, deps);
-      this.#connections.add(connection);
-      void connection.closed.then(() => this.#connections.delete(connection));
+      this.serve(socket);
     });
+  }
+
+  /** Serves one client over a stream that is there, with or without listening. */
+  serve(stream: Duplex): void {
+    const connection = new ServerConnection(stream, this.#deps);
+    this.#connections.add(connection);
+    void connection.closed.then(() => this.#connections.delete(connection));
   }
 
   /** Calls running now, on all connections. */

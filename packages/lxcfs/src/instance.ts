@@ -1,0 +1,32 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** One run of lxcfs: its process, and when that began (a number may come again). */
+export interface Instance {
+  readonly pid: number;
+  readonly began: string;
+}
+
+/**
+ * The lxcfs that runs now, by the file it writes its number to; undefined where none does. Reads tmpfs and /proc
+ * alone, never a file that lxcfs serves: one that hangs would take a thread of ours.
+ */
+export function runningInstance(pidFile: string, proc = "/proc"): Instance | undefined {
+  try {
+    const pid = Number(readFileSync(pidFile, "utf8").trim());
+    if (!Number.isSafeInteger(pid) || pid < 1) return undefined;
+    const text = readFileSync(join(proc, String(pid), "stat"), "utf8");
+    // proc(5): the name in brackets may hold anything; behind it the state, and the start as the 20th field from there.
+    const end = text.lastIndexOf(")");
+    const fields = text.slice(end + 2).split(" ");
+    const [state, began] = [fields[0], fields[19]];
+    if (!text.slice(0, end).endsWith("(lxcfs") || began === undefined) return undefined;
+    return state === "Z" || state === "X" ? undefined : { pid, began };
+  } catch {
+    return undefined; // no file yet, or no such process any more: there is none
+  }
+}
+
+export function isSame(one: Instance | undefined, other: Instance | undefined): boolean {
+  return one?.pid === other?.pid && one?.began === other?.began;
+}

@@ -1,0 +1,239 @@
+import { SerialQueue, messageOf, sleep } from "@trine/base";
+import type { NriPlugin } from "@trine/nri";
+import { ContainerState } from "@trine/proto/nri";
+import type { Container, LinuxResources, Mount, PodSandbox } from "@trine/proto/nri";
+import { bindViews } from "./bind-views.ts";
+import type { Bound, Target } from "./bind-views.ts";
+import { mountsFor, viewsFor } from "./choose.ts";
+import type { ViewRules } from "./choose.ts";
+import { isSame, runningInstance } from "./instance.ts";
+import type { Instance } from "./instance.ts";
+
+/** How soon a lost or new lxcfs is noticed. */
+const LOOK_MS = 100;
+/** One that is there and does not answer is asked again this often. */
+const BIND_MS = 2_000;
+
+export interface ViewsOptions {
+  /** Where lxcfs is mounted. */
+  readonly dir: string;
+  /** What lxcfs writes its process id to. */
+  readonly pidFile: string;
+  /** trine-rootfs */
+  readonly helper: string;
+  readonly rules: ViewRules;
+  readonly log: {
+    info(fields: object, message: string): void;
+    warn(fields: object, message: string): void;
+  };
+}
+
+/** For metrics and readers of them. */
+export interface ViewsState {
+  readonly up: boolean;
+  /** Containers that have the views. */
+  readonly containers: number;
+  /** Of them, those whose files are of an lxcfs that is gone. */
+  readonly stale: number;
+  /** Times that lxcfs came (back). */
+  readonly starts: number;
+  /** Containers given the files of another lxcfs, and attempts that failed. */
+  readonly healed: number;
+  readonly failed: number;
+  /** Containers that were created without, as lxcfs was away. */
+  readonly missed: number;
+}
+
+/** A container that is to have views. */
+interface Viewed {
+  readonly pod: string;
+  readonly name: string;
+  readonly files: readonly string[];
+  pid: number;
+  /** The lxcfs whose files it has. */
+  of: Instance | undefined;
+}
+
+/** Gives containers their own view of limits, and again after each loss of lxcfs. Never in the way of a container. */
+export class Views implements NriPlugin {
+  readonly index = "90";
+  readonly name = "trine-lxcfs";
+  readonly #options: ViewsOptions;
+  readonly #containers = new Map<string, Viewed>();
+  readonly #binding = new SerialQueue();
+  readonly #over = new AbortController();
+  readonly #watching: Promise<void>;
+  /** That which answered, with what it serves. */
+  #instance: Instance | undefined;
+  #files: readonly string[] = [];
+  #said: string | undefined;
+  #counts = { starts: 0, healed: 0, failed: 0, missed: 0 };
+
+  constructor(options: ViewsOptions) {
+    this.#options = options;
+    this.#watching = this.#watch();
+  }
+
+  state(): ViewsState {
+    const all = [...this.#containers.values()];
+    return {
+      up: this.#alive() !== undefined,
+      containers: all.filter(({ of }) => of !== undefined).length,
+      stale: all.filter(({ of }) => of !== undefined && !isSame(of, this.#instance)).length,
+      ...this.#counts,
+    };
+  }
+
+  async stop(): Promise<void> {
+    this.#over.abort();
+    await this.#watching;
+  }
+
+  synchronize(pods: readonly PodSandbox[], containers: readonly Container[]): void {
+    const byId = new Map(pods.map((pod) => [pod.id, pod]));
+    const there = new Set(containers.map(({ id }) => id));
+    for (const id of this.#containers.keys()) if (!there.has(id)) this.#containers.delete(id);
+    for (const container of containers) {
+      const pod = byId.get(container.podSandboxId);
+      if (pod === undefined || container.state === ContainerState.CONTAINER_STOPPED) continue;
+      this.#note(pod, container);
+    }
+    this.#healSoon();
+  }
+
+  create(
+    pod: PodSandbox,
+    container: Container,
+  ): Pick<Mount, "destination" | "source" | "type" | "options">[] {
+    const viewed = this.#note(pod, container);
+    if (viewed === undefined) return [];
+    viewed.of = this.#alive();
+    if (viewed.of !== undefined) {
+      return mountsFor(
+        this.#options.dir,
+        viewed.files.filter((file) => this.#files.includes(file)),
+      );
+    }
+    this.#counts.missed += 1;
+    this.#options.log.warn(
+      { event: "LxcfsMissed", ...named(container.id, viewed) },
+      "lxcfs does not run: the container starts without its views, and gets them when lxcfs is back",
+    );
+    return [];
+  }
+
+  started(pod: PodSandbox, container: Container): void {
+    const viewed = this.#containers.get(container.id) ?? this.#note(pod, container);
+    if (viewed === undefined || container.pid === 0) return;
+    viewed.pid = container.pid;
+    if (!isSame(viewed.of, this.#instance)) this.#healSoon();
+  }
+
+  /** Views follow the cgroup by themselves; a container whose first limit this is gets them now. */
+  updated(pod: PodSandbox, container: Container, resources: LinuxResources | undefined): void {
+    if (this.#containers.has(container.id)) return;
+    const linux = container.linux === undefined ? undefined : { ...container.linux };
+    if (linux === undefined || resources === undefined) return;
+    if (this.#note(pod, { ...container, linux: { ...linux, resources } })) this.#healSoon();
+  }
+
+  removed(containerId: string): void {
+    this.#containers.delete(containerId);
+  }
+
+  #note(pod: PodSandbox, container: Container): Viewed | undefined {
+    const known = this.#containers.get(container.id);
+    if (known !== undefined) {
+      if (container.pid !== 0) known.pid = container.pid;
+      return known;
+    }
+    const files = viewsFor(pod, withoutOurs(container, this.#options.dir), this.#options.rules);
+    if (files.length === 0) return undefined;
+    const viewed: Viewed = {
+      pod: `${pod.namespace}/${pod.name}`,
+      ...{ name: container.name, files, pid: container.pid, of: undefined },
+    };
+    this.#containers.set(container.id, viewed);
+    return viewed;
+  }
+
+  /** The lxcfs that answered, if its process is still there. */
+  #alive(): Instance | undefined {
+    const now = runningInstance(this.#options.pidFile);
+    return now !== undefined && isSame(now, this.#instance) ? now : undefined;
+  }
+
+  async #watch(): Promise<void> {
+    while (!this.#over.signal.aborted) {
+      const now = runningInstance(this.#options.pidFile);
+      if (!isSame(now, this.#instance)) await this.#binding.run(() => this.#change(now));
+      await sleep(LOOK_MS, this.#over.signal).catch(() => undefined); // it only fails when we stop
+    }
+  }
+
+  async #change(now: Instance | undefined): Promise<void> {
+    const { log, dir } = this.#options;
+    if (this.#instance !== undefined) {
+      log.warn({ event: "LxcfsLost", pid: this.#instance.pid }, "lxcfs is gone");
+      this.#instance = undefined;
+    }
+    if (now === undefined) return;
+    try {
+      const begun = performance.now();
+      const bound = await this.#bind(now);
+      [this.#instance, this.#files, this.#said] = [now, bound.files, undefined];
+      this.#counts.starts += 1;
+      const ms = Math.round(performance.now() - begun);
+      const containers = bound.outcomes.size;
+      log.info({ event: "LxcfsUp", pid: now.pid, dir, containers, ms }, "lxcfs serves");
+    } catch (cause) {
+      const why = messageOf(cause);
+      if (why !== this.#said) log.warn({ dir, why }, "lxcfs runs and does not serve yet");
+      this.#said = why;
+    }
+  }
+
+  #healSoon(): void {
+    void this.#binding.run(async () => {
+      const instance = this.#alive();
+      if (instance === undefined) return; // its return heals all
+      await this.#bind(instance).catch((cause: unknown) => {
+        this.#options.log.warn({ err: messageOf(cause) }, "views could not be given");
+      });
+    });
+  }
+
+  /** Gives the files of `instance` to all running containers that have not got them. */
+  async #bind(instance: Instance): Promise<Bound> {
+    const targets: Target[] = [...this.#containers]
+      .filter(([, { pid, of }]) => pid > 0 && !isSame(of, instance))
+      .map(([id, { pid, files }]) => ({ id, pid, files }));
+    const { helper, dir, log } = this.#options;
+    const bound = await bindViews(helper, dir, targets, BIND_MS);
+    for (const [id, why] of bound.outcomes) {
+      const viewed = this.#containers.get(id);
+      if (viewed === undefined) continue;
+      if (why === undefined) {
+        viewed.of = instance;
+        this.#counts.healed += 1;
+        log.info({ event: "LxcfsViews", ...named(id, viewed) }, "the container has its views");
+      } else {
+        this.#counts.failed += 1;
+        log.warn({ event: "LxcfsFailed", ...named(id, viewed), why }, "no views");
+      }
+    }
+    return bound;
+  }
+}
+
+/** As it was before we added to it, for one that is found again. */
+function withoutOurs(container: Container, dir: string): Container {
+  return {
+    ...container,
+    mounts: container.mounts.filter(({ source }) => !source.startsWith(`${dir}/`)),
+  };
+}
+
+function named(id: string, { pod, name }: Viewed): { id: string; pod: string; container: string } {
+  return { id, pod, container: name };
+}

@@ -1,0 +1,47 @@
+import * as v from "valibot";
+import { oneOf, path } from "./config-values.ts";
+
+/** Views of containers' own limits (docs/plans/lxcfs.md). */
+export const LxcfsSchema = v.strictObject({
+  enabled: v.optional(
+    v.pipe(
+      v.boolean(),
+      v.title("true, false"),
+      v.description(
+        "Containers with a CPU or memory limit see it in /proc and /sys, by lxcfs. It runs as a unit of its own, deploy/systemd/trine-lxcfs.service, and containerd needs NRI.",
+      ),
+    ),
+    false,
+  ),
+  dir: v.optional(
+    v.pipe(path, v.description("Where that lxcfs is mounted.")),
+    "/run/trine-lxcfs/fs",
+  ),
+  pidFile: v.optional(
+    v.pipe(path, v.description("What it writes its process id to.")),
+    "/run/trine-lxcfs/pid",
+  ),
+  helper: v.optional(
+    v.pipe(path, v.description("Program that puts its files into containers which run already.")),
+    "/usr/local/bin/trine-rootfs",
+  ),
+  nri: v.optional(v.pipe(path, v.description("NRI's socket.")), "/var/run/nri/nri.sock"),
+  handlers: v.optional(
+    v.pipe(
+      v.array(v.pipe(v.string(), v.maxLength(255))),
+      v.maxLength(64),
+      v.title("list of handlers; the empty name is the runtime's default"),
+      v.description(
+        "RuntimeClass handlers whose containers get the views. Never those of machines, whose own kernel is right.",
+      ),
+    ),
+    ["", "runc", "crun"],
+  ),
+  default: v.optional(
+    v.pipe(
+      oneOf("on", "off"),
+      v.description("For pods whose annotation trine.dev/lxcfs does not say."),
+    ),
+    "on",
+  ),
+});
