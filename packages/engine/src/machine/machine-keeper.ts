@@ -219,18 +219,18 @@ export class MachineKeeper implements TaskKeeper {
 
   detach(): void {
     this.#execs.detach();
+    this.#sizes.stop();
     this.#vmm.detach();
   }
-    this.#sizes.stop();
 
   /** The VMM has ended. A replayed event of an earlier machine of this pod changes nothing. */
   async #ended(child: Child): Promise<void> {
     const record = this.#pod.document.machine;
     if (record === undefined || record.state === "ended" || child.taskId !== record.taskId) return;
     this.#vmm.ended();
+    this.#sizes.stop();
     await this.#execs.endAll(record.taskId);
     await become(this.#pod, record, "ended");
-    this.#sizes.stop();
     const { exitStatus, reason, signal, oom } = child;
     this.#pod.log.info({ exitStatus, reason, signal, oom }, "machine ended");
   }
@@ -259,9 +259,9 @@ export class MachineKeeper implements TaskKeeper {
   #watch(record: MachineRecord): void {
     this.#execs.attach(record, this.#vmm.host(record), this.#vmm.life);
     this.#vmm.follow();
+    this.#sizes.watch();
   }
 
-    this.#sizes.watch();
   #pressUntilEnd(machine: Machine): void {
     const { log, deps } = this.#pod;
     const everyMs = deps.config.machines.powerButtonEveryMs;
