@@ -1,7 +1,9 @@
 import type { Readable, Writable } from "node:stream";
 import type { ErrorKind, OnRequest } from "@trine/base";
 import type { Config } from "./config/read-config.ts";
-import type { ErrorForm } from "./output/report-error.ts";
+
+/** How errors are told on stderr: as a line, or as the object that Kubernetes tells them by. */
+export type ErrorForm = "text" | "json" | "yaml";
 
 /** Everything a command may touch outside itself. */
 export interface Io {

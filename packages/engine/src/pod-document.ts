@@ -4,7 +4,7 @@ import type { MachineSpec, SlotName } from "@trine/vmm";
 import type { DiskRoot } from "./guest/disk-root-record.ts";
 import type { VolumeRecord } from "./guest/volume-record.ts";
 import type { GuestStart } from "./guest/guest-start.ts";
-import type { PasstRecord } from "./machine/machine-passt.ts";
+import type { PasstRecord } from "./machine/passt-record.ts";
 import type { MachineState } from "./machine/machine-state.ts";
 
 /**

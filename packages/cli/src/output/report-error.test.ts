@@ -5,7 +5,7 @@ import { ERROR_KINDS, TrineError } from "@trine/base";
 import { expect, test } from "vitest";
 import { parseAs } from "../testing/schema.ts";
 import { errorFormOf, reportError } from "./report-error.ts";
-import type { ErrorForm } from "./report-error.ts";
+import type { ErrorForm } from "../io.ts";
 
 async function told(errorForm: ErrorForm, cause: unknown): Promise<string> {
   const stderr = new PassThrough();

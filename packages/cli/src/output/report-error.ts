@@ -1,11 +1,8 @@
 import { TrineError, kindOf, messageOf } from "@trine/base";
 import type { ErrorKind } from "@trine/base";
 import { EXIT_CODES } from "../io.ts";
-import type { Io } from "../io.ts";
+import type { ErrorForm, Io } from "../io.ts";
 import { printable } from "./table.ts";
-
-/** How errors are told on stderr: as a line, or as the object that Kubernetes tells them by. */
-export type ErrorForm = "text" | "json" | "yaml";
 
 /** metav1.Status of a failure, as Kubernetes and its clients know it. */
 interface StatusDocument {

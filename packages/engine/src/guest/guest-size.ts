@@ -27,7 +27,7 @@ export const GUEST_LIMITS = {
 const SANDBOX = "io.kubernetes.cri.sandbox";
 
 /** Memory of a guest whose containers may use so much together. */
-export function memoryFor(limitBytes: number): number {
+function memoryFor(limitBytes: number): number {
   return Math.max(limitBytes, Math.min(limitBytes + LEAST_BYTES, BESIDES_BELOW_BYTES));
 }
 

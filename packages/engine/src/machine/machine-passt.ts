@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { MachineSettings } from "@trine/annotations";
 import { TrineError, messageOf, pollUntil } from "@trine/base";
 import { passtArguments, preparePasst } from "@trine/pod-network";
-import type { DnsConfig, PasstPorts, PodInterface } from "@trine/pod-network";
+import type { DnsConfig, PasstPorts } from "@trine/pod-network";
 import type { Machine } from "@trine/vmm";
 import type { EngineConfig } from "../deps.ts";
 import { endChild } from "../end-child.ts";
@@ -12,6 +12,7 @@ import { hasPasst } from "../guest-side.ts";
 import { libraryBinds } from "../library-binds.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { MachineRecord } from "../pod-document.ts";
+import type { PasstRecord } from "./passt-record.ts";
 
 /** Key of the program at the pod's shim. */
 export const PASST_KEY = "passt";
@@ -22,14 +23,6 @@ const STARTS_MS = 20_000;
 const LOG_CHARS = 1000;
 /** The build for processors that have AVX2, which the plain one would become by itself. */
 const FAST = ".avx2";
-
-/** What a machine's passt is started from, each time. Plain data: kept in the machine's record. */
-export interface PasstRecord {
-  readonly program: string;
-  readonly interface: PodInterface;
-  readonly dns: DnsConfig;
-  readonly ports: PasstPorts;
-}
 
 /**
  * What carries the machine's first interface, where the pod says passt; the ports of the pod that `trine.dev/ports` gives

@@ -5,8 +5,8 @@ import { readFileSync } from "node:fs";
 import { open, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { qcow2Bytes, rawDiskBytes } from "@trine/disk-images/testing";
-import { HOSTILE_ZIPS, makeZips } from "./zip-files.ts";
-import type { HostileFile } from "./zip-files.ts";
+import { HOSTILE_ZIPS, makeZips } from "./testing/zip-files.ts";
+import type { HostileFile } from "./testing/zip-files.ts";
 
 const MIB = 1024 * 1024;
 const SECTOR = 512;
