@@ -149,17 +149,17 @@ test("where lxcfs is away a pod starts, and has its views as soon as lxcfs is th
 });
 
 test("programs agree with the limit, on which lxcfs was killed and came back too, and with a new one", async () => {
+  const before = performance.now();
   const container = await run({ name: "limited" });
   const agrees = async (): Promise<void> => {
     expect(await exec(container, "/usr/bin/free", "-m")).toMatch(/^Mem:\s+192 /m);
     expect(await exec(container, "/usr/bin/top", "-b", "-n", "1")).toMatch(/MiB Mem :\s+192\.0 /);
     expect(await exec(container, "/usr/bin/getconf", "_NPROCESSORS_ONLN")).toBe("1\n");
     expect(await exec(container, "/node", "-p", "os.cpus().length")).toBe("1\n");
-    // Of the container, which is minutes old at most: the host's own is in /proc/uptime of this process.
+    // Of the container: it is as old as this test at most, the node is older. A second for what is rounded.
     const [up = ""] = (await exec(container, "cat", "/proc/uptime")).split(" ");
-    const [host = ""] = (await readFile("/proc/uptime", "utf8")).split(" ");
-    expect(Number(up)).toBeLessThan(Number(host));
-    expect(await exec(container, "/usr/bin/uptime", "-p")).toMatch(/^up [01] minute/);
+    expect(Number(up)).toBeLessThan((performance.now() - before) / 1000 + 1);
+    expect(await exec(container, "/usr/bin/uptime", "-p")).toMatch(/^up \d minute/);
     expect(await exec(container, "cat", "/sys/devices/system/cpu/online")).toBe("0\n");
     expect(await exec(container, "grep", "-c", "^cpu[0-9]", "/proc/stat")).toBe("1\n");
   };

@@ -27,6 +27,14 @@ export function runningInstance(pidFile: string, proc = "/proc"): Instance | und
   }
 }
 
+/** Whether a lxcfs is mounted at `dir`, uppermost: one whose mount somebody took away runs on. */
+export function isMounted(dir: string, mountinfo = "/proc/self/mountinfo"): boolean {
+  // proc(5): ID PARENT DEVICE ROOT POINT OPTIONS... - TYPE SOURCE OPTIONS, lowest first.
+  const lines = readFileSync(mountinfo, "utf8").split("\n");
+  const last = lines.findLast((line) => line.split(" ", 5)[4] === dir);
+  return last?.includes(" - fuse.lxcfs ") ?? false;
+}
+
 export function isSame(one: Instance | undefined, other: Instance | undefined): boolean {
   return one?.pid === other?.pid && one?.began === other?.began;
 }

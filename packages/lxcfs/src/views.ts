@@ -6,13 +6,15 @@ import { bindViews } from "./bind-views.ts";
 import type { Bound, Target } from "./bind-views.ts";
 import { mountsFor, viewsFor } from "./choose.ts";
 import type { ViewRules } from "./choose.ts";
-import { isSame, runningInstance } from "./instance.ts";
+import { isMounted, isSame, runningInstance } from "./instance.ts";
 import type { Instance } from "./instance.ts";
 
 /** How soon a lost or new lxcfs is noticed. */
 const LOOK_MS = 100;
-/** One that is there and does not answer is asked again this often. */
+/** The helper has this long for all containers of the node, and lxcfs for its answers. */
 const BIND_MS = 2_000;
+/** One that runs and does not serve is asked again after this long at most, containers that got no views as well. */
+const RETRY_MS = 5_000;
 
 export interface ViewsOptions {
   /** Where lxcfs is mounted. */
@@ -52,6 +54,8 @@ interface Viewed {
   pid: number;
   /** The lxcfs whose files it has. */
   of: Instance | undefined;
+  /** Why it got none the last time. */
+  why?: string;
 }
 
 /** Gives containers their own view of limits, and again after each loss of lxcfs. Never in the way of a container. */
@@ -67,6 +71,9 @@ export class Views implements NriPlugin {
   #instance: Instance | undefined;
   #files: readonly string[] = [];
   #said: string | undefined;
+  /** When the next attempt is due, by performance.now(), and how long after it the one that follows. */
+  #due = 0;
+  #pause = LOOK_MS;
   #counts = { starts: 0, healed: 0, failed: 0, missed: 0 };
 
   constructor(options: ViewsOptions) {
@@ -107,7 +114,7 @@ export class Views implements NriPlugin {
   ): Pick<Mount, "destination" | "source" | "type" | "options">[] {
     const viewed = this.#note(pod, container);
     if (viewed === undefined) return [];
-    viewed.of = this.#alive();
+    viewed.of = isMounted(this.#options.dir) ? this.#alive() : undefined;
     if (viewed.of !== undefined) {
       return mountsFor(
         this.#options.dir,
@@ -166,7 +173,13 @@ export class Views implements NriPlugin {
   async #watch(): Promise<void> {
     while (!this.#over.signal.aborted) {
       const now = runningInstance(this.#options.pidFile);
-      if (!isSame(now, this.#instance)) await this.#binding.run(() => this.#change(now));
+      const isDue = performance.now() >= this.#due;
+      if (!isSame(now, this.#instance) && (isDue || this.#instance !== undefined)) {
+        await this.#binding.run(() => this.#change(now));
+      } else if (isDue && this.#waiting().length > 0) {
+        this.#due = performance.now() + RETRY_MS;
+        this.#healSoon();
+      }
       await sleep(LOOK_MS, this.#over.signal).catch(() => undefined); // it only fails when we stop
     }
   }
@@ -176,6 +189,7 @@ export class Views implements NriPlugin {
     if (this.#instance !== undefined) {
       log.warn({ event: "LxcfsLost", pid: this.#instance.pid }, "lxcfs is gone");
       this.#instance = undefined;
+      this.#askAgain(0);
     }
     if (now === undefined) return;
     try {
@@ -190,7 +204,14 @@ export class Views implements NriPlugin {
       const why = messageOf(cause);
       if (why !== this.#said) log.warn({ dir, why }, "lxcfs runs and does not serve yet");
       this.#said = why;
+      this.#askAgain(this.#pause);
     }
+  }
+
+  /** Once more after so long; from 0 the pauses grow anew. */
+  #askAgain(ms: number): void {
+    this.#due = performance.now() + ms;
+    this.#pause = Math.min(Math.max(ms, LOOK_MS) * 2, RETRY_MS);
   }
 
   #healSoon(): void {
@@ -205,24 +226,37 @@ export class Views implements NriPlugin {
 
   /** Gives the files of `instance` to all running containers that have not got them. */
   async #bind(instance: Instance): Promise<Bound> {
-    const targets: Target[] = [...this.#containers]
-      .filter(([, { pid, of }]) => pid > 0 && !isSame(of, instance))
-      .map(([id, { pid, files }]) => ({ id, pid, files }));
-    const { helper, dir, log } = this.#options;
-    const bound = await bindViews(helper, dir, targets, BIND_MS);
+    const { helper, dir } = this.#options;
+    const bound = await bindViews(helper, dir, this.#waiting(instance), BIND_MS);
     for (const [id, why] of bound.outcomes) {
       const viewed = this.#containers.get(id);
-      if (viewed === undefined) continue;
-      if (why === undefined) {
-        viewed.of = instance;
-        this.#counts.healed += 1;
-        log.info({ event: "LxcfsViews", ...named(id, viewed) }, "the container has its views");
-      } else {
-        this.#counts.failed += 1;
-        log.warn({ event: "LxcfsFailed", ...named(id, viewed), why }, "no views");
-      }
+      if (viewed !== undefined) this.#tell(id, viewed, instance, why);
     }
     return bound;
+  }
+
+  #tell(id: string, viewed: Viewed, instance: Instance, why: string | undefined): void {
+    const { log } = this.#options;
+    if (why === undefined) {
+      viewed.of = instance;
+      delete viewed.why;
+      this.#counts.healed += 1;
+      log.info({ event: "LxcfsViews", ...named(id, viewed) }, "the container has its views");
+      return;
+    }
+    this.#counts.failed += 1;
+    if (why !== viewed.why) {
+      log.warn({ event: "LxcfsFailed", ...named(id, viewed), why }, "no views; tried again");
+    }
+    viewed.why = why;
+  }
+
+  /** Running containers that have not got the files of this lxcfs. */
+  #waiting(instance = this.#instance): Target[] {
+    if (instance === undefined) return [];
+    return [...this.#containers]
+      .filter(([, { pid, of }]) => pid > 0 && !isSame(of, instance))
+      .map(([id, { pid, files }]) => ({ id, pid, files }));
   }
 }
 
