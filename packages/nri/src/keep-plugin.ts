@@ -94,7 +94,10 @@ async function connectOnce(
   const trunk = new Trunk(socket);
   const server = new TtrpcServer({
     onError: (error, call) => {
-      log.warn({ err: messageOf(error), ...call }, "a call of NRI failed");
+      // Of the connection itself we hear by the other half of it.
+      if (call.method !== undefined) {
+        log.warn({ err: messageOf(error), ...call }, "a call of NRI failed");
+      }
     },
   });
   server.register(Plugin, handlersOf(plugin, log, onSynchronized));
