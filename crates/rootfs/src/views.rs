@@ -20,6 +20,9 @@ const FILES: [&str; 8] = [
     "/proc/diskstats",
     "/sys/devices/system/cpu/online",
 ];
+/// Of linux/mount.h; the C library of the shipped build does not name them.
+const MOVE_MOUNT_F_EMPTY_PATH: libc::c_uint = 0x04;
+const MOVE_MOUNT_T_EMPTY_PATH: libc::c_uint = 0x40;
 const LXCFS: &str = "fuse.lxcfs";
 
 /// One file of the lxcfs that runs now.
@@ -211,7 +214,7 @@ fn attach(tree: &OwnedFd, file: &str) -> io::Result<()> {
             size_of::<libc::open_how>(),
         )
     })?;
-    let flags = libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH;
+    let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
     // SAFETY: both paths are empty C strings that outlive the call.
     check_long(unsafe {
         libc::syscall(
