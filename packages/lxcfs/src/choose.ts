@@ -1,5 +1,6 @@
 // Which containers see their own limits, and in which files.
 import { join } from "node:path";
+import type { AddedMount } from "@trine/nri";
 import type { Container, LinuxResources, Mount, PodSandbox } from "@trine/proto/nri";
 
 /** Every file a container may see by lxcfs. Not /proc/pressure: runc refuses mounts there. */
@@ -45,10 +46,7 @@ export function viewsFor(pod: PodSandbox, container: Container, rules: ViewRules
 }
 
 /** Mounts that show `files` of the lxcfs at `dir`. */
-export function mountsFor(
-  dir: string,
-  files: readonly string[],
-): Pick<Mount, "destination" | "source" | "type" | "options">[] {
+export function mountsFor(dir: string, files: readonly string[]): AddedMount[] {
   return files.map((destination) => ({
     ...{ destination, source: join(dir, destination), type: "bind", options: OPTIONS },
   }));

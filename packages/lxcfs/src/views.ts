@@ -1,7 +1,7 @@
 import { SerialQueue, messageOf, sleep } from "@trine/base";
-import type { NriPlugin } from "@trine/nri";
+import type { AddedMount, NriLog, NriPlugin } from "@trine/nri";
 import { ContainerState } from "@trine/proto/nri";
-import type { Container, LinuxResources, Mount, PodSandbox } from "@trine/proto/nri";
+import type { Container, LinuxResources, PodSandbox } from "@trine/proto/nri";
 import { bindViews } from "./bind-views.ts";
 import type { Bound, Target } from "./bind-views.ts";
 import { mountsFor, viewsFor } from "./choose.ts";
@@ -24,10 +24,7 @@ export interface ViewsOptions {
   /** trine-rootfs */
   readonly helper: string;
   readonly rules: ViewRules;
-  readonly log: {
-    info(fields: object, message: string): void;
-    warn(fields: object, message: string): void;
-  };
+  readonly log: NriLog;
 }
 
 /** For metrics and readers of them. */
@@ -108,10 +105,7 @@ export class Views implements NriPlugin {
     this.#healSoon();
   }
 
-  create(
-    pod: PodSandbox,
-    container: Container,
-  ): Pick<Mount, "destination" | "source" | "type" | "options">[] {
+  create(pod: PodSandbox, container: Container): AddedMount[] {
     const viewed = this.#note(pod, container);
     if (viewed === undefined) return [];
     viewed.of = isMounted(this.#options.dir) ? this.#alive() : undefined;

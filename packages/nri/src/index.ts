@@ -1,2 +1,3 @@
 export { keepPlugin } from "./keep-plugin.ts";
-export type { KeptPlugin, NriPlugin } from "./keep-plugin.ts";
+export type { KeptPlugin } from "./keep-plugin.ts";
+export type { AddedMount, NriLog, NriPlugin } from "./plugin-calls.ts";

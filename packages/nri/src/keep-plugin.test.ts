@@ -10,7 +10,8 @@ import { TtrpcClient, TtrpcServer } from "@trine/ttrpc";
 import type { ServiceClient } from "@trine/ttrpc";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { keepPlugin } from "./keep-plugin.ts";
-import type { KeptPlugin, NriPlugin } from "./keep-plugin.ts";
+import type { KeptPlugin } from "./keep-plugin.ts";
+import type { NriPlugin } from "./plugin-calls.ts";
 import { Trunk } from "./trunk.ts";
 
 const WAIT_MS = 20_000;
