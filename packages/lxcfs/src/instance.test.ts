@@ -58,4 +58,7 @@ test("of what is mounted at its place the uppermost counts", async () => {
   expect(await mounted(line("/run/l", "fuse.lxcfs"))).toBe(true);
   expect(await mounted(line("/run/l", "fuse.lxcfs"), line("/run/l", "tmpfs"))).toBe(false);
   expect(await mounted(line("/run/l2", "fuse.lxcfs"))).toBe(false);
+  const bound = "31 20 0:9 /run/l /elsewhere rw - fuse.lxcfs /run/l rw\n";
+  expect(await mounted(bound)).toBe(false);
+  expect(await mounted(line("/run/l", "fuse.lxcfs"), bound)).toBe(true);
 });

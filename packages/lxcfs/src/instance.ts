@@ -29,10 +29,14 @@ export function runningInstance(pidFile: string, proc = "/proc"): Instance | und
 
 /** Whether a lxcfs is mounted at `dir`, uppermost: one whose mount somebody took away runs on. */
 export function isMounted(dir: string, mountinfo = "/proc/self/mountinfo"): boolean {
-  // proc(5): ID PARENT DEVICE ROOT POINT OPTIONS... - TYPE SOURCE OPTIONS, lowest first.
-  const lines = readFileSync(mountinfo, "utf8").split("\n");
-  const last = lines.findLast((line) => line.split(" ", 5)[4] === dir);
-  return last?.includes(" - fuse.lxcfs ") ?? false;
+  // proc(5): ID PARENT DEVICE ROOT POINT OPTIONS... - TYPE SOURCE OPTIONS, lowest first; thousands of lines on a busy node.
+  const text = readFileSync(mountinfo, "utf8");
+  const wanted = ` ${dir} `;
+  for (let at = text.lastIndexOf(wanted); at > 0; at = text.lastIndexOf(wanted, at - 1)) {
+    const [line = ""] = text.slice(text.lastIndexOf("\n", at) + 1).split("\n", 1);
+    if (line.split(" ", 5)[4] === dir) return line.includes(" - fuse.lxcfs ");
+  }
+  return false;
 }
 
 export function isSame(one: Instance | undefined, other: Instance | undefined): boolean {
