@@ -124,8 +124,12 @@ async function vitest(project: string, files: readonly string[] = []): Promise<S
   if (code !== 0) console.log(output);
   const report = JSON.parse(await readFile(file, "utf8")) as { testResults: Suite[] };
   await rm(dir, { recursive: true });
-  if (code !== 0 && report.testResults.every((suite) => suite.status === "passed")) {
-    throw new Error(`vitest ended with ${code} though no test of ${project} failed`);
+  // An error outside every test belongs to no file, so no second try of a file could find it again.
+  const outside = /Unhandled (Rejection|Error)/.test(output);
+  if (outside || (code !== 0 && report.testResults.every((suite) => suite.status === "passed"))) {
+    throw new Error(
+      `vitest ended with ${code}: an error outside the tests of ${project}, see above`,
+    );
   }
   return report.testResults;
 }
