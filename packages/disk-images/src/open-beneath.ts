@@ -1,9 +1,12 @@
 import { constants } from "node:fs";
 import { open, rename } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
-import { TrineError, errnoOf, quote } from "@trine/base";
+import { TrineError, errnoOf, kindOf, quote } from "@trine/base";
 
-const { O_CREAT, O_DIRECTORY, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = constants;
+const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK } = constants;
+const { O_RDONLY, O_RDWR } = constants;
+/** Of open(2): a place in the tree, at which nothing is opened. Node does not name it. */
+const O_PATH = 0o10000000;
 
 /** What to open below a directory whose contents others write. */
 export interface Beneath {
@@ -14,22 +17,40 @@ export interface Beneath {
 }
 
 /**
- * Opens a file below a directory without following a link anywhere below it, also one that somebody puts there
- * meanwhile. `write`: for reading and writing; `create`: made (mode 0600) when it is not there. Kind `notFound` or
- * `invalid`; the file may be of any type.
+ * Opens a regular file below a directory without following a link anywhere below it, also one that somebody puts there
+ * meanwhile. `write`: for reading and writing; `create`: made (mode 0600) when it is not there. Anything else is not
+ * opened: with a device (a watchdog, a tape) that alone may do something. Kind `notFound` or `invalid`.
  */
 export async function openBeneath(
   { dir, parts }: Beneath,
   how: { readonly write?: boolean; readonly create?: boolean } = {},
 ): Promise<FileHandle> {
-  const access = (how.write === true ? O_RDWR : O_RDONLY) | (how.create === true ? O_CREAT : 0);
+  const access = (how.write === true ? O_RDWR : O_RDONLY) | O_NONBLOCK | O_NOCTTY;
   const last = parts.at(-1);
   if (last === undefined) throw new TrineError("internal", `nothing below ${dir} is named`);
   const parent = await openDirectory({ dir, parts: parts.slice(0, -1) });
   try {
-    return await step(parent, last, access | O_NONBLOCK | O_NOCTTY);
+    return await openFile(parent, last, access);
+  } catch (cause) {
+    if (how.create !== true || kindOf(cause) !== "notFound") throw cause;
+    // Not what somebody puts there meanwhile.
+    return await step(parent, last, access | O_CREAT | O_EXCL);
   } finally {
     await parent.close();
+  }
+}
+
+async function openFile(at: FileHandle, name: string, access: number): Promise<FileHandle> {
+  const place = await step(at, name, O_PATH);
+  try {
+    if (!(await place.stat()).isFile()) {
+      throw new TrineError("invalid", `${quote(name)} is a link, or is not a regular file`);
+    }
+    return await open(`/proc/self/fd/${place.fd}`, access).catch((cause: unknown) => {
+      throw TrineError.during(`open ${quote(name)}`, cause);
+    });
+  } finally {
+    await place.close();
   }
 }
 
