@@ -233,6 +233,11 @@ impl Shim {
                 };
                 entry.insert(queues);
             }
+            Entry::Occupied(entry) if entry.get().len() < queues as usize => {
+                let (name, held) = (entry.key(), entry.get().len());
+                let message = format!("tap {name} has {held} queues, not {queues}");
+                return Err(failure(Code::FailedPrecondition, message));
+            }
             Entry::Occupied(_) if request.macvtap => {}
             // It may have come here with its shim, and is down then.
             Entry::Occupied(entry) => net::set_up_tap(entry.key(), request.mtu)?,

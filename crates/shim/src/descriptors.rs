@@ -15,6 +15,7 @@ use crate::channels::{Channel, Held, Kind};
 use crate::child_log::set_blocking;
 use crate::console::{Console, NO_TASK};
 use crate::guest::{Guest, Served};
+use crate::host::net::put_queue_back;
 use crate::host::sys::{self, during, listen_at};
 use crate::memory;
 use crate::monitor::Monitor;
@@ -44,11 +45,15 @@ impl Shim {
             Some(Source::Tap(name)) => {
                 let queue = descriptor.queue;
                 let queues = self.keeper.taps.get(name);
+                let several = queues.is_some_and(|queues| queues.len() > 1);
                 let tap = queues.and_then(|queues| queues.get(queue as usize));
                 let tap = tap.ok_or_else(|| {
                     let what = format!("queue {queue} of tap {name} has not been opened");
                     failure(Code::NotFound, what)
                 })?;
+                if several {
+                    put_queue_back(tap)?;
+                }
                 Ok(tap.try_clone()?)
             }
             Some(Source::Connect(to)) => self.open_connection(to),

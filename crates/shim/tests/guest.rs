@@ -13,13 +13,14 @@ mod harness;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use harness::{Client, Pod, SHIM, channel, eventually, fifo_reader, read_until, script};
+use harness::{
+    Client, Pod, SHIM, channel, descriptor_of, eventually, fifo_reader, read_until, script,
+};
 use trine_wire::mux::{Event, Mux};
 use trine_wire::shim::channel::Kind;
 use trine_wire::shim::descriptor::Source;
@@ -40,20 +41,7 @@ struct Guest {
 
 impl Guest {
     fn new(pid: u32) -> Guest {
-        // SAFETY: takes no pointers; the descriptors are new and owned by nothing else.
-        let port = unsafe {
-            let pidfd = libc::syscall(libc::SYS_pidfd_open, pid, 0);
-            assert!(pidfd >= 0);
-            let pidfd = OwnedFd::from_raw_fd(pidfd as i32);
-            let fd = libc::syscall(
-                libc::SYS_pidfd_getfd,
-                std::os::fd::AsRawFd::as_raw_fd(&pidfd),
-                PORT,
-                0,
-            );
-            assert!(fd >= 0);
-            UnixStream::from(OwnedFd::from_raw_fd(fd as i32))
-        };
+        let port = UnixStream::from(descriptor_of(pid, PORT));
         port.set_nonblocking(true).unwrap();
         Guest {
             port,
@@ -618,13 +606,7 @@ fn streams_of_the_guest_go_to_who_serves_them() {
     let id = m.guest.mux.open("9p/root").unwrap();
     m.guest.mux.send(id, b"Tversion");
     m.guest.pump();
-    // SAFETY: takes no pointers; the descriptors are new and owned by nothing else.
-    let listener = unsafe {
-        let pidfd = libc::syscall(libc::SYS_pidfd_open, spawned.pid, 0) as i32;
-        let fd = libc::syscall(libc::SYS_pidfd_getfd, pidfd, 3, 0) as i32;
-        drop(OwnedFd::from_raw_fd(pidfd));
-        std::os::unix::net::UnixListener::from_raw_fd(fd)
-    };
+    let listener = std::os::unix::net::UnixListener::from(descriptor_of(spawned.pid, 3));
     let (mut served, _) = listener.accept().unwrap();
     served.set_nonblocking(true).unwrap();
     let mut got = [0; 8];

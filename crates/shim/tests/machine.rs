@@ -12,12 +12,14 @@ mod harness;
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use harness::{
-    Client, Pod, SHIM, channel, eventually, fifo_reader, read_to_end, read_until, script,
+    Client, Pod, SHIM, channel, descriptor_of, eventually, fifo_reader, read_to_end, read_until,
+    script,
 };
 use trine_wire::events_ttrpc::ForwardRequest;
 use trine_wire::shim::channel::Kind;
@@ -563,6 +565,13 @@ fn taps_are_made_once_and_given_to_children() {
     };
     trined.shim::<()>("OpenTap", &tap);
     trined.shim::<()>("OpenTap", &tap);
+    let wider = shim::OpenTapRequest {
+        queues: 2,
+        ..tap.clone()
+    };
+    let refused = trined.call::<()>(SHIM, "OpenTap", &wider).unwrap_err();
+    assert_eq!(refused.code, FAILED_PRECONDITION);
+    assert!(refused.message.contains("1 queues, not 2"), "{refused:?}");
     let mut request = script("vmm", "", "readlink /proc/self/fd/4 >&2; exit 0");
     request.log_path = pod.dir.join("log").to_string_lossy().into_owned();
     request.descriptors = vec![shim::Descriptor {
@@ -603,6 +612,58 @@ fn taps_are_made_once_and_given_to_children() {
             .call::<()>(SHIM, "ServeForward", &forward("nowhere"))
             .is_err()
     );
+}
+
+#[test]
+fn a_queue_that_one_machine_took_off_is_there_for_the_next() {
+    let pod = Pod::started("queues");
+    let mut trined = pod.connect();
+    let tap = shim::OpenTapRequest {
+        name: "tap0".into(),
+        queues: 2,
+        ..Default::default()
+    };
+    trined.shim::<()>("OpenTap", &tap);
+    let mut machine = |key: &str| {
+        let mut request = script(key, "", "sleep 60");
+        request.descriptors = vec![shim::Descriptor {
+            number: 4,
+            source: Some(shim::descriptor::Source::Tap("tap0".into())),
+            queue: 1,
+        }];
+        let spawned: shim::SpawnResponse = trined.shim("Spawn", &request);
+        descriptor_of(spawned.pid, 4)
+    };
+    let queue = machine("first");
+    switch_queue_off(&queue);
+    assert!(is_off(&queue));
+    machine("second");
+    assert!(!is_off(&queue));
+}
+
+fn switch_queue_off(queue: &OwnedFd) {
+    // SAFETY: all zeroes is a valid `ifreq`, and it outlives the call.
+    let done = unsafe {
+        let mut request: libc::ifreq = std::mem::zeroed();
+        request.ifr_ifru.ifru_flags = libc::IFF_DETACH_QUEUE as libc::c_short;
+        libc::ioctl(
+            queue.as_raw_fd(),
+            libc::TUNSETQUEUE as _,
+            &raw const request,
+        )
+    };
+    assert_eq!(done, 0);
+}
+
+fn is_off(queue: &OwnedFd) -> bool {
+    // SAFETY: as above; TUNGETIFF fills the flags in.
+    let flags = unsafe {
+        let mut request: libc::ifreq = std::mem::zeroed();
+        let done = libc::ioctl(queue.as_raw_fd(), libc::TUNGETIFF as _, &raw mut request);
+        assert_eq!(done, 0);
+        request.ifr_ifru.ifru_flags
+    };
+    libc::c_int::from(flags) & libc::IFF_DETACH_QUEUE != 0
 }
 
 #[test]

@@ -54,6 +54,19 @@ pub fn attach_queue(tap: &OwnedFd, name: &str, how: libc::c_int) -> io::Result<(
         .map_err(during(format!("make the tap {name}")))
 }
 
+/// Puts a queue back that a machine has taken off: that is the open file's state and outlives the QEMU that did it,
+/// and the next one stops at a queue that is off. Repeatable.
+pub fn put_queue_back(queue: &OwnedFd) -> io::Result<()> {
+    // SAFETY: all zeroes is a valid `ifreq`.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_ifru.ifru_flags = libc::IFF_ATTACH_QUEUE as libc::c_short;
+    match ifreq_ioctl(queue.as_fd(), libc::TUNSETQUEUE as _, &mut request) {
+        // It is there already.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        other => other.map_err(during("put a queue of a tap back")),
+    }
+}
+
 /// The same of a tap that is there. Repeatable.
 pub fn set_up_tap(name: &str, mtu: u32) -> io::Result<()> {
     switch_ipv6_off(name)?;

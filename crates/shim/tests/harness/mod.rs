@@ -6,6 +6,7 @@ use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -465,6 +466,19 @@ pub fn eventually<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
         }
         assert!(Instant::now() < until, "{what} did not come");
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The same open file that a child has under a number.
+pub fn descriptor_of(pid: u32, number: u32) -> OwnedFd {
+    // SAFETY: takes no pointers; the descriptors are new and owned by nothing else.
+    unsafe {
+        let pidfd = libc::syscall(libc::SYS_pidfd_open, pid, 0);
+        assert!(pidfd >= 0);
+        let pidfd = OwnedFd::from_raw_fd(pidfd as i32);
+        let fd = libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0);
+        assert!(fd >= 0);
+        OwnedFd::from_raw_fd(fd as i32)
     }
 }
 
