@@ -1,4 +1,4 @@
-import { kindOf } from "@trine/base";
+import { kindOf, messageOf } from "@trine/base";
 import {
   connectTaps,
   dhcp6Offer,
@@ -55,23 +55,26 @@ async function lookAtNetwork(pod: PodContext, taps: readonly string[]): Promise<
     document.network = primary;
     document.otherNetworks = others;
     if (document.bindings !== undefined) {
-      document.routerMacs = await routerMacs(run, document, [primary, ...others]);
+      document.routerMacs = await routerMacs(pod, run, [primary, ...others]);
     }
     await pod.save();
   }
   await openTaps(pod);
 }
 
-/** Of the interfaces that the guest has as they are. */
+/** Of the interfaces that the guest has as they are. Without one its guest lacks a route, and the pod is not worth less. */
 async function routerMacs(
+  { document, log }: PodContext,
   run: ShimLink["run"],
-  document: PodContext["document"],
   interfaces: readonly PodInterface[],
 ): Promise<Record<string, string>> {
   const found: Record<string, string> = {};
   for (const each of interfaces) {
     if (!["tap", "macvtap"].includes(bindingOf(document, each))) continue;
-    const mac = await findGatewayMac(run, each);
+    const mac = await findGatewayMac(run, each).catch((cause: unknown) => {
+      log.warn({ interface: each.name, err: messageOf(cause) }, "the IPv6 gateway is not known");
+      return undefined;
+    });
     if (mac !== undefined) found[each.name] = mac;
   }
   return found;

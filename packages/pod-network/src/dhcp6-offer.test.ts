@@ -38,12 +38,16 @@ test("any other has a stand-in where its MAC is known, and leads nowhere where n
 /** What `ip neigh show` says at each look. */
 function neighbours(...looks: object[]): { asked: string[]; run: typeof findGatewayMac } {
   const asked: string[] = [];
-  const run: typeof findGatewayMac = (_, of) =>
-    findGatewayMac((argv) => {
-      asked.push(argv.join(" "));
-      const shown = argv.includes("show") ? JSON.stringify([looks.shift() ?? {}]) : "";
-      return Promise.resolve({ exitCode: 0, stdout: shown, stderr: "" });
-    }, of);
+  const run: typeof findGatewayMac = (_, of, ms) =>
+    findGatewayMac(
+      (argv) => {
+        asked.push(argv.join(" "));
+        const shown = argv.includes("show") ? JSON.stringify([looks.shift() ?? {}]) : "";
+        return Promise.resolve({ exitCode: 0, stdout: shown, stderr: "" });
+      },
+      of,
+      ms,
+    );
   return { asked, run };
 }
 const unused = (): never => {
@@ -57,7 +61,13 @@ test("asks for the gateway until it has answered or failed", async () => {
   const fails = neighbours({ state: ["FAILED"] });
   expect(await fails.run(unused, pod("fd00:1::1"))).toBeUndefined();
   const silent = neighbours();
-  expect(await silent.run(unused, pod("fd00:1::1"))).toBeUndefined();
+  expect(await silent.run(unused, pod("fd00:1::1"), 100)).toBeUndefined();
+});
+
+test("one that takes its time is waited for, however many looks that are", async () => {
+  const looks = Array.from({ length: 25 }, () => ({ state: ["INCOMPLETE"] }));
+  const slow = neighbours(...looks, { lladdr: MAC, state: ["REACHABLE"] });
+  expect(await slow.run(unused, pod("fd00:1::1"), 60_000)).toBe(MAC);
 });
 
 test("asks for nobody whom the guest finds by itself", async () => {

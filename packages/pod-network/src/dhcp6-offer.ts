@@ -1,3 +1,4 @@
+import { kindOf, pollUntil } from "@trine/base";
 import type { PodInterface, PodRoute } from "./pod-interface.ts";
 import type { DnsConfig } from "./resolv-conf.ts";
 import { mustRun } from "./run-command.ts";
@@ -7,7 +8,8 @@ import type { RunInPod } from "./run-command.ts";
 export const STAND_IN_ROUTER = "fe80::77:1";
 const LINK_LOCAL = /^fe[89ab][0-9a-f]:/;
 const MAC = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/;
-const TRIES = 20;
+/** The kernel asks three times, a second apart, before it says that nobody answers. */
+const ANSWER = { ms: 2_000, everyMs: 50 };
 
 /** For the shim's ServeDhcp6, field for field; without the tap. */
 export interface Dhcp6Offer {
@@ -50,25 +52,36 @@ export function dhcp6Offer(
 
 /**
  * The MAC of the interface's IPv6 gateway, which a guest is told of only by its link-local address; undefined where that
- * is its address, there is none or it does not answer. Before `connectTaps`: the namespace cannot ask afterwards.
+ * is its address, there is none or it does not answer within `ms`. Before `connectTaps`: the namespace cannot ask
+ * afterwards. Kind `unavailable` where it cannot be asked for.
  */
 export async function findGatewayMac(
   run: RunInPod,
   pod: PodInterface,
+  ms = ANSWER.ms,
 ): Promise<string | undefined> {
   const via = gatewayOf(pod)?.via;
   if (via === undefined || LINK_LOCAL.test(via)) return undefined;
   const doing = `look for ${via} on ${pod.name}`;
   const of = [via, "dev", pod.name];
   await mustRun(run, doing, ["ip", "-6", "neigh", "replace", ...of, "use"], "");
-  // Each look is a program's run, and takes as long as an answer does.
-  for (let left = TRIES; left > 0; left--) {
+  const look = async (): Promise<{ readonly mac?: string } | undefined> => {
     const shown = await mustRun(run, doing, ["ip", "-6", "-j", "neigh", "show", "to", ...of], "");
-    const [found] = JSON.parse(shown || "[]") as { lladdr?: string; state?: string[] }[];
-    if (found?.lladdr !== undefined && MAC.test(found.lladdr)) return found.lladdr;
-    if (found?.state?.includes("FAILED") === true) return undefined;
+    return settled(shown);
+  };
+  try {
+    return (await pollUntil(doing, { ...ANSWER, ms }, look)).mac;
+  } catch (cause) {
+    if (kindOf(cause) === "timeout") return undefined;
+    throw cause;
   }
-  return undefined;
+}
+
+/** Undefined while the kernel still asks. `shown`: JSON of iproute2, nothing for no entry. */
+function settled(shown: string): { readonly mac?: string } | undefined {
+  const [found] = JSON.parse(shown || "[]") as { lladdr?: string; state?: string[] }[];
+  if (found?.lladdr !== undefined && MAC.test(found.lladdr)) return { mac: found.lladdr };
+  return found?.state?.includes("FAILED") === true ? {} : undefined;
 }
 
 function gatewayOf(pod: PodInterface): PodRoute | undefined {
