@@ -81,22 +81,24 @@ test("a daemon that comes after the one that made them takes them off", async ()
   expect(one.shim.children.size).toBe(0);
 });
 
-test("a Create that was cut off before it was written down is repeated", async () => {
-  const { state, revision } = one.shim;
-  const asked = await task();
-  const first = one.engine();
-  await (await first.pod(one.ref)).create(asked);
-  await first.detach();
-  Object.assign(one.shim, { state, revision }); // what it had said of the machine was not kept
-  const [old] = [...one.shim.children.values()];
-  const pod = await one.engine().pod(one.ref);
-  await pod.create(asked);
-  expect((await stat(join(one.podDir, "machine/shares.sock"))).uid).toBe(FIRST_UID);
-  const [server, ...others] = [...one.shim.children.values()];
-  expect(others).toEqual([]);
-  expect(server).toMatchObject({ key: "shares", running: true });
-  expect(server?.pid).not.toBe(old?.pid);
-});
+test.each<Record<string, string>>([{}, { "trine.dev/shares": "9p", "trine.dev/agent": "on" }])(
+  "a Create that was cut off before it was written down is repeated (%j)",
+  async (settings) => {
+    const { state, revision } = one.shim;
+    const asked = await task(settings);
+    const first = one.engine();
+    await (await first.pod(one.ref)).create(asked);
+    await first.detach();
+    Object.assign(one.shim, { state, revision }); // what it had said of the machine was not kept
+    const [old] = [...one.shim.children.values()];
+    const pod = await one.engine().pod(one.ref);
+    await pod.create(asked);
+    const [server, ...others] = [...one.shim.children.values()];
+    expect(others).toEqual([]);
+    expect(server).toMatchObject({ key: "shares", running: true });
+    expect(server?.pid).not.toBe(old?.pid);
+  },
+);
 
 test("9p: served over the guest link by the microvms' server, with no device; the seed's agent mounts them", async () => {
   const pod = await one.engine().pod(one.ref);

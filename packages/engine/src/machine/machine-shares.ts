@@ -61,6 +61,8 @@ export async function machineShares(
     return { name, target, readOnly, kind: planned[index]?.kind ?? "directory" };
   });
   if (program === undefined) {
+    // Of a Create that was cut off: it may have ended, and no VMM has met it.
+    await endChild(shim, SHARES_KEY);
     await startP9(shim, files, { key: SHARES_KEY, program: config.microvms.fileServer });
     return { spec: { way: "9p" }, mounts: guest };
   }
