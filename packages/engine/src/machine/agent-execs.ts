@@ -11,6 +11,8 @@ const MACHINE = "machine";
 const ANSWER_MS = 2_000;
 /** Who asks for figures has others to fall back on, and asks again. */
 const FIGURES_MS = 1_000;
+/** Who asks for figures asks often: a guest whose agent did not answer is left alone for as long. */
+const SILENCE_MS = 30_000;
 const SIGKILL = 9;
 /** What a guest without an agent makes of a call. */
 const SILENT = ["timeout", "unavailable", "notFound"];
@@ -24,6 +26,8 @@ export class AgentExecs {
   readonly #pod: PodContext;
   #agent: AgentClient | undefined;
   #life: AbortSignal = AbortSignal.abort();
+  /** No figures are asked for before that, on the monotonic clock. */
+  #silentUntil = 0;
 
   constructor(pod: PodContext) {
     this.#pod = pod;
@@ -34,6 +38,7 @@ export class AgentExecs {
     this.detach();
     this.#agent = new AgentClient(this.#pod.files.guestSocket);
     this.#life = life;
+    this.#silentUntil = 0;
   }
 
   detach(): void {
@@ -46,6 +51,7 @@ export class AgentExecs {
     const until = AbortSignal.any([this.#life, AbortSignal.timeout(ANSWER_MS)]);
     try {
       await this.#agent?.untilAnswers(until);
+      this.#silentUntil = 0;
       return this.#agent !== undefined;
     } catch (cause) {
       if (kindOf(cause) === "unimplemented") throw cause; // of another release
@@ -108,14 +114,16 @@ export class AgentExecs {
     }
   }
 
-  /** Figures of the whole guest; undefined where no agent answers in time. */
+  /** Figures of the whole guest; undefined where no agent answers in time, or did not lately. */
   async stats(signal: AbortSignal): Promise<StatsResponse | undefined> {
+    if (performance.now() < this.#silentUntil) return undefined;
     const until = AbortSignal.any([signal, this.#life, AbortSignal.timeout(FIGURES_MS)]);
     try {
       await this.#agent?.untilAnswers(until);
       return await this.#agent?.stats(MACHINE, until);
     } catch (cause) {
       signal.throwIfAborted();
+      this.#silentUntil = performance.now() + SILENCE_MS;
       this.#pod.log.debug({ err: messageOf(cause) }, "Trine's agent says no figures");
       return undefined;
     }

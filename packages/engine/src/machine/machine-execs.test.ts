@@ -74,6 +74,16 @@ test("of a guest whose agent is gone an exec can be ended all the same, but not 
   expect(one.shim.statuses.get("c1/e1")).toMatchObject(end);
 });
 
+test("a guest without an agent's answer is asked for figures once, and again when the agent has answered", async () => {
+  await pod.stats("c1", signal);
+  await agent.listen();
+  await pod.stats("c1", signal);
+  expect(agent.calls).not.toContain("stats");
+  await pod.addExec({ ...exec, terminal: false, stdin: false });
+  await pod.stats("c1", signal);
+  expect(agent.calls).toContain("stats");
+});
+
 test("before the agent answers a terminal is refused, and it is said why", async () => {
   const asked = pod.addExec({ ...exec, terminal: true, stdin: false });
   await expect(asked).rejects.toMatchObject({
