@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -89,9 +89,8 @@ impl Shim {
 
     fn open_connection(&self, to: &shim::Connect) -> Result<OwnedFd, Failure> {
         let path = self.identity.held(Path::new(&to.path));
-        let connected =
-            UnixStream::connect(&path).map_err(during(format!("connect to {}", path.display())))?;
-        Ok(OwnedFd::from(connected))
+        let connected = connect_to_child(&path);
+        Ok(connected.map_err(during(format!("connect to {}", path.display())))?)
     }
 
     /// What lies in something mounted for this pod may come from an image.
@@ -180,8 +179,75 @@ fn open_on_host(path: &Path, writable: bool) -> io::Result<OwnedFd> {
     Ok(OwnedFd::from(opened))
 }
 
+/// The socket lies where a child's user may write: what it put there instead, a link to another's socket for one, is
+/// not followed, and a queue that it keeps full is an error, not a wait of the whole shim.
+fn connect_to_child(path: &Path) -> io::Result<OwnedFd> {
+    let mut options = OpenOptions::new();
+    options
+        .read(true)
+        .custom_flags(libc::O_PATH | libc::O_NOFOLLOW);
+    let found = options.open(path)?;
+    if !found.metadata()?.file_type().is_socket() {
+        return Err(sys::invalid("not a socket"));
+    }
+    // What was looked at is what is connected to.
+    let path = format!("/proc/self/fd/{}", found.as_raw_fd());
+    let connected = sys::connect_unix(Path::new(&path))?;
+    connected.set_nonblocking(false)?;
+    Ok(OwnedFd::from(connected))
+}
+
 /// More than the node's limit for ordinary processes, where the shim may; else what it allows.
 fn give_room(stream: &UnixStream) -> io::Result<()> {
     let set = |option| sys::set_option(stream.as_raw_fd(), libc::SOL_SOCKET, option, &CONSOLE_ROOM);
     set(libc::SO_SNDBUFFORCE).or_else(|_| set(libc::SO_SNDBUF))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::testing::Scratch;
+    use std::io::{Read, Write};
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn a_childs_socket_is_connected_to_and_nothing_else() {
+        let scratch = Scratch::new("child-socket");
+        let at = |name: &str| scratch.path().join(name);
+        let listener = UnixListener::bind(at("socket")).unwrap();
+        let mut connected = UnixStream::from(connect_to_child(&at("socket")).unwrap());
+        // Who gets it may wait for bytes.
+        // SAFETY: takes no pointers.
+        let flags = unsafe { libc::fcntl(connected.as_raw_fd(), libc::F_GETFL) };
+        assert_eq!(flags & libc::O_NONBLOCK, 0);
+        let (mut accepted, _) = listener.accept().unwrap();
+        accepted.write_all(b"here").unwrap();
+        let mut got = [0; 4];
+        connected.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"here");
+        symlink(at("socket"), at("link")).unwrap();
+        std::fs::write(at("file"), "").unwrap();
+        for bad in ["link", "file", "none"] {
+            assert!(connect_to_child(&at(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_childs_socket_whose_queue_is_full_is_not_waited_for() {
+        let scratch = Scratch::new("full-socket");
+        let path = scratch.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        // SAFETY: takes no pointers. A second listen(2) only changes the length of the queue.
+        assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+        let mut waiting = Vec::new();
+        let refused = loop {
+            match connect_to_child(&path) {
+                Ok(stream) => waiting.push(stream),
+                Err(error) => break error,
+            }
+            assert!(waiting.len() < 100);
+        };
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+    }
 }
