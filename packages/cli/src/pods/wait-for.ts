@@ -111,10 +111,13 @@ function reached(
   }
 }
 
-/** Not between an init container's end and the start of what comes after it. */
+/**
+ * Not between an init container's end and the start of what comes after it. What a pod of others is to have, and whether it
+ * starts again what has ended, CRI does not tell: theirs is over when they stop its sandbox.
+ */
 function exited({ containers, ready }: PodView, record: PodRecord | undefined): string | undefined {
-  const wanted = record?.pod.spec.containers.map((each) => each.name) ?? [];
-  const isMade = wanted.every((name) => containers.some((each) => each.name === name));
+  const wanted = record?.pod.spec.containers.map((each) => each.name);
+  const isMade = wanted?.every((name) => containers.some((each) => each.name === name)) ?? false;
   const isOver = containers.every(({ state }) => state === "exited" || state === "unknown");
   if (!isOver || (ready && (!isMade || containers.length === 0))) return undefined;
   const codes = containers.map((each) => `${each.name} ${each.exitCode}`).join(", ");
