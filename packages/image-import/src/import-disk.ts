@@ -48,7 +48,7 @@ export async function importDisk(
 
 /**
  * Brings all disks of an OVA into containerd's store, an image each, named by `referenceOf` its file's name; all of them or
- * none. What is fetched is fetched once.
+ * none, unless it is killed while it gives the names: a repeat gives the others. What is fetched is fetched once.
  */
 export async function importAllDisks(
   store: ImageStore,

@@ -8,7 +8,7 @@ import { TrineError } from "@trine/base";
 import type { ImageStore } from "@trine/containerd-client";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { DiskToStore } from "./disk-to-store.ts";
-import { storeImage } from "./store-image.ts";
+import { storeImage, storeTogether } from "./store-image.ts";
 
 let dir: string;
 beforeEach(async () => {
@@ -18,19 +18,61 @@ afterEach(async () => {
   await rm(dir, { recursive: true });
 });
 
+/** containerd's names of images; `refused` is not taken. */
+class Names {
+  readonly digests: Map<string, string>;
+  readonly #refused: string | undefined;
+
+  constructor(digests: Readonly<Record<string, string>> = {}, refused?: string) {
+    this.digests = new Map(Object.entries(digests));
+    this.#refused = refused;
+  }
+
+  get({ name }: { name: string }): Promise<object> {
+    const digest = this.digests.get(name);
+    if (digest === undefined) return Promise.reject(new TrineError("notFound", name));
+    return Promise.resolve({ image: { name, target: { digest } } });
+  }
+
+  create({ image }: NamedRequest): Promise<object> {
+    const { name } = image;
+    if (this.digests.has(name)) return Promise.reject(new TrineError("alreadyExists", name));
+    return this.update({ image });
+  }
+
+  update({ image: { name, target } }: NamedRequest): Promise<object> {
+    if (name === this.#refused) return Promise.reject(new TrineError("unavailable", "disk full"));
+    this.digests.set(name, target.digest);
+    return Promise.resolve({});
+  }
+
+  delete({ name }: { name: string }): Promise<object> {
+    this.digests.delete(name);
+    return Promise.resolve({});
+  }
+}
+
+interface NamedRequest {
+  readonly image: { readonly name: string; readonly target: { readonly digest: string } };
+}
+
 /**
  * A store that is sent layers, or packs what lies in the directory `packs`; `onLayer` is called when it unpacks one
  * or makes one.
  */
-function storeThat(onLayer: () => Promise<void>, packs?: string): ImageStore {
+function storeThat(
+  onLayer: () => Promise<void>,
+  packs?: string,
+  images: object = new Names(),
+): ImageStore {
   const done = (): Promise<object> => Promise.resolve({});
   const mount =
     packs === undefined ? { type: "overlay", source: "overlay" } : { type: "bind", source: packs };
   const packed = { digest: `sha256:${"0".repeat(64)}`, size: 4096n };
   const store = {
-    leases: { create: done, delete: done },
+    leases: { create: done, delete: done, addResource: done },
     content: { abort: done, status: done },
-    images: { create: done },
+    images,
     snapshots: {
       stat: () => Promise.reject(new TrineError("notFound", "no snapshot")),
       prepare: () => Promise.resolve({ mounts: [mount] }),
@@ -111,3 +153,30 @@ test.each(["sent", "packed where it lies", "packed on another file system"])(
     }
   },
 );
+
+test("when a name is refused, those given before are as they were", async () => {
+  const before = { "localhost/a-old:1": "sha256:before", "localhost/other:1": "sha256:other" };
+  const names = new Names(before, "localhost/a-refused:1");
+  const path = join(dir, "disk");
+  await writeFile(path, Buffer.alloc(4096, 1));
+  await using handle = await open(path, "r");
+  const { own, ...lent } = diskAt(path, handle, false);
+  expect(own?.path).toBe(path);
+  const store = storeThat(() => Promise.resolve(), undefined, names);
+  const storing = (...each: readonly string[]): Promise<void> =>
+    storeTogether(
+      store,
+      "trine-import-a",
+      async (make) => {
+        for (const one of each) await make({ ...lent, reference: `localhost/a-${one}:1` });
+      },
+      new AbortController().signal,
+    );
+  await expect(storing("new", "old", "refused")).rejects.toThrow("disk full");
+  expect(Object.fromEntries(names.digests)).toEqual(before);
+  await storing("new", "old");
+  expect([...names.digests.keys()].sort()).toEqual([
+    ...["localhost/a-new:1", "localhost/a-old:1", "localhost/other:1"],
+  ]);
+  expect(names.digests.get("localhost/a-old:1")).toMatch(/^sha256:[0-9a-f]{64}$/);
+});

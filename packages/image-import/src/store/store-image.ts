@@ -5,6 +5,7 @@ import type { ImageDocument } from "@trine/disk-images";
 import type { DiskToStore, MadeLayer } from "./disk-to-store.ts";
 import { directoryOf, placeLayer } from "./placed-layer.ts";
 import { putImage } from "./put-image.ts";
+import type { NamedImage } from "./put-image.ts";
 import { streamLayer } from "./streamed-layer.ts";
 
 /** containerd frees by itself what an import that died has left. */
@@ -30,7 +31,8 @@ export function storeImage(
 
 /**
  * Makes disks images of containerd's store, unpacked. All of it belongs to the lease `key`, theirs too, until `work` is done
- * and they get their names; whatever fails, what was made goes, and containerd collects it at once.
+ * and they get their names; whatever fails, what was made goes, names too, and containerd collects it at once. Killed between
+ * two names it leaves the first.
  */
 export async function storeTogether<T>(
   store: ImageStore,
@@ -50,7 +52,7 @@ export async function storeTogether<T>(
       made.push(async () => {
         onProgress({ step: "register", done: 0 });
         const target = { ...manifest, sizeBytes: manifest.bytes.length };
-        await putImage(leased, { name, labels, target });
+        await nameImage(leased, key, { name, labels, target }, undo);
       });
       return { reference: name, digest: manifest.digest, layerDigest: layer.digest };
     });
@@ -62,6 +64,38 @@ export async function storeTogether<T>(
   } catch (cause) {
     // What could not be undone is containerd's to collect when the lease ends.
     await undo.run();
+    throw cause;
+  }
+}
+
+/** `putImage`, undone with the rest: a new name goes, one that meant another image means that again. */
+async function nameImage(
+  leased: ImageStore,
+  lease: string,
+  named: NamedImage,
+  undo: Undo,
+): Promise<void> {
+  const { name } = named;
+  const before = await findImage(leased, name);
+  if (before?.target === undefined) {
+    undo.defer("name", () => leased.images.delete({ name }));
+  } else {
+    // What loses its last name is collected at any time.
+    const resource = { id: before.target.digest, type: "content" };
+    await leased.leases.addResource({ id: lease, resource });
+    const updateMask = { paths: ["target", "labels"] };
+    undo.defer("name", () => leased.images.update({ image: before, updateMask }));
+  }
+  await putImage(leased, named);
+}
+
+type KnownImage = Awaited<ReturnType<ImageStore["images"]["get"]>>["image"];
+
+async function findImage(store: ImageStore, name: string): Promise<KnownImage> {
+  try {
+    return (await store.images.get({ name })).image;
+  } catch (cause) {
+    if (kindOf(cause) === "notFound") return undefined;
     throw cause;
   }
 }
