@@ -18,6 +18,7 @@ export function configReference(): string {
       (field) => `| \`${field.path}\` | ${field.values} | \`${field.default}\` | ${field.why} |`,
     ),
     "",
-    "`trine` reads no file: it takes trined's `stateDir` from the environment variable `TRINE_STATE`, by default `/run/trine`.",
+    "`trine` does not read this file: it has [settings of its own](cli.md#trine). trined's `stateDir` is its setting `state`, or the environment variable",
+    "`TRINE_STATE`; by default `/run/trine`.",
   ].join("\n")}\n`;
 }

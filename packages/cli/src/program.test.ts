@@ -391,7 +391,13 @@ test("config view in every form, and a file that is refused: all ends with it bu
   expect(await refused(["ps"])).toEqual(wrong);
   expect(await refused(["config", "view"])).toEqual(wrong);
   expect(await refused(["config", "path"])).toMatchObject({ code: 0, stdout: "/etc/x.yaml\n" });
-  expect(await refused(["ps", "--help"])).toMatchObject({ code: 0, stderr: "" });
+  for (const help of [
+    ["ps", "--help"],
+    ["help", "ps"],
+    ["help", "concepts"],
+  ]) {
+    expect(await refused(help)).toMatchObject({ code: 0, stderr: "" });
+  }
 });
 
 test("an error is a Status where -o json or yaml is asked for, and nothing else is on stderr", async () => {

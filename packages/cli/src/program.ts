@@ -88,7 +88,7 @@ function program(argv: readonly string[], io: Io, act: Act, verbosity: Verbosity
   const first = argv.find((word) => !/^(-v+|--verbose)$/.test(word)) ?? "";
   const own = GROUPS.filter(({ words }) => words.includes(first));
   for (const { add } of own.length > 0 ? own : GROUPS) add(trine, io, act);
-  if (own.length === 0) helpCommand(trine, io, act);
+  if (own.length === 0) helpCommand(trine, io);
   addVerbosity(trine, verbosity);
   return trine;
 }

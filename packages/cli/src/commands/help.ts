@@ -1,11 +1,10 @@
 import type { Command } from "commander";
 import { TrineError, quote } from "@trine/base";
 import type { Io } from "../io.ts";
-import type { Act } from "./act.ts";
 import { examples } from "./flag-values.ts";
 
 /** `trine help`: commander's own knows commands only. */
-export function helpCommand(trine: Command, io: Io, act: Act): void {
+export function helpCommand(trine: Command, io: Io): void {
   trine.helpCommand(false);
   const help = trine
     .command("help")
@@ -29,9 +28,10 @@ export function helpCommand(trine: Command, io: Io, act: Act): void {
     .description("what pods, levels, machines, images, names and settings are here")
     .addHelpText("after", examples("trine help concepts", "man trine-help-concepts"))
     .action(
-      act(async () => {
+      // Also where the configuration file is refused: this text needs none.
+      async () => {
         const { conceptsText } = await import("../shell/concepts.ts");
         io.stdout.write(conceptsText());
-      }),
+      },
     );
 }
