@@ -55,6 +55,10 @@ test("installs the rules before the pod's address leaves the namespace", async (
   ]);
 });
 
+test("sets nothing where passt carries the pod's only interface", async () => {
+  expect(await commandsOf()).toEqual(["nft -f -\n"]);
+});
+
 test("keeps IPv6 addresses listed where there are some", async () => {
   const [, settings, , addresses] = await commandsOf(DUAL);
   expect(settings).not.toContain("eth0/disable_ipv6");

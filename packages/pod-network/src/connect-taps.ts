@@ -48,13 +48,21 @@ export async function connectTaps(
   // Neither needs the other; both come before the addresses leave.
   await allDone([
     mustRun(run, doing, ["nft", "-f", "-"], rulesOf(input, hidden)),
-    keepAllAdvertisements(run, doing, hidden).then(() =>
-      mustRun(run, doing, ["sysctl", "-eqw", ...settings], ""),
-    ),
+    keepAllAdvertisements(run, doing, hidden).then(() => applySettings(run, doing, settings)),
   ]);
-  await mustRun(run, doing, ["ip", "-batch", "-"], commandsOf("ipv4", links, hidden));
+  const ipv4 = commandsOf("ipv4", links, hidden);
+  if (ipv4 !== "") await mustRun(run, doing, ["ip", "-batch", "-"], ipv4);
   const ipv6 = commandsOf("ipv6", links, hidden);
   if (ipv6 !== "") await mustRun(run, doing, ["ip", "-6", "-batch", "-"], ipv6);
+}
+
+/** None where passt carries the pod's only interface: sysctl without names fails. */
+async function applySettings(
+  run: RunInPod,
+  doing: string,
+  settings: readonly string[],
+): Promise<void> {
+  if (settings.length > 0) await mustRun(run, doing, ["sysctl", "-eqw", ...settings], "");
 }
 
 async function keepAllAdvertisements(
