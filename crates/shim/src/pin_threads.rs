@@ -8,6 +8,8 @@ use crate::descriptors::invalid;
 use crate::host::pin;
 use crate::shim::Shim;
 
+/// A process whose threads come and go is pinned as well as it can be.
+const MAX_LISTINGS: usize = 8;
 const MAX_PINS: usize = 1024;
 
 impl Shim {
@@ -30,17 +32,32 @@ impl Shim {
 }
 
 fn pin_one(pid: i32, wanted: &shim::Pin) -> Result<(), Failure> {
-    let threads = pin::threads_of(pid)?;
     if wanted.thread == 0 {
-        for thread in threads {
-            pin::pin(thread, &wanted.cpus)?;
-        }
-        return Ok(());
+        return pin_all(pid, &wanted.cpus);
     }
     let thread = i32::try_from(wanted.thread).unwrap_or(-1);
-    if !threads.contains(&thread) {
+    if !pin::is_thread_of(pid, thread) {
         let message = format!("thread {} is none of process {pid}", wanted.thread);
         return Err(failure(Code::NotFound, message));
     }
     Ok(pin::pin(thread, &wanted.cpus)?)
+}
+
+/// Every thread, until two listings are the same: threads that end meanwhile hide others, and need no CPU.
+fn pin_all(pid: i32, cpus: &[u32]) -> Result<(), Failure> {
+    let mut before = Vec::new();
+    for _ in 0..MAX_LISTINGS {
+        let threads = pin::threads_of(pid)?;
+        if threads == before {
+            break;
+        }
+        for thread in &threads {
+            match pin::pin(*thread, cpus) {
+                Err(error) if !pin::is_thread_of(pid, *thread) => drop(error),
+                pinned => pinned?,
+            }
+        }
+        before = threads;
+    }
+    Ok(())
 }

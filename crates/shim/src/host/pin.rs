@@ -8,7 +8,12 @@ use std::io;
 const MOST_CPUS: usize = 8192;
 const BITS: usize = u64::BITS as usize;
 
-/// The threads that a process has now.
+/// Whether it is one of the process's threads. Asked of the thread itself: a listing can pass one over while others end.
+pub fn is_thread_of(pid: i32, thread: i32) -> bool {
+    fs::exists(format!("/proc/{pid}/task/{thread}")).unwrap_or(false)
+}
+
+/// The threads that a process has now; while others end, one that goes on may be missing.
 pub fn threads_of(pid: i32) -> io::Result<Vec<i32>> {
     let dir = format!("/proc/{pid}/task");
     let entries = fs::read_dir(&dir).map_err(during(format!("read {dir}")))?;
@@ -49,11 +54,8 @@ mod tests {
     fn a_thread_runs_where_it_is_told() {
         in_thread(|| {
             let thread = thread_id();
-            assert!(
-                threads_of(std::process::id() as i32)
-                    .unwrap()
-                    .contains(&thread)
-            );
+            assert!(is_thread_of(std::process::id() as i32, thread));
+            assert!(!is_thread_of(1, thread));
             pin(thread, &[0]).unwrap();
             assert_eq!(allowed(thread), "0");
         });
