@@ -1,5 +1,7 @@
 //! The pod's volumes in a whole machine: one 9P mount over the guest link, and each volume bound where the machine is to
-//! have it. They are as good as the link: with a new one they are mounted anew, over what the old one has left.
+//! have it. They are as good as the link: with a new one they are mounted anew, in place of what the old one has left.
+
+mod old;
 
 use std::fs;
 use std::io;
@@ -11,7 +13,7 @@ use crate::calls::guest::open_share;
 use crate::container::mount_api::{attach, change, copy_tree};
 use crate::container::paths::{ensure_dir, ensure_file, open_source};
 use crate::helper::For;
-use crate::mounts::{nine_p, unmount};
+use crate::mounts::nine_p;
 use crate::sys::{during, invalid, open};
 
 /// As the stream is named, and the mounts' source: by which they are found again.
@@ -144,14 +146,16 @@ fn place(line: &str) -> Option<Place> {
 
 /// In a child: the agent carries the share's bytes. A place that cannot be made keeps none of the others away.
 fn mount_all(places: &[Place], socket: &UnixStream) -> io::Result<()> {
-    take_off_old()?;
+    let covered = old::take_off()?;
+    old::refuse_below(&covered, WHOLE)?;
     let whole = nine_p(SOURCE, socket, false).map_err(during("mount them"))?;
     let root = open("/", libc::O_PATH | libc::O_DIRECTORY)?;
     attach(&whole, ensure_dir(root.as_fd(), WHOLE)?.as_fd()).map_err(during(WHOLE))?;
     let failed: Vec<String> = places
         .iter()
         .filter_map(|place| {
-            bind(place, root.as_fd())
+            old::refuse_below(&covered, &place.target)
+                .and_then(|()| bind(place, root.as_fd()))
                 .map_err(during(&place.target))
                 .err()
         })
@@ -175,45 +179,6 @@ fn bind(place: &Place, root: BorrowedFd<'_>) -> io::Result<()> {
         ensure_dir(root, &place.target)?
     };
     attach(&copy, target.as_fd())
-}
-
-/// Of an older link: nothing answers there any more.
-fn take_off_old() -> io::Result<()> {
-    let mounts = fs::read_to_string("/proc/self/mounts").map_err(during("read the mounts"))?;
-    for target in old_in(&mounts).iter().rev() {
-        // What it was mounted in may have gone with it.
-        if let Err(error) = unmount(target) {
-            eprintln!("trine-agent: {error}");
-        }
-    }
-    Ok(())
-}
-
-fn old_in(mounts: &str) -> Vec<String> {
-    let ours = mounts.lines().filter_map(|line| {
-        let mut words = line.split(' ');
-        let (source, target, kind) = (words.next()?, words.next()?, words.next()?);
-        (source == SOURCE && kind == "9p").then(|| unescape(target))
-    });
-    ours.collect()
-}
-
-/// The kernel writes spaces and the like as \ooo.
-fn unescape(word: &str) -> String {
-    let mut parts = word.split('\\');
-    let mut out = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        let code = part
-            .get(..3)
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match code {
-            Some(code) => out.push(code),
-            None => out.push(b'\\'),
-        }
-        let rest = part.get(if code.is_some() { 3 } else { 0 }..);
-        out.extend_from_slice(rest.unwrap_or_default().as_bytes());
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 #[cfg(test)]
@@ -251,21 +216,5 @@ mod tests {
     fn too_many_are_refused() {
         assert!(parse(&"file\trw\ta\t/a\n".repeat(MAX_PLACES)).is_ok());
         assert!(parse(&"file\trw\ta\t/a\n".repeat(MAX_PLACES + 1)).is_err());
-    }
-
-    #[test]
-    fn only_our_own_mounts_are_found_again() {
-        let mounts = "trine-shares /run/trine/shares 9p rw 0 0\n\
-            other /mnt 9p rw 0 0\n\
-            trine-shares /opt/it's\\040one 9p ro 0 0\n\
-            trine-shares /x tmpfs rw 0 0\n";
-        assert_eq!(old_in(mounts), ["/run/trine/shares", "/opt/it's one"]);
-    }
-
-    #[test]
-    fn escapes_of_the_kernel_are_read() {
-        assert_eq!(unescape("/a\\040b\\134c"), "/a b\\c");
-        assert_eq!(unescape("/a\\"), "/a\\");
-        assert_eq!(unescape("/a\\zz"), "/a\\zz");
     }
 }
