@@ -27,6 +27,7 @@ export async function shareNetwork({ document, shim, sandbox }: PodContext): Pro
   await shareAddress((argv, stdin) => shim.run(argv, stdin), {
     interface: network,
     tap: tapOf(0),
+    carriers: tapPairs(document).flatMap((pair) => ("macvtap" in pair ? pair.interface.name : [])),
     taps: tapPairs(document).flatMap((pair) => ("guest" in pair ? [] : pair.tap)),
     forwardPort,
     ports: {

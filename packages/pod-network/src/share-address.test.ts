@@ -38,7 +38,7 @@ async function runsOf(
       const stdout = argv.includes("show") ? JSON.stringify(rules) : "";
       return Promise.resolve({ exitCode: 0, stdout, stderr: "" });
     },
-    { interface: pod, tap: "tap0", taps: ["tap0"], forwardPort: 4000 },
+    { interface: pod, tap: "tap0", taps: ["tap0"], carriers: [], forwardPort: 4000 },
   );
   return runs;
 }
@@ -77,14 +77,16 @@ test("a pod without IPv4 cannot be shared: said, not half done", async () => {
   await expect(runsOf(pod, FRESH)).rejects.toThrow(/no IPv4 address/);
 });
 
-test("no tap of the guest's gets at the namespace, not the primary's alone", () => {
+test("no tap of the guest's gets at the namespace, not the primary's alone, and no macvtap's network", () => {
   const taps = ["tap0", "tap1"];
-  const rules = sharingRules({ interface: POD, tap: "tap0", taps, forwardPort: 4000 });
+  const carriers = ["net1"];
+  const rules = sharingRules({ interface: POD, tap: "tap0", taps, carriers, forwardPort: 4000 });
   const input = rules.slice(rules.indexOf("flush chain inet trine input"));
   expect(input.match(/iifname .*/g)).toEqual([
     'iifname { "tap0", "tap1" } ct state established,related accept',
     'iifname "tap0" ip daddr 169.254.77.1 accept',
     'iifname { "tap0", "tap1" } counter name "refused" drop',
+    'iifname "net1" drop',
   ]);
 });
 
@@ -93,6 +95,7 @@ test("a port that belongs to one side is that side's before anybody's socket is 
     interface: POD,
     tap: "tap0",
     taps: ["tap0", "tap1"],
+    carriers: [],
     forwardPort: 4000,
     ports: {
       machine: [{ protocol: "tcp", port: 22 }],

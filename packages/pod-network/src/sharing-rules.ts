@@ -10,6 +10,8 @@ export interface SharingInput {
   readonly tap: string;
   /** All of the guest's taps that `forwardingRules` joined, that one among them. */
   readonly taps: readonly string[];
+  /** The pod's interfaces whose frames the kernel itself carries, by a macvtap: nothing of theirs is the namespace's. */
+  readonly carriers: readonly string[];
   /** Where the shim's forwarder listens on 127.0.0.1 and ::1. */
   readonly forwardPort: number;
   /** Ports that belong to one side whoever listens. */
@@ -81,6 +83,7 @@ export function sharingRules(input: SharingInput): string {
       `iifname ${taps} ct state established,related accept`,
       `iifname "${tap}" ip daddr ${linkLocalOf(0)} accept`,
       `iifname ${taps} counter name "refused" drop`,
+      ...input.carriers.map((name) => `iifname "${name}" drop`),
     ]),
     "}",
     "flush chain inet trine output",
