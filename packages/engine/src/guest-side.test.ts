@@ -59,6 +59,15 @@ test("passt is refused for what it cannot carry", () => {
   expect(() => {
     checkBindings({ eth0: "passt" }, [{ ...document.network, addresses: [] }]);
   }).toThrow("and eth0 has no address");
+  const withRoute = (family: "ipv4" | "ipv6", to: string, via?: string) => () => {
+    const routes = [{ family, to, ...(via === undefined ? {} : { via }) }];
+    checkBindings({ eth0: "passt" }, [{ ...document.network, routes }]);
+  };
+  const refusal = "and eth0 has no default route by a gateway: use tap";
+  expect(withRoute("ipv4", "10.0.0.0/8", "10.1.0.1")).toThrow(refusal);
+  expect(withRoute("ipv4", "0.0.0.0/0")).toThrow(refusal);
+  expect(withRoute("ipv6", "::/0", "fd00::1")).toThrow(refusal);
+  expect(withRoute("ipv4", "0.0.0.0/0", "10.1.0.1")).not.toThrow();
 });
 
 test("an interface that the pod has not is named, with those it has", () => {

@@ -24,12 +24,22 @@ export function checkBindings(
   for (const each of others) {
     if (bindingOf({ bindings }, each) === "passt") refusePasst(each.name, "is not the first");
   }
-  for (const { name, addresses } of interfaces.slice(0, 1)) {
-    const isCarried = bindingOf({ bindings }, { name }) === "passt";
-    if (isCarried && addresses.length === 0) refusePasst(name, "has no address");
+  for (const each of interfaces.slice(0, 1)) {
+    if (bindingOf({ bindings }, each) !== "passt") continue;
+    if (each.addresses.length === 0) refusePasst(each.name, "has no address");
+    // It ends at once: it has nobody to send the guest's packets to.
+    if (!hasGateway(each)) refusePasst(each.name, "has no default route by a gateway");
   }
   const hidden = pairsOf(interfaces, bindings).filter((pair) => "guest" in pair);
   requireFreeNetworks(hidden, interfaces);
+}
+
+/** Of a family that it has an address of. */
+function hasGateway({ addresses, routes }: PodInterface): boolean {
+  const families = new Set(addresses.map(({ family }) => family));
+  return routes.some(
+    ({ family, to, via }) => families.has(family) && to.endsWith("/0") && via !== undefined,
+  );
 }
 
 function refusePasst(name: string, why: string): never {

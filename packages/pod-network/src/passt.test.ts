@@ -27,6 +27,12 @@ test("gives the guest the pod's address, gateway, MTU and names, and its ports a
   expect(argv).not.toContain("fd00::10"); // of a family that the pod has not
 });
 
+test("gives it no more search domains than it takes", () => {
+  const search = ["a", "b", "c", "d", "e", "f", "g"];
+  const argv = passtArguments(POD, { ...NOTHING, dns: { nameservers: [], search } });
+  expect(argv.filter((_, index) => argv[index - 1] === "--search")).toEqual(search.slice(0, 6));
+});
+
 test("says none where there is nothing, for its own choice is everything", () => {
   const argv = passtArguments({ ...POD, routes: [] }, NOTHING).join(" ");
   expect(argv).toContain("--dns none --search none --tcp-ports none --udp-ports none");

@@ -4,6 +4,9 @@ import type { PodInterface } from "./pod-interface.ts";
 import { mustRun } from "./run-command.ts";
 import type { RunInPod } from "./run-command.ts";
 
+/** It ends when it is given more. */
+const MAX_SEARCH = 6;
+
 /** Ports of the pod's address that are the guest's. */
 export interface PasstPorts {
   readonly tcp: readonly number[];
@@ -41,7 +44,7 @@ export function passtArguments(
       "--dns",
       dns.nameservers.filter((each) => families.has(familyOf(each))),
     ),
-    ...listed("--search", dns.search),
+    ...listed("--search", dns.search.slice(0, MAX_SEARCH)),
     ...["--tcp-ports", portList(ports.tcp), "--udp-ports", portList(ports.udp)],
   ];
 }
