@@ -241,6 +241,14 @@ async function passtOf(pod: Pick<RunningPod, "podSandboxId">): Promise<number | 
   return undefined;
 }
 
+/** Of one that is there, other than `former`: 0 would be this process's own group. */
+async function untilPasst(pod: Pick<RunningPod, "podSandboxId">, former?: number): Promise<number> {
+  return pollUntil("passt runs", { ms: 30_000, everyMs: 100 }, async () => {
+    const found = await passtOf(pod);
+    return found === former ? undefined : found;
+  });
+}
+
 async function inNamespace(
   pod: Pick<RunningPod, "podSandboxId">,
   argv: readonly string[],
@@ -271,9 +279,9 @@ test("a machine has its networks by passt and a macvtap, and keeps them when tri
   };
   const { addresses } = await viewOf(pod);
   const [first = "", second = ""] = addresses;
-  const passt = await passtOf(pod);
-  expect(await statusField(passt ?? 0, "CapEff")).toBe("0000000000000000");
-  expect(await statusField(passt ?? 0, "Uid")).not.toMatch(/^0\b/);
+  const passt = await untilPasst(pod);
+  expect(await statusField(passt, "CapEff")).toBe("0000000000000000");
+  expect(await statusField(passt, "Uid")).not.toMatch(/^0\b/);
   expect(await sh("ip -4 -o addr show dev eth0")).toContain(`inet ${first}/24`);
   expect(await get(first)).toContain("carried");
   expect(await inNamespace(pod, ["busybox", "wget", "-qO-", "http://127.0.0.1:8080/"])).toContain(
@@ -298,16 +306,12 @@ test("a machine has its networks by passt and a macvtap, and keeps them when tri
 
   await node.killTrined();
   expect(await get(first)).toContain("carried");
-  process.kill(passt ?? 0, "SIGKILL");
+  process.kill(passt, "SIGKILL");
   await node.startTrined();
   expect(await get(first)).toContain("carried");
-  const another = await passtOf(pod);
-  expect(another).not.toBe(passt);
-  process.kill(another ?? 0, "SIGKILL");
-  await pollUntil("passt is there again", { ms: 30_000, everyMs: 100 }, async () => {
-    const found = await passtOf(pod);
-    return found === another ? undefined : found;
-  });
+  const another = await untilPasst(pod, passt);
+  process.kill(another, "SIGKILL");
+  await untilPasst(pod, another);
   expect(await get(first)).toContain("carried");
   expect(await get(second)).toContain("carried");
   await node.remove(pod);
