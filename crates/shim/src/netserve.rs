@@ -7,6 +7,7 @@ use trine_wire::{Message, shim};
 
 use crate::answer::{Answer, Code, Failure, decode, empty, failure};
 use crate::host::forward::Forwarder;
+use crate::host::sys::reset_on_close;
 use crate::host::{dhcp, dhcp6};
 use crate::reactor::{READ, Token, Watch};
 use crate::shim::Shim;
@@ -44,6 +45,14 @@ impl NetServers {
             false => format!("127.0.0.1,::1,{}", forwarder.target()),
         };
         (forwarder.take_for_guest(), addresses)
+    }
+
+    /// One that was given out for the guest, where nobody answers.
+    pub fn forward_past_guest(&mut self, client: TcpStream) {
+        match &mut self.forward {
+            Some((forwarder, _)) if !self.through_guest => forwarder.carry_to_target(client),
+            _ => reset_on_close(&client),
+        }
     }
 }
 

@@ -724,6 +724,30 @@ fn port_forward_of_an_owners_guest_goes_through_its_agent_while_that_is_there() 
 }
 
 #[test]
+fn port_forward_does_not_wait_for_an_agent_that_holds_its_port_and_does_not_run() {
+    let mut m = machine_that_tells("stuck", "{}", true);
+    let forward = shim::ServeForwardRequest {
+        target: "127.0.0.2".into(),
+        ..Default::default()
+    };
+    serve_forward(&mut m, &forward);
+    let service = service_in_pod(&m.pod);
+    let mut client = dial_in_pod(&m.pod, 8080);
+    client.write_all(b"GET").unwrap();
+    let mut accepted = accept(&service);
+    let mut got = [0; 3];
+    accepted.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"GET");
+    accepted.write_all(b"200").unwrap();
+    client.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"200");
+    // When it runs again it finds that nobody waits for it.
+    let id = m.guest.opened("tcp/127.0.0.1,::1,127.0.0.2/8080");
+    m.guest
+        .until("the abort", |guest| guest.aborted.get(&id).cloned());
+}
+
+#[test]
 fn port_forward_goes_through_the_guest() {
     let mut m = machine("forward");
     let forward = shim::ServeForwardRequest {

@@ -42,12 +42,14 @@ pub struct Served {
 }
 
 pub struct Join {
-    channel: u32,
+    pub channel: u32,
     origin: Origin,
     /// A socket, as the bytes see it.
-    stream: File,
-    watch: Watch,
+    pub stream: File,
+    pub watch: Watch,
     state: State,
+    /// Until the guest has answered nothing is read, so that somebody else can have the connection.
+    answer_until: Option<Instant>,
 }
 
 enum State {
@@ -96,6 +98,23 @@ impl Join {
             stream: File::from(stream),
             watch: Watch::new(Token::Join(number)),
             state,
+            answer_until: None,
+        }
+    }
+
+    /// `answer_until`: when the guest must have answered; none = it is waited for.
+    pub fn forward(
+        number: u32,
+        channel: u32,
+        client: TcpStream,
+        name: &str,
+        answer_until: Option<Instant>,
+    ) -> Join {
+        let state = State::waiting(name.to_owned(), Vec::new());
+        let join = Join::new(number, channel, Origin::Forward, client.into(), state);
+        Join {
+            answer_until,
+            ..join
         }
     }
 
@@ -133,6 +152,11 @@ impl Join {
             return Ok(true);
         };
         let id = *id;
+        if self.answer_until.is_some() && !mux.is_answered(id) {
+            self.watch.set(reactor, &self.stream, 0);
+            return Ok(true);
+        }
+        self.answer_until = None;
         for _ in 0..TURN {
             let room = mux.room(id).min(scratch.len());
             if *ended || room == 0 {
@@ -171,7 +195,11 @@ impl Join {
         Ok(!(*ended && *shut))
     }
 
-    fn id(&self) -> Option<u32> {
+    pub fn is_forward(&self) -> bool {
+        self.origin == Origin::Forward
+    }
+
+    pub fn id(&self) -> Option<u32> {
         match self.state {
             State::Joined { id, .. } => Some(id),
             _ => None,
@@ -225,19 +253,6 @@ impl Shim {
         }
     }
 
-    /// A connection to the pod's localhost, carried on to a stream of the guest.
-    pub fn forward_to_guest(&mut self, client: TcpStream, name: &str) {
-        let full = self.join_count(Origin::Forward) >= MAX_JOINS;
-        let Some(channel) = self.guest_channel().filter(|_| !full) else {
-            return sys::reset_on_close(&client);
-        };
-        let number = self.number();
-        let state = State::waiting(name.to_owned(), Vec::new());
-        let join = Join::new(number, channel, Origin::Forward, client.into(), state);
-        self.joins.insert(number, join);
-        self.join_ready(number);
-    }
-
     /// The guest wants a stream: only of what has been put there for it.
     pub fn guest_opened(&mut self, guest: &mut Guest, id: u32, name: &str) {
         let word = name.split('/').next().unwrap_or_default();
@@ -269,23 +284,14 @@ impl Shim {
         self.joins.insert(number, join);
         self.pump_join(guest, number);
     }
-
-    /// Who does not say what he wants does not keep his place.
-    pub fn expire_joins(&mut self, now: Instant) {
-        self.joins
-            .retain(|_, join| join.naming_until().is_none_or(|until| until > now));
-    }
-
-    pub fn join_deadline(&self) -> Option<Instant> {
-        self.joins.values().filter_map(Join::naming_until).min()
-    }
 }
 
 impl Join {
-    fn naming_until(&self) -> Option<Instant> {
+    /// When it has waited long enough for its client, or for the guest.
+    pub fn until(&self) -> Option<Instant> {
         match self.state {
             State::Naming { until, .. } => Some(until),
-            _ => None,
+            _ => self.answer_until,
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::shim::Shim;
 
 mod door;
 mod ends;
+mod forwards;
 mod joins;
 mod openings;
 mod processes;

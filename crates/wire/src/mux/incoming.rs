@@ -129,6 +129,9 @@ impl Mux {
             return Ok(());
         };
         if stream.add_credit(count) {
+            if stream.take_answer() {
+                self.events.push_back(Event::Writable(id));
+            }
             self.take_turn(id);
             return Ok(());
         }

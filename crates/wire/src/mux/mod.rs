@@ -266,6 +266,12 @@ impl Mux {
         self.streams.get(&id).is_none_or(Stream::at_end)
     }
 
+    /// The peer has read that the stream was opened, which says that it runs; also when the stream is gone. Of one that
+    /// it has not, `Writable` comes when it has, or `Aborted`.
+    pub fn is_answered(&mut self, id: u32) -> bool {
+        self.streams.get_mut(&id).is_none_or(Stream::is_answered)
+    }
+
     /// Bytes for the peer; empty = nothing to send now.
     pub fn output(&mut self) -> &[u8] {
         if self.sent == self.out.len() {

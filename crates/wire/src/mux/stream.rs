@@ -27,6 +27,10 @@ pub struct Stream {
     queue: VecDeque<u8>,
     /// What may still be sent.
     credit: u32,
+    /// The peer has granted something: the first it does with a stream.
+    answered: bool,
+    /// Somebody waits for that.
+    wants_answer: bool,
     fin_wanted: bool,
     fin_sent: bool,
     /// `push` has filled it.
@@ -102,6 +106,17 @@ impl Stream {
 
     pub fn at_end(&self) -> bool {
         self.peer_fin && self.unread.is_empty()
+    }
+
+    pub fn is_answered(&mut self) -> bool {
+        self.wants_answer = !self.answered;
+        self.answered
+    }
+
+    /// True: somebody waited for it.
+    pub fn take_answer(&mut self) -> bool {
+        self.answered = true;
+        std::mem::take(&mut self.wants_answer)
     }
 
     pub fn is_over(&self) -> bool {

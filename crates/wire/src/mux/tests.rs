@@ -95,6 +95,23 @@ fn a_stream_goes_both_ways_and_ends_one_way_at_a_time() {
 }
 
 #[test]
+fn who_asks_for_an_answer_is_told_of_it_once() {
+    let (mut host, mut guest) = pair();
+    let id = host.open("tcp").unwrap();
+    assert!(!host.is_answered(id));
+    let bytes = take(&mut host);
+    assert!(!host.is_answered(id));
+    guest.receive(&bytes);
+    settle(&mut host, &mut guest);
+    assert_eq!(events(&mut host), [Event::Writable(id)]);
+    assert!(host.is_answered(id));
+    host.receive(&frame(id, CREDIT, &1u32.to_be_bytes()));
+    assert_eq!(events(&mut host), []);
+    host.abort(id, "done");
+    assert!(host.is_answered(id));
+}
+
+#[test]
 fn ids_have_parity_and_are_never_used_again() {
     let (mut host, mut guest) = pair();
     let ids: Vec<u32> = (0..3).map(|_| host.open("x").unwrap()).collect();
