@@ -4,7 +4,8 @@ import { diskNode } from "./plan-disks.ts";
 
 /**
  * Shows the guest more of a raw disk that its host has enlarged; answers whether there was more. QEMU looks at the size of a
- * file or device only when it is asked to make it that large, which it is already.
+ * device only when it is asked to make it that large, which it is already. A regular file it sets to that size, and would
+ * cut off what was added since: the caller says no size that is still changing.
  */
 export async function growDisk(
   client: QmpClient,

@@ -147,6 +147,8 @@ export interface DiskSpec {
   readonly path: string;
   /** What `path` is; undefined = a regular file. */
   readonly source?: "file" | "block-device";
+  /** Which file that was when the disk was made, DEVICE:INODE in decimal, where others may put another in its place. */
+  readonly inode?: string;
   /** Of a raw disk: where in `path` it begins; undefined = with its first byte. */
   readonly offsetBytes?: number;
   readonly readOnly: boolean;

@@ -18,10 +18,15 @@ afterEach(async () => {
 
 const at = (...parts: string[]) => ({ dir, parts });
 const writable = { path: "/vol", readOnly: false, limits };
+const inodeOf = async (path: string): Promise<string> => {
+  const { dev, ino } = await stat(path, { bigint: true });
+  return `${dev}:${ino}`;
+};
 
 test("a disk that is not there is made, a smaller one enlarged, and a larger one stays", async () => {
   const made = await fileDisk(at(), { ...writable, sizeBytes: MIB });
-  expect(made).toEqual({ format: "raw", path: join(dir, "disk.img"), bytes: MIB });
+  const inode = await inodeOf(join(dir, "disk.img"));
+  expect(made).toEqual({ format: "raw", path: join(dir, "disk.img"), bytes: MIB, inode });
   const larger = await fileDisk(at(), { ...writable, sizeBytes: 2 * MIB });
   expect(larger.bytes).toBe(2 * MIB);
   expect(await fileDisk(at(), { ...writable, sizeBytes: MIB })).toEqual(larger);
@@ -41,11 +46,12 @@ test("what a guest writes is raw, whatever the guest has written into its first 
   const path = join(dir, "disk.img");
   await createOverlay(path, { virtualSizeBytes: 4 * MIB });
   const { size } = await stat(path);
-  expect(await fileDisk(at(), writable)).toEqual({ format: "raw", path, bytes: size });
+  const inode = await inodeOf(path);
+  expect(await fileDisk(at(), writable)).toEqual({ format: "raw", path, bytes: size, inode });
   const larger = await fileDisk(at(), { ...writable, sizeBytes: MIB });
   expect(larger).toMatchObject({ format: "raw", bytes: MIB });
   // Not written, or said to be one: the header counts.
-  const qcow2 = { format: "qcow2", path, bytes: 4 * MIB };
+  const qcow2 = { format: "qcow2", path, bytes: 4 * MIB, inode };
   expect(await fileDisk(at(), { ...writable, readOnly: true })).toEqual(qcow2);
   expect(await fileDisk(at(), { ...writable, format: "qcow2" })).toEqual(qcow2);
   expect(await fileDisk(at(), { ...writable, readOnly: true, format: "raw" })).toMatchObject({

@@ -28,7 +28,7 @@ interface Wanted {
 export async function fileDisk(
   place: Beneath,
   wanted: Wanted,
-): Promise<Pick<DiskSpec, "format" | "path"> & { bytes: number }> {
+): Promise<Pick<DiskSpec, "format" | "path"> & { bytes: number; inode: string }> {
   const { path, readOnly, limits, sizeBytes } = wanted;
   if (sizeBytes !== undefined && sizeBytes > limits.maxVirtualBytes) {
     // Before anything is made: what is too large could never be made smaller.
@@ -37,12 +37,14 @@ export async function fileDisk(
   }
   const { parts, handle } = await opened(place, wanted);
   try {
-    if (!(await handle.stat()).isFile()) {
+    const stats = await handle.stat({ bigint: true }); // a number of ours would round an inode's
+    if (!stats.isFile()) {
       throw new TrineError("invalid", `${path} is not a regular file`);
     }
     if (sizeBytes !== undefined && !readOnly) await enlarge(handle, sizeBytes, wanted);
     const { format, bytes } = await look(handle, wanted);
-    return { format, path: join(place.dir, ...parts), bytes };
+    const inode = `${stats.dev}:${stats.ino}`;
+    return { format, path: join(place.dir, ...parts), bytes, inode };
   } finally {
     await handle.close();
   }

@@ -9,6 +9,7 @@ import type { CreateTask } from "../requests.ts";
 const MIB = 1024 * 1024;
 const DEADLINE = { ms: 60_000, everyMs: 50 };
 const DISKS = [
+  "- {name: both, file: /vol/both.img, shared: true, cache: none}",
   "- {name: data, file: /vol/data.img}",
   "- {name: fixed, file: /vol/fixed.img, readOnly: true}",
 ].join("\n");
@@ -34,9 +35,9 @@ async function task(): Promise<CreateTask> {
   return { id: "c1", bundle, rootfs: [], terminal: false, stdin: false };
 }
 
-test("a file that grows is shown so to the guest, in whole sectors; one that is only read is not", async () => {
+test("a file that grows is shown so to the guest, in whole sectors; one that is only read, or others write, is not", async () => {
   // The double of the shim mounts nothing: what its mounts would show.
-  for (const name of ["data", "fixed"]) {
+  for (const name of ["both", "data", "fixed"]) {
     const place = join(one.podDir, "disks", name);
     await mkdir(place, { recursive: true });
     await writeFile(join(place, `${name}.img`), Buffer.alloc(MIB));
@@ -48,8 +49,9 @@ test("a file that grows is shown so to the guest, in whole sectors; one that is 
     pollUntil("the guest is told", DEADLINE, () =>
       Promise.resolve(one.driver.diskBytes.get("data") === bytes ? true : undefined),
     );
-  await told(MIB);
-  await truncate(join(one.podDir, "disks/data/data.img"), 3 * MIB + 1);
+  for (const name of ["both", "data"]) {
+    await truncate(join(one.podDir, "disks", name, `${name}.img`), 3 * MIB + 1);
+  }
   await told(3 * MIB + 512);
   expect([...one.driver.diskBytes.keys()]).toEqual(["data"]);
 }, 120_000);

@@ -25,7 +25,7 @@ interface Places {
 }
 
 /** A disk's bytes as they are before the machine starts. */
-type Base = Pick<DiskSpec, "format" | "path" | "source" | "offsetBytes"> & {
+type Base = Pick<DiskSpec, "format" | "path" | "source" | "inode" | "offsetBytes"> & {
   readonly bytes: number;
 };
 
@@ -81,7 +81,7 @@ async function makeDisk(
   };
 }
 
-type Placed = Pick<DiskSpec, "format" | "path" | "source" | "offsetBytes" | "backing">;
+type Placed = Pick<DiskSpec, "format" | "path" | "source" | "inode" | "offsetBytes" | "backing">;
 
 /** The disk itself, or an overlay in the container's layer over what is not to be written. */
 async function placed(to: Places, input: MachineInput, disk: DiskSetting): Promise<Placed> {
@@ -94,10 +94,11 @@ async function placed(to: Places, input: MachineInput, disk: DiskSetting): Promi
   const base = await baseOf(to, input, disk);
   const isKept = source.kind === "device" || source.kind === "file";
   if (readOnly || (isKept && !ephemeral)) {
-    const { format, path: at, source: what, offsetBytes } = base;
+    const { format, path: at, source: what, inode, offsetBytes } = base;
     return {
       ...{ format, path: at },
       ...(what === undefined ? {} : { source: what }),
+      ...(inode === undefined ? {} : { inode }),
       ...(offsetBytes === undefined ? {} : { offsetBytes }),
     };
   }
