@@ -106,7 +106,8 @@ test("a URL is good once, not for ever, and there are not too many of them", asy
   const first = ask(mine);
   (await request()).socket.write(UPGRADED);
   await contains(first.text, "101");
-  for (const at of [mine, new URL("/stream/x", mine).href, new URL("/", mine).href]) {
+  const { origin } = new URL(mine);
+  for (const at of [mine, ...["/stream/x", "/", "//"].map((path) => `${origin}${path}`)]) {
     const again = ask(at);
     await again.over;
     expect(again.text()).toMatch(/^HTTP\/1\.1 404 /);

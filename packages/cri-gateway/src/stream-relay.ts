@@ -135,9 +135,9 @@ export class StreamRelay {
     if (!(client instanceof Socket)) return;
     this.#open.add(client);
     client.once("close", () => this.#open.delete(client));
-    const { pathname, search } = new URL(request.url ?? "", "http://localhost");
-    const offer = this.#take(pathname);
-    if (offer === undefined) {
+    const target = URL.parse(request.url ?? "", "http://localhost"); // null for `//`
+    const offer = target === null ? undefined : this.#take(target.pathname);
+    if (target === null || offer === undefined) {
       refuse(client, 404, "no such stream: its URL was used, or is too old");
       return;
     }
@@ -146,7 +146,7 @@ export class StreamRelay {
       return;
     }
     const upstream = connect({ ...offer.dial, allowHalfOpen: true, noDelay: true });
-    upstream.write(headOf(request, `${offer.path}${search}`, offer.host));
+    upstream.write(headOf(request, `${offer.path}${target.search}`, offer.host));
     const { answerMs } = this.#limits;
     joinStreams({ client, head, upstream, answerMs }, (cause) => {
       this.#log.warn({ err: cause.message }, "a stream could not be relayed");
