@@ -15,8 +15,8 @@ const MAX_VERSION_BYTES = 16_384;
 const KEEP_MS = 7 * 24 * 3_600_000;
 
 /**
- * The directory of one import, locked until this process ends, however it ends. Named after the source, so
- * that the same import finds what an earlier one of it has left.
+ * The directory of one import, locked until this process ends, however it ends. Named after its parent and the
+ * source, so that the same import finds what an earlier one of it has left.
  */
 export class WorkDir {
   readonly path: string;
@@ -33,7 +33,8 @@ export class WorkDir {
   /** Kind `conflict` while another import of the same source is at work. */
   static async open(parent: string, source: string): Promise<WorkDir> {
     await mkdir(parent, { recursive: true, mode: 0o700 });
-    const hash = createHash("sha256").update(source).digest("hex");
+    // An import below another directory holds another lock: it is not to share a lease or snapshot with this one.
+    const hash = createHash("sha256").update(`${parent}\0${source}`).digest("hex");
     const found = await WorkDir.#take(parent, `${KEY_PREFIX}${hash.slice(0, 24)}`);
     if (found !== undefined) return found;
     throw new TrineError("conflict", "another import of the same source is at work: wait for it");
