@@ -54,6 +54,7 @@ test("an import that is not wanted any more ends", async () => {
 test.each([
   ["is not there", ["/nowhere/trined"], "internal"],
   ["is killed", ["sh", "-c", "kill -9 $$"], "unavailable"],
+  ["is killed amid a word", ["sh", "-c", `printf '{"failed":{"ki'; kill -9 $$`], "unavailable"],
 ])("a program that %s", async (_, program, kind) => {
   await expect(pull("a", { program })).rejects.toMatchObject({ kind });
 });

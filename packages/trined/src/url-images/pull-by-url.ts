@@ -34,7 +34,9 @@ export async function pullByUrl(
   const words: ImportWord[] = [];
   const lines = createInterface({ input: stdout });
   lines.on("line", (line) => {
-    words.push(JSON.parse(line) as ImportWord);
+    const word = wordOf(line);
+    if (word === undefined) return;
+    words.push(word);
     clearTimeout(late);
   });
   try {
@@ -51,6 +53,15 @@ export async function pullByUrl(
   const isLate = unresolved.signal.aborted;
   const why = isLate ? `its name was not understood within ${resolveMs} ms` : "it was killed";
   throw new TrineError(isLate ? "timeout" : "unavailable", `the import of ${order.name}: ${why}`);
+}
+
+/** Undefined for a line that its writer's death has cut off. */
+function wordOf(line: string): ImportWord | undefined {
+  try {
+    return JSON.parse(line) as ImportWord;
+  } catch {
+    return undefined;
+  }
 }
 
 function endOf(child: ChildProcess): Promise<void> {
