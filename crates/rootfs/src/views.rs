@@ -87,24 +87,47 @@ fn bind_one(id: &str, pid: i32, wanted: &[&str], views: &[View], device: &str) -
         return Err(invalid(format!("process {pid} is not the container's")));
     }
     let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo"))?;
-    let trees = views
-        .iter()
-        .filter(|view| wanted.contains(&view.file))
-        .map(|view| Ok((view, there(&mounts, view.file, device), tree(&view.source)?)))
+    let trees = steps(&mounts, wanted, views, device)
+        .into_iter()
+        .map(|step| Ok((step.file, step.stale, step.source.map(tree).transpose()?)))
         .collect::<io::Result<Vec<_>>>()?;
     enter(&process).map_err(during("enter its mount namespace"))?;
-    for (view, there, tree) in trees {
-        match there {
-            There::Others | There::Current => continue,
-            There::Stale(count) => {
-                for _ in 0..count {
-                    unmount(view.file)?;
-                }
-            }
+    for (file, stale, tree) in trees {
+        for _ in 0..stale {
+            unmount(file)?;
         }
-        attach(&tree, view.file).map_err(during(view.file))?;
+        if let Some(tree) = tree {
+            attach(&tree, file).map_err(during(file))?;
+        }
     }
     Ok(())
+}
+
+/// What is to be done about a file of a container.
+#[derive(Debug, PartialEq, Eq)]
+struct Step<'a> {
+    file: &'static str,
+    /// So many of lxcfs's that are gone are taken off first.
+    stale: usize,
+    /// None: the present lxcfs lacks it, and the container has the node's again.
+    source: Option<&'a str>,
+}
+
+fn steps<'a>(mounts: &str, wanted: &[&str], views: &'a [View], device: &str) -> Vec<Step<'a>> {
+    let wanted = FILES.into_iter().filter(|file| wanted.contains(file));
+    let steps = wanted.filter_map(|file| {
+        let There::Stale(stale) = there(mounts, file, device) else {
+            return None;
+        };
+        let view = views.iter().find(|view| view.file == file);
+        let source = view.map(|view| view.source.as_str());
+        (stale > 0 || source.is_some()).then_some(Step {
+            file,
+            stale,
+            source,
+        })
+    });
+    steps.collect()
 }
 
 /// What is mounted over a container's file.
@@ -231,7 +254,7 @@ fn attach(tree: &OwnedFd, file: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{There, there};
+    use super::{Step, There, View, steps, there};
 
     const OLD: &str = "90 80 0:50 /proc/stat /proc/stat ro,nosuid - fuse.lxcfs lxcfs rw\n";
     const NEW: &str = "91 90 0:51 /proc/stat /proc/stat ro,nosuid - fuse.lxcfs lxcfs rw\n";
@@ -247,5 +270,30 @@ mod tests {
         assert_eq!(over(&[OLD, POD]), There::Others);
         assert_eq!(over(&[POD, OLD]), There::Stale(1));
         assert_eq!(there(OLD, "/proc/uptime", "0:51"), There::Stale(0));
+    }
+
+    #[test]
+    fn a_dead_file_that_the_present_lxcfs_lacks_is_taken_off() {
+        let view = |file: &'static str| View {
+            file,
+            source: format!("/l{file}"),
+        };
+        let step = |file, stale, source| Step {
+            file,
+            stale,
+            source,
+        };
+        let wanted = ["/proc/stat", "/proc/uptime", "/etc/passwd"];
+        let views = [view("/proc/uptime"), view("/proc/swaps")];
+        assert_eq!(
+            steps(OLD, &wanted, &views, "0:51"),
+            [
+                step("/proc/stat", 1, None),
+                step("/proc/uptime", 0, Some("/l/proc/uptime"))
+            ]
+        );
+        assert_eq!(steps(OLD, &["/proc/uptime"], &[], "0:51"), []);
+        let covered = [OLD, POD].concat();
+        assert_eq!(steps(&covered, &["/proc/stat"], &[], "0:51"), []);
     }
 }
