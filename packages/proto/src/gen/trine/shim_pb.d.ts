@@ -710,7 +710,7 @@ export declare type OpenTapRequest = Message<"trine.shim.v1.OpenTapRequest"> & {
   mtu: number;
 
   /**
-   * 0 = 1; <= 16. Of a tap that is there they stay as they are
+   * 0 = 1; <= 16. A tap that is there keeps its own: fewer than asked for are FailedPrecondition
    *
    * @generated from field: uint32 queues = 3;
    */
@@ -930,7 +930,9 @@ export declare type ServeForwardRequest = Message<"trine.shim.v1.ServeForwardReq
   source: string;
 
   /**
-   * Instead of target and source: over streams tcp/127.0.0.1/PORT of the guest link.
+   * Instead of target and source: over streams tcp/127.0.0.1,::1/PORT of the guest link. Without it, too, connections
+   * to localhost go over tcp/127.0.0.1,::1,TARGET/PORT of a link whose guest is free (guest_is_free), while its agent is
+   * connected; one whose stream the agent has not answered after three seconds goes to target.
    *
    * @generated from field: bool through_guest = 3;
    */
