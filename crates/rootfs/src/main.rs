@@ -15,6 +15,7 @@
 //!
 //! Puts the files of the lxcfs at DIR over those of running containers, named on its input.
 
+mod apart;
 mod args;
 mod confine;
 mod filter;

@@ -4,8 +4,11 @@
 use std::fs;
 use std::io::{self, BufRead, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use trine_linux::{c_string, check, check_long, during, invalid, owned_long};
+
+use crate::apart::within;
 
 /// Most containers of a call, and most files of a container: a node has fewer.
 const MAX_LINES: usize = 10_000;
@@ -23,6 +26,8 @@ const FILES: [&str; 8] = [
 /// Of linux/mount.h; the C library of the shipped build does not name them.
 const MOVE_MOUNT_F_EMPTY_PATH: libc::c_uint = 0x04;
 const MOVE_MOUNT_T_EMPTY_PATH: libc::c_uint = 0x40;
+/// For a container: its own mounts below /proc, which may hang, hold up none of the others.
+const LIMIT: Duration = Duration::from_millis(200);
 const LXCFS: &str = "fuse.lxcfs";
 
 /// One file of the lxcfs that runs now.
@@ -31,16 +36,19 @@ struct View {
     source: String,
 }
 
-/// Reads `ID PID FILE...` lines, and answers `files FILE...` and then `ID ok` or `ID WHY`.
+/// Reads `ID PID FILE...` lines, and answers `files FILE...` and then `ID ok` or `ID WHY`, in any order.
 pub fn bind(dir: &str) -> io::Result<()> {
     let device = device_of(dir)?;
     let views = readable(dir)?;
-    let own = fs::File::open("/proc/self/ns/mnt")?;
     let mut out = io::stdout().lock();
     let names: Vec<&str> = views.iter().map(|view| view.file).collect();
     writeln!(out, "files {}", names.join(" "))?;
-    for line in io::stdin().lock().lines().take(MAX_LINES) {
-        let line = line?;
+    let lines = io::stdin().lock().lines().take(MAX_LINES);
+    let mut lines = lines.collect::<io::Result<Vec<_>>>()?;
+    // Not always the same ones are first: many that hang may use up the time of all.
+    let first = std::process::id() as usize % lines.len().max(1);
+    lines.rotate_left(first);
+    for line in lines {
         let mut words = line.split(' ');
         let (Some(id), Some(pid)) = (words.next(), words.next()) else {
             return Err(invalid("a line without a container and its process"));
@@ -49,10 +57,7 @@ pub fn bind(dir: &str) -> io::Result<()> {
             .parse()
             .map_err(|_| invalid(format!("{pid}: no process id")))?;
         let wanted: Vec<&str> = words.take(MAX_FILES).collect();
-        let done = bind_one(id, pid, &wanted, &views, &device);
-        // Whatever came of it: the next one begins here.
-        enter(&own).map_err(during("come back"))?;
-        match done {
+        match within(LIMIT, || bind_one(id, pid, &wanted, &views, &device)) {
             Ok(()) => writeln!(out, "{id} ok")?,
             Err(error) => writeln!(out, "{id} {}", error.to_string().replace('\n', " "))?,
         }
@@ -89,7 +94,7 @@ fn bind_one(id: &str, pid: i32, wanted: &[&str], views: &[View], device: &str) -
     let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo"))?;
     let trees = steps(&mounts, wanted, views, device)
         .into_iter()
-        .map(|step| Ok((step.file, step.stale, step.source.map(tree).transpose()?)))
+        .map(|(file, stale, source)| Ok((file, stale, source.map(tree).transpose()?)))
         .collect::<io::Result<Vec<_>>>()?;
     enter(&process).map_err(during("enter its mount namespace"))?;
     for (file, stale, tree) in trees {
@@ -103,15 +108,9 @@ fn bind_one(id: &str, pid: i32, wanted: &[&str], views: &[View], device: &str) -
     Ok(())
 }
 
-/// What is to be done about a file of a container.
-#[derive(Debug, PartialEq, Eq)]
-struct Step<'a> {
-    file: &'static str,
-    /// So many of lxcfs's that are gone are taken off first.
-    stale: usize,
-    /// None: the present lxcfs lacks it, and the container has the node's again.
-    source: Option<&'a str>,
-}
+/// What is to be done about a file of a container: so many of lxcfs's that are gone are taken off, and then its source
+/// goes there. None: the present lxcfs lacks it, and the container has the node's again.
+type Step<'a> = (&'static str, usize, Option<&'a str>);
 
 fn steps<'a>(mounts: &str, wanted: &[&str], views: &'a [View], device: &str) -> Vec<Step<'a>> {
     let wanted = FILES.into_iter().filter(|file| wanted.contains(file));
@@ -121,11 +120,7 @@ fn steps<'a>(mounts: &str, wanted: &[&str], views: &'a [View], device: &str) -> 
         };
         let view = views.iter().find(|view| view.file == file);
         let source = view.map(|view| view.source.as_str());
-        (stale > 0 || source.is_some()).then_some(Step {
-            file,
-            stale,
-            source,
-        })
+        (stale > 0 || source.is_some()).then_some((file, stale, source))
     });
     steps.collect()
 }
@@ -254,7 +249,7 @@ fn attach(tree: &OwnedFd, file: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Step, There, View, steps, there};
+    use super::{There, View, steps, there};
 
     const OLD: &str = "90 80 0:50 /proc/stat /proc/stat ro,nosuid - fuse.lxcfs lxcfs rw\n";
     const NEW: &str = "91 90 0:51 /proc/stat /proc/stat ro,nosuid - fuse.lxcfs lxcfs rw\n";
@@ -278,18 +273,13 @@ mod tests {
             file,
             source: format!("/l{file}"),
         };
-        let step = |file, stale, source| Step {
-            file,
-            stale,
-            source,
-        };
         let wanted = ["/proc/stat", "/proc/uptime", "/etc/passwd"];
         let views = [view("/proc/uptime"), view("/proc/swaps")];
         assert_eq!(
             steps(OLD, &wanted, &views, "0:51"),
             [
-                step("/proc/stat", 1, None),
-                step("/proc/uptime", 0, Some("/l/proc/uptime"))
+                ("/proc/stat", 1, None),
+                ("/proc/uptime", 0, Some("/l/proc/uptime"))
             ]
         );
         assert_eq!(steps(OLD, &["/proc/uptime"], &[], "0:51"), []);
