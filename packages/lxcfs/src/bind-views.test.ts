@@ -1,5 +1,7 @@
 // The helper itself is tried by tests/lxcfs.component.test.ts; here it is a script that answers as no good one does.
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -51,6 +53,17 @@ test("one that fails says why, one that hangs is ended, one that talks without e
   await expect(bind("echo hello")).rejects.toMatchObject({ kind: "malformed" });
 });
 
+test("of one that is killed, what it has said in whole lines counts", async () => {
+  const { files, outcomes } = await bind(
+    'echo "files /proc/stat"; echo "aaa ok"; printf "bbb o"; kill -KILL $$',
+  );
+  expect(files).toEqual(["/proc/stat"]);
+  expect([...outcomes]).toEqual([["aaa", undefined]]);
+  await expect(bind('printf "files /proc/stat"; kill -KILL $$')).rejects.toThrow(
+    "lxcfs at /l: ended by SIGKILL",
+  );
+});
+
 test("one that is not there, or reads nothing, fails the call alone", async () => {
   await expect(bindViews(join(dir, "none"), "/l", [], WAIT_MS)).rejects.toMatchObject({
     kind: "unavailable",
@@ -58,3 +71,19 @@ test("one that is not there, or reads nothing, fails the call alone", async () =
   const { outcomes } = await bind('exec 0<&-; echo "files /proc/stat"');
   expect(outcomes.size).toBe(0);
 });
+
+test(
+  "one that is not over when killed is waited for no longer, and nothing is asked beside one that is stuck",
+  { timeout: 60_000 },
+  async () => {
+    // Whoever has its output is not ended with it.
+    const script = `sleep 1000 & echo $! > ${dir}/pid; exec yes`;
+    await expect(bind(script)).rejects.toThrow("it does not end when killed");
+    process.kill(Number(await readFile(join(dir, "pid"), "utf8")), "SIGKILL");
+    const stuck = spawn("sleep", ["1000"]);
+    const ask = bindViews(join(dir, "helper"), "/l", [], WAIT_MS, new Set([stuck]));
+    await expect(ask).rejects.toThrow("an earlier question is not answered yet");
+    stuck.kill("SIGKILL");
+    await once(stuck, "exit");
+  },
+);

@@ -3,7 +3,7 @@ import type { AddedMount, NriLog, NriPlugin } from "@trine/nri";
 import { ContainerState } from "@trine/proto/nri";
 import type { Container, LinuxResources, PodSandbox } from "@trine/proto/nri";
 import { bindViews } from "./bind-views.ts";
-import type { Bound, Target } from "./bind-views.ts";
+import type { Bound, Stuck, Target } from "./bind-views.ts";
 import { mountsFor, viewsFor } from "./choose.ts";
 import type { ViewRules } from "./choose.ts";
 import { isMounted, isSame, runningInstance } from "./instance.ts";
@@ -11,6 +11,8 @@ import type { Instance } from "./instance.ts";
 
 /** How soon a lost or new lxcfs is noticed. */
 const LOOK_MS = 100;
+/** How often it is asked whether it answers still: one that hangs holds up whoever reads its files, runc too. */
+const CHECK_MS = 3_000;
 /** The helper has this long for all containers of the node, and lxcfs for its answers. */
 const BIND_MS = 2_000;
 /** One that runs and does not serve is asked again after this long at most, containers that got no views as well. */
@@ -71,6 +73,8 @@ export class Views implements NriPlugin {
   /** When the next attempt is due, by performance.now(), and how long after it the one that follows. */
   #due = 0;
   #pause = LOOK_MS;
+  #checkDue = 0;
+  readonly #stuck: Stuck = new Set();
   #counts = { starts: 0, healed: 0, failed: 0, missed: 0 };
 
   constructor(options: ViewsOptions) {
@@ -173,6 +177,8 @@ export class Views implements NriPlugin {
       } else if (isDue && this.#waiting().length > 0) {
         this.#due = performance.now() + RETRY_MS;
         this.#healSoon();
+      } else if (this.#instance !== undefined && performance.now() >= this.#checkDue) {
+        await this.#binding.run(() => this.#check());
       }
       await sleep(LOOK_MS, this.#over.signal).catch(() => undefined); // it only fails when we stop
     }
@@ -180,17 +186,14 @@ export class Views implements NriPlugin {
 
   async #change(now: Instance | undefined): Promise<void> {
     const { log, dir } = this.#options;
-    if (this.#instance !== undefined) {
-      log.warn({ event: "LxcfsLost", pid: this.#instance.pid }, "lxcfs is gone");
-      this.#instance = undefined;
-      this.#askAgain(0);
-    }
+    this.#lose("it is gone");
     if (now === undefined) return;
     try {
       const begun = performance.now();
       const bound = await this.#bind(now);
       [this.#instance, this.#files, this.#said] = [now, bound.files, undefined];
       this.#counts.starts += 1;
+      this.#checkDue = performance.now() + CHECK_MS;
       const ms = Math.round(performance.now() - begun);
       const containers = bound.outcomes.size;
       log.info({ event: "LxcfsUp", pid: now.pid, dir, containers, ms }, "lxcfs serves");
@@ -200,6 +203,25 @@ export class Views implements NriPlugin {
       this.#said = why;
       this.#askAgain(this.#pause);
     }
+  }
+
+  /** It runs; that it answers only reading its files tells, which is the helper's part. */
+  async #check(): Promise<void> {
+    const { helper, dir } = this.#options;
+    try {
+      await bindViews(helper, dir, [], BIND_MS, this.#stuck);
+    } catch (cause) {
+      this.#lose(messageOf(cause));
+    }
+    this.#checkDue = performance.now() + CHECK_MS;
+  }
+
+  #lose(why: string): void {
+    if (this.#instance === undefined) return;
+    const { pid } = this.#instance;
+    this.#options.log.warn({ event: "LxcfsLost", pid, why }, "lxcfs does not serve any more");
+    this.#instance = undefined;
+    this.#askAgain(0);
   }
 
   /** Once more after so long; from 0 the pauses grow anew. */
@@ -221,7 +243,7 @@ export class Views implements NriPlugin {
   /** Gives the files of `instance` to all running containers that have not got them. */
   async #bind(instance: Instance): Promise<Bound> {
     const { helper, dir } = this.#options;
-    const bound = await bindViews(helper, dir, this.#waiting(instance), BIND_MS);
+    const bound = await bindViews(helper, dir, this.#waiting(instance), BIND_MS, this.#stuck);
     for (const [id, why] of bound.outcomes) {
       const viewed = this.#containers.get(id);
       if (viewed !== undefined) this.#tell(id, viewed, instance, why);
