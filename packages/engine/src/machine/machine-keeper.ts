@@ -12,7 +12,6 @@ import type { MachineFigures } from "../machine-figures.ts";
 import { isMachine } from "./machine-role.ts";
 import { nextState } from "./machine-state.ts";
 import type { MachineRequest, MachineState } from "./machine-state.ts";
-import { revivePasst } from "./machine-passt.ts";
 import { lostHelper } from "./machine-helpers.ts";
 import { nestContainer } from "./nest-container.ts";
 import { requireOneMachine } from "./one-machine.ts";
@@ -20,6 +19,7 @@ import type { PodContext } from "../pod-context.ts";
 import type { MachineRecord } from "../pod-document.ts";
 import { containerNameOf } from "../pod-identity.ts";
 import { PodVmm } from "../pod-vmm.ts";
+import { PasstRevival } from "./passt-revival.ts";
 import { prepareMachine } from "./prepare-machine.ts";
 import type { AddExec, CreateTask, ProcessRef, ResizeProcess } from "../requests.ts";
 import { resizeMachine } from "./resize-machine.ts";
@@ -42,6 +42,7 @@ export class MachineKeeper implements TaskKeeper {
   readonly #execs: MachineExecs;
   readonly #vmm: PodVmm;
   readonly #sizes: DiskSizes;
+  #passt: PasstRevival | undefined;
   /** When the create that is under way came in, on the monotonic clock. */
   #createdMs: number | undefined;
 
@@ -200,8 +201,8 @@ export class MachineKeeper implements TaskKeeper {
     }
     await this.#vmm.recover(record);
     if (record.state === "created") await become(this.#pod, record, "running");
-    await revivePasst(this.#pod, this.#vmm.machine);
     this.#watch(record);
+    this.#passt?.revive();
     const machine = this.#running(record.taskId);
     if (record.state === "stopping") this.#pressUntilEnd(machine);
     this.#execs.resume(record.taskId);
@@ -210,7 +211,7 @@ export class MachineKeeper implements TaskKeeper {
 
   async apply({ what }: Event): Promise<void> {
     if (what.case === "childExited" && what.value.key === VMM_KEY) await this.#ended(what.value);
-    if (what.case === "childExited") await lostHelper(this.#pod, this.#vmm, what.value);
+    if (what.case === "childExited") await this.#lost(what.value);
     if (what.case === "resize") await this.#resized(what.value);
     const record = this.#pod.document.machine;
     const isRemoved = what.case === "taskRemoved" && what.value.id === record?.taskId;
@@ -233,6 +234,10 @@ export class MachineKeeper implements TaskKeeper {
     await become(this.#pod, record, "ended");
     const { exitStatus, reason, signal, oom } = child;
     this.#pod.log.info({ exitStatus, reason, signal, oom }, "machine ended");
+  }
+
+  #lost(child: Child): Promise<void> {
+    return lostHelper(this.#pod, { vmm: this.#vmm, passt: this.#passt }, child);
   }
 
   async #resized(size: ResizeProcess): Promise<void> {
@@ -260,6 +265,8 @@ export class MachineKeeper implements TaskKeeper {
     this.#execs.attach(record, this.#vmm.host(record), this.#vmm.life);
     this.#vmm.follow();
     this.#sizes.watch();
+    const { machine, life } = this.#vmm;
+    this.#passt = machine && new PasstRevival(this.#pod, machine, life);
   }
 
   #pressUntilEnd(machine: Machine): void {

@@ -1,10 +1,9 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { MachineSettings } from "@trine/annotations";
-import { TrineError, messageOf, pollUntil } from "@trine/base";
+import { TrineError, pollUntil } from "@trine/base";
 import { passtArguments, preparePasst } from "@trine/pod-network";
 import type { DnsConfig, PasstPorts } from "@trine/pod-network";
-import type { Machine } from "@trine/vmm";
 import type { EngineConfig } from "../deps.ts";
 import { endChild } from "../end-child.ts";
 import { findProgram } from "../find-program.ts";
@@ -12,6 +11,8 @@ import { hasPasst } from "../guest-side.ts";
 import { libraryBinds } from "../library-binds.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { MachineRecord } from "../pod-document.ts";
+import { portOwners } from "../port-owners.ts";
+import type { PortOwner } from "../port-owners.ts";
 import type { PasstRecord } from "./passt-record.ts";
 
 /** Key of the program at the pod's shim. */
@@ -55,27 +56,14 @@ async function passtProgram({ machines }: EngineConfig): Promise<string> {
 }
 
 /**
- * Starts it again under a machine that runs, if it is not there. The VMM has waited for it; it learns the guest's MAC from
- * what that sends, and lets nobody in before.
- */
-export async function revivePasst(pod: PodContext, machine: Machine | undefined): Promise<void> {
-  const { document, log } = pod;
-  if (document.machine?.passt === undefined) return;
-  try {
-    await startPasst(pod, document.machine);
-    await machine?.announce(AbortSignal.timeout(STARTS_MS));
-  } catch (cause) {
-    log.error({ err: messageOf(cause) }, "passt does not start: the machine has no network");
-  }
-}
-
-/**
  * Starts it, the VMM being there; nothing for a machine without. Repeatable. Kind `unavailable` with its own words where
- * it ends at once, as when a container has one of its ports.
+ * it ends at once, and with the port's number when a container has one of its ports; it is not left running then.
+ * Nothing is started after `signal`.
  */
 export async function startPasst(
   pod: PodContext,
   { uid, passt: record }: Pick<MachineRecord, "uid" | "passt">,
+  signal?: AbortSignal,
 ): Promise<void> {
   if (record === undefined) return;
   const { shim, files } = pod;
@@ -88,6 +76,8 @@ export async function startPasst(
   const { program } = record;
   const fast = await findProgram([`${program}${FAST}`]);
   const inside = fast === undefined ? "/passt" : `/passt${FAST}`;
+  const libraries = await libraryBinds();
+  signal?.throwIfAborted();
   await shim.spawn({
     key: PASST_KEY,
     argv: [inside, ...passtArguments(record.interface, { ...record, fd: SOCKET_FD })],
@@ -103,7 +93,7 @@ export async function startPasst(
     jail: {
       binds: [
         { source: fast ?? program, target: inside },
-        ...(await libraryBinds()),
+        ...libraries,
         { source: "/proc/self", target: "/proc/self", writable: true },
         // Where it makes the root of its own that it shuts itself into.
         { source: empty, target: "/tmp" },
@@ -112,30 +102,58 @@ export async function startPasst(
     },
     logPath: files.passtLog,
   });
-  await untilListens(pod, record);
+  await untilServes(pod, uid, record.ports, signal);
 }
 
-/** It takes its ports before it serves: one that is taken ends it. */
-async function untilListens(pod: PodContext, { ports }: PasstRecord): Promise<void> {
-  await pollUntil("passt listens", { ms: STARTS_MS, everyMs: 20 }, async () => {
+/** One that has been started and cannot serve has ended when this rejects. */
+async function untilServes(
+  pod: PodContext,
+  uid: number,
+  ports: PasstPorts,
+  signal?: AbortSignal,
+): Promise<void> {
+  try {
+    await untilListens(pod, uid, ports, signal);
+  } catch (cause) {
+    await endChild(pod.shim, PASST_KEY);
+    throw cause;
+  }
+}
+
+/** It takes its ports before it serves. It goes on without those that are taken, and ends only where all are. */
+async function untilListens(
+  pod: PodContext,
+  uid: number,
+  ports: PasstPorts,
+  signal?: AbortSignal,
+): Promise<void> {
+  const wait = { ms: STARTS_MS, everyMs: 20, ...(signal === undefined ? {} : { signal }) };
+  await pollUntil("passt listens", wait, async () => {
+    const owners = await portOwners(pod.facts.pid);
+    if (hasPorts(owners, uid, ports)) return true;
     const { children } = await pod.shim.describe();
     if (!children.some(({ key, running }) => key === PASST_KEY && running)) {
       throw new TrineError("unavailable", `passt has ended: ${await wordsOf(pod)}`);
     }
-    return (await listens(pod, ports)) ? true : undefined;
+    return undefined;
   });
 }
 
-async function listens({ facts }: PodContext, { tcp }: PasstPorts): Promise<boolean> {
-  const tables = ["tcp", "tcp6"].map((name) =>
-    readFile(`/proc/${facts.pid}/net/${name}`, "utf8").catch(() => ""),
+/** Kind `unavailable` where a process of another user has one of them. */
+function hasPorts(owners: readonly PortOwner[], uid: number, ports: PasstPorts): boolean {
+  const wanted = (["tcp", "udp"] as const).flatMap((protocol) =>
+    ports[protocol].map((port) => ({ protocol, port })),
   );
-  const rows = (await Promise.all(tables)).join("").split("\n");
-  const open = rows.flatMap((row) => {
-    const [, local = "", , state] = row.trim().split(/\s+/);
-    return state === "0A" ? [Number.parseInt(local.split(":").at(-1) ?? "", 16)] : [];
+  return wanted.every(({ protocol, port }) => {
+    const found = owners.filter((each) => each.protocol === protocol && each.port === port);
+    if (found.some((each) => each.uid !== uid)) {
+      throw new TrineError(
+        "unavailable",
+        `port ${port}/${protocol} is the machine's by trine.dev/ports, and another process of the pod has it: stop that, or give it the port`,
+      );
+    }
+    return found.length > 0;
   });
-  return tcp.every((port) => open.includes(port));
 }
 
 async function wordsOf({ files }: PodContext): Promise<string> {
