@@ -1,4 +1,4 @@
-import { kindOf, messageOf } from "@trine/base";
+import { TrineError, kindOf, messageOf } from "@trine/base";
 import {
   connectTaps,
   dhcp6Offer,
@@ -80,9 +80,13 @@ async function routerMacs(
   return found;
 }
 
-async function openTaps({ shim, document }: PodContext): Promise<void> {
+async function openTaps({ shim, document, facts }: PodContext): Promise<void> {
   const pairs = tapPairs(document);
   const { queues = 1 } = document;
+  requireFeatures(facts, {
+    "tap-queues": queues > 1,
+    macvtap: pairs.some((pair) => "macvtap" in pair),
+  });
   await makeMacvtaps(
     (argv, stdin) => shim.run(argv, stdin),
     pairs.filter((pair) => "macvtap" in pair),
@@ -92,6 +96,19 @@ async function openTaps({ shim, document }: PodContext): Promise<void> {
     if ("macvtap" in pair) await shim.openTap(pair.macvtap, mtu, { queues, macvtap: true });
     else await shim.openTap(pair.tap, mtu, { queues });
   }
+}
+
+/** An older shim passes over what it does not know: its guest would have one queue, or a tap of another kind. */
+function requireFeatures(
+  { features, version }: PodContext["facts"],
+  wanted: Readonly<Record<string, boolean>>,
+): void {
+  const missing = Object.keys(wanted).find(
+    (name) => wanted[name] === true && !features.includes(name),
+  );
+  if (missing === undefined) return;
+  const what = `the pod's shim (${version}) has no ${missing} yet, which its network needs`;
+  throw new TrineError("wrongState", `${what}: delete the pod and make it anew`);
 }
 
 /**
