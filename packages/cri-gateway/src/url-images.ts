@@ -3,8 +3,11 @@ import type { BackEnd } from "./back-end.ts";
 import { joinWork } from "./join-work.ts";
 import { IMAGE_SERVICE } from "./methods.ts";
 import type { ServerCall } from "./server-call.ts";
+import { Turns } from "./turns.ts";
 import { bytesField, messageAt, stringAt } from "./wire.ts";
 
+/** Imports at work at once: each fetches, unpacks and converts. The others wait. */
+const MAX_AT_WORK = 4;
 /** A back end hears of a new image by an event. */
 const KNOWN_MS = 30_000;
 
@@ -30,6 +33,7 @@ export interface UrlImages {
 export class UrlPulls {
   readonly #images: UrlImages;
   readonly #pulling = new Map<string, Promise<string>>();
+  readonly #turns = new Turns(MAX_AT_WORK);
 
   constructor(images: UrlImages) {
     this.#images = images;
@@ -49,7 +53,9 @@ export class UrlPulls {
     const name = stringAt(call.message, 1, 1);
     const auth = authOf(messageAt(call.message, 2));
     const work = joinWork(this.#pulling, JSON.stringify([name, auth]), () =>
-      this.#images.pull({ name, auth, socket: backEnd.socket }, signal),
+      this.#turns.take(signal, () =>
+        this.#images.pull({ name, auth, socket: backEnd.socket }, signal),
+      ),
     );
     const reference = await abortable(call.path, call.signal, work);
     const id = await knownId(backEnd, reference, call);
