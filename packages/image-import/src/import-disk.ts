@@ -140,7 +140,9 @@ async function openLocal(name: string, isOwn = false): Promise<Current> {
 }
 
 async function letGo({ work, request, signal }: Job, cause: unknown): Promise<void> {
-  const mayGoOn = signal.aborted ? request.keepPartial : PASSING.includes(kindOf(cause));
+  const mayGoOn = signal.aborted
+    ? request.keepPartial === true
+    : request.keepPartial !== "never" && PASSING.includes(kindOf(cause));
   if (mayGoOn && (await work.isResumable())) await work.keepDownload();
   else await work.remove();
 }
@@ -171,8 +173,8 @@ async function fetchDisk(job: Job, url: URL): Promise<Current> {
     );
   } catch (cause) {
     await handle.close();
-    if (signal.aborted || !PASSING.includes(kindOf(cause)) || !(await work.isResumable()))
-      throw cause;
+    if (signal.aborted || request.keepPartial === "never") throw cause;
+    if (!PASSING.includes(kindOf(cause)) || !(await work.isResumable())) throw cause;
     const advice = "what has come is kept, the same command goes on with it";
     throw new TrineError(kindOf(cause), `${messageOf(cause)}; ${advice}`, { cause });
   }
@@ -211,7 +213,7 @@ async function importCurrent(job: Job, first: Current, make: MakeImage): Promise
     if (probe.kind !== "native") throw new TrineError("internal", `${job.what}: is ${probe.kind}`);
     const { info } = probe;
     // Only with the download itself a later run can go on.
-    const isKept = request.keepPartial && current === first;
+    const isKept = request.keepPartial === true && current === first;
     const stored = await make({
       handle: current.handle,
       info,

@@ -26,8 +26,8 @@ export interface ImportRequest {
   readonly limits: ImportLimits;
   readonly http: HttpSettings;
   readonly retries: number;
-  /** Keeps what was downloaded when the import is interrupted. */
-  readonly keepPartial: boolean;
+  /** Keeps what was downloaded when the import is interrupted; `never`: neither when it fails in a way that passes. */
+  readonly keepPartial: boolean | "never";
   /** Where imports do their work; on the file system of containerd's images an image is moved, not copied. */
   readonly workDir: string;
   readonly snapshotter: string;

@@ -82,7 +82,20 @@ async function startGateway(
     urlImages: urlImagesOf(deps),
   });
   log.info({ socket: config.socket, backEnds: config.backEnds }, "gateway serves CRI");
+  void clearLeft(deps);
   return gateway;
+}
+
+/** What killed imports have left, also of a configuration that has none any more. */
+async function clearLeft({ config, rootDir, log }: GatewayDeps): Promise<void> {
+  const { backEnds, urlImages } = config;
+  const backEnd = backEnds.find(({ name }) => name === urlImages.backEnd) ?? backEnds[0];
+  const { clearImports } = await import("./url-images/clear-imports.ts");
+  await clearImports(backEnd?.socket ?? "", importsIn(rootDir), log);
+}
+
+function importsIn(rootDir: string): string {
+  return join(rootDir, "imports");
 }
 
 /** Undefined where nothing says what a name leads to. The import is a process of its own: this program's, told what to be. */
@@ -101,7 +114,7 @@ function urlImagesOf({ config, rootDir, program }: GatewayDeps): UrlImages | und
         {
           ...{ name, mappings, socket, snapshotter, credentials },
           rules: { prefix, hosts, protocol },
-          workDir: join(rootDir, "imports"),
+          workDir: importsIn(rootDir),
         },
         signal,
       );

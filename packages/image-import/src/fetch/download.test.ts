@@ -280,6 +280,13 @@ test("leads are followed, not for ever, not out of https, and not with credentia
   expect(asked).toEqual([`Basic ${Buffer.from("me:secret").toString("base64")}`]);
   expect(file.asked).toEqual([{ range: undefined, authorization: undefined }]);
 
+  const mayFollow = ({ port }: URL): boolean => port !== String(target.port);
+  await expect(fetch(`${lead.url}/other`, { http: { mayFollow } })).rejects.toMatchObject({
+    kind: "forbidden",
+    message: expect.stringContaining("not allowed") as string,
+  });
+  expect(file.asked).toHaveLength(1);
+
   await expect(fetch(`${lead.url}/loop`)).rejects.toMatchObject({
     kind: "invalid",
     message: expect.stringContaining("more than 10 times") as string,

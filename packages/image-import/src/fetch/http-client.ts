@@ -23,6 +23,8 @@ export interface HttpSettings {
   readonly credentials: CredentialsOf;
   /** Longest time until an answer's headers are there, and between two of its bytes; ms. */
   readonly stallMs: number;
+  /** Whether a server may lead here; absent: anywhere. */
+  readonly mayFollow?: (url: URL) => boolean;
   /** Hears of each request, and of its answer's headers. */
   readonly onRequest?: OnRequest;
 }
@@ -91,7 +93,11 @@ export class HttpClient {
       }
       message.destroy();
       visited.push(url.href);
-      url = nextUrl(url, location, visited);
+      const next = nextUrl(url, location, visited);
+      if (this.#settings.mayFollow?.(next) === false) {
+        throw new TrineError("forbidden", `${shown(url)}: leads to ${shown(next)}: not allowed`);
+      }
+      url = next;
     }
   }
 

@@ -6,6 +6,10 @@ const MAX_FILE_BYTES = 1024 * 1024;
 const MAX_RULES = 4096;
 const KIND = "VirtletImageMapping";
 
+/** What JavaScript takes too, in another meaning: `\A`, `\z`, `\C`, `\Q…\E`, `\a`, `\pN`, `\x{…}`, `[[:alpha:]]`. */
+const ONLY_GO = /(?<!\\)(?:\\\\)*(?:\\[AzCQEapP]|\\x\{|\[:\^?[a-z]+:\])/;
+const GO_ADVICE = "what Go has and JavaScript has not: write it with ^, $ and [a-z]";
+
 const text = v.pipe(v.string(), v.maxLength(4096));
 const pem = v.pipe(v.string(), v.maxLength(64 * 1024));
 
@@ -84,8 +88,7 @@ function wrongOf(issue: v.BaseIssue<unknown>): string {
 
 /**
  * The first translation of a name: of each mapping its fixed names before its expressions. An expression is looked for anywhere in
- * the name, and `$1` of the URL is what it has caught. Kind `invalid` for an expression JavaScript has not. It may take for ever:
- * the caller's process is one that may be killed.
+ * the name, and `$1` of the URL is what it has caught; one that cannot be read has no names. It may take for ever: the caller's process is one that may be killed.
  */
 export function translate(mappings: readonly ImageMapping[], name: string): Translated | undefined {
   for (const mapping of mappings) {
@@ -95,11 +98,18 @@ export function translate(mappings: readonly ImageMapping[], name: string): Tran
     const fixed = mapping.translations.find((rule) => rule.name !== "" && rule.name === rest);
     if (fixed !== undefined) return translated(mapping, fixed.transport, fixed.url);
     for (const rule of mapping.translations) {
-      const found = rule.regexp === "" ? null : expressionOf(rule.regexp).exec(rest);
+      const expression = rule.regexp === "" ? undefined : expressionOf(rule.regexp);
+      const found = expression instanceof RegExp ? expression.exec(rest) : null;
       if (found !== null) return translated(mapping, rule.transport, expand(rule.url, found));
     }
   }
   return undefined;
+}
+
+/** Why expressions of these mappings are passed over, each by its own words. */
+export function unreadable(mappings: readonly ImageMapping[]): string[] {
+  const rules = mappings.flatMap(({ translations }) => translations);
+  return rules.map(({ regexp }) => expressionOf(regexp)).filter((each) => typeof each === "string");
 }
 
 function translated(mapping: ImageMapping, transport: string, url: string): Translated {
@@ -109,13 +119,18 @@ function translated(mapping: ImageMapping, transport: string, url: string): Tran
   return { url, transport: mapping.transports[transport] };
 }
 
-/** Go's syntax, which the files are written in, is JavaScript's but for the names of groups. */
-function expressionOf(source: string): RegExp {
+/**
+ * Go's syntax, which the files are written in, is JavaScript's but for the names of groups and flags at the beginning. Without the
+ * flag `u`: as in Go, any sign may have a backslash. Answers why not where it would mean something else here, or nothing.
+ */
+function expressionOf(source: string): RegExp | string {
+  const isAnyCase = source.startsWith("(?i)");
+  const rest = (isAnyCase ? source.slice(4) : source).replaceAll("(?P<", "(?<");
+  if (ONLY_GO.test(rest)) return `regexp ${quote(source)}: ${GO_ADVICE}`;
   try {
-    return new RegExp(source.replaceAll("(?P<", "(?<"), "u");
+    return new RegExp(rest, isAnyCase ? "i" : "");
   } catch (cause) {
-    const what = `image mapping: regexp ${quote(source)}: ${messageOf(cause)}`;
-    throw new TrineError("invalid", what, { cause });
+    return `regexp ${quote(source)}: ${messageOf(cause)}`;
   }
 }
 

@@ -50,6 +50,14 @@ test("names lead where the mappings say, fixed ones first, else to their own ser
   });
 });
 
+test("a server that a pod has named leads only to such, one of a mapping anywhere", () => {
+  const { mayFollow } = source("files.test/a");
+  const leads = ["https://x.mirror.test/a", "http://files.test/b", "http://files.test:8080/b"];
+  const follows = [...leads, "http://169.254.169.254/a"].map((to) => mayFollow?.(new URL(to)));
+  expect(follows).toEqual([true, true, false, false]);
+  expect(source("mine/cirros").mayFollow).toBeUndefined();
+});
+
 test("the image has the name that CRI looks for", () => {
   const digest = `sha256:${"a".repeat(64)}`;
   const names = ["files.test/a", "files.test/a:v1", `files.test/a:v1@${digest}`];
@@ -89,9 +97,32 @@ test.each([
   expect(() => parseMapping(content, "m.yaml")).toThrow(words);
 });
 
-test("an expression there is not, and a transport there is not, are named", () => {
-  const bad = parseMapping("translations: [{regexp: '(', url: x}]", "m");
-  expect(() => sourceOf("virtlet.cloud/a", [bad], RULES)).toThrow(/regexp/);
+test.each([
+  ["ubuntu\\-(\\d+)", "a/ubuntu-22"],
+  ["(?i)centos(\\d+)", "CentOS22".toLowerCase()],
+  ["(?i)CENTOS(?P<v>\\d+)", "centos22"],
+  ["^[a-z\\-]+\\/(\\d+)$", "a-b/22"],
+])("an expression of Go's: %s", (regexp, name) => {
+  const url = "https://x.test/$1";
+  const mapping = parseMapping(JSON.stringify({ translations: [{ regexp, url }] }), "m");
+  expect(sourceOf(`virtlet.cloud/${name}`, [mapping], RULES).url.href).toBe("https://x.test/22");
+});
+
+test.each(["(", "a(?i)b", "\\Aa", "a\\z", "[[:alpha:]]", "\\pL", "\\x{10FFFF}", "\\\\\\Qa"])(
+  "an expression that cannot be read is passed over, and told to who finds nothing: %s",
+  (regexp) => {
+    const translations = [
+      { regexp, url: "https://bad.test" },
+      { regexp: "^good$", url: "https://x.test/good" },
+    ];
+    const mapping = parseMapping(JSON.stringify({ translations }), "m");
+    const of = (name: string) => sourceOf(`virtlet.cloud/${name}`, [mapping], RULES).url.href;
+    expect(of("good")).toBe("https://x.test/good");
+    expect(() => of("other")).toThrow(`regexp ${JSON.stringify(regexp)}`);
+  },
+);
+
+test("a transport there is not is named", () => {
   const none = parseMapping("translations: [{name: a, url: 'https://x', transport: t}]", "m");
   expect(() => sourceOf("virtlet.cloud/a", [none], RULES)).toThrow(/no transport "t"/);
 });

@@ -1,7 +1,7 @@
 import { TrineError, quote } from "@trine/base";
 import { parseChecksum } from "@trine/image-import";
 import type { Checksum, Credentials } from "@trine/image-import";
-import { translate } from "./image-mapping.ts";
+import { translate, unreadable } from "./image-mapping.ts";
 import type { ImageMapping, ImageTransport } from "./image-mapping.ts";
 
 const PART = "[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*";
@@ -27,6 +27,8 @@ export interface ImageSource {
   readonly credentials?: Credentials;
   readonly checksum?: Checksum;
   readonly transport?: ImageTransport | undefined;
+  /** Where its server may lead; absent: anywhere, as whoever wrote the mapping trusts it. */
+  readonly mayFollow?: (url: URL) => boolean;
   /** The name of the image in a store, as CRI looks for it. */
   readonly reference: string;
 }
@@ -50,7 +52,7 @@ export function sourceOf(
   }
   const { tag = "latest", digest } = groups ?? {};
   const found = translate(mappings, path);
-  if (found === undefined) requireHost(path, hosts);
+  if (found === undefined) requireHost(path, hosts, unreadable(mappings));
   const url = URL.parse(found?.url ?? `${protocol}://${path}`);
   if (url === null || !["http:", "https:"].includes(url.protocol)) {
     throw new TrineError("invalid", `image ${quote(name)}: its URL is none of http or https`);
@@ -63,6 +65,10 @@ export function sourceOf(
     ...(username === "" ? {} : { credentials: basic(username, password) }),
     ...(digest === undefined ? {} : { checksum: parseChecksum(digest) }),
     transport: found?.transport,
+    // No more than the name itself could say, which has no port.
+    ...(found === undefined && {
+      mayFollow: ({ hostname, port }: URL) => port === "" && isAllowed(hostname, hosts),
+    }),
     reference: `${prefix}${path}${digest === undefined ? `:${tag}` : `@${digest}`}`,
   };
 }
@@ -72,15 +78,17 @@ function basic(username: string, password: string): Credentials {
   return { kind: "basic", username: name, password: word };
 }
 
-function requireHost(path: string, hosts: readonly string[]): void {
+function requireHost(path: string, hosts: readonly string[], notRead: readonly string[]): void {
   const [host = ""] = path.split("/");
-  const isAllowed = hosts.some(
+  if (isAllowed(host, hosts) && path.includes("/")) return;
+  const what = `image ${quote(path)}: no mapping has this name, and gateway.urlImages.hosts has no server ${quote(host)}`;
+  const but = notRead.length === 0 ? "" : `; mappings with errors: ${notRead.join("; ")}`;
+  throw new TrineError("forbidden", `${what}${but}`);
+}
+
+function isAllowed(host: string, hosts: readonly string[]): boolean {
+  return hosts.some(
     (each) =>
       each === "*" || each === host || (each.startsWith("*.") && host.endsWith(each.slice(1))),
-  );
-  if (isAllowed && path.includes("/")) return;
-  throw new TrineError(
-    "forbidden",
-    `image ${quote(path)}: no mapping has this name, and gateway.urlImages.hosts has no server ${quote(host)}`,
   );
 }

@@ -18,6 +18,10 @@ const CRI_NAMESPACE = "k8s.io";
 const MAX_FILES = 256;
 const STALL_MS = 60_000;
 const RETRIES = 4;
+/** Of -1000 … 1000; kubelet gives pods of class Guaranteed -997, of BestEffort 1000. */
+const OOM_SCORE = 500;
+/** Characters: kubelet's event of it holds no more. */
+const MAX_MESSAGE = 1024;
 
 /** What trined wants: one line of JSON on stdin, which stays open as long as it wants it. */
 export interface ImportOrder {
@@ -40,6 +44,7 @@ export type ImportWord =
 
 /** Reads its order, and tells of it on stdout; the exit code. */
 export async function importImage(): Promise<number> {
+  await standInFront();
   const over = new AbortController();
   const lines = createInterface({ input: process.stdin });
   const order = new Promise<string>((resolve) => lines.once("line", resolve));
@@ -52,11 +57,18 @@ export async function importImage(): Promise<number> {
     say({ done: reference });
     return 0;
   } catch (cause) {
-    say({ failed: { kind: kindOf(cause), message: messageOf(cause) } });
+    const message = messageOf(cause).slice(0, MAX_MESSAGE);
+    say({ failed: { kind: kindOf(cause), message } });
     return 1;
   } finally {
     process.stdin.destroy();
   }
+}
+
+/** Gives up trined's protection from the kernel's killer of processes: this one and its tools read what is hostile. */
+async function standInFront(): Promise<void> {
+  const file = "/proc/self/oom_score_adj";
+  if (Number(await readFile(file, "utf8")) < OOM_SCORE) await writeFile(file, String(OOM_SCORE));
 }
 
 function say(word: ImportWord): void {
@@ -80,7 +92,7 @@ async function importOrdered(order: ImportOrder, signal: AbortSignal): Promise<s
         limits: DEFAULT_IMPORT_LIMITS,
         http: await httpOf(source, order.credentials, dir),
         retries: RETRIES,
-        keepPartial: false,
+        keepPartial: "never",
         workDir: order.workDir,
         snapshotter: order.snapshotter,
         architecture: "amd64",
@@ -109,7 +121,7 @@ async function readMappings(dir: string): Promise<ImageMapping[]> {
 }
 
 async function httpOf(
-  { url, credentials, transport }: ImageSource,
+  { url, credentials, transport, mayFollow }: ImageSource,
   given: Credentials | undefined,
   dir: string,
 ): Promise<HttpSettings> {
@@ -119,6 +131,7 @@ async function httpOf(
     environment: process.env,
     credentials: toItAlone,
     stallMs: STALL_MS,
+    ...(mayFollow && { mayFollow }),
     ...(transport === undefined ? {} : await settingsOf(transport, dir)),
   };
 }
