@@ -225,30 +225,40 @@ fn connections_are_made_inside_the_guest() {
     guest.create("c1", &spec).expect("created");
     let out = guest.open("stdout/c1/");
     guest.start("c1", "").expect("started");
-    let end = Instant::now() + Duration::from_secs(60);
-    let stream = loop {
-        assert!(Instant::now() < end, "nobody listens: {:?}", guest.received);
-        let stream = guest.open("tcp/127.0.0.1/7777");
-        guest.mux.send(stream, b"from outside");
-        let open = guest.until("an answer", |g| {
-            let answered = g.received.contains_key(&stream);
-            (answered || g.aborted.contains_key(&stream)).then_some(answered)
-        });
-        if open {
-            break stream;
-        }
-    };
-    // There is no way to the first, and nobody listens at the second.
-    let other = guest.open("tcp/192.0.2.1,127.0.0.1,127.0.0.2/7778");
-    guest.mux.send(other, b"GET /nothing HTTP/1.0\r\n\r\n");
+    // While nc waits for its caller: with nc the container ends. There is no way to the first of these addresses, and nobody
+    // listens at the second.
+    let other = reached(
+        &mut guest,
+        "tcp/192.0.2.1,127.0.0.1,127.0.0.2/7778",
+        b"GET /nothing HTTP/1.0\r\n\r\n",
+    );
     guest.until("its end", |g| g.ended.contains(&other).then_some(()));
     let answer = String::from_utf8_lossy(&guest.received[&other]).into_owned();
     assert!(answer.contains("404 Not Found"), "{answer}");
+
+    let stream = reached(&mut guest, "tcp/127.0.0.1/7777", b"from outside");
     // Not before: nc ends with its input, whatever it has still to say.
     guest.mux.fin(stream);
     guest.until("its end", |g| g.ended.contains(&stream).then_some(()));
     assert_eq!(guest.received[&stream], b"hello\n");
     assert_eq!(guest.whole(out), "from outside");
+}
+
+/// A stream of that name that has said this and been answered, as soon as somebody listens.
+fn reached(guest: &mut Guest, name: &str, says: &[u8]) -> u32 {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        assert!(Instant::now() < end, "nobody listens: {:?}", guest.received);
+        let stream = guest.open(name);
+        guest.mux.send(stream, says);
+        let answered = guest.until("an answer", |g| {
+            let answered = g.received.contains_key(&stream);
+            (answered || g.aborted.contains_key(&stream)).then_some(answered)
+        });
+        if answered {
+            return stream;
+        }
+    }
 }
 
 #[test]
