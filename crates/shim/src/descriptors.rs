@@ -182,11 +182,7 @@ fn open_on_host(path: &Path, writable: bool) -> io::Result<OwnedFd> {
 /// The socket lies where a child's user may write: what it put there instead, a link to another's socket for one, is
 /// not followed, and a queue that it keeps full is an error, not a wait of the whole shim.
 fn connect_to_child(path: &Path) -> io::Result<OwnedFd> {
-    let mut options = OpenOptions::new();
-    options
-        .read(true)
-        .custom_flags(libc::O_PATH | libc::O_NOFOLLOW);
-    let found = options.open(path)?;
+    let found = sys::look_at(path)?;
     if !found.metadata()?.file_type().is_socket() {
         return Err(sys::invalid("not a socket"));
     }
