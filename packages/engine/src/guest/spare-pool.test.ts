@@ -15,6 +15,7 @@ let dir: string;
 
 beforeEach(async () => {
   one = await OnePod.make({ hostname: "pod1", annotations: {} });
+  one.pool = [{ count: 1 }]; // without a guest's image it can be kept and not made
   await one.shim.die();
   await rm(one.podDir, { recursive: true });
   await mkdir(dirname(one.podDir), { recursive: true });
@@ -83,11 +84,12 @@ test("nor is that of one that was claimed while no daemon was there, and does no
 test("one that is claimed for a pod that never comes has its user id until its shim ends", async () => {
   const engine = one.engine();
   await engine.adoptAll();
-  engine.spares.start();
   await claim();
-  await pollUntil("the pool has looked", { ms: 5_000, everyMs: 5 }, () =>
-    spare.calls.filter((call) => call === "describe").length > 1 ? true : undefined,
-  );
+  const earlier = spare.calls.length;
+  await pollUntil("the pool has looked", { ms: 4_000, everyMs: 5 }, () => {
+    engine.spares.claimed("another", false);
+    return spare.calls.slice(earlier).includes("describe") ? true : undefined;
+  });
   expect(nextUid()).toBe(FIRST_UID + 1);
   expect(spare.calls).not.toContain("end");
   await rm(one.podDir, { recursive: true });

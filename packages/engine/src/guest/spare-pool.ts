@@ -118,12 +118,12 @@ export class SparePool {
       this.#deps.log.error({ err: messageOf(cause) }, "no shim can find a spare");
     });
     while (!signal.aborted) {
+      this.#wake = Promise.withResolvers(); // what happens during the turn is seen in the next
       const more = await this.#turn().catch((cause: unknown) => {
         this.#deps.log.error({ err: messageOf(cause) }, "the spares could not be looked at");
         return false;
       });
       if (more) continue;
-      this.#wake = Promise.withResolvers();
       const look = sleep(LOOK_MS, signal).catch(() => undefined); // an abort ends the loop
       await Promise.race([this.#wake.promise, look]);
     }

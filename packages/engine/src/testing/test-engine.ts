@@ -30,6 +30,8 @@ export class OnePod {
   guestImage: () => Promise<GuestImage> = () => Promise.reject(new Error("no guest image"));
   roots: EngineDeps["roots"];
   bootMs = 10_000;
+  /** Spares that the node keeps. */
+  pool: EngineConfig["microvms"]["pool"] = [];
 
   private constructor(dir: string, shim: FakeShim) {
     this.dir = dir;
@@ -100,7 +102,7 @@ export class OnePod {
         defaultCpus: 1,
         bootMs: this.bootMs,
         roots: { mkfs: "/usr/bin/mkfs.erofs" },
-        pool: [],
+        pool: this.pool,
         templates: { most: 0, sizes: [] },
       },
     };
