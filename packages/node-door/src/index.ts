@@ -1,0 +1,16 @@
+export type { DoorEvent } from "./door-event.ts";
+export type {
+  GuestFileSystem,
+  GuestFileSystemList,
+  GuestOsInfo,
+  GuestUser,
+  GuestUserList,
+} from "./guest-info.ts";
+export type { MachinePhase, MachineRef, MachineReport } from "./machine-report.ts";
+export type {
+  DoorCredentials,
+  DoorOptions,
+  MachineVerb,
+  NodeDoor,
+  StreamOptions,
+} from "./node-door.ts";
