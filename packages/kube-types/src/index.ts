@@ -1,4 +1,11 @@
 export { uploadTokenRequest } from "./cdi/upload-token.ts";
+export { DATA_VOLUME } from "./kinds-cdi.ts";
+export {
+  VIRTUAL_MACHINE,
+  VIRTUAL_MACHINE_INSTANCE,
+  VIRTUAL_MACHINE_INSTANCE_MIGRATION,
+  VIRTUAL_MACHINE_INSTANCE_REPLICA_SET,
+} from "./kinds-kubevirt.ts";
 export { KINDS, kindOfObject } from "./kinds.ts";
 export { crdOf, crdYaml } from "./schema/crd.ts";
 export { crdName } from "./schema/kind.ts";
