@@ -3,9 +3,9 @@ import { createServer } from "node:net";
 import type { Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { TrineError } from "@trine/base";
+import { TrineError, printable } from "@trine/base";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { AgentClient, printable } from "./index.ts";
+import { AgentClient } from "./index.ts";
 import { FakeAgent } from "./fake-agent.ts";
 
 let dir: string;

@@ -1,5 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { TrineError, abortError, kindOf, messageOf, sleep } from "@trine/base";
+import { TrineError, abortError, kindOf, messageOf, printable, sleep } from "@trine/base";
 import { Agent } from "@trine/proto/agent";
 import type {
   CreateContainerRequestSchema,
@@ -12,7 +12,6 @@ import type {
 } from "@trine/proto/agent";
 import { TtrpcClient } from "@trine/ttrpc";
 import type { CallOptions, ServiceClient } from "@trine/ttrpc";
-import { printable } from "./printable.ts";
 
 /** The protocol version of agent.proto this client speaks. */
 export const AGENT_PROTOCOL = 1;

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { SerialQueue, TrineError, abortError, abortable, messageOf } from "@trine/base";
-import { JsonLines, fromQmpError } from "@trine/qmp";
+import { JsonLines, SerialQueue, TrineError, abortError, abortable, messageOf } from "@trine/base";
+import { fromQmpError } from "@trine/qmp";
 import type { ByteChannel } from "@trine/vmm";
 import * as v from "valibot";
 import { Strays } from "./strays.ts";

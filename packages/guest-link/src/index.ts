@@ -3,4 +3,3 @@ export type { GuestProcess } from "./agent-client.ts";
 export { GuestAgent } from "./guest-agent.ts";
 export type { ExecStatus, GuestCommand, GuestInterface, GuestOs } from "./guest-agent.ts";
 export type { RequestOptions } from "./agent-link.ts";
-export { printable } from "./printable.ts";

@@ -1,4 +1,4 @@
-import { JsonLines } from "@trine/qmp";
+import { JsonLines } from "@trine/base";
 import type { ByteChannel } from "@trine/vmm";
 
 export { FakeAgent } from "./fake-agent.ts";

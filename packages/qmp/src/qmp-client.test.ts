@@ -4,8 +4,9 @@ import { createServer } from "node:net";
 import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { JsonLines } from "@trine/base";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { JsonLines, QmpClient } from "./index.ts";
+import { QmpClient } from "./index.ts";
 import type { QmpEvent } from "./index.ts";
 
 interface Command {

@@ -1,11 +1,10 @@
 import { createConnection } from "node:net";
 import type { Socket } from "node:net";
-import { TrineError, abortable, kindOf, messageOf } from "@trine/base";
+import { JsonLines, TrineError, abortable, kindOf, messageOf } from "@trine/base";
 import * as v from "valibot";
 import { RETURNS } from "./commands.ts";
 import type { QmpCommandName, QmpCommands } from "./commands.ts";
 import { EventFeed } from "./event-feed.ts";
-import { JsonLines } from "./json-lines.ts";
 import { answerSchema, eventSchema, fromQmpError, greetingSchema } from "./messages.ts";
 
 export interface QmpEvent {

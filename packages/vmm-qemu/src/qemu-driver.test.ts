@@ -4,7 +4,7 @@ import { createServer } from "node:net";
 import type { Server, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { JsonLines } from "@trine/qmp";
+import { JsonLines } from "@trine/base";
 import { TPM_KEY, VMM_KEY } from "@trine/vmm";
 import type { HardwareSpec, PinnedThread, ProcessHost } from "@trine/vmm";
 import { machineSpec } from "@trine/vmm/testing";

@@ -1,6 +1,6 @@
 import { open } from "node:fs/promises";
-import { TrineError, allDone, messageOf } from "@trine/base";
-import { AgentClient, printable } from "@trine/guest-link";
+import { TrineError, allDone, messageOf, printable } from "@trine/base";
+import { AgentClient } from "@trine/guest-link";
 import { become } from "../change-state.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { GuestRecord } from "../pod-document.ts";

@@ -1,4 +1,4 @@
-import { TrineError } from "@trine/base";
+import { TrineError } from "./trine-error.ts";
 
 export interface JsonLinesLimits {
   readonly maxLineBytes: number;
