@@ -14,3 +14,4 @@ export type {
   NodeDoor,
   StreamOptions,
 } from "./node-door.ts";
+export { openDoor } from "./open-door.ts";
