@@ -11,6 +11,8 @@ import { METHODS } from "./methods.ts";
 import type { How } from "./methods.ts";
 import { NodeState } from "./node-state.ts";
 import { relay } from "./relay.ts";
+import { Routes } from "./routes.ts";
+import type { Route } from "./routes.ts";
 import type { RoutingConfig } from "./routing.ts";
 import { SandboxRunner } from "./run-sandbox.ts";
 import { GrpcServer } from "./server.ts";
@@ -53,6 +55,7 @@ const LAST_CODE = 16;
 export class Gateway {
   readonly #node: NodeState;
   readonly #images: Images;
+  readonly #routes: Routes;
   readonly #runner: SandboxRunner;
   readonly #server: GrpcServer;
   readonly #fsInfo: LastInfo = new Map();
@@ -61,7 +64,8 @@ export class Gateway {
   private constructor({ config, log, onCall, limits, urlImages }: GatewayDeps) {
     this.#node = new NodeState(config, log);
     this.#images = new Images(this.#node, urlImages);
-    this.#runner = new SandboxRunner(this.#node);
+    this.#routes = new Routes(this.#node);
+    this.#runner = new SandboxRunner(this.#node, this.#routes);
     const { streamAddress = "" } = config;
     if (streamAddress !== "") this.#streams = new StreamRelay(streamAddress, log);
     this.#server = new GrpcServer({
@@ -91,6 +95,11 @@ export class Gateway {
   /** Each back end, and why it is not connected; undefined = it is. */
   backEnds(): { name: string; down: string | undefined }[] {
     return this.#node.backEnds.map(({ name, down }) => ({ name, down }));
+  }
+
+  /** By which rule each sandbox is where it is, and which pods were refused. */
+  routes(): Route[] {
+    return this.#routes.list();
   }
 
   /** Ends every call; the back ends' pods are untouched. */

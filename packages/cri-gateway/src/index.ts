@@ -1,3 +1,4 @@
+export { explainRules } from "./explain-rules.ts";
 export { Gateway } from "./gateway.ts";
 export type { GatewayCall, GatewayConfig, GatewayDeps } from "./gateway.ts";
 export { chooseForPod } from "./routing.ts";

@@ -128,6 +128,12 @@ export class Registry {
       .map(({ record }) => record);
   }
 
+  /** All that is known of a back end, whether its whole list has been seen or not. */
+  known(kind: ObjectKind, backEnd: string): Known[] {
+    this.#read();
+    return [...this.#objects[kind].values()].filter((each) => each.backEnd === backEnd);
+  }
+
   /** Sandboxes with these metadata, by their key. */
   sandboxesOf(key: string): Known[] {
     this.#read();

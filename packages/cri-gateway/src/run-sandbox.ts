@@ -7,7 +7,7 @@ import type { How } from "./methods.ts";
 import type { NodeState } from "./node-state.ts";
 import { SANDBOX_READY, metadataKey, sandboxRecord } from "./registry.ts";
 import type { Known } from "./registry.ts";
-import { chooseForPod } from "./routing.ts";
+import type { Routes } from "./routes.ts";
 import type { Choice } from "./routing.ts";
 import type { ServerCall } from "./server-call.ts";
 import { bytesField, messageAt, numberAt, stringAt } from "./wire.ts";
@@ -37,11 +37,13 @@ interface Job {
 /** Makes sandboxes: where the rules say, and each only once however often it is asked for. */
 export class SandboxRunner {
   readonly #node: NodeState;
+  readonly #routes: Routes;
   readonly #running = new Map<string, Promise<Buffer>>();
   readonly #closing = new AbortController();
 
-  constructor(node: NodeState) {
+  constructor(node: NodeState, routes: Routes) {
     this.#node = node;
+    this.#routes = routes;
   }
 
   /** A client that leaves or whose time is up does not stop the work: its next request joins it. */
@@ -49,9 +51,7 @@ export class SandboxRunner {
     await this.#node.settled();
     const config = messageAt(call.message, how.config);
     const handler = stringAt(call.message, how.handler);
-    const choice = chooseForPod(this.#node.routing, { config, handler }, (name) =>
-      this.#node.reporting(name),
-    );
+    const choice = this.#routes.choose({ config, handler });
     call.backEnd = choice.backEnd;
     await this.#node.known(this.#node.backEnd(choice.backEnd));
     const job: Job = {

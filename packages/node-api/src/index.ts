@@ -1,3 +1,5 @@
 export { serveNodeApi } from "./node-api.ts";
 export type { NodeApiDeps } from "./node-api.ts";
 export { NodeMetrics } from "./node-metrics.ts";
+export type { ViewFigures } from "./lxcfs-metrics.ts";
+export type { GatewaySummary, RouteSummary } from "./optional-parts.ts";

@@ -5,6 +5,7 @@ import { kindOf, messageOf } from "@trine/base";
 import type { ErrorKind } from "@trine/base";
 import type { Engine } from "@trine/engine";
 import type { NodeMetrics } from "./node-metrics.ts";
+import type { OptionalParts } from "./optional-parts.ts";
 
 /** Above this the event loop is too late to serve pods (decision 6). */
 const READY_LOOP_DELAY_MS = 1_000;
@@ -21,6 +22,8 @@ export interface NodeApiDeps {
   readonly version: string;
   /** Undefined = ready; else why not. */
   readonly notReady: () => string | undefined;
+  /** Absent: none of them is there. */
+  readonly parts?: () => OptionalParts;
 }
 
 type Route = (deps: NodeApiDeps, query: URLSearchParams) => Promise<Answer> | Answer;
@@ -32,7 +35,7 @@ interface Answer {
 }
 
 /**
- * `/livez`, `/readyz`, `/metrics`, `/v1/version`, `/v1/pods`, `/v1/machine-report?sandbox=ID`, `/v1/templates` and `/v1/spares` on a unix socket for root (mode 0600).
+ * `/livez`, `/readyz`, `/metrics`, `/v1/version`, `/v1/pods`, `/v1/machine-report?sandbox=ID`, `/v1/templates`, `/v1/spares`, `/v1/gateway`, `/v1/routes` and `/v1/lxcfs` on a unix socket for root (mode 0600).
  * A file of that name is replaced: the caller makes sure that it is nobody's.
  */
 export async function serveNodeApi(deps: NodeApiDeps, path: string): Promise<Server> {
@@ -65,6 +68,9 @@ const ROUTES: Readonly<Record<string, Route>> = {
   "/v1/machine-report": machineReport,
   "/v1/templates": async ({ engine }) => json({ items: await engine.templates.list() }),
   "/v1/spares": async ({ engine }) => json({ items: await engine.spares.list() }),
+  "/v1/gateway": ({ parts }) => json({ items: listOf(parts?.().gateway) }),
+  "/v1/routes": ({ parts }) => json({ items: parts?.().routes ?? [] }),
+  "/v1/lxcfs": ({ parts }) => json({ items: listOf(parts?.().lxcfs) }),
 };
 
 async function answer(
@@ -117,6 +123,10 @@ function readiness(deps: NodeApiDeps): Answer {
   }
   const why = deps.notReady();
   return why === undefined ? text(200, "ok\n") : text(503, `${why}\n`);
+}
+
+function listOf<T>(value: T | undefined): T[] {
+  return value === undefined ? [] : [value];
 }
 
 function text(status: number, body: string): Answer {

@@ -19,6 +19,7 @@ import { keepGateway } from "./gateway.ts";
 import type { KeptGateway } from "./gateway.ts";
 import { keepLogsSmall } from "./rotate-logs.ts";
 import { keepViews } from "./lxcfs.ts";
+import type { KeptViews } from "./lxcfs.ts";
 import { lockState } from "./state-lock.ts";
 import { VERSION } from "./version.ts";
 
@@ -83,8 +84,17 @@ async function startNode(
   const metrics = new NodeMetrics(engine);
   let adopting: string | undefined = "adopting the pods of an earlier daemon";
   let gateway: KeptGateway | undefined;
+  let views: KeptViews | undefined;
   const api = await serveNodeApi(
-    { engine, metrics, version: VERSION, notReady: () => adopting ?? gateway?.notReady() },
+    {
+      ...{ engine, metrics, version: VERSION },
+      notReady: () => adopting ?? gateway?.notReady(),
+      parts: () => ({
+        gateway: gateway?.summary(),
+        routes: gateway?.routes(),
+        lxcfs: views?.figures(),
+      }),
+    },
     join(config.stateDir, "api.sock"),
   );
   // Shims connect and resend what was left unanswered only once every pod is known.
@@ -100,6 +110,8 @@ async function startNode(
     }),
   );
   const stop = async (): Promise<void> => {
+    await views?.stop();
+    await gateway?.stop();
     await tasks.close();
     await engine.detach();
     await roots?.close();
@@ -112,20 +124,14 @@ async function startNode(
     found = await engine.adoptAll();
     await tasks.listen(join(config.stateDir, "trined.sock"));
     gateway = await keepGateway({ config: config.gateway, metrics, log, rootDir: config.rootDir });
+    views = await keepViews({ config: config.lxcfs, metrics, log, engine });
   } catch (cause) {
     await stop(); // what still listens would keep a process that serves nobody
     throw cause;
   }
-  const views = await keepViews({ config: config.lxcfs, metrics, log, engine });
   adopting = undefined;
   log.info({ ...found, accelerator, version: VERSION, pid: process.pid }, "ready");
-  return {
-    stop: async () => {
-      await views?.stop();
-      await gateway?.stop();
-      await stop();
-    },
-  };
+  return { stop };
 }
 
 /** Undefined where roots of microvm containers all go through the share. */

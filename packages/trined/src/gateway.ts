@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { messageOf, sleep } from "@trine/base";
 import type { Gateway, UrlImages } from "@trine/cri-gateway";
-import type { NodeMetrics } from "@trine/node-api";
+import type { GatewaySummary, NodeMetrics, RouteSummary } from "@trine/node-api";
 import type { Logger } from "pino";
 import type { Config } from "./config.ts";
 
@@ -11,6 +11,8 @@ const RETRY_MS = 5_000;
 export interface KeptGateway {
   /** Why it does not serve; undefined = it does. */
   readonly notReady: () => string | undefined;
+  readonly summary: () => GatewaySummary;
+  readonly routes: () => readonly RouteSummary[];
   readonly stop: () => Promise<void>;
 }
 
@@ -53,11 +55,29 @@ export async function keepGateway(deps: GatewayDeps): Promise<KeptGateway | unde
   })();
   return {
     notReady: () => why,
+    summary: () => summaryOf(deps.config, gateway, why),
+    routes: () => gateway?.routes() ?? [],
     stop: async () => {
       over.abort();
       await trying;
       await gateway?.stop();
     },
+  };
+}
+
+function summaryOf(
+  { socket, backEnds }: Config["gateway"],
+  gateway: Gateway | undefined,
+  failure: string | undefined,
+): GatewaySummary {
+  const states = new Map(gateway?.backEnds().map(({ name, down }) => [name, down]));
+  return {
+    socket,
+    ...(failure === undefined ? {} : { failure }),
+    backEnds: backEnds.map(({ name, socket: at }) => {
+      const down = states.get(name);
+      return { name, socket: at, ...(down === undefined ? {} : { down }) };
+    }),
   };
 }
 

@@ -1,5 +1,5 @@
 import type { Engine } from "@trine/engine";
-import type { NodeMetrics } from "@trine/node-api";
+import type { NodeMetrics, ViewFigures } from "@trine/node-api";
 import type { Logger } from "pino";
 import type { Config } from "./config.ts";
 
@@ -10,13 +10,18 @@ export interface ViewsDeps {
   readonly engine: Pick<Engine, "has">;
 }
 
+export interface KeptViews {
+  readonly figures: () => ViewFigures;
+  readonly stop: () => Promise<void>;
+}
+
 /** Views of containers' limits; undefined on nodes that do not want them: nothing of it is loaded there. */
 export async function keepViews({
   config,
   metrics,
   log,
   engine,
-}: ViewsDeps): Promise<{ stop: () => Promise<void> } | undefined> {
+}: ViewsDeps): Promise<KeptViews | undefined> {
   if (!config.enabled) return undefined;
   const [{ Views }, { keepPlugin }] = await Promise.all([
     import("@trine/lxcfs"),
@@ -30,8 +35,13 @@ export async function keepViews({
     rules: { handlers, byDefault, isMachine },
   });
   const plugin = keepPlugin(views, { socket: nri, log: own });
-  metrics.watchViews(() => ({ ...views.state(), nri: plugin.notConnected() === undefined }));
+  const figures = (): ViewFigures => ({
+    ...views.state(),
+    nri: plugin.notConnected() === undefined,
+  });
+  metrics.watchViews(figures);
   return {
+    figures,
     stop: async () => {
       await plugin.stop();
       await views.stop();

@@ -3,6 +3,7 @@ import { kindOf, messageOf } from "@trine/base";
 import type { ErrorKind } from "@trine/base";
 import { stringify } from "yaml";
 import { loadConfig } from "./config.ts";
+import type { Config } from "./config.ts";
 import { runDaemon } from "./daemon.ts";
 import { VERSION } from "./version.ts";
 
@@ -54,12 +55,21 @@ async function main(argv: readonly string[]): Promise<number> {
   try {
     const config = await loadConfig(values.config);
     if (words === "") return await runDaemon(config);
-    process.stdout.write(words === "config print" ? stringify(config) : "ok\n");
+    process.stdout.write(words === "config print" ? stringify(config) : await checked(config));
     return 0;
   } catch (cause) {
     process.stderr.write(`trined: ${messageOf(cause)}\n`);
     return BAD_INPUT.includes(kindOf(cause)) ? 2 : 1;
   }
+}
+
+/** What a good configuration comes to: of the gateway's rules where they lead. */
+async function checked({ gateway }: Config): Promise<string> {
+  if (gateway.backEnds.length === 0) return "ok\n";
+  const { explainRules } = await import("@trine/cri-gateway");
+  const { lines, warnings } = explainRules(gateway);
+  const said = [`gateway at ${gateway.socket}:`, ...lines.map((line) => `  ${line}`)];
+  return ["ok", ...said, ...warnings.map((each) => `warning: gateway.${each}`), ""].join("\n");
 }
 
 process.exitCode = await main(process.argv.slice(2));

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { TrineError, kindOf, messageOf, observed } from "@trine/base";
 import type { ErrorKind, OnRequest } from "@trine/base";
 import type { PodSummary, SpareSummary, TemplateSummary } from "@trine/engine";
+import type { GatewaySummary, RouteSummary, ViewFigures } from "@trine/node-api";
 import type { Io } from "../io.ts";
 
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
@@ -45,6 +46,21 @@ export class NodeClient {
   /** Guests that wait for pods, by size; undefined for a daemon that knows of none. */
   spares(): Promise<readonly SpareSummary[] | undefined> {
     return this.#items<SpareSummary>("/v1/spares");
+  }
+
+  /** The CRI gateway, of which a node has one or none; undefined for a daemon that tells nothing of it. */
+  gateway(): Promise<readonly GatewaySummary[] | undefined> {
+    return this.#items<GatewaySummary>("/v1/gateway");
+  }
+
+  /** Where the gateway's pods went, and why; none for a daemon without one. */
+  async routes(): Promise<readonly RouteSummary[]> {
+    return (await this.#items<RouteSummary>("/v1/routes")) ?? [];
+  }
+
+  /** Views of containers' limits, which a node keeps or not; undefined for a daemon that tells nothing of them. */
+  views(): Promise<readonly ViewFigures[] | undefined> {
+    return this.#items<ViewFigures>("/v1/lxcfs");
   }
 
   /** What the VMM of the pod's machine says of itself; rejects with the daemon's words when it says nothing. */

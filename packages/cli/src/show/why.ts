@@ -1,3 +1,4 @@
+import type { RouteSummary } from "@trine/node-api";
 import { withCri } from "../connect.ts";
 import { readLog } from "./cri-log.ts";
 import type { Io } from "../io.ts";
@@ -5,6 +6,8 @@ import { PodRecords, nameOf } from "../pods/pod-records.ts";
 import type { PodRecord } from "../pods/pod-records.ts";
 import { listPodViews } from "../pods/pod-view.ts";
 import type { ContainerView, PodView } from "../pods/pod-view.ts";
+import { explainHidden, hiddenPod, podOf, routeOf, routeText, routesOf } from "./pod-route.ts";
+import type { ShownRoute } from "./pod-route.ts";
 import { requireTargets } from "../pods/select-pods.ts";
 import { nameOfView, selectNames, targetOf } from "../pods/target.ts";
 import { asList, printList } from "../output/print-list.ts";
@@ -35,6 +38,8 @@ interface Explained {
   /** NAMESPACE/NAME */
   readonly pod: string;
   readonly reasons: readonly Reason[];
+  /** On nodes with a CRI gateway. */
+  readonly route?: ShownRoute;
 }
 
 /** What `why` shows as JSON: a list unless one pod was named. */
@@ -52,7 +57,10 @@ export function explainPods(io: Io, names: readonly string[], flags: WhyFlags): 
     const views = await listPodViews(cri, io.signal);
     const targets =
       flags.selector === undefined ? names : selectNames(views, records, flags.selector);
-    const answers = [...new Set(targets)].map((name) => answerFor(name, views, records));
+    const routes = await routesOf(io);
+    const answers = [...new Set(targets)].map((name) =>
+      answerFor(io, name, { views, records, routes }),
+    );
     const human = flags.output.form === "table" || flags.output.form === "wide";
     if (human && flags.columns === undefined) for (const answer of answers) await say(io, answer);
     else await printAnswers(io, flags, answers);
@@ -60,15 +68,33 @@ export function explainPods(io: Io, names: readonly string[], flags: WhyFlags): 
   });
 }
 
-function answerFor(name: string, views: readonly PodView[], records: readonly PodRecord[]): Answer {
+interface Facts {
+  readonly views: readonly PodView[];
+  readonly records: readonly PodRecord[];
+  readonly routes: readonly RouteSummary[];
+}
+
+function answerFor(io: Io, name: string, { views, records, routes }: Facts): Answer {
+  const hidden = hiddenPod(name, views, routes);
+  if (hidden !== undefined && !records.some(({ pod }) => nameOf(pod) === podOf(hidden))) {
+    return { pod: podOf(hidden), reasons: [explainHidden(hidden, io.containerd)] };
+  }
   const { view, record } = targetOf(views, records, name);
   const pod = record === undefined ? nameOfView(view) : nameOf(record.pod);
   const reasons = view === undefined ? [neverStarted(pod, record)] : reasonsOf(view, record);
-  return { pod, reasons, ...(view === undefined ? {} : { view }) };
+  const route = routeOf(routes, view);
+  return {
+    ...{ pod, reasons },
+    ...(route === undefined ? {} : { route }),
+    ...(view === undefined ? {} : { view }),
+  };
 }
 
 async function printAnswers(io: Io, flags: WhyFlags, answers: readonly Answer[]): Promise<void> {
-  const items = answers.map(({ pod, reasons }) => ({ pod, reasons }));
+  const items = answers.map(({ pod, reasons, route }) => ({
+    ...{ pod, reasons },
+    ...(route === undefined ? {} : { route }),
+  }));
   const [only] = items;
   const isOne = items.length === 1 && flags.selector === undefined && only !== undefined;
   const value: WhyDocument = isOne ? only : asList(items);
@@ -83,11 +109,10 @@ async function printAnswers(io: Io, flags: WhyFlags, answers: readonly Answer[])
   });
 }
 
-async function say(io: Io, { pod, reasons, view }: Answer): Promise<void> {
-  if (reasons.length === 0) {
-    io.stdout.write(`${pod} runs\n`);
-    return;
-  }
+async function say(io: Io, { pod, reasons, route, view }: Answer): Promise<void> {
+  if (reasons.length === 0) io.stdout.write(`${pod} runs\n`);
+  if (route !== undefined) io.stdout.write(`  gateway: ${printable(routeText(route))}\n`);
+  if (reasons.length === 0) return;
   for (const { object, cause, next } of reasons) {
     io.stdout.write(`${object}: ${printable(cause)}\n  next: ${next}\n`);
   }
