@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { annotationsReference } from "./annotations-reference.ts";
 import { crdFiles } from "./crd-files.ts";
 import { configReference } from "./config-reference.ts";
+import { instancetypeFiles } from "./instancetype-files.ts";
 import { jsonSchemas } from "./json-schemas.ts";
 import { withLayers } from "./layer-table.ts";
 import type { LayerData } from "./layer-table.ts";
@@ -22,6 +23,7 @@ async function generatedFiles(): Promise<Readonly<Record<string, string>>> {
     "docs/reference/config.md": configReference(),
     "deploy/kubernetes/runtimeclasses.yaml": runtimeClasses(JSON.parse(overheads) as Overheads),
     ...crdFiles(),
+    ...instancetypeFiles(),
     ...jsonSchemas(),
   };
 }

@@ -74,6 +74,11 @@ const FAULTS: readonly FaultRow[] = [
     `domain.launchSecurity ${INVALID}`,
   ],
   [
+    "a way of the PC on a mainframe",
+    { "domain.launchSecurity": { sev: {} }, architecture: "s390x" },
+    `domain.launchSecurity.sev ${INVALID}`,
+  ],
+  [
     "encryption without UEFI",
     { "domain.launchSecurity": { sev: {} } },
     `domain.launchSecurity ${INVALID}`,

@@ -1,6 +1,6 @@
 import type { DomainSpec } from "../kubevirt/domain.ts";
 import type { VirtualMachineInstanceSpec } from "../kubevirt/instance-spec.ts";
-import { atMostOne, exactlyOne, filled } from "./fields.ts";
+import { atMostOne, exactlyOne, filled, setOf } from "./fields.ts";
 import { checkForm } from "./names.ts";
 import { type Report, shown } from "./report.ts";
 
@@ -53,10 +53,20 @@ function checkKernel({ container, kernelArgs = "" }: KernelBoot, at: string, rep
 }
 
 /** What encrypts the guest's memory, and what it needs. */
-export function checkLaunchSecurity(domain: DomainSpec, at: string, report: Report): void {
+/** On a mainframe there is one way only, which needs no name. */
+export function checkLaunchSecurity(
+  { domain, architecture }: VirtualMachineInstanceSpec,
+  at: string,
+  report: Report,
+): void {
   const { launchSecurity, firmware } = domain;
   if (launchSecurity === undefined) return;
-  const field = `${at}.launchSecurity`;
+  const field = `${at}.domain.launchSecurity`;
+  if (architecture === "s390x") {
+    const [named] = setOf(launchSecurity, ["sev", "snp", "tdx"]);
+    if (named !== undefined) report.invalid(`${field}.${named}`, "does not exist on s390x");
+    return;
+  }
   exactlyOne(launchSecurity, ["sev", "snp", "tdx"], field, report);
   const efi = firmware?.bootloader?.efi;
   if (efi === undefined) report.invalid(field, "needs firmware.bootloader.efi");

@@ -28,7 +28,7 @@ export function checkInstanceSpec(
   checkDisks(spec, at, report);
   checkNetworks(spec, at, report);
   checkFirmware(spec, at, report);
-  checkLaunchSecurity(spec.domain, domain, report);
+  checkLaunchSecurity(spec, at, report);
   checkClock(spec.domain, domain, report);
   checkFeatures(spec.domain, domain, report);
   checkDevices(spec.domain, domain, report);

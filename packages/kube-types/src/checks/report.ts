@@ -4,6 +4,7 @@ export type Reason =
   | "FieldValueInvalid"
   | "FieldValueNotSupported"
   | "FieldValueDuplicate"
+  | "FieldValueNotFound"
   | "FieldValueTypeInvalid"
   | "FieldValueTooMany"
   | "FieldValueForbidden";

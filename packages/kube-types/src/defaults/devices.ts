@@ -17,12 +17,17 @@ function orElse<T extends object>(of: T, fields: Partial<T>): T {
 
 /** Disks as they are said, and one for each volume that has neither disk nor share. */
 export function defaultDisks(devices: Devices, volumes: readonly Volume[]): readonly Disk[] {
+  return allDisks(devices, volumes).map(defaultDisk);
+}
+
+/** The same disks, with no more than a name where nothing is said of them. */
+export function allDisks(devices: Devices, volumes: readonly Volume[]): readonly Disk[] {
   const { disks = [], filesystems = [] } = devices;
   const named = new Set([...disks, ...filesystems].map(({ name }) => name));
   const missing = volumes
     .filter((volume) => !named.has(volume.name) && isDisk(volume))
     .map(({ name }) => ({ name }));
-  return [...disks, ...missing].map(defaultDisk);
+  return [...disks, ...missing];
 }
 
 /** Dumps and metrics are no disks of the guest's. */

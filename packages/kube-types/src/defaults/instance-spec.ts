@@ -12,10 +12,11 @@ import type { ClusterDefaults } from "./settings.ts";
  * has been checked; filling in twice changes nothing. `uuid` is the firmware's where there is none.
  */
 export function defaultInstanceSpec(
-  spec: VirtualMachineInstanceSpec,
+  said: VirtualMachineInstanceSpec,
   defaults: ClusterDefaults,
   uuid: string,
 ): VirtualMachineInstanceSpec {
+  const spec = defaultNetworks(said, defaults);
   const architecture = textOr(spec.architecture, defaults.architecture);
   const volumes = spec.volumes?.map(defaultVolume);
   return {
@@ -25,7 +26,6 @@ export function defaultInstanceSpec(
     ...(volumes !== undefined && { volumes }),
     ...(spec.livenessProbe !== undefined && { livenessProbe: defaultProbe(spec.livenessProbe) }),
     ...(spec.readinessProbe !== undefined && { readinessProbe: defaultProbe(spec.readinessProbe) }),
-    ...(joins(spec) && { networks: [{ name: DEFAULT, pod: {} }] }),
     domain: defaultDomain(spec, architecture, defaults, uuid),
   };
 }
@@ -40,7 +40,6 @@ function defaultDomain(
   const memory = defaultMemory(domain, architecture, defaults);
   const type = textOr(domain.machine?.type, defaults.machineTypes[architecture] ?? "");
   const disks = defaultDisks(domain.devices, spec.volumes ?? []);
-  const interfaces = joins(spec) ? [{ name: DEFAULT, [defaults.networkBinding]: {} }] : undefined;
   return {
     ...domain,
     ...(memory !== undefined && { memory }),
@@ -53,7 +52,6 @@ function defaultDomain(
       ...domain.devices,
       ...defaultOthers(domain.devices),
       ...(disks.length > 0 && { disks }),
-      ...(interfaces !== undefined && { interfaces }),
     },
   };
 }
@@ -64,10 +62,20 @@ function textOr(text: string | undefined, other: string): string {
 
 const DEFAULT = "default";
 
-/** Whether the machine joins the pod's network without a word on it. */
-function joins({ networks = [], domain }: VirtualMachineInstanceSpec): boolean {
+/** The pod's network, for a machine that says nothing of networks. */
+export function defaultNetworks(
+  spec: VirtualMachineInstanceSpec,
+  { networkBinding }: Pick<ClusterDefaults, "networkBinding">,
+): VirtualMachineInstanceSpec {
+  const { networks = [], domain } = spec;
   const { interfaces = [], autoattachPodInterface = true } = domain.devices;
-  return networks.length === 0 && interfaces.length === 0 && autoattachPodInterface;
+  if (networks.length > 0 || interfaces.length > 0 || !autoattachPodInterface) return spec;
+  const devices = { ...domain.devices, interfaces: [{ name: DEFAULT, [networkBinding]: {} }] };
+  return {
+    ...spec,
+    networks: [{ name: DEFAULT, pod: {} }],
+    domain: { ...domain, devices },
+  };
 }
 
 /** An image that may change is pulled each time. */

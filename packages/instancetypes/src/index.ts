@@ -1,0 +1,15 @@
+export { applyChoice } from "./apply.ts";
+export type { Choice } from "./apply.ts";
+export { clusterInstancetypes } from "./catalog/instancetypes.ts";
+export { clusterPreferences } from "./catalog/preferences.ts";
+export { catalogYaml } from "./catalog/yaml.ts";
+export { expandMachine } from "./expand.ts";
+export type { Expanded } from "./expand.ts";
+export { inferMatcher } from "./infer.ts";
+export type { VolumeSources } from "./infer.ts";
+export { kindOfMatcher } from "./matcher.ts";
+export type { GivingKind, Matcher, Subject } from "./matcher.ts";
+export { unmetRequirement } from "./requirements.ts";
+export { REVISION_OF, revisionOf } from "./revision.ts";
+export type { Giver, Keeper } from "./revision.ts";
+export type { Applied, InstancetypeSpec, PreferenceSpec, Template } from "./specs.ts";
