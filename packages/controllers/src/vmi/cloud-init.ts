@@ -1,0 +1,118 @@
+import { createHash } from "node:crypto";
+import type { VirtualMachineInstanceSpec, Volume } from "@trine/kube-types";
+import { type DiskOfVolume, disksOf } from "./disk-names.ts";
+import { busOf } from "./disks.ts";
+import { type Parts, joined, refused } from "./parts.ts";
+
+/** Keys of KubeVirt's Secrets. */
+const [USER_DATA, NETWORK_DATA] = ["userdata", "networkdata"];
+
+type Seed = NonNullable<Volume["cloudInitNoCloud"]>;
+
+/** What the guest is told when it first boots. */
+export function firstBootParts(spec: VirtualMachineInstanceSpec): Parts {
+  const disks = disksOf(spec);
+  const seed = disks.find(
+    ({ volume }) =>
+      volume.cloudInitNoCloud !== undefined || volume.cloudInitConfigDrive !== undefined,
+  );
+  return joined([seed === undefined ? none() : seedParts(seed, spec), sysprepParts(disks)]);
+}
+
+/** Without a seed the guest asks by DHCP. */
+function none(): Parts {
+  return { annotations: { "trine.dev/cloud-init": "off" } };
+}
+
+function seedParts(
+  { disk, volume }: DiskOfVolume,
+  { volumes = [] }: VirtualMachineInstanceSpec,
+): Parts {
+  const { cloudInitNoCloud: noCloud, cloudInitConfigDrive: drive } = volume;
+  const seed = noCloud ?? drive ?? {};
+  const kind = noCloud === undefined ? "cloudInitConfigDrive" : "cloudInitNoCloud";
+  const at = `spec.volumes[${volumes.indexOf(volume)}].${kind}`;
+  return joined([
+    {
+      annotations: {
+        "trine.dev/cloud-init": noCloud === undefined ? "configdrive" : "nocloud",
+        "trine.dev/disk-bus": busOf(disk),
+      },
+    },
+    userData(seed, at),
+    networkData(seed, at, noCloud === undefined),
+  ]);
+}
+
+function userData({ userData: plain, userDataBase64, secretRef }: Seed, at: string): Parts {
+  if (secretRef !== undefined) return fromSecret("user-data-from", secretRef.name, USER_DATA);
+  const text = textOf(plain, userDataBase64);
+  if (text === undefined) return refused(`${at}.userDataBase64`, "is no text in UTF-8");
+  return text.trim() === "" ? {} : { annotations: { "trine.dev/user-data": text } };
+}
+
+function networkData(
+  { networkData: plain, networkDataBase64, networkDataSecretRef }: Seed,
+  at: string,
+  isDrive: boolean,
+): Parts {
+  if (networkDataSecretRef !== undefined) {
+    return fromSecret("network-data-from", networkDataSecretRef.name, NETWORK_DATA);
+  }
+  const text = textOf(plain, networkDataBase64);
+  if (text === undefined) return refused(`${at}.networkDataBase64`, "is no text in UTF-8");
+  if (text.trim() !== "") return { annotations: { "trine.dev/network-data": text } };
+  // With a ConfigDrive a guest keeps the network of its first boot, and the next pod has another address.
+  return isDrive ? { annotations: { "trine.dev/network-config": "off" } } : {};
+}
+
+/** Undefined: the base64 form holds no text. */
+function textOf(plain: string | undefined, base64: string | undefined): string | undefined {
+  if (plain !== undefined && plain !== "") return plain;
+  if (base64 === undefined || base64 === "") return "";
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(Buffer.from(base64, "base64"));
+  } catch {
+    return undefined;
+  }
+}
+
+function fromSecret(
+  annotation: string,
+  secretName: string | undefined,
+  key: string | undefined,
+): Parts {
+  const name = secretName ?? "";
+  return {
+    annotations: { [`trine.dev/${annotation}`]: `secret/${name}/${key ?? ""}` },
+    ...mountedSecret(name),
+  };
+}
+
+function mountedSecret(secretName: string): Parts {
+  const name = volumeName("secret", secretName);
+  const mount = { name, mountPath: `/trine.dev/secret/${secretName}`, readOnly: true };
+  return { volumes: [{ name, secret: { secretName } }], mounts: [mount] };
+}
+
+function sysprepParts(disks: readonly DiskOfVolume[]): Parts {
+  const { configMap, secret } =
+    disks.find(({ volume }) => volume.sysprep !== undefined)?.volume.sysprep ?? {};
+  if (secret !== undefined) {
+    const name = secret.name ?? "";
+    return { annotations: { "trine.dev/sysprep-from": `secret/${name}` }, ...mountedSecret(name) };
+  }
+  if (configMap === undefined) return {};
+  const of = configMap.name ?? "";
+  const name = volumeName("configmap", of);
+  return {
+    annotations: { "trine.dev/sysprep-from": `configmap/${of}` },
+    volumes: [{ name, configMap: { name: of } }],
+    mounts: [{ name, mountPath: `/trine.dev/configmap/${of}`, readOnly: true }],
+  };
+}
+
+/** A volume's name is a label of 63 characters without dots, and two Secrets have two. */
+function volumeName(kind: string, of: string): string {
+  return `trine-${kind}-${createHash("sha256").update(of).digest("hex").slice(0, 12)}`;
+}

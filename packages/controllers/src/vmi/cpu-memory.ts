@@ -1,0 +1,145 @@
+import { formatQuantity } from "@trine/base";
+import type { DomainSpec } from "@trine/kube-types";
+import { type Parts, mappingText, refused } from "./parts.ts";
+import { type LaunchSettings, bytesOf } from "./settings.ts";
+
+const MIB = 1024 ** 2;
+/** What trine.dev/cpu-topology takes. */
+const [MAX_CPUS, MAX_THREADS] = [255, 2];
+const PAGES: readonly string[] = ["2Mi", "1Gi"];
+const AT = "spec.domain";
+
+interface Topology {
+  readonly sockets: number;
+  readonly cores: number;
+  readonly threads: number;
+}
+
+export function topologyOf({ cpu }: DomainSpec): Topology {
+  return { sockets: cpu?.sockets ?? 1, cores: cpu?.cores ?? 1, threads: cpu?.threads ?? 1 };
+}
+
+/** The guest's memory in whole MiB; undefined where nothing says it. */
+export function guestBytes({ memory, resources }: DomainSpec): number | undefined {
+  const { requests, limits } = resources ?? {};
+  const said = memory?.guest ?? requests?.["memory"] ?? limits?.["memory"];
+  const bytes = bytesOf(said);
+  return bytes === undefined ? undefined : Math.floor(bytes / MIB) * MIB;
+}
+
+/** Processors: how many, what they look like, and what of the node they run on. */
+export function processorParts(domain: DomainSpec, settings: LaunchSettings): Parts {
+  const { cpu = {} } = domain;
+  const topology = topologyOf(domain);
+  const { sockets, cores, threads } = topology;
+  const count = sockets * cores * threads;
+  if (threads > MAX_THREADS) {
+    return refused(`${AT}.cpu.threads`, `at most ${MAX_THREADS} threads a core`);
+  }
+  if (count > MAX_CPUS) {
+    return refused(`${AT}.cpu`, `comes to ${count} processors: at most ${MAX_CPUS}`);
+  }
+  const pinned = cpu.dedicatedCpuPlacement === true;
+  const most = Math.min(cpu.maxSockets ?? 0, Math.floor(MAX_CPUS / (cores * threads)));
+  const grows = !pinned && most > sockets;
+  const features = (cpu.features ?? []).map(({ name, policy }) => [name, policy ?? "require"]);
+  const shown = mappingText(Object.fromEntries(features) as object);
+  return {
+    annotations: {
+      "trine.dev/cpu-topology": JSON.stringify(topology),
+      ...(grows ? { "trine.dev/max-cpus": String(most * cores * threads) } : {}),
+      ...(cpu.model === undefined || cpu.model === "" ? {} : { "trine.dev/cpu-model": cpu.model }),
+      ...(shown === undefined ? {} : { "trine.dev/cpu-features": shown }),
+      ...(pinned
+        ? { "trine.dev/cpu-pinning": cpu.isolateEmulatorThread === true ? "isolated" : "cpus" }
+        : {}),
+    },
+    ...processorResources(domain, count, settings),
+  };
+}
+
+function processorResources(
+  { cpu, resources }: DomainSpec,
+  count: number,
+  { cpuAllocationRatio, cpuRequest }: LaunchSettings,
+): Parts {
+  if (cpu?.dedicatedCpuPlacement === true) {
+    const all = String(count + (cpu.isolateEmulatorThread === true ? 1 : 0));
+    return { requests: { cpu: all }, limits: { cpu: all } };
+  }
+  const { requests, limits } = resources ?? {};
+  const share = `${Math.ceil((count * 1000) / cpuAllocationRatio)}m`;
+  // A limit alone is the request too, as everywhere in Kubernetes.
+  const asked = requests?.["cpu"] ?? limits?.["cpu"] ?? cpuRequest ?? share;
+  const limit = limits?.["cpu"];
+  return {
+    requests: { cpu: String(asked) },
+    ...(limit === undefined ? {} : { limits: { cpu: String(limit) } }),
+  };
+}
+
+/** Memory of the guest, and what the pod asks for beyond the RuntimeClass's overhead. */
+export function memoryParts(domain: DomainSpec, settings: LaunchSettings): Parts {
+  const guest = guestBytes(domain);
+  if (guest === undefined) {
+    return refused(`${AT}.memory.guest`, "says not how much memory the guest has");
+  }
+  const { memory } = domain;
+  const page = memory?.hugepages?.pageSize;
+  if (page !== undefined && !PAGES.includes(page)) {
+    return refused(`${AT}.memory.hugepages.pageSize`, `one of ${PAGES.join(", ")}`);
+  }
+  const most = bytesOf(memory?.maxGuest) ?? guest;
+  const grows = page === undefined && most - guest >= 2 * MIB;
+  return {
+    annotations: {
+      "trine.dev/memory": quantityOf(guest),
+      ...(grows ? { "trine.dev/max-memory": quantityOf(Math.floor(most / MIB) * MIB) } : {}),
+      ...(page === undefined ? {} : { "trine.dev/hugepages": page }),
+    },
+    ...memoryResources(domain, guest, page, settings),
+  };
+}
+
+function memoryResources(
+  { memory, resources, cpu }: DomainSpec,
+  guest: number,
+  page: string | undefined,
+  settings: LaunchSettings,
+): Parts {
+  const { requests, limits } = resources ?? {};
+  const ratio = settings.overheadBytes * (settings.overheadRatio - 1);
+  const extra = Math.ceil((bytesOf(memory?.reservedOverhead?.addedOverhead) ?? 0) + ratio);
+  if (page !== undefined) {
+    const pages = { [`hugepages-${page}`]: quantityOf(guest) };
+    // The guest's memory is in its pages; the rest is for what is around it.
+    const rest = quantityOf(Math.max(extra, MIB));
+    return { requests: { ...pages, memory: rest }, limits: { ...pages, memory: rest } };
+  }
+  const shared = Math.ceil((guest * 100) / settings.memoryOvercommit);
+  const pinned = cpu?.dedicatedCpuPlacement === true;
+  const limit = bytesOf(limits?.["memory"]) ?? (pinned ? guest : undefined);
+  const asked = pinned ? (limit ?? guest) : (bytesOf(requests?.["memory"]) ?? shared);
+  return {
+    requests: { memory: quantityOf(asked + extra) },
+    ...(limit === undefined ? {} : { limits: { memory: quantityOf(limit + extra) } }),
+  };
+}
+
+/** Resources that are neither processors nor memory, as they are asked for: storage, and those of device plugins. */
+export function otherResources({ resources }: DomainSpec): Parts {
+  return { requests: others(resources?.requests), limits: others(resources?.limits) };
+}
+
+function others(
+  of: Readonly<Record<string, number | string>> | undefined = {},
+): Readonly<Record<string, string>> {
+  const kept = Object.entries(of).filter(
+    ([name]) => name !== "cpu" && name !== "memory" && !name.startsWith("hugepages-"),
+  );
+  return Object.fromEntries(kept.map(([name, value]) => [name, String(value)]));
+}
+
+export function quantityOf(bytes: number): string {
+  return formatQuantity(BigInt(bytes));
+}

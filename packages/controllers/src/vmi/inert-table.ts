@@ -1,0 +1,265 @@
+import type { VirtualMachineInstanceSpec } from "@trine/kube-types";
+
+/** Where a value stands: the spec that it is in, and the indices of the lists on the way to it. */
+export interface Standing {
+  readonly spec: VirtualMachineInstanceSpec;
+  readonly indices: readonly number[];
+}
+
+/** A field that is accepted and that no machine follows. */
+export interface InertField {
+  /** Below `spec`; `[]` is every item of a list. A field that has fields stands for all of them. */
+  readonly path: string;
+  /** What is so instead. */
+  readonly why: string;
+  /** Which of its values are not followed; left out: whatever it says. */
+  readonly when?: (value: unknown, standing: Standing) => boolean;
+}
+
+const BOARD = /^(q35|pc-q35-\d{1,2}\.\d{1,2})?$/;
+const SERIAL = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,19}$/;
+const isFalse = (value: unknown): boolean => value === false;
+const isTrue = (value: unknown): boolean => value === true;
+const is =
+  (...values: readonly unknown[]) =>
+  (value: unknown): boolean =>
+    values.includes(value);
+const isNot =
+  (...values: readonly unknown[]) =>
+  (value: unknown): boolean =>
+    value !== "" && !values.includes(value);
+
+function interfaceAt({ spec, indices: [index = 0] }: Standing): {
+  readonly isPasst: boolean;
+  readonly isPodNetwork: boolean;
+} {
+  const found = spec.domain.devices.interfaces?.[index];
+  const isPasst =
+    found?.passt !== undefined ||
+    found?.passtBinding !== undefined ||
+    found?.binding?.name === "passt";
+  const network = spec.networks?.find(({ name }) => name === found?.name);
+  return {
+    isPasst,
+    isPodNetwork: network?.multus === undefined || network.multus.default === true,
+  };
+}
+
+function isDirect(_: unknown, { spec, indices: [index = 0] }: Standing): boolean {
+  return spec.domain.devices.disks?.[index]?.cache !== "none";
+}
+
+/** The only place that says so: the webhook's warnings, the condition and the reference are made of it. */
+export const INERT_FIELDS: readonly InertField[] = [
+  {
+    path: "domain.resources.overcommitGuestOverhead",
+    why: "the RuntimeClass's overhead is always asked for",
+    when: isTrue,
+  },
+  { path: "domain.cpu.numa", why: "the guest has one NUMA node" },
+  { path: "domain.cpu.realtime", why: "virtual processors run as other threads do" },
+  {
+    path: "domain.memory.reservedOverhead.memLock",
+    why: "memory is locked where a device needs it",
+  },
+  {
+    path: "domain.machine.type",
+    why: "the machine is the node's newest q35",
+    when: (value) => !BOARD.test(String(value)),
+  },
+  { path: "domain.firmware.kernelBoot", why: "the machine boots its disk" },
+  { path: "domain.firmware.acpi", why: "the guest has the VMM's own ACPI tables" },
+  {
+    path: "domain.clock.timer.hpet.tickPolicy",
+    why: "ticks that were missed are the VMM's to give",
+  },
+  { path: "domain.clock.timer.pit.present", why: "the interval timer is there", when: isFalse },
+  {
+    path: "domain.clock.timer.pit.tickPolicy",
+    why: "delay and discard are there",
+    when: isNot("delay", "discard"),
+  },
+  { path: "domain.clock.timer.rtc.present", why: "the clock is there", when: isFalse },
+  { path: "domain.clock.timer.rtc.track", why: "the clock follows the node's" },
+  { path: "domain.features.acpi.enabled", why: "ACPI is there", when: isFalse },
+  { path: "domain.features.apic.enabled", why: "the APIC is there", when: isFalse },
+  {
+    path: "domain.features.apic.endOfInterrupt",
+    why: "the guest has it where the VMM has",
+    when: isFalse,
+  },
+  { path: "domain.features.smm.enabled", why: "system management mode is there", when: isFalse },
+  { path: "domain.features.kvm.hidden", why: "the guest sees KVM's signature", when: isTrue },
+  {
+    path: "domain.features.pvspinlock.enabled",
+    why: "the guest has it where KVM has",
+    when: isFalse,
+  },
+  {
+    path: "domain.devices.useVirtioTransitional",
+    why: "virtio devices are modern ones",
+    when: isTrue,
+  },
+  { path: "domain.devices.disableHotplug", why: "the board keeps its ports", when: isTrue },
+  { path: "domain.devices.blockMultiQueue", why: "a disk has one queue", when: isTrue },
+  {
+    path: "domain.devices.logSerialConsole",
+    why: "the console is the pod's log: kubectl logs has it",
+    when: isFalse,
+  },
+  {
+    path: "domain.devices.downwardMetrics",
+    why: "the guest has no device to read the node's figures",
+  },
+  { path: "domain.devices.watchdog.diag288", why: "it is a mainframe's: take i6300esb" },
+  {
+    path: "domain.devices.inputs[].type",
+    why: "a keyboard is always there, and no other is added",
+    when: is("keyboard"),
+  },
+  { path: "domain.devices.gpus[].virtualGPUOptions", why: "the display is the machine's own" },
+  { path: "domain.devices.gpus[].tag", why: "the guest is told no tags of devices" },
+  { path: "domain.devices.hostDevices[].tag", why: "the guest is told no tags of devices" },
+  { path: "domain.devices.disks[].disk.pciAddress", why: "disks have slots in their order" },
+  {
+    path: "domain.devices.disks[].disk.bus",
+    why: "it is on sata, or scsi where it is read-only",
+    when: is("usb"),
+  },
+  {
+    path: "domain.devices.disks[].lun.bus",
+    why: "it is on sata, or scsi where it is read-only",
+    when: is("usb"),
+  },
+  {
+    path: "domain.devices.disks[].lun.reservation",
+    why: "reservations stay in the VMM",
+    when: isTrue,
+  },
+  {
+    path: "domain.devices.disks[].cdrom.bus",
+    why: "a drive is on sata or scsi",
+    when: is("usb", "virtio"),
+  },
+  {
+    path: "domain.devices.disks[].cdrom.readonly",
+    why: "a drive's medium is never written",
+    when: isFalse,
+  },
+  { path: "domain.devices.disks[].cdrom.tray", why: "the tray is closed", when: is("open") },
+  {
+    path: "domain.devices.disks[].serial",
+    why: "a serial number has 1 to 20 of letters, digits, _ . -",
+    when: (value) => value !== "" && !SERIAL.test(String(value)),
+  },
+  { path: "domain.devices.disks[].dedicatedIOThread", why: "disks share a thread", when: isTrue },
+  {
+    path: "domain.devices.disks[].io",
+    why: "native needs cache: none",
+    when: (value, standing) => value === "native" && isDirect(value, standing),
+  },
+  { path: "domain.devices.disks[].tag", why: "the guest is told no tags of devices" },
+  {
+    path: "domain.devices.disks[].blockSize",
+    why: "a disk shows the sectors of what is behind it",
+  },
+  {
+    path: "domain.devices.disks[].errorPolicy",
+    why: "errors are the guest's to see",
+    when: isNot("report"),
+  },
+  {
+    path: "domain.devices.disks[].changedBlockTracking",
+    why: "no changes are tracked",
+    when: isTrue,
+  },
+  { path: "domain.devices.interfaces[].model", why: "cards are virtio's", when: isNot("virtio") },
+  {
+    path: "domain.devices.interfaces[].ports",
+    why: "every port of the pod's address that no container waits at is the machine's",
+    when: (_, standing) => !interfaceAt(standing).isPasst,
+  },
+  {
+    path: "domain.devices.interfaces[].portRanges",
+    why: "every port of the pod's address that no container waits at is the machine's",
+    when: (_, standing) => !interfaceAt(standing).isPasst,
+  },
+  {
+    path: "domain.devices.interfaces[].macAddress",
+    why: "on the pod's network the card has the MAC that the network plugin gives",
+    when: (value, standing) => value !== "" && interfaceAt(standing).isPodNetwork,
+  },
+  { path: "domain.devices.interfaces[].bootOrder", why: "machines boot from disks" },
+  { path: "domain.devices.interfaces[].pciAddress", why: "cards have slots in their order" },
+  { path: "domain.devices.interfaces[].dhcpOptions", why: "DHCP tells what the pod has" },
+  { path: "domain.devices.interfaces[].tag", why: "the guest is told no tags of devices" },
+  { path: "domain.devices.interfaces[].acpiIndex", why: "the guest names cards by their slots" },
+  { path: "domain.devices.interfaces[].state", why: "the link is up", when: is("down") },
+  {
+    path: "domain.devices.filesystems[].virtiofs",
+    why: "all volumes are one file system with the tag trine, a directory for each, at /run/trine/volumes/NAME by cloud-init",
+  },
+  { path: "domain.devices.video.type", why: "the adapter is vga", when: is("cirrus") },
+  {
+    path: "domain.devices.panicDevices[].model",
+    why: "the first is there",
+    when: (_, { indices: [index = 0] }) => index > 0,
+  },
+  { path: "domain.ioThreadsPolicy", why: "disks share a thread" },
+  { path: "domain.ioThreads", why: "disks share a thread" },
+  {
+    path: "domain.rebootPolicy",
+    why: "a guest that reboots goes on in its pod",
+    when: is("Terminate"),
+  },
+  {
+    path: "evictionStrategy",
+    why: "machines do not migrate yet: an eviction ends them",
+    when: is("LiveMigrate", "LiveMigrateIfPossible"),
+  },
+  {
+    path: "startStrategy",
+    why: "the guest runs for a moment before it is paused",
+    when: is("Paused"),
+  },
+  {
+    path: "networks[].pod.vmNetworkCIDR",
+    why: "a masqueraded guest has 10.0.2.0/24",
+    when: isNot("10.0.2.0/24"),
+  },
+  {
+    path: "networks[].pod.vmIPv6NetworkCIDR",
+    why: "a masqueraded guest has fd10:0:2::/120",
+    when: isNot("fd10:0:2::/120"),
+  },
+  { path: "networks[].resourceClaim", why: "networks are the pod's interfaces" },
+  {
+    path: "accessCredentials",
+    why: "no key or password is brought into the guest: user-data can say them",
+  },
+  { path: "utilityVolumes", why: "nothing is plugged in for them" },
+  { path: "volumes[].configMap", why: directory("configMap") },
+  { path: "volumes[].secret", why: directory("secret") },
+  { path: "volumes[].downwardAPI", why: directory("downwardAPI") },
+  {
+    path: "volumes[].serviceAccount",
+    why: "the token is a directory of the guest's at /var/run/secrets/kubernetes.io/serviceaccount, by cloud-init, and no disk",
+  },
+  { path: "volumes[].downwardMetrics", why: "no figures of the node are shown" },
+  { path: "volumes[].memoryDump", why: "memory is not dumped yet" },
+  { path: "volumes[].containerPath", why: "the machine's container has no files of its own" },
+  {
+    path: "volumes[].persistentVolumeClaim.hotpluggable",
+    why: "disks are there from the start",
+    when: isTrue,
+  },
+  {
+    path: "volumes[].dataVolume.hotpluggable",
+    why: "disks are there from the start",
+    when: isTrue,
+  },
+];
+
+function directory(kind: string): string {
+  return `a ${kind} is a directory of the guest's at /run/trine/volumes/NAME, by cloud-init, and no disk`;
+}

@@ -1,0 +1,578 @@
+import { checkMachineAnnotations } from "@trine/annotations";
+import type { Pod } from "@trine/kube-client";
+import type { ByPath } from "@trine/kube-types/testing";
+import { describe, expect, test } from "vitest";
+import { CLAIMS, EMPTY_IMAGE, SETTINGS, UID, instance } from "../testing.ts";
+import { renderPod } from "./render-pod.ts";
+import { launchSettings } from "./settings.ts";
+
+function podOf(fields: ByPath = {}, settings = SETTINGS): Pod {
+  const rendering = renderPod(instance(fields), CLAIMS, settings);
+  if ("refusals" in rendering) throw new Error(JSON.stringify(rendering.refusals));
+  return rendering.pod;
+}
+
+function refusalsOf(fields: ByPath, settings = SETTINGS): readonly string[] {
+  const rendering = renderPod(instance(fields), CLAIMS, settings);
+  return "refusals" in rendering
+    ? rendering.refusals.map(({ field, why }) => `${field}: ${why}`)
+    : [];
+}
+
+function settingsOf(pod: Pod): ReturnType<typeof checkMachineAnnotations>["settings"] {
+  const { settings, problems } = checkMachineAnnotations(pod.metadata?.annotations ?? {});
+  expect(problems).toEqual([]);
+  return settings;
+}
+
+function compute(pod: Pod): Readonly<Record<string, unknown>> {
+  return pod.spec.containers[0] ?? {};
+}
+
+test("a machine of an image is one container of its pod", () => {
+  const pod = podOf();
+  expect(pod.metadata).toMatchObject({
+    name: expect.stringMatching(/^virt-launcher-web-[0-9a-f]{5}$/) as string,
+    namespace: "shop",
+    labels: {
+      "kubevirt.io": "virt-launcher",
+      "kubevirt.io/created-by": UID,
+      "vmi.kubevirt.io/id": "web",
+      "vm.kubevirt.io/name": "web",
+    },
+    ownerReferences: [
+      {
+        apiVersion: "kubevirt.io/v1",
+        kind: "VirtualMachineInstance",
+        name: "web",
+        uid: UID,
+        controller: true,
+      },
+    ],
+  });
+  expect(pod.spec).toMatchObject({
+    runtimeClassName: "trine-vm",
+    restartPolicy: "Never",
+    automountServiceAccountToken: false,
+    terminationGracePeriodSeconds: 30,
+    hostname: "web",
+    nodeSelector: { "kubernetes.io/arch": "amd64" },
+  });
+  expect(compute(pod)).toMatchObject({
+    name: "compute",
+    image: "disks/debian:12",
+    imagePullPolicy: "IfNotPresent",
+    resources: { requests: { cpu: "100m", memory: "1Gi" } },
+  });
+  expect(settingsOf(pod)).toMatchObject({
+    machine: "compute",
+    memoryBytes: 1024 ** 3,
+    topology: { sockets: 1, cores: 1, threads: 1 },
+    maxCpus: 4,
+    maxMemoryBytes: 4 * 1024 ** 3,
+    cpuModel: "host-model",
+    uuid: UID,
+    cloudInit: "off",
+    shares: "off",
+    display: true,
+    networkBindings: { eth0: "masquerade" },
+    disks: [{ name: "root", source: { kind: "machine" }, bus: "virtio" }],
+  });
+});
+
+test("rendering again gives the same pod", () => {
+  expect(podOf()).toEqual(podOf());
+});
+
+const DISK = "spec.domain.devices.disks[1]";
+const VOLUME = "spec.volumes[1]";
+
+/** A second disk: of which volume, how it is shown, what the node is told, and the volume of the pod. */
+test.each<[string, object, object, object, object | undefined]>([
+  [
+    "a claim with a file system",
+    { persistentVolumeClaim: { claimName: "data" } },
+    { disk: { bus: "scsi" }, serial: "S-1", cache: "none", io: "native" },
+    {
+      source: { kind: "file", path: "/trine.dev/disks/more" },
+      sizeBytes: 9676 * 1024 ** 2,
+      bus: "scsi",
+      serial: "S-1",
+      cache: "none",
+      io: "native",
+    },
+    { persistentVolumeClaim: { claimName: "data" } },
+  ],
+  [
+    "a claim that is a device",
+    { dataVolume: { name: "block" } },
+    { disk: { bus: "virtio" }, bootOrder: 2, shareable: true },
+    { source: { kind: "device", path: "/dev/trine/more" }, boot: 2, shared: true },
+    { persistentVolumeClaim: { claimName: "block" } },
+  ],
+  [
+    "a claim that is only read",
+    { persistentVolumeClaim: { claimName: "block", readOnly: true } },
+    { disk: { bus: "virtio" } },
+    { readOnly: true },
+    { persistentVolumeClaim: { claimName: "block", readOnly: true } },
+  ],
+  [
+    "a disk on sata that is only read",
+    { persistentVolumeClaim: { claimName: "data" } },
+    { disk: { bus: "sata", readonly: true } },
+    { readOnly: true, bus: "scsi" },
+    { persistentVolumeClaim: { claimName: "data", readOnly: true } },
+  ],
+  [
+    "an ephemeral one",
+    { ephemeral: { persistentVolumeClaim: { claimName: "data" } } },
+    {},
+    { ephemeral: true, bus: "sata", source: { kind: "file" } },
+    { persistentVolumeClaim: { claimName: "data" } },
+  ],
+  [
+    "an ephemeral device",
+    { ephemeral: { persistentVolumeClaim: { claimName: "block" } } },
+    {},
+    { ephemeral: true, source: { kind: "device" } },
+    { persistentVolumeClaim: { claimName: "block" } },
+  ],
+  [
+    "an empty one",
+    { emptyDisk: { capacity: "2Gi" } },
+    { disk: { bus: "virtio" } },
+    { source: { kind: "empty" }, sizeBytes: 2 * 1024 ** 3 },
+    undefined,
+  ],
+  [
+    "another image",
+    { containerDisk: { image: "disks/tools:1", imagePullPolicy: "Always" } },
+    { disk: { bus: "virtio" } },
+    { source: { kind: "image", path: "/trine.dev/disks/more" } },
+    { image: { reference: "disks/tools:1", pullPolicy: "Always" } },
+  ],
+  [
+    "a drive with a file of an image",
+    { containerDisk: { image: "disks/iso:1", path: "/isos/setup.iso" } },
+    { cdrom: { bus: "sata" } },
+    {
+      source: { kind: "file", path: "/trine.dev/disks/more/isos/setup.iso" },
+      cdrom: true,
+      ephemeral: false,
+    },
+    { image: { reference: "disks/iso:1", pullPolicy: "IfNotPresent" } },
+  ],
+  [
+    "a file of the node",
+    { hostDisk: { path: "/srv/disks/a.img", type: "DiskOrCreate", capacity: "1Gi" } },
+    { disk: { bus: "virtio" } },
+    { source: { kind: "file", path: "/trine.dev/disks/more/a.img" }, sizeBytes: 1024 ** 3 },
+    { hostPath: { path: "/srv/disks", type: "DirectoryOrCreate" } },
+  ],
+])("a second disk: %s", (_, source, disk, told, volume) => {
+  const pod = podOf({ [DISK]: { name: "more", ...disk }, [VOLUME]: { name: "more", ...source } });
+  const [root, more] = settingsOf(pod).disks;
+  expect(root).toMatchObject({ name: "root", source: { kind: "machine" } });
+  expect(more).toMatchObject({ name: "more", ...told });
+  const found = (pod.spec.volumes ?? []).find(({ name }) => name === "more");
+  if (volume === undefined) expect(found).toBeUndefined();
+  else expect(found).toEqual({ name: "more", ...volume });
+  const container = compute(pod) as Partial<
+    Record<
+      "volumeMounts" | "volumeDevices",
+      { name: string; mountPath?: string; devicePath?: string }[]
+    >
+  >;
+  const places = [...(container.volumeMounts ?? []), ...(container.volumeDevices ?? [])];
+  const at = places.find(({ name }) => name === "more");
+  const path = more?.source.kind === "empty" ? undefined : (more?.source as { path: string }).path;
+  expect(path?.startsWith(at?.mountPath ?? at?.devicePath ?? "nowhere") ?? at === undefined).toBe(
+    true,
+  );
+});
+
+describe("the root", () => {
+  test("is a claim's where it comes first, and the container's image is empty", () => {
+    const pod = podOf({
+      "spec.volumes[0]": { name: "root", persistentVolumeClaim: { claimName: "block" } },
+    });
+    expect(compute(pod)["image"]).toBe(EMPTY_IMAGE);
+    expect(settingsOf(pod).disks).toMatchObject([
+      { name: "root", source: { kind: "device", path: "/dev/trine/root" } },
+    ]);
+  });
+
+  test("is no drive and no empty disk where there is another", () => {
+    const pod = podOf({
+      "spec.volumes": [
+        { name: "iso", containerDisk: { image: "disks/iso:1" } },
+        { name: "scratch", emptyDisk: { capacity: "1Gi" } },
+        { name: "system-of-a-long-name", persistentVolumeClaim: { claimName: "data" } },
+      ],
+      "spec.domain.devices.disks": [
+        { name: "iso", cdrom: { bus: "sata" }, bootOrder: 1 },
+        { name: "scratch", disk: { bus: "virtio" } },
+        { name: "system-of-a-long-name", disk: { bus: "virtio" }, bootOrder: 2 },
+      ],
+    });
+    expect(settingsOf(pod).disks).toMatchObject([
+      { name: "root", source: { kind: "file" }, boot: 2 },
+      { name: "iso", cdrom: true, boot: 1 },
+      { name: "scratch" },
+    ]);
+  });
+
+  test("of an image with a path is a file of an image volume", () => {
+    const pod = podOf({ "spec.volumes[0].containerDisk.path": "/custom/a.qcow2" });
+    expect(compute(pod)["image"]).toBe(EMPTY_IMAGE);
+    expect(settingsOf(pod).disks).toMatchObject([
+      {
+        name: "root",
+        ephemeral: true,
+        source: { kind: "file", path: "/trine.dev/disks/root/custom/a.qcow2" },
+      },
+    ]);
+  });
+});
+
+test("two disks whose names are the same when cut keep names of their own", () => {
+  const names = ["a-very-long-name-of-a-disk-1", "a-very-long-name-of-a-disk-2", "seed"];
+  const pod = podOf({
+    "spec.domain.devices.disks": [
+      { name: "root", disk: {} },
+      ...names.map((name) => ({ name, disk: {} })),
+    ],
+    "spec.volumes": [
+      { name: "root", containerDisk: { image: "i:1" } },
+      ...names.map((name) => ({ name, emptyDisk: { capacity: "1Gi" } })),
+    ],
+  });
+  expect(new Set(settingsOf(pod).disks.map(({ name }) => name)).size).toBe(4);
+});
+
+describe("first boot", () => {
+  const seed = (source: object): ByPath => ({
+    [DISK]: { name: "init", disk: { bus: "sata" } },
+    [VOLUME]: { name: "init", ...source },
+  });
+
+  test("user-data in the spec, plain or base64", () => {
+    const userData = "#cloud-config\nhostname: a\n";
+    const plain = podOf(seed({ cloudInitNoCloud: { userData } }));
+    expect(settingsOf(plain)).toMatchObject({
+      cloudInit: "nocloud",
+      userData,
+      diskBus: "sata",
+      networkConfig: "on",
+    });
+    const userDataBase64 = Buffer.from(userData).toString("base64");
+    const coded = podOf(seed({ cloudInitConfigDrive: { userDataBase64 } }));
+    expect(settingsOf(coded)).toMatchObject({
+      cloudInit: "configdrive",
+      userData,
+      networkConfig: "off",
+    });
+  });
+
+  test("a Secret is a volume below /trine.dev, and never in the pod", () => {
+    const pod = podOf(
+      seed({
+        cloudInitNoCloud: {
+          secretRef: { name: "init.data" },
+          networkDataSecretRef: { name: "init-data" },
+        },
+      }),
+    );
+    expect(settingsOf(pod)).toMatchObject({
+      userDataFrom: { path: "/trine.dev/secret/init.data/userdata" },
+      networkDataFrom: { path: "/trine.dev/secret/init-data/networkdata" },
+    });
+    expect(pod.spec.volumes).toMatchObject([
+      { secret: { secretName: "init.data" } },
+      { secret: { secretName: "init-data" } },
+    ]);
+    expect(new Set(pod.spec.volumes?.map(({ name }) => name)).size).toBe(2);
+  });
+
+  test("answers of Windows' setup", () => {
+    const pod = podOf(seed({ sysprep: { configMap: { name: "answers" } } }));
+    expect(settingsOf(pod)).toMatchObject({
+      cloudInit: "off",
+      sysprepFrom: { path: "/trine.dev/configmap/answers" },
+    });
+  });
+
+  test("user-data that nobody could read is refused", () => {
+    expect(refusalsOf(seed({ cloudInitNoCloud: { userDataBase64: "H4sIAAAAAAAAA/8=" } }))).toEqual([
+      "spec.volumes[1].cloudInitNoCloud.userDataBase64: is no text in UTF-8",
+    ]);
+  });
+});
+
+test("what the API holds as text is a directory of the guest's", () => {
+  const pod = podOf({
+    "spec.domain.devices.disks[1]": { name: "app", disk: {} },
+    "spec.volumes[1]": { name: "app", configMap: { name: "app", optional: true } },
+    "spec.volumes[2]": { name: "who", serviceAccount: { serviceAccountName: "robot" } },
+    "spec.volumes[3]": { name: "files", persistentVolumeClaim: { claimName: "data" } },
+    "spec.domain.devices.filesystems[0]": { name: "files", virtiofs: {} },
+  });
+  expect(settingsOf(pod)).toMatchObject({ shares: "virtiofs", disks: [{ name: "root" }] });
+  expect(compute(pod)["volumeMounts"]).toEqual([
+    { name: "app", mountPath: "/run/trine/volumes/app", readOnly: true },
+    { name: "files", mountPath: "/run/trine/volumes/files" },
+  ]);
+  expect(pod.spec).toMatchObject({
+    serviceAccountName: "robot",
+    automountServiceAccountToken: true,
+  });
+});
+
+test("networks by Multus, with their MACs and bindings", () => {
+  const pod = podOf({
+    "spec.networks": [
+      { name: "default", pod: {} },
+      { name: "blue", multus: { networkName: "blue" } },
+      { name: "red", multus: { networkName: "net/red" } },
+    ],
+    "spec.domain.devices.interfaces": [
+      { name: "default", bridge: {}, ports: [{ name: "http", port: 80 }] },
+      { name: "blue", bridge: {}, macAddress: "02:00:00:00:00:01" },
+      { name: "red", binding: { name: "macvtap" } },
+    ],
+  });
+  expect(JSON.parse(pod.metadata?.annotations?.["k8s.v1.cni.cncf.io/networks"] ?? "")).toEqual([
+    { namespace: "shop", name: "blue", interface: "net1", mac: "02:00:00:00:00:01" },
+    { namespace: "net", name: "red", interface: "net2" },
+  ]);
+  expect(settingsOf(pod).networkBindings).toEqual({ net2: "macvtap" });
+  expect(compute(pod)["ports"]).toEqual([{ name: "http", containerPort: 80, protocol: "TCP" }]);
+});
+
+test("passt listens at the ports of the spec", () => {
+  const pod = podOf({
+    "spec.domain.devices.interfaces": [
+      { name: "default", passtBinding: {}, ports: [{ port: 22 }, { port: 53, protocol: "UDP" }] },
+    ],
+  });
+  expect(pod.metadata?.annotations).toMatchObject({
+    "trine.dev/ports": "compute=22,compute=53/udp",
+  });
+});
+
+const CPU = "spec.domain.cpu";
+const RESOURCES = "spec.domain.resources";
+
+test.each<[string, ByPath, object]>([
+  [
+    "what is asked for",
+    { [RESOURCES]: { requests: { cpu: "1", memory: "512Mi" } } },
+    { requests: { cpu: "1", memory: "512Mi" } },
+  ],
+  [
+    "limits",
+    { [RESOURCES]: { limits: { cpu: "2", memory: "2Gi", "example.com/x": "1" } } },
+    {
+      requests: { cpu: "2", memory: "1Gi" },
+      limits: { cpu: "2", memory: "2Gi", "example.com/x": "1" },
+    },
+  ],
+  ["a share of each processor", { [CPU]: { sockets: 2, cores: 2 } }, { requests: { cpu: "400m" } }],
+  [
+    "processors of its own",
+    { [CPU]: { cores: 2, dedicatedCpuPlacement: true, isolateEmulatorThread: true } },
+    { requests: { cpu: "3", memory: "1Gi" }, limits: { cpu: "3", memory: "1Gi" } },
+  ],
+  [
+    "huge pages",
+    { "spec.domain.memory.hugepages": { pageSize: "2Mi" } },
+    {
+      requests: { "hugepages-2Mi": "1Gi", memory: "1Mi" },
+      limits: { "hugepages-2Mi": "1Gi", memory: "1Mi" },
+    },
+  ],
+  [
+    "overhead that is added",
+    { "spec.domain.memory.reservedOverhead": { addedOverhead: "64Mi" } },
+    { requests: { memory: "1088Mi" } },
+  ],
+  [
+    "devices of plugins",
+    {
+      "spec.domain.devices.gpus": [
+        { name: "g", deviceName: "example.com/gpu" },
+        { name: "h", deviceName: "example.com/gpu" },
+      ],
+    },
+    { requests: { "example.com/gpu": "2" }, limits: { "example.com/gpu": "2" } },
+  ],
+])("resources: %s", (_, fields, resources) => {
+  expect(compute(podOf(fields))["resources"]).toMatchObject(resources);
+});
+
+test("the cluster's settings", () => {
+  const settings = launchSettings(
+    {
+      developerConfiguration: {
+        cpuAllocationRatio: 1,
+        memoryOvercommit: 200,
+        nodeSelectors: { pool: "vms" },
+      },
+      additionalGuestMemoryOverheadRatio: "1.5",
+      smbios: { manufacturer: "Example" },
+    },
+    { emptyImage: EMPTY_IMAGE },
+  );
+  const pod = podOf({}, settings);
+  expect(compute(pod)["resources"]).toEqual({ requests: { cpu: "1000m", memory: "560Mi" } });
+  expect(pod.spec["nodeSelector"]).toMatchObject({ pool: "vms" });
+  expect(settingsOf(pod).smbios).toEqual({ manufacturer: "Example" });
+});
+
+test("probes are kubelet's", () => {
+  const pod = podOf({
+    "spec.readinessProbe": { tcpSocket: { port: 22 }, periodSeconds: 5 },
+    "spec.livenessProbe": { guestAgentPing: {}, initialDelaySeconds: 60 },
+  });
+  expect(compute(pod)).toMatchObject({
+    readinessProbe: { tcpSocket: { port: 22 }, periodSeconds: 5 },
+    livenessProbe: { exec: { command: ["true"] }, initialDelaySeconds: 60 },
+  });
+});
+
+test("where it runs and what it is called", () => {
+  const fields = {
+    nodeSelector: { disk: "ssd" },
+    affinity: {
+      nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [] } },
+    },
+    tolerations: [{ key: "a", operator: "Exists" }],
+    topologySpreadConstraints: [
+      { maxSkew: 1, topologyKey: "zone", whenUnsatisfiable: "DoNotSchedule" },
+    ],
+    priorityClassName: "high",
+    schedulerName: "mine",
+    dnsPolicy: "None",
+    dnsConfig: { nameservers: ["10.0.0.1"] },
+    hostname: "db1",
+    subdomain: "db",
+    terminationGracePeriodSeconds: 0,
+  };
+  const paths = Object.entries(fields).map(([name, value]) => [`spec.${name}`, value] as const);
+  const { nodeSelector, ...others } = fields;
+  const { spec } = podOf(Object.fromEntries(paths));
+  expect(spec).toMatchObject(others);
+  expect(spec["nodeSelector"]).toMatchObject(nodeSelector);
+});
+
+describe("containers beside the machine", () => {
+  const beside = (text: string): ByPath => ({
+    "metadata.annotations": { "trine.dev/containers": text, team: "blue" },
+    "spec.domain.devices.interfaces": [{ name: "default", bridge: {} }],
+  });
+
+  test("are added, with no privilege of the node", () => {
+    const pod = podOf(beside("[{name: proxy, image: nginx, ports: [{containerPort: 443}]}]"));
+    expect(pod.spec.containers).toHaveLength(2);
+    expect(pod.spec.containers[1]).toMatchObject({
+      name: "proxy",
+      image: "nginx",
+      securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } },
+    });
+    expect(pod.metadata?.annotations?.["trine.dev/containers"]).toBeUndefined();
+    expect(pod.metadata?.annotations?.["team"]).toBe("blue");
+  });
+
+  test.each([
+    [
+      "[{name: a, image: i, securityContext: {privileged: true}}]",
+      /"securityContext" is not for it/,
+    ],
+    ["[{name: a, image: i, volumeDevices: []}]", /"volumeDevices" is not for it/],
+    ["[{name: compute, image: i}]", /the name compute is taken/],
+    ["[{name: a}]", /image is missing/],
+    ["{name: a}", /is not a list/],
+    ["[&a {name: a, image: i}, *a]", /has aliases/],
+    ["[1]", /is no mapping/],
+  ])("refuses %s", (text, why) => {
+    expect(refusalsOf(beside(text))).toEqual([expect.stringMatching(why)]);
+  });
+});
+
+test("containers that are too long a text are refused", () => {
+  const annotations = { "trine.dev/containers": `[${"x".repeat(20_000)}]` };
+  expect(refusalsOf({ "metadata.annotations": annotations })).toEqual([
+    expect.stringMatching(/more than 16384 bytes/),
+  ]);
+});
+
+test("annotations of the machine come through where the spec is silent", () => {
+  const annotations = { "trine.dev/guest-agent": "off", "trine.dev/console": "virtio" };
+  const pod = podOf({ "metadata.annotations": annotations });
+  expect(pod.metadata?.annotations).toMatchObject(annotations);
+});
+
+test.each<[string, ByPath, string[]]>([
+  [
+    "a claim that is not there",
+    { "spec.volumes[0]": { name: "root", persistentVolumeClaim: { claimName: "gone" } } },
+    ["spec.volumes[0].persistentVolumeClaim.claimName: there is no PersistentVolumeClaim gone"],
+  ],
+  [
+    "nothing to boot",
+    { "spec.volumes": [], "spec.domain.devices.disks": [] },
+    ["spec.domain.devices.disks: there is no disk to boot from"],
+  ],
+  [
+    "another architecture",
+    { "spec.architecture": "arm64" },
+    ["spec.architecture: arm64 machines are not there yet: amd64 is"],
+  ],
+  ["threads", { [CPU]: { threads: 4 } }, ["spec.domain.cpu.threads: at most 2 threads a core"]],
+  [
+    "too many processors",
+    { [CPU]: { sockets: 16, cores: 16 } },
+    ["spec.domain.cpu: comes to 256 processors: at most 255"],
+  ],
+  [
+    "a confidential machine",
+    { "spec.domain.launchSecurity": { sev: {} } },
+    [
+      "spec.domain.launchSecurity: there are no confidential machines here, and one without would not be what was asked for",
+    ],
+  ],
+  [
+    "a contradiction",
+    { "metadata.annotations": { "trine.dev/memory": "2Gi" } },
+    ["metadata.annotations[trine.dev/memory]: says something else than the spec: keep one"],
+  ],
+  [
+    "an unknown annotation",
+    { "metadata.annotations": { "trine.dev/nonsense": "1" } },
+    [expect.stringContaining("belongs to no known annotation") as string],
+  ],
+])("refuses %s", (_, fields, wanted) => {
+  expect(refusalsOf(fields)).toEqual(wanted);
+});
+
+test("images as volumes are refused where the cluster has them turned off", () => {
+  const settings = launchSettings(
+    { developerConfiguration: { disabledFeatureGates: ["ImageVolume"] } },
+    { emptyImage: EMPTY_IMAGE },
+  );
+  const fields = {
+    [DISK]: { name: "more", disk: {} },
+    [VOLUME]: { name: "more", containerDisk: { image: "i:1" } },
+  };
+  expect(refusalsOf(fields, settings)).toEqual([
+    expect.stringContaining("images as volumes turned off"),
+  ]);
+});
+
+test("long names are cut to what labels and hosts take", () => {
+  const name = `${"a".repeat(62)}-b.example`;
+  const pod = podOf({ "metadata.name": name });
+  expect(pod.metadata?.labels?.["vmi.kubevirt.io/id"]?.length).toBeLessThanOrEqual(63);
+  expect(pod.spec["hostname"]).toBe("a".repeat(62));
+});
