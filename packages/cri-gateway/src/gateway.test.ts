@@ -9,8 +9,6 @@ import {
   ListPodSandboxRequestSchema,
   ListPodSandboxResponseSchema,
   PodSandboxState,
-  PullImageRequestSchema,
-  PullImageResponseSchema,
   StatusRequestSchema,
   StatusResponseSchema,
   StopPodSandboxRequestSchema,
@@ -190,21 +188,6 @@ test("defect 4: an image is found and removed by its digest wherever it is", asy
   );
   expect(removed.code).toBe(0);
   expect(rig.backEnd("b").calls("RemoveImage")).toHaveLength(1);
-});
-
-test("defects 6 and 7: an image call to a back end that is away fails", async () => {
-  rig = await Rig.start(
-    { a: {}, b: {} },
-    {
-      absent: ["b"],
-      routing: { rules: [{ imagePrefix: "virtlet.cloud/", backEnd: "b" }] },
-    },
-  );
-  const pull = [PullImageRequestSchema, PullImageResponseSchema] as const;
-  const answer = await rig.client.call("PullImage", pull, { image: { image: "virtlet.cloud/x" } });
-  expect(answer.code).toBe(14);
-  expect(answer.messages).toEqual([]);
-  expect(rig.backEnd("a").calls("PullImage")).toEqual([]);
 });
 
 test("defect 8: events and streamed lists of all back ends come in one stream, and survive one of them", async () => {

@@ -40,7 +40,7 @@ async function told(): Promise<
   return [code, entries];
 }
 
-test("the first entry counts the stores on its file system, also of a back end that is away", async () => {
+test("defect 5: the first entry counts the stores on its file system, also of a back end that is away", async () => {
   let ours = "";
   rig = await Rig.start({
     a: {
