@@ -5,15 +5,16 @@ import type { PodContext } from "./pod-context.ts";
 /** Changes a record's state and writes it down; what could not be written down has not changed. */
 export async function become<S extends string>(
   pod: PodContext,
-  record: { state: S },
+  record: { state: S; since?: string },
   state: S,
 ): Promise<void> {
-  const before = record.state;
+  const before = { ...record };
   record.state = state;
+  if (Object.is(record, pod.document.machine)) record.since = pod.deps.now().toISOString();
   try {
     await pod.save();
   } catch (cause) {
-    record.state = before; // so that the repeat does the rest
+    Object.assign(record, before); // so that the repeat does the rest
     throw cause;
   }
   pod.log.info({ state }, "state");

@@ -28,6 +28,7 @@ export class Engine {
   readonly #deps: EngineDeps;
   readonly #pods = new Map<string, Promise<Pod>>();
   readonly #end = new AbortController();
+  readonly #listeners = new Set<() => void>();
   readonly templates: Templates;
   readonly spares: SparePool;
 
@@ -71,6 +72,21 @@ export class Engine {
       .map((result) => result.value.summary());
   }
 
+  /** The pods of level vm, also those whose machine is not made yet. */
+  async machinePods(): Promise<Pod[]> {
+    const settled = await Promise.allSettled(this.#pods.values());
+    return settled
+      .filter((result) => result.status === "fulfilled")
+      .map((result) => result.value)
+      .filter((pod) => pod.control !== undefined);
+  }
+
+  /** Tells that something of some pod is not as it was: ask what. Answers how to stop listening. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
   /** Figures of every running machine; one that does not answer in time is left out. */
   async figures(): Promise<{ pod: PodSummary; figures: MachineFigures }[]> {
     const pods = await Promise.allSettled(this.#pods.values());
@@ -108,12 +124,17 @@ export class Engine {
     await this.templates.detach();
   }
 
+  readonly #changed = (): void => {
+    for (const listener of this.#listeners) listener();
+  };
+
   #adopt(key: string, address: string): Promise<Pod> {
     const adopting = this.#connect(key, address);
     this.#pods.set(key, adopting);
     adopting.then(
       (pod) => {
         this.#follow(key, pod, address);
+        this.#changed();
       },
       () => this.#pods.delete(key), // the caller has the error; the next call tries again
     );
@@ -126,7 +147,7 @@ export class Engine {
       const facts = await shim.describe();
       requirePod(key, facts);
       return await Pod.adopt(
-        { ...this.#deps, templates: this.templates, spares: this.spares },
+        { ...this.#deps, templates: this.templates, spares: this.spares, changed: this.#changed },
         shim,
         facts,
       );
@@ -147,6 +168,7 @@ export class Engine {
       if (this.#end.signal.aborted) return;
       this.#pods.delete(key);
       pod.detach();
+      this.#changed();
       log.info({ pod: pod.identity.name }, "the connection to a pod's shim has ended");
       await sleep(FIRST_LOOK_MS); // a shim that drops every connection must not keep us busy
       await this.#adoptOrClean(dirname(address), { key, waitMs: RETRY_MS.first });

@@ -1,6 +1,7 @@
 export type { SpareSummary } from "./guest/spare.ts";
 export type { EngineConfig, EngineDeps, GuestImage } from "./deps.ts";
 export { Engine } from "./engine.ts";
+export type { MachineControl } from "./machine/machine-control.ts";
 export type { MachineFigures } from "./machine-figures.ts";
 export { Pod } from "./pod.ts";
 export type { MachineSummary, PodSummary } from "./pod-summary.ts";

@@ -16,6 +16,8 @@ import type { PodIdentity } from "./pod-identity.ts";
 export interface PodDeps extends EngineDeps {
   readonly templates: TemplatesOfPods;
   readonly spares: SparesOfPods;
+  /** Something of this pod is not as it was. */
+  readonly changed?: () => void;
 }
 
 /** What a guest may go on from instead of booting. */
@@ -79,5 +81,6 @@ export class PodContext {
   async save(): Promise<void> {
     this.#revision += 1n;
     await this.shim.putState(encodeDocument(this.document), this.#revision);
+    this.deps.changed?.();
   }
 }

@@ -81,6 +81,12 @@ export interface MachineRecord extends VmmRecord {
   readonly bundle: string;
   readonly containerName: string;
   state: MachineState;
+  /** When it came to that state, RFC 3339; absent in the documents of older daemons. */
+  since?: string;
+  /** How its VMM ended: its task's exit status, and why as the VMM said. */
+  end?: { readonly status: number; readonly reason?: string };
+  /** When the guest's file systems are thawed, whatever happens, RFC 3339; absent = they are not frozen. */
+  frozenUntil?: string;
 }
 
 export interface GuestRecord extends VmmRecord {

@@ -2,7 +2,7 @@ import { TrineError, messageOf, sleep } from "@trine/base";
 import type { Child } from "@trine/proto/shim";
 import { ShimProcessHost } from "@trine/shim-client";
 import { VMM_KEY } from "@trine/vmm";
-import type { Machine, MachineReport } from "@trine/vmm";
+import type { Machine, MachineEvent, MachineReport } from "@trine/vmm";
 import { guestLinks } from "./guest-side.ts";
 import { hostFigures } from "./machine-figures.ts";
 import type { MachineFigures } from "./machine-figures.ts";
@@ -49,8 +49,8 @@ export class PodVmm {
     this.#machine = await driver.recover(record.spec, this.host(record), signal);
   }
 
-  /** Logs what the monitor says, until the machine ends; a monitor that is lost is followed again. */
-  follow(): void {
+  /** Logs what the monitor says, and tells, until the machine ends; a monitor that is lost is followed again. */
+  follow(onEvent?: (event: MachineEvent) => void): void {
     const { log } = this.#pod;
     const machine = this.#machine;
     const living = this.#life;
@@ -59,6 +59,7 @@ export class PodVmm {
     const follow = async (): Promise<void> => {
       for await (const event of machine.events(life)) {
         log.info({ what: event.what, detail: event.detail }, "machine event");
+        onEvent?.(event);
       }
     };
     const followToEnd = async (): Promise<void> => {

@@ -5,6 +5,7 @@ import type { MachineReport } from "@trine/vmm";
 import { readBundle } from "./bundle.ts";
 import { levelOf } from "./levels.ts";
 import type { Level } from "./levels.ts";
+import type { MachineControl } from "./machine/machine-control.ts";
 import type { MachineFigures } from "./machine-figures.ts";
 import { PodContext } from "./pod-context.ts";
 import type { PodDeps } from "./pod-context.ts";
@@ -131,6 +132,11 @@ export class Pod {
   /** Undefined when no machine runs. */
   report(signal: AbortSignal): Promise<MachineReport | undefined> {
     return this.#keeper.report(signal);
+  }
+
+  /** Of a pod that is a machine. */
+  get control(): MachineControl | undefined {
+    return this.#keeper.control;
   }
 
   summary(): PodSummary {

@@ -1,5 +1,6 @@
 import type { Event } from "@trine/proto/shim";
 import type { MachineReport } from "@trine/vmm";
+import type { MachineControl } from "./machine/machine-control.ts";
 import type { MachineFigures } from "./machine-figures.ts";
 import type { AddExec, CreateTask, ProcessRef, ResizeProcess } from "./requests.ts";
 import type { PodStats } from "./stats.ts";
@@ -10,6 +11,8 @@ import type { PodStats } from "./stats.ts";
  * earlier daemon left half done, and finds the work done.
  */
 export interface TaskKeeper {
+  /** Of the level whose container is a machine. */
+  readonly control?: MachineControl;
   /** The pod's sandbox, its network joined. Throws for a pod that the level cannot honour. */
   createSandbox(): Promise<void>;
   create(task: CreateTask): Promise<void>;

@@ -8,11 +8,17 @@ import {
   cpusSchema,
   execSchema,
   execStatusSchema,
+  fileSystemsSchema,
+  freezeStatusSchema,
+  hostNameSchema,
   infoSchema,
   interfacesSchema,
   osInfoSchema,
   parseAnswer,
+  timezoneSchema,
+  usersSchema,
 } from "./schemas.ts";
+import type { GuestFileSystem, GuestTimezone, GuestUser } from "./guest-says.ts";
 
 const MAX_INPUT_BYTES = 1 << 20;
 const NS_PER_MS = 1e6;
@@ -160,6 +166,46 @@ export class GuestAgent {
     };
   }
 
+  async hostName(options?: RequestOptions): Promise<string> {
+    return (await this.#ask("guest-get-host-name", hostNameSchema, options))["host-name"];
+  }
+
+  async timezone(options?: RequestOptions): Promise<GuestTimezone> {
+    const { zone, offset } = await this.#ask("guest-get-timezone", timezoneSchema, options);
+    return { name: zone, offsetSeconds: offset };
+  }
+
+  async users(options?: RequestOptions): Promise<readonly GuestUser[]> {
+    const users = await this.#ask("guest-get-users", usersSchema, options);
+    return users.map(({ user, domain, "login-time": loginTime }) => ({
+      ...{ name: user, domain, loginTime },
+    }));
+  }
+
+  async fileSystems(options?: RequestOptions): Promise<readonly GuestFileSystem[]> {
+    const found = await this.#ask("guest-get-fsinfo", fileSystemsSchema, options);
+    return found.map(({ name, mountpoint, type, disk, ...sizes }) => ({
+      ...{ diskName: name, mountPoint: mountpoint, type },
+      usedBytes: sizes["used-bytes"],
+      totalBytes: sizes["total-bytes"],
+      disks: disk.map(({ serial, "bus-type": bus }) => ({ serial, bus })),
+    }));
+  }
+
+  async isFrozen(options?: RequestOptions): Promise<boolean> {
+    return (await this.#ask("guest-fsfreeze-status", freezeStatusSchema, options)) === "frozen";
+  }
+
+  /** Stops all writing to the guest's file systems. Until `thaw` the agent answers little else. */
+  async freeze(options?: RequestOptions): Promise<void> {
+    await this.#link.request("guest-fsfreeze-freeze", {}, options);
+  }
+
+  /** One that is not frozen is a success. */
+  async thaw(options?: RequestOptions): Promise<void> {
+    await this.#link.request("guest-fsfreeze-thaw", {}, options);
+  }
+
   /** Resolves when the guest has taken the order or is gone; the agent answers only a refusal. */
   async shutdown(mode: "powerdown" | "reboot" | "halt", options?: RequestOptions): Promise<void> {
     await this.#link.order("guest-shutdown", { mode }, options);
@@ -177,6 +223,14 @@ export class GuestAgent {
     if (vcpus.length > 0) await this.#link.request("guest-set-vcpus", { vcpus }, options);
     const answer = await this.#link.request("guest-get-vcpus", {}, options);
     return parseAnswer("guest-get-vcpus", cpusSchema, answer).filter(({ online }) => online).length;
+  }
+
+  async #ask<S extends v.GenericSchema>(
+    command: string,
+    schema: S,
+    options?: RequestOptions,
+  ): Promise<v.InferOutput<S>> {
+    return parseAnswer(command, schema, await this.#link.request(command, {}, options));
   }
 
   async #offline<S extends v.GenericSchema<unknown, { readonly online: boolean }[]>>(

@@ -2,4 +2,5 @@ export { AGENT_PROTOCOL, AgentClient } from "./agent-client.ts";
 export type { GuestProcess } from "./agent-client.ts";
 export { GuestAgent } from "./guest-agent.ts";
 export type { ExecStatus, GuestCommand, GuestInterface, GuestOs } from "./guest-agent.ts";
+export type { GuestFileSystem, GuestTimezone, GuestUser } from "./guest-says.ts";
 export type { RequestOptions } from "./agent-link.ts";

@@ -48,6 +48,30 @@ export const osInfoSchema = v.object({
   machine: v.optional(v.string()),
 });
 
+export const hostNameSchema = v.object({ "host-name": v.string() });
+
+export const timezoneSchema = v.object({ zone: v.optional(v.string()), offset: v.number() });
+
+export const usersSchema = v.array(
+  v.object({ user: v.string(), domain: v.optional(v.string()), "login-time": v.number() }),
+);
+
+export const fileSystemsSchema = v.array(
+  v.object({
+    name: v.string(),
+    mountpoint: v.string(),
+    type: v.string(),
+    "used-bytes": v.optional(v.number()),
+    "total-bytes": v.optional(v.number()),
+    disk: v.optional(
+      v.array(v.object({ serial: v.optional(v.string()), "bus-type": v.optional(v.string()) })),
+      [],
+    ),
+  }),
+);
+
+export const freezeStatusSchema = v.picklist(["thawed", "frozen"]);
+
 /** More than any machine has. */
 const MAX_PIECES = 65_536;
 

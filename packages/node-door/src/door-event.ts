@@ -5,7 +5,7 @@ import type { MachineRef, MachineReport } from "./machine-report.ts";
 import { listOf } from "./text.ts";
 
 /** More machines than that no node has. */
-export const MAX_MACHINES = 4_096;
+const MAX_MACHINES = 4_096;
 
 export const machinesSchema = v.object({ items: listOf(machineReportSchema, MAX_MACHINES) });
 

@@ -14,4 +14,5 @@ export type {
   NodeDoor,
   StreamOptions,
 } from "./node-door.ts";
+export { DEFAULT_PORT, STREAM_PROTOCOL } from "./door-requests.ts";
 export { openDoor } from "./open-door.ts";

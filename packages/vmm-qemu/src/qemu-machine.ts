@@ -69,6 +69,12 @@ export class QemuMachine implements Machine {
     this.#orOff(await this.#ask(signal, (client) => client.execute("stop", {}, { signal })));
   }
 
+  async reset(signal: AbortSignal): Promise<void> {
+    await this.#command(signal, async (client) => {
+      await client.execute("system_reset", {}, { signal });
+    });
+  }
+
   async announce(signal: AbortSignal): Promise<void> {
     // Again and again for seconds: whoever is to hear it may not be there yet.
     const times = { initial: 50, max: 1000, rounds: 8, step: 150 };

@@ -75,6 +75,16 @@ function describeRunning(makeRig: () => Promise<MachineRig>): void {
     expect(await take(events, 2)).toEqual(["paused", "running"]);
   });
 
+  test("is reset as often as it is asked to be, and runs on", async () => {
+    await using rig = await makeRig();
+    const machine = await rig.driver().start(rig.spec, rig.host, signal());
+    const events = machine.events(signal());
+    await machine.reset(signal());
+    expect(await take(events, 1)).toEqual(["reset"]);
+    await machine.reset(signal());
+    expect(await machine.status(signal())).toBe("running");
+  });
+
   test("says who the guest is, as often as it is asked to", async () => {
     await using rig = await makeRig();
     const machine = await rig.driver().start(rig.spec, rig.host, signal());

@@ -142,6 +142,12 @@ class FakeMachine implements Machine {
     });
   }
 
+  reset(signal: AbortSignal): Promise<void> {
+    return this.#call(signal, () => {
+      this.#vmm.emit("reset", "host-qmp-system-reset");
+    });
+  }
+
   announce(signal: AbortSignal): Promise<void> {
     return this.#call(signal, () => undefined);
   }

@@ -43,6 +43,8 @@ export interface Machine {
   powerDown(signal: AbortSignal): Promise<void>;
   pause(signal: AbortSignal): Promise<void>;
   resume(signal: AbortSignal): Promise<void>;
+  /** Presses the reset button: the guest starts anew, with the same devices. A paused machine stays paused. */
+  reset(signal: AbortSignal): Promise<void>;
   /** Says on its network cards who the guest is: to whoever has come to carry its frames anew. */
   announce(signal: AbortSignal): Promise<void>;
   /** Ends the VMM at once. Already gone is a success. */

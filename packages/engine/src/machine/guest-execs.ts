@@ -48,6 +48,11 @@ export class GuestExecs {
     this.#life = life;
   }
 
+  /** Of the machine that runs now; undefined where it is off. */
+  get agent(): GuestAgent | undefined {
+    return this.#agent;
+  }
+
   /** Registers an exec; refuses what the guest agent cannot do. */
   async add(exec: AddExec): Promise<void> {
     if (this.#agent === undefined) {

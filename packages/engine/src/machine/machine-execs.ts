@@ -1,4 +1,5 @@
 import { TrineError } from "@trine/base";
+import type { GuestAgent } from "@trine/guest-link";
 import type { StatsResponse } from "@trine/proto/agent";
 import type { ProcessHost } from "@trine/vmm";
 import type { PodContext } from "../pod-context.ts";
@@ -24,6 +25,11 @@ export class MachineExecs {
       records: pod.document.execs,
       save: () => pod.save(),
     });
+  }
+
+  /** qemu-guest-agent of the machine that runs now. */
+  get qemuAgent(): GuestAgent | undefined {
+    return this.#qemus.agent;
   }
 
   /** Gives the channels of a machine that runs now; `life` aborts with the machine. */

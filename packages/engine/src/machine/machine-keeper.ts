@@ -10,6 +10,7 @@ import { MachineExecs } from "./machine-execs.ts";
 import { DiskSizes } from "./disk-sizes.ts";
 import type { MachineFigures } from "../machine-figures.ts";
 import { isMachine } from "./machine-role.ts";
+import { MachineControl } from "./machine-control.ts";
 import { nextState } from "./machine-state.ts";
 import type { MachineRequest, MachineState } from "./machine-state.ts";
 import { lostHelper } from "./machine-helpers.ts";
@@ -42,6 +43,7 @@ export class MachineKeeper implements TaskKeeper {
   readonly #execs: MachineExecs;
   readonly #vmm: PodVmm;
   readonly #sizes: DiskSizes;
+  readonly control: MachineControl;
   #passt: PasstRevival | undefined;
   /** When the create that is under way came in, on the monotonic clock. */
   #createdMs: number | undefined;
@@ -51,6 +53,7 @@ export class MachineKeeper implements TaskKeeper {
     this.#vmm = new PodVmm(pod);
     this.#execs = new MachineExecs(pod);
     this.#sizes = new DiskSizes(pod, this.#vmm);
+    this.control = new MachineControl(pod, this.#vmm, () => this.#execs.qemuAgent);
   }
 
   /** A wrong annotation fails the pod here, before anything runs. */
@@ -219,6 +222,7 @@ export class MachineKeeper implements TaskKeeper {
   }
 
   detach(): void {
+    this.control.stop();
     this.#execs.detach();
     this.#sizes.stop();
     this.#vmm.detach();
@@ -229,8 +233,10 @@ export class MachineKeeper implements TaskKeeper {
     const record = this.#pod.document.machine;
     if (record === undefined || record.state === "ended" || child.taskId !== record.taskId) return;
     this.#vmm.ended();
+    this.control.stop();
     this.#sizes.stop();
     await this.#execs.endAll(record.taskId);
+    noteEnd(record, child);
     await become(this.#pod, record, "ended");
     const { exitStatus, reason, signal, oom } = child;
     this.#pod.log.info({ exitStatus, reason, signal, oom }, "machine ended");
@@ -263,7 +269,10 @@ export class MachineKeeper implements TaskKeeper {
 
   #watch(record: MachineRecord): void {
     this.#execs.attach(record, this.#vmm.host(record), this.#vmm.life);
-    this.#vmm.follow();
+    this.#vmm.follow((event) => {
+      this.control.onEvent(event);
+    });
+    this.control.started();
     this.#sizes.watch();
     const { machine, life } = this.#vmm;
     this.#passt = machine && new PasstRevival(this.#pod, machine, life);
@@ -306,6 +315,11 @@ export class MachineKeeper implements TaskKeeper {
     const { document, identity } = this.#pod;
     return nextState(document.machine?.state ?? "absent", request, identity.name);
   }
+}
+
+function noteEnd(record: MachineRecord, { exitStatus: status, reason }: Child): void {
+  record.end = { status, ...(reason === "" ? {} : { reason }) };
+  delete record.frozenUntil;
 }
 
 function gone(record: MachineRecord): TrineError {

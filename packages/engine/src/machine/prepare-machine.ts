@@ -43,5 +43,6 @@ export async function prepareMachine(
     spec,
     ...(passt === undefined ? {} : { passt }),
     state: "created",
+    since: deps.now().toISOString(),
   };
 }

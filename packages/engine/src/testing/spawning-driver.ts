@@ -20,6 +20,7 @@ export class SpawningDriver implements MachineDriver {
   readonly stuckSlots = new Map<string, Error>();
   onPowerDown: () => void = () => undefined;
   powerDowns = 0;
+  resets = 0;
   failStart: Error | undefined;
   failRecover: Error | undefined;
   /** The next monitor is lost as soon as its events are read. */
@@ -83,6 +84,10 @@ export class SpawningDriver implements MachineDriver {
       },
       pause: set("paused"),
       resume: set("running"),
+      reset: () => {
+        this.resets += 1;
+        return Promise.resolve();
+      },
       announce: () => Promise.resolve(),
       kill: () => host.signal(VMM_KEY, 9),
       stats: () =>

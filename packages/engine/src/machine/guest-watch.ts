@@ -1,0 +1,121 @@
+import type { GuestAgent, GuestInterface, RequestOptions } from "@trine/guest-link";
+import type { MachineReport } from "@trine/node-door";
+import { cleanAddress, cleanMac, cleanText, cleanTexts } from "./clean.ts";
+import { known } from "./guest-info.ts";
+
+const MAX_NICS = 64;
+const MAX_ADDRESSES = 32;
+/** What seldom changes is asked for as seldom. */
+const SYSTEM_MS = 60_000;
+const options: RequestOptions = { timeoutMs: 3_000 };
+
+/** A network card as its guest sees it, cleaned. */
+export interface GuestNic {
+  readonly name: string;
+  readonly mac: string | undefined;
+  readonly addresses: readonly string[];
+}
+
+/** What a guest's agent has said last. */
+export interface GuestSaid {
+  readonly agent: MachineReport["agent"];
+  /** Undefined = it has not said. */
+  readonly nics: readonly GuestNic[] | undefined;
+}
+
+const SILENT: GuestSaid = { agent: { connected: false, frozen: false }, nics: undefined };
+
+/** Looks at the guest through its agent, when it is asked to; what it found stays until the next look. */
+export class GuestWatch {
+  readonly #agent: () => GuestAgent | undefined;
+  #said: GuestSaid = SILENT;
+  #looking: Promise<void> | undefined;
+  /** On the monotonic clock. */
+  #systemAt = -Infinity;
+
+  constructor(agent: () => GuestAgent | undefined) {
+    this.#agent = agent;
+  }
+
+  get said(): GuestSaid {
+    return this.#said;
+  }
+
+  /** The guest is another, or its agent is gone. */
+  forget(): void {
+    this.#said = SILENT;
+    this.#systemAt = -Infinity;
+  }
+
+  /** One look at a time: who comes meanwhile waits for that. Never rejects: a silent agent is an answer too. */
+  look(): Promise<void> {
+    this.#looking ??= this.#look().finally(() => {
+      this.#looking = undefined;
+    });
+    return this.#looking;
+  }
+
+  async #look(): Promise<void> {
+    const agent = this.#agent();
+    if (agent === undefined) {
+      this.forget();
+      return;
+    }
+    try {
+      this.#said = await this.#ask(agent);
+    } catch {
+      // Not there, booting, or hanging: what it said before may not hold.
+      this.forget();
+    }
+  }
+
+  async #ask(agent: GuestAgent): Promise<GuestSaid> {
+    const frozen = await known(agent.isFrozen(options));
+    const { agent: before, nics: earlier } = this.#said;
+    // One that is frozen answers nothing else.
+    if (frozen === true) return { agent: { ...before, connected: true, frozen }, nics: earlier };
+    const nics = await known(agent.networkInterfaces(options));
+    const system = await this.#system(agent);
+    return {
+      agent: { ...system, connected: true, frozen: false },
+      nics: nics === undefined ? undefined : cleanNics(nics),
+    };
+  }
+
+  async #system(agent: GuestAgent): Promise<Omit<MachineReport["agent"], "connected" | "frozen">> {
+    if (performance.now() - this.#systemAt < SYSTEM_MS) return this.#said.agent;
+    const { version } = await agent.info(options);
+    const os = await known(agent.osInfo(options));
+    const hostname = await known(agent.hostName(options));
+    const timezone = await known(agent.timezone(options));
+    this.#systemAt = performance.now();
+    return {
+      version: cleanText(version),
+      ...(os === undefined ? {} : { os: cleanTexts({ ...os }) }),
+      ...cleanTexts({ hostname }),
+      ...(timezone === undefined || !Number.isFinite(timezone.offsetSeconds)
+        ? {}
+        : {
+            timezone: {
+              ...cleanTexts({ name: timezone.name }),
+              offsetSeconds: timezone.offsetSeconds,
+            },
+          }),
+    };
+  }
+}
+
+/** Without the guest's loopback. */
+function cleanNics(nics: readonly GuestInterface[]): GuestNic[] {
+  return nics
+    .filter(({ name }) => name !== "lo")
+    .slice(0, MAX_NICS)
+    .map(({ name, mac, addresses }) => ({
+      name: cleanText(name),
+      mac: cleanMac(mac),
+      addresses: addresses
+        .slice(0, MAX_ADDRESSES)
+        .map(({ address }) => cleanAddress(address))
+        .filter((address) => address !== undefined),
+    }));
+}

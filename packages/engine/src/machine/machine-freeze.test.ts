@@ -1,0 +1,94 @@
+import { TrineError, pollUntil } from "@trine/base";
+import { GuestAgent } from "@trine/guest-link";
+import { FakeGuestAgent } from "@trine/guest-link/testing";
+import { pino } from "pino";
+import { expect, test } from "vitest";
+import type { PodContext } from "../pod-context.ts";
+import type { MachineRecord } from "../pod-document.ts";
+import { MachineFreeze } from "./machine-freeze.ts";
+
+const SOON_MS = 30;
+const AN_HOUR_MS = 3_600_000;
+
+/** A guest that freezes and thaws, and what a daemon knows of its machine. */
+class FrozenGuest {
+  readonly life = new AbortController();
+  readonly saved: (string | undefined)[] = [];
+  readonly record = {} as MachineRecord;
+  isFrozen = false;
+  readonly #agent: GuestAgent;
+
+  constructor() {
+    const fake = new FakeGuestAgent({
+      "guest-fsfreeze-status": () => (this.isFrozen ? "frozen" : "thawed"),
+      "guest-fsfreeze-freeze": () => {
+        this.isFrozen = true;
+        return 1;
+      },
+      "guest-fsfreeze-thaw": () => {
+        this.isFrozen = false;
+        return 1;
+      },
+    });
+    this.#agent = new GuestAgent(fake, { signal: this.life.signal });
+  }
+
+  /** As a daemon that has just found the machine. */
+  daemon(): MachineFreeze {
+    const pod = {
+      document: { machine: this.record },
+      deps: { now: () => new Date() },
+      log: pino({ level: "silent" }),
+      save: () => {
+        this.saved.push(this.record.frozenUntil);
+        return Promise.resolve();
+      },
+    } as unknown as PodContext;
+    return new MachineFreeze(pod, () => this.#agent);
+  }
+
+  until(isFrozen: boolean): Promise<true> {
+    return pollUntil(`frozen: ${isFrozen}`, { ms: 20_000, everyMs: 5 }, () =>
+      this.isFrozen === isFrozen && (this.record.frozenUntil !== undefined) === isFrozen
+        ? true
+        : undefined,
+    );
+  }
+}
+
+test("a guest that nobody thaws is thawed when its time is over", async () => {
+  const guest = new FrozenGuest();
+  await guest.daemon().freeze(SOON_MS, guest.life.signal);
+  await guest.until(false);
+  // Written down before it was frozen, and struck out after it was thawed.
+  expect(guest.saved).toEqual([expect.any(String), undefined]);
+  guest.life.abort();
+});
+
+test("a daemon that comes back thaws what is overdue, and keeps what is not", async () => {
+  const guest = new FrozenGuest();
+  const first = guest.daemon();
+  await first.freeze(AN_HOUR_MS, guest.life.signal);
+  first.stop();
+  const second = guest.daemon();
+  second.resume(guest.life.signal);
+  expect(guest.isFrozen).toBe(true);
+  await second.thaw();
+  expect(guest.isFrozen).toBe(false);
+
+  await second.freeze(AN_HOUR_MS, guest.life.signal);
+  second.stop();
+  guest.record.frozenUntil = new Date(0).toISOString();
+  guest.daemon().resume(guest.life.signal);
+  await guest.until(false);
+  guest.life.abort();
+});
+
+test("a time that is none is refused, and nothing is frozen", async () => {
+  const guest = new FrozenGuest();
+  for (const ms of [0, -1, Number.NaN, Infinity]) {
+    const frozen = guest.daemon().freeze(ms, guest.life.signal);
+    await expect(frozen).rejects.toBeInstanceOf(TrineError);
+  }
+  expect([guest.isFrozen, guest.saved]).toEqual([false, []]);
+});

@@ -1,0 +1,87 @@
+import { TrineError, messageOf, sleep } from "@trine/base";
+import type { GuestAgent } from "@trine/guest-link";
+import type { PodContext } from "../pod-context.ts";
+
+const FREEZE_MS = 30_000;
+const THAW_MS = 10_000;
+const AGAIN_MS = 5_000;
+const LONGEST_MS = 24 * 60 * 60 * 1_000;
+
+/**
+ * The guest's file systems, standing still for a while. When to thaw is written down before they are frozen: whoever asked may
+ * die, and so may this daemon; the next one thaws what is overdue.
+ */
+export class MachineFreeze {
+  readonly #pod: PodContext;
+  readonly #agent: () => GuestAgent;
+  #timer = new AbortController();
+
+  /** `agent` throws where there is none. */
+  constructor(pod: PodContext, agent: () => GuestAgent) {
+    this.#pod = pod;
+    this.#agent = agent;
+  }
+
+  /** Kind `invalid` for a time that is none; freezing again sets the time anew. */
+  async freeze(forMs: number, life: AbortSignal): Promise<void> {
+    const record = this.#pod.document.machine;
+    if (record === undefined) return;
+    if (!Number.isFinite(forMs) || forMs <= 0 || forMs > LONGEST_MS) {
+      throw new TrineError("invalid", `freeze for ${forMs} ms: 1 to ${LONGEST_MS} are possible`);
+    }
+    const agent = this.#agent();
+    const wasFrozen = await agent.isFrozen({ timeoutMs: THAW_MS });
+    record.frozenUntil = new Date(this.#pod.deps.now().getTime() + forMs).toISOString();
+    await this.#pod.save();
+    this.#arm(life);
+    if (!wasFrozen) await agent.freeze({ timeoutMs: FREEZE_MS });
+  }
+
+  async thaw(): Promise<void> {
+    await this.#agent().thaw({ timeoutMs: THAW_MS });
+    this.#timer.abort();
+    await this.#forget();
+  }
+
+  /** After a daemon's restart. */
+  resume(life: AbortSignal): void {
+    if (this.#pod.document.machine?.frozenUntil !== undefined) this.#arm(life);
+  }
+
+  stop(): void {
+    this.#timer.abort();
+  }
+
+  #arm(life: AbortSignal): void {
+    this.#timer.abort();
+    this.#timer = new AbortController();
+    const until = AbortSignal.any([life, this.#timer.signal]);
+    void this.#thawLater(until).catch((cause: unknown) => {
+      if (!until.aborted) this.#pod.log.error({ err: messageOf(cause) }, "thaw");
+    });
+  }
+
+  async #thawLater(until: AbortSignal): Promise<void> {
+    const at = Date.parse(this.#pod.document.machine?.frozenUntil ?? "");
+    await sleep(Math.max(0, at - this.#pod.deps.now().getTime()), until);
+    for (;;) {
+      try {
+        await this.#agent().thaw({ timeoutMs: THAW_MS, signal: until });
+        break;
+      } catch (cause) {
+        until.throwIfAborted();
+        this.#pod.log.warn({ err: messageOf(cause) }, "the guest is frozen still: thaw failed");
+      }
+      await sleep(AGAIN_MS, until);
+    }
+    this.#pod.log.warn("the guest's file systems were thawed: their time was over");
+    await this.#forget();
+  }
+
+  async #forget(): Promise<void> {
+    const record = this.#pod.document.machine;
+    if (record?.frozenUntil === undefined) return;
+    delete record.frozenUntil;
+    await this.#pod.save();
+  }
+}
