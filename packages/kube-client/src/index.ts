@@ -6,6 +6,7 @@ export type {
   DeleteOptions,
   KubeApi,
   KubeList,
+  ListWatch,
   Selection,
   WatchEvent,
   WriteOptions,
@@ -13,8 +14,26 @@ export type {
 export { pointer } from "./json-patch.ts";
 export type { JsonPatchOperation } from "./json-patch.ts";
 export type { Cache, ChangeListener, Index, Indices } from "./cache.ts";
+export { ListWatchCache } from "./list-watch-cache.ts";
+export { WorkQueue } from "./work-queue.ts";
 export type { Outcome, Reconcile } from "./work-queue.ts";
+export { Leader } from "./leader.ts";
+export { EventRecorder } from "./event-recorder.ts";
+export type { Happening } from "./event-recorder.ts";
+export { KubeClient } from "./kube-client.ts";
+export type { KubeConnection, Material } from "./connection.ts";
+export { readKubeconfig } from "./kubeconfig.ts";
+export { inClusterConnection } from "./in-cluster.ts";
+export { StatusError } from "./status-error.ts";
+export type { Status, StatusCause } from "./status-error.ts";
 export { CLAIMS, CONFIG_MAPS, CONTROLLER_REVISIONS, NODES, PODS, SECRETS } from "./core-kinds.ts";
+export { EVENTS, LEASES, SIGNING_REQUESTS } from "./control-kinds.ts";
+export type {
+  CertificateSigningRequest,
+  KubeEvent,
+  Lease,
+  ObjectReference,
+} from "./control-kinds.ts";
 export type {
   Condition,
   ConfigMap,

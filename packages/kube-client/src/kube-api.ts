@@ -22,7 +22,8 @@ export type WatchEvent<T extends KubeObject> =
   | { readonly type: "BOOKMARK"; readonly resourceVersion: string };
 
 export interface WriteOptions {
-  readonly subresource?: "status" | "scale" | "approval" | "binding" | "eviction";
+  /** Of updates and patches. */
+  readonly subresource?: "status" | "scale" | "approval";
   /** The server says what would be, and writes nothing. */
   readonly dryRun?: boolean;
   readonly signal?: AbortSignal;
@@ -80,4 +81,14 @@ export interface KubeApi {
 
   /** Resolves when the server has taken it: an object with finalizers or a grace period is still there then. */
   delete(resource: Resource, at: Place, options?: DeleteOptions): Promise<void>;
+}
+
+/** What a cache asks of the API server. */
+export interface ListWatch extends Pick<KubeApi, "list"> {
+  /** Changes since a version, until the server ends it; kind `expired` where the version is too old. */
+  watch<T extends KubeObject>(
+    resource: Resource<T>,
+    within: Selection & { readonly resourceVersion: string },
+    signal: AbortSignal,
+  ): AsyncIterable<WatchEvent<T>>;
 }
