@@ -1,0 +1,191 @@
+import { once } from "node:events";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { type Server, createServer } from "node:https";
+import { isIP } from "node:net";
+import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
+import { constants } from "node:crypto";
+import { TrineError } from "@trine/base";
+import { Authentication } from "../access/authentication.ts";
+import { Authorization } from "../access/authorization.ts";
+import type { FrontProxySettings } from "../access/front-proxy.ts";
+import { readFrontProxySettings } from "../access/front-proxy-settings.ts";
+import type { Reviewer } from "../access/reviewer.ts";
+import type { VirtApiDeps } from "../deps.ts";
+import { type Answer, refused, send, sendRaw } from "../http/answer.ts";
+import { statusOf } from "../refusals/status-of.ts";
+import { Upgrades } from "../streams/upgrades.ts";
+import { respond } from "./respond.ts";
+import type { Access } from "./serve-subresource.ts";
+import { serveStream } from "./serve-stream.ts";
+
+/** PEM each. */
+export interface ServingCertificate {
+  readonly certificate: string;
+  readonly key: string;
+}
+
+export interface ServeOptions extends VirtApiDeps {
+  readonly reviewer: Reviewer;
+  /** `HOST:PORT`, `:PORT` for all addresses; port 0 takes a free one. */
+  readonly listen: string;
+  readonly serving: ServingCertificate;
+}
+
+/** The API while it is served. */
+export interface VirtApi {
+  readonly port: number;
+  /** New connections get this certificate; those that are open go on. */
+  setCertificate(serving: ServingCertificate): void;
+  /** Takes no more requests, ends streams, waits for what is being answered. */
+  close(): Promise<void>;
+}
+
+const MAX_CONNECTIONS = 4_096;
+const HEADERS_MS = 10_000;
+/** A client that sends its body for longer sends for its own sake. */
+const REQUEST_MS = 60_000;
+/** How long after a change the API server's own authority is believed in at most. */
+const REREAD_MS = 60_000;
+
+/**
+ * Serves subresources, streams, discovery and webhooks over HTTPS. Resolves once it takes connections; rejects with what
+ * kept it from reading how the API server makes itself known.
+ */
+export async function serveVirtApi(options: ServeOptions): Promise<VirtApi> {
+  const first = await readFrontProxySettings(options.kube);
+  const server = new VirtApiServer(options, first);
+  await server.listen();
+  return server;
+}
+
+class VirtApiServer implements VirtApi {
+  readonly #options: ServeOptions;
+  readonly #server: Server;
+  readonly #upgrades = new Upgrades();
+  readonly #access: Access;
+  readonly #timer: NodeJS.Timeout;
+  #frontProxy: FrontProxySettings;
+  #serving: ServingCertificate;
+
+  constructor(options: ServeOptions, frontProxy: FrontProxySettings) {
+    this.#options = options;
+    this.#frontProxy = frontProxy;
+    this.#serving = options.serving;
+    this.#access = {
+      authentication: new Authentication({
+        reviewer: options.reviewer,
+        frontProxy: () => this.#frontProxy,
+      }),
+      authorization: new Authorization(options.reviewer),
+    };
+    const limits = {
+      headersTimeout: HEADERS_MS,
+      requestTimeout: REQUEST_MS,
+      maxHeaderSize: 64 * 1024,
+    };
+    // Whoever has no certificate may have a token; whoever has a wrong one has none.
+    const clients = { requestCert: true, rejectUnauthorized: false, handshakeTimeout: HEADERS_MS };
+    this.#server = createServer({ ...limits, ...clients, ...this.#context() });
+    this.#server.maxConnections = MAX_CONNECTIONS;
+    this.#server.on("request", (request, response) => void this.#onRequest(request, response));
+    this.#server.on(
+      "upgrade",
+      (request, socket, head) => void this.#onUpgrade(request, socket, head),
+    );
+    this.#timer = setInterval(() => void this.#reread(), REREAD_MS);
+    this.#timer.unref();
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  async listen(): Promise<void> {
+    const { listen } = this.#options;
+    const colon = listen.lastIndexOf(":");
+    const host = listen.slice(0, colon).replace(/^\[(.*)\]$/, "$1");
+    const port = Number(listen.slice(colon + 1));
+    if (colon < 0 || !Number.isInteger(port) || (host !== "" && isIP(host) === 0)) {
+      throw new TrineError("invalid", `virt-api cannot listen at ${listen}: it is no ADDRESS:PORT`);
+    }
+    this.#server.listen({ port, ...(host !== "" && { host }) });
+    await once(this.#server, "listening");
+  }
+
+  setCertificate(serving: ServingCertificate): void {
+    this.#serving = serving;
+    this.#server.setSecureContext(this.#context());
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    const closed = once(this.#server, "close");
+    this.#server.close();
+    this.#upgrades.close();
+    this.#server.closeIdleConnections();
+    await closed;
+  }
+
+  #context(): object {
+    const { certificate, key } = this.#serving;
+    return {
+      cert: certificate,
+      key,
+      ca: this.#frontProxy.authority,
+      minVersion: "TLSv1.2",
+      // A resumed session shows no certificate, and would outlive the authority that was believed in.
+      secureOptions: constants.SSL_OP_NO_TICKET,
+    };
+  }
+
+  /** The API server's front may get another authority while we run. */
+  async #reread(): Promise<void> {
+    try {
+      const settings = await readFrontProxySettings(this.#options.kube);
+      const isNew = settings.authority !== this.#frontProxy.authority;
+      this.#frontProxy = settings;
+      if (isNew) this.#server.setSecureContext(this.#context());
+    } catch (err) {
+      this.#options.logger.warn({ err }, "front proxy's settings are not read anew");
+    }
+  }
+
+  async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const left = new AbortController();
+    response.once("close", () => {
+      left.abort(new TrineError("canceled", "the client left"));
+    });
+    // A client that leaves in the middle is no failure of ours.
+    request.on("error", () => undefined);
+    response.on("error", () => undefined);
+    try {
+      send(response, await respond(this.#options, this.#access, request, left.signal));
+    } catch (cause) {
+      // What was not read of the body will not be.
+      if (!request.complete) response.setHeader("connection", "close");
+      send(response, this.#failure(request, cause));
+    }
+  }
+
+  async #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    socket.on("error", () => undefined);
+    const upgrade = { request, socket, head };
+    try {
+      const answer = await serveStream(this.#options, this.#access, this.#upgrades, upgrade);
+      if (answer !== undefined) sendRaw(socket, answer);
+    } catch (cause) {
+      sendRaw(socket, this.#failure(request, cause));
+    }
+  }
+
+  /** The one place where failures become answers, and the log. */
+  #failure({ method, url = "" }: IncomingMessage, cause: unknown): Answer {
+    const status = statusOf(cause);
+    const [path] = url.split("?", 1);
+    const about = { method, path: path?.slice(0, 300), code: status.code };
+    if (status.code >= 500) this.#options.logger.error({ ...about, err: cause }, "request failed");
+    else this.#options.logger.debug({ ...about, why: status.message }, "request refused");
+    return refused(status);
+  }
+}
