@@ -1,8 +1,8 @@
 // `make install`: what `make build` made, with the Node it needs, below DESTDIR and PREFIX.
 //   PREFIX/bin                     trine, trined, the shims, the file server of shares
 //   PREFIX/lib/trine               Node, the programs' files, V8's cache of their code, the agent for guest images
-//   PREFIX/lib/systemd/system      the unit
-//   PREFIX/share/trine             drop-ins for containerd, RuntimeClasses
+//   PREFIX/lib/systemd/system      the units
+//   PREFIX/share/trine             tables for containerd, RuntimeClasses: what `trine install` puts on a node
 //   PREFIX/share/man/man1          manual pages of the command line
 //   PREFIX/share/doc/trine         README.md, docs/
 import {
@@ -57,16 +57,7 @@ async function install(destdir: string, prefix: string): Promise<void> {
   }
   await installShims(bin, lib);
 
-  const unit = await readFile(join(ROOT, "deploy/systemd/trined.service"), "utf8");
-  const doc = join(prefix, "share/doc/trine");
-  await mkdir(at("lib/systemd/system"), { recursive: true });
-  await write(
-    at("lib/systemd/system/trined.service"),
-    unit
-      .replace(/^ExecStart=.*$/m, `ExecStart=${join(prefix, "bin/trined")}`)
-      .replace(/^Documentation=.*$/m, `Documentation=file://${join(doc, "README.md")}`),
-    0o644,
-  );
+  await installUnits(at("lib/systemd/system"), prefix);
   await mkdir(at("share/trine"), { recursive: true });
   for (const dir of ["containerd", "kubernetes"]) {
     await cp(join(ROOT, "deploy", dir), at("share/trine", dir), { recursive: true });
@@ -77,6 +68,18 @@ async function install(destdir: string, prefix: string): Promise<void> {
   for (const part of ["reference", "compatibility.md"]) {
     await cp(join(ROOT, "docs", part), at("share/doc/trine/docs", part), { recursive: true });
   }
+}
+
+async function installUnits(to: string, prefix: string): Promise<void> {
+  await mkdir(to, { recursive: true });
+  const read = (name: string): Promise<string> =>
+    readFile(join(ROOT, "deploy/systemd", name), "utf8");
+  const doc = join(prefix, "share/doc/trine/README.md");
+  const unit = (await read("trined.service"))
+    .replace(/^ExecStart=.*$/m, `ExecStart=${join(prefix, "bin/trined")}`)
+    .replace(/^Documentation=.*$/m, `Documentation=file://${doc}`);
+  await write(join(to, "trined.service"), unit, 0o644);
+  await write(join(to, "trine-lxcfs.service"), await read("trine-lxcfs.service"), 0o644);
 }
 
 async function installShims(bin: string, lib: string): Promise<void> {
@@ -116,5 +119,5 @@ const prefix = process.env["PREFIX"] ?? "/usr/local";
 await install(destdir, prefix);
 console.log(`installed below ${join(destdir, prefix)}`);
 if (destdir === "") {
-  console.log(`next: see "On your own node" in ${prefix}/share/doc/trine/README.md`);
+  console.log(`next: ${prefix}/bin/trine install --dry-run, which sets this node up for it`);
 }

@@ -4,6 +4,7 @@ import type { Act } from "./commands/act.ts";
 import { createCommands } from "./commands/create.ts";
 import { guestCommands } from "./commands/guest.ts";
 import { imageCommands } from "./commands/images.ts";
+import { installCommands } from "./commands/install.ts";
 import { lookCommands } from "./commands/look.ts";
 import { configCommands } from "./commands/config.ts";
 import { helpCommand } from "./commands/help.ts";
@@ -39,6 +40,7 @@ const GROUPS: readonly Group[] = [
   { words: ["guest"], add: guestCommands },
   { words: ["image"], add: imageCommands },
   { words: ["config"], add: configCommands },
+  { words: ["install", "uninstall"], add: installCommands },
   { words: ["diag", "completion"], add: shellCommands },
 ];
 
