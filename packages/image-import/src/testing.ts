@@ -20,7 +20,14 @@ export async function startServer(listener: RequestListener, tls?: string): Prom
     tls === undefined
       ? createServer(listener)
       : createTlsServer(
-          { key: readFileSync(join(tls, "key.pem")), cert: readFileSync(join(tls, "cert.pem")) },
+          {
+            ...{
+              key: readFileSync(join(tls, "key.pem")),
+              cert: readFileSync(join(tls, "cert.pem")),
+            },
+            // Who has a certificate shows it; whose it is, is the test's to judge.
+            ...{ requestCert: true, rejectUnauthorized: false },
+          },
           listener,
         );
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

@@ -1,11 +1,12 @@
 import { createHash, randomBytes } from "node:crypto";
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, readFileSync } from "node:fs";
 import { mkdtemp, open, readFile, rm } from "node:fs/promises";
 import type { RequestListener } from "node:http";
 import { connect, createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { TLSSocket } from "node:tls";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { FileServer, httpOf, makeAuthority, startServer } from "../testing.ts";
 import type { TestServer } from "../testing.ts";
@@ -313,6 +314,52 @@ test("an authority of one's own is trusted when it is named", async () => {
   for (const caFile of [join(tlsDir, "key.pem"), join(tlsDir, "none")]) {
     await expect(fetch(`${url}/a`, { http: { caFile } })).rejects.toThrow(/authorities file/);
   }
+});
+
+test("how a server of one's own is met: without trust, by another name, with a certificate of ours", async () => {
+  const asked: unknown[] = [];
+  const file = new FileServer(BODY);
+  const tls = await serve((request, response) => {
+    const { socket } = request;
+    if (!(socket instanceof TLSSocket)) throw new Error("no TLS");
+    const { subject } = socket.getPeerCertificate() as { subject?: { CN?: string } }; // {} for none
+    asked.push([socket.servername, subject?.CN]);
+    file.listener(request, response);
+  }, tlsDir);
+  const other = await serve((_, response) => {
+    response.writeHead(302, { location: `${tls.url}/a` }).end();
+  }, tlsDir);
+  const [caFile, insecure] = [join(tlsDir, "ca.pem"), { insecure: true }];
+  await fetch(`${tls.url}/a`, { http: { ownServer: insecure }, checksum: SUM });
+  const serverName = "files.test";
+  const named = fetch(`${tls.url}/a`, { http: { caFile, ownServer: { serverName } } });
+  await expect(named).rejects.toMatchObject({ kind: "forbidden" }); // it is 127.0.0.1's
+  const read = (name: string): string => readFileSync(join(tlsDir, name), "utf8");
+  const certificate = { cert: read("cert.pem"), key: read("key.pem") };
+  const own = { ...insecure, serverName, certificate };
+  await fetch(`${tls.url}/a`, { http: { ownServer: own }, checksum: SUM });
+  expect(asked).toEqual([
+    [false, undefined],
+    ["files.test", "127.0.0.1"],
+  ]);
+  // Whoever it leads to is met as any other.
+  const led = fetch(`${other.url}/a`, { http: { ownServer: own } });
+  await expect(led).rejects.toMatchObject({ kind: "forbidden" });
+  await fetch(`${other.url}/a`, { http: { caFile, ownServer: own }, checksum: SUM });
+  expect(asked.slice(2)).toEqual([[false, undefined]]);
+});
+
+test("as many leads are followed as one says", async () => {
+  const { url } = await serve((request, response) => {
+    const left = Number(request.url?.slice(1));
+    if (left === 0) response.writeHead(200, { "content-length": 2 }).end("ok");
+    else response.writeHead(302, { location: `/${left - 1}` }).end();
+  });
+  const bytes = async (leads: number, maxRedirects: number): Promise<string> =>
+    (await fetch(`${url}/${leads}`, { http: { maxRedirects } })).bytes.toString();
+  expect([await bytes(0, 0), await bytes(2, 2)]).toEqual(["ok", "ok"]);
+  await expect(bytes(1, 0)).rejects.toThrow(/more than 0 times/);
+  await expect(bytes(3, 2)).rejects.toThrow(/more than 2 times/);
 });
 
 test("proxies: by flag, by environment, but not for those that are excepted", async () => {

@@ -1,7 +1,7 @@
 import type { IncomingMessage, RequestOptions } from "node:http";
 import { readFile } from "node:fs/promises";
 import type { Readable } from "node:stream";
-import type { SecureContextOptions } from "node:tls";
+import type { ConnectionOptions, SecureContextOptions } from "node:tls";
 import { TrineError, errnoOf, kindOf, messageOf, observed, quote } from "@trine/base";
 import type { OnRequest } from "@trine/base";
 import { authorization } from "./credentials.ts";
@@ -20,6 +20,10 @@ export interface HttpSettings {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** PEM certificates trusted beside the system's. */
   readonly caFile?: string;
+  /** How the server of a request's own URL is met; those it leads to are met as any other. */
+  readonly ownServer?: OwnServer;
+  /** Leads that are followed; absent: 10. */
+  readonly maxRedirects?: number;
   readonly credentials: CredentialsOf;
   /** Longest time until an answer's headers are there, and between two of its bytes; ms. */
   readonly stallMs: number;
@@ -27,6 +31,15 @@ export interface HttpSettings {
   readonly mayFollow?: (url: URL) => boolean;
   /** Hears of each request, and of its answer's headers. */
   readonly onRequest?: OnRequest;
+}
+
+interface OwnServer {
+  /** Whoever answers is believed. */
+  readonly insecure?: boolean;
+  /** What its certificate is for, in place of the URL's host. */
+  readonly serverName?: string;
+  /** Who we are to it, in PEM. Never part of a message. */
+  readonly certificate?: { readonly cert: string; readonly key: string };
 }
 
 export interface HttpRequest {
@@ -93,7 +106,7 @@ export class HttpClient {
       }
       message.destroy();
       visited.push(url.href);
-      const next = nextUrl(url, location, visited);
+      const next = nextUrl(url, location, visited, this.#settings.maxRedirects ?? MAX_REDIRECTS);
       if (this.#settings.mayFollow?.(next) === false) {
         throw new TrineError("forbidden", `${shown(url)}: leads to ${shown(next)}: not allowed`);
       }
@@ -115,6 +128,7 @@ export class HttpClient {
       signal,
       agent: this.#agents[url.protocol],
       ...(isTls && this.#tls),
+      ...(isTls && isOwn && ownTls(this.#settings.ownServer)),
       headers: {
         // What the file is, not what a server makes of it on the way.
         "accept-encoding": "identity",
@@ -180,12 +194,9 @@ export function parseUrl(text: string): URL {
   return url;
 }
 
-function nextUrl(from: URL, location: string, visited: readonly string[]): URL {
-  if (visited.length > MAX_REDIRECTS) {
-    throw new TrineError(
-      "invalid",
-      `${shown(from)}: leads elsewhere more than ${MAX_REDIRECTS} times`,
-    );
+function nextUrl(from: URL, location: string, visited: readonly string[], most: number): URL {
+  if (visited.length > most) {
+    throw new TrineError("invalid", `${shown(from)}: leads elsewhere more than ${most} times`);
   }
   const url = URL.parse(location, from);
   const isHttp = url?.protocol === "http:" || url?.protocol === "https:";
@@ -238,6 +249,14 @@ async function authorities(caFile: string | undefined): Promise<SecureContextOpt
     );
   }
   return { ca: [...tls.getCACertificates("default"), text] };
+}
+
+function ownTls({ insecure, serverName, certificate }: OwnServer = {}): ConnectionOptions {
+  return {
+    ...(insecure === true && { rejectUnauthorized: false }),
+    ...(serverName !== undefined && { servername: serverName }),
+    ...certificate,
+  };
 }
 
 function connectError(url: URL, cause: Error): Error {

@@ -10,9 +10,10 @@ import { createImageStore } from "@trine/containerd-client";
 import { DEFAULT_IMPORT_LIMITS, importDisk } from "@trine/image-import";
 import type { Credentials, CredentialsOf, HttpSettings } from "@trine/image-import";
 import { parseMapping } from "./image-mapping.ts";
-import type { ImageMapping, ImageTransport } from "./image-mapping.ts";
+import type { ImageMapping } from "./image-mapping.ts";
 import { sourceOf } from "./image-source.ts";
 import type { ImageSource, SourceRules } from "./image-source.ts";
+import { transportSettings } from "./transport-settings.ts";
 
 const CRI_NAMESPACE = "k8s.io";
 const MAX_FILES = 256;
@@ -132,26 +133,6 @@ async function httpOf(
     credentials: toItAlone,
     stallMs: STALL_MS,
     ...(mayFollow && { mayFollow }),
-    ...(transport === undefined ? {} : await settingsOf(transport, dir)),
+    ...(transport === undefined ? {} : await transportSettings(transport, dir)),
   };
-}
-
-async function settingsOf(
-  { proxy, maxRedirects, tls }: ImageTransport,
-  dir: string,
-): Promise<Partial<HttpSettings>> {
-  const refused = [
-    tls?.insecure === true ? "tls.insecure" : "",
-    (tls?.serverName ?? "") === "" ? "" : "tls.serverName",
-    tls?.certificates.some(({ key }) => key !== "") === true ? "a certificate of our own" : "",
-    typeof maxRedirects === "number" ? "maxRedirects" : "",
-  ].filter((each) => each !== "");
-  if (refused.length > 0) {
-    const what = `image mapping: a transport with ${refused.join(" and ")}: this is not supported`;
-    throw new TrineError("unimplemented", what);
-  }
-  const caFile = join(dir, "ca.pem");
-  const certificates = tls?.certificates.map(({ cert }) => cert) ?? [];
-  if (certificates.length > 0) await writeFile(caFile, certificates.join("\n"), { mode: 0o600 });
-  return { ...(proxy === "" ? {} : { proxy }), ...(certificates.length > 0 ? { caFile } : {}) };
 }
