@@ -19,14 +19,14 @@ export class KubeControlPlane {
   /** As a user who may do everything. */
   readonly kubectl: Kubectl;
   readonly kubeconfig: string;
-  readonly #processes: readonly LoggedProcess[];
+  readonly #processes: readonly [etcd: LoggedProcess, api: LoggedProcess, ...LoggedProcess[]];
 
   private constructor(of: {
     authority: KubeAuthority;
     server: string;
     kubeconfig: string;
     kubectl: Kubectl;
-    processes: readonly LoggedProcess[];
+    processes: readonly [etcd: LoggedProcess, api: LoggedProcess, ...LoggedProcess[]];
   }) {
     this.authority = of.authority;
     this.server = of.server;
@@ -62,21 +62,33 @@ export class KubeControlPlane {
     const kubectl = new Kubectl({ program: join(of.binaries, "kubectl"), kubeconfig, dir: of.dir });
     const plane = new KubeControlPlane({ authority, server, kubeconfig, kubectl, processes });
     try {
-      const [etcd, api, ...others] = processes;
+      const [etcd, , ...others] = processes;
       await etcd.start();
-      await api.start();
-      await api.untilReady(() =>
-        kubectl.run("get", "--raw", "/readyz").then(
-          (said) => said === "ok",
-          () => false,
-        ),
-      );
+      await plane.startApi();
       if (of.apiOnly !== true) for (const other of others) await other.start();
     } catch (cause) {
       await plane.stop();
       throw cause;
     }
     return plane;
+  }
+
+  /** Starts the API server, where `endApi` has ended it; ready when it says so. */
+  async startApi(): Promise<void> {
+    const [, api] = this.#processes;
+    await api.start();
+    await api.untilReady(() =>
+      this.kubectl.run("get", "--raw", "/readyz").then(
+        (said) => said === "ok",
+        () => false,
+      ),
+    );
+  }
+
+  /** Ends the API server as a crash would: what it has stored stays. */
+  endApi(): Promise<void> {
+    const [, api] = this.#processes;
+    return api.end("SIGKILL");
   }
 
   async stop(): Promise<void> {
