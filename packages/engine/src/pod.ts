@@ -3,6 +3,7 @@ import type { DescribeResponse } from "@trine/proto/shim";
 import type { ShimLink } from "@trine/shim-client";
 import type { MachineReport } from "@trine/vmm";
 import { readBundle } from "./bundle.ts";
+import { containerdOf } from "./containerd-of.ts";
 import { levelOf } from "./levels.ts";
 import type { Level } from "./levels.ts";
 import type { MachineControl } from "./machine/machine-control.ts";
@@ -137,6 +138,11 @@ export class Pod {
   /** Of a pod that is a machine. */
   get control(): MachineControl | undefined {
     return this.#keeper.control;
+  }
+
+  /** Socket of the containerd whose pod this is; empty = not known, as of docker's. */
+  containerd(): Promise<string> {
+    return containerdOf(this.#context);
   }
 
   summary(): PodSummary {

@@ -91,9 +91,12 @@ class HttpsDoor implements NodeDoor {
     this.#requests.close();
   }
 
-  #session(ref: MachineRef, name: string, options: StreamOptions): Promise<Duplex> {
+  /** A console or display is over as a whole; only a connection of the guest's has two ends. */
+  async #session(ref: MachineRef, name: string, options: StreamOptions): Promise<Duplex> {
     const path = pathOf(ref, name, { preserveSession: String(options.preserveSession ?? false) });
-    return this.#requests.stream(path, options.signal);
+    const stream = await this.#requests.stream(path, options.signal);
+    stream.on("end", () => stream.end());
+    return stream;
   }
 
   async #get<T>(

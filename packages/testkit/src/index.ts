@@ -18,6 +18,7 @@ export {
 } from "./images.ts";
 export type { TestImage } from "./test-image.ts";
 export { kubeBinaries } from "./kube-binaries.ts";
+export { KubeAuthority } from "./kube-certificates.ts";
 export { KubeCluster } from "./kube-cluster.ts";
 export { KubeControlPlane } from "./kube-control-plane.ts";
 export { Kubectl } from "./kubectl.ts";

@@ -3,11 +3,11 @@ import { connect } from "node:net";
 import type { Socket } from "node:net";
 import { dirname, join } from "node:path";
 import { TrineError, kindOf, messageOf, sleep } from "@trine/base";
+import { Pen } from "@trine/machine-talk";
+import type { PenState } from "@trine/machine-talk";
 import type { Io } from "../io.ts";
 import { NodeClient } from "../node/node-client.ts";
 import { Keyboard } from "./keyboard.ts";
-import { Pen } from "./pen.ts";
-import type { PenState } from "./pen.ts";
 import { Recording } from "./recording.ts";
 
 const LOOK_MS = 500;

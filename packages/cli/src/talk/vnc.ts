@@ -5,11 +5,10 @@ import { connect, createServer } from "node:net";
 import type { Socket } from "node:net";
 import { delimiter, join } from "node:path";
 import { TrineError, abortable, messageOf, withDeadline } from "@trine/base";
+import { takePicture, toPng } from "@trine/machine-talk";
 import type { Io } from "../io.ts";
 import { NodeClient } from "../node/node-client.ts";
 import { listen } from "./listen.ts";
-import { toPng } from "./png.ts";
-import { takePicture } from "./rfb.ts";
 
 const PICTURE_MS = 30_000;
 const MAX_CONNECTIONS = 16;

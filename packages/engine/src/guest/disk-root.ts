@@ -1,6 +1,6 @@
 import { allDone, messageOf } from "@trine/base";
 import type { Machine } from "@trine/vmm";
-import { containerdOf } from "./containerd-of.ts";
+import { containerdOf } from "../containerd-of.ts";
 import type { DiskRoot } from "./disk-root-record.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { GuestRecord } from "../pod-document.ts";

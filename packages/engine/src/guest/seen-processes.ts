@@ -3,7 +3,7 @@ import { list, record, text } from "../json-shape.ts";
 import type { JsonObject } from "../json-shape.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { GuestRecord } from "../pod-document.ts";
-import { containerdOf } from "./containerd-of.ts";
+import { containerdOf } from "../containerd-of.ts";
 
 /** NamespaceMode TARGET of CRI: process ids of the container that is named (`kubectl debug --target`). */
 const TARGET: readonly unknown[] = [3, "TARGET"];

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { TrineError, errnoOf } from "@trine/base";
-import type { PodContext } from "../pod-context.ts";
+import type { PodContext } from "./pod-context.ts";
 
 /** Socket of the containerd whose pod this is, as its shim has noted it; empty = another's, an older shim's. */
 export async function containerdOf({ files }: Pick<PodContext, "files">): Promise<string> {
