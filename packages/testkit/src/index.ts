@@ -1,6 +1,7 @@
 export { cacheDir, cachedDir } from "./cache.ts";
 export { Containerd, startContainerd } from "./containerd.ts";
 export type { StartContainerdOptions, TestPod, TestPodConfig } from "./containerd.ts";
+export { containerdBinaries } from "./containerd-binaries.ts";
 export type { ContainerdVersion } from "./containerd-config.ts";
 export { debianGuestDisk } from "./debian-guest-disk.ts";
 export { resolvePackages, unpackPackages } from "./debian-packages.ts";

@@ -28,6 +28,9 @@ export interface HandlerTables {
 
 const BASE_TEMPLATE = '{{ template "base" . }}\n';
 const NRI_TABLE = `[plugins."${NRI_PLUGIN}"]`;
+const RUNC_TABLE = `[plugins."${CRI_PLUGIN[2]}".containerd.runtimes.runc]
+  runtime_type = "io.containerd.runc.v2"
+`;
 const NRI_ON = `${NRI_TABLE}\n  disable = false\n`;
 const DROP_IN = "trine.toml";
 
@@ -39,7 +42,7 @@ export function containerdStep(
   const target = chooseTarget(of.kind, of.facts);
   const blocks = wantedBlocks(of, target, wishes, tables);
   const step = { kind: "text", path: target.path, restarts: ["containerd"] } as const;
-  const what = `containerd's handlers ${Object.keys(blocks).join(", ")}`;
+  const what = `containerd: ${Object.keys(blocks).join(", ")}`;
   if (target.how.own) {
     const body = `version = ${target.form}\n\n${Object.values(blocks).join("\n")}`;
     return { ...step, what, edit: () => ownFile(body) };
@@ -65,10 +68,23 @@ function wantedBlocks(
   const { form } = target;
   const byHand = handlersByHand(of.facts);
   const blocks: Record<string, string> = {};
+  if (losesRunc(of, target)) blocks["runc"] = RUNC_TABLE;
   if (!HANDLERS.some((name) => byHand.has(name))) blocks["trine"] = bodyOf(tables.trine[form]);
   if (wishes.gvisor && !byHand.has("gvisor")) blocks["gvisor"] = bodyOf(tables.gvisor[form]);
   if (wishes.nri && nriNeeds(of, target) === "table") blocks["nri"] = NRI_ON;
   return blocks;
+}
+
+/** containerd 1 (seen in 1.6.20) has runc of its own only as long as the file says nothing of handlers. */
+function losesRunc(
+  { kind, facts }: { readonly kind: NodeKind; readonly facts: ContainerdFacts },
+  target: Target,
+): boolean {
+  if (facts.version.major > 1 || kind.by !== "edit") return false;
+  const files = [...facts.imported, ...(facts.config === undefined ? [] : [facts.config])];
+  const plugins = files.find(({ path }) => path === target.path)?.plugins ?? {};
+  const runtimes = tableAt(plugins, CRI_PLUGIN[2], "containerd", "runtimes");
+  return Object.keys(runtimes).length === 0;
 }
 
 /** What comes before the first table is for who reads the file in deploy/. */
@@ -143,7 +159,7 @@ export function nriNeeds(
 }
 
 function withWanted(text: string, blocks: Readonly<Record<string, string>>): string {
-  const gone = ["trine", "gvisor", "nri"].filter((name) => !(name in blocks));
+  const gone = ["runc", "trine", "gvisor", "nri"].filter((name) => !(name in blocks));
   const rest = gone.reduce((each, name) => withoutBlock(each, name), text);
   return Object.entries(blocks).reduce((each, [name, body]) => withBlock(each, name, body), rest);
 }

@@ -51,8 +51,11 @@ async function stopServices(
   of: { readonly record: InstallRecord; readonly flags: UninstallFlags },
 ): Promise<void> {
   const units = await unitsOf(files, await findNodeKind(files));
-  const { gateway, lxcfs } = of.record.wishes;
-  const stop = [units.trined, ...(lxcfs ? [units["trine-lxcfs"]] : [])];
+  const { gateway } = of.record.wishes;
+  const hasLxcfs = of.record.paths.some(({ path }) =>
+    path.endsWith(`.wants/${units["trine-lxcfs"]}`),
+  );
+  const stop = [units.trined, ...(hasLxcfs ? [units["trine-lxcfs"]] : [])];
   const restart = [units.containerd, ...(gateway ? [units.kubelet] : [])];
   const manager = await findServiceManager(files);
   if (manager === undefined || !of.flags.restart) {
