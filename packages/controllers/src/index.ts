@@ -7,3 +7,7 @@ export { podInterfaces } from "./vmi/networks.ts";
 export { filledSpec, podName, stateClaimName } from "./vmi/render-pod.ts";
 export { graceSeconds } from "./vmi/scheduling.ts";
 export type { Heard } from "./vmi/heard.ts";
+export { controlCaches } from "./caches.ts";
+export type { ControlCaches, ControlDeps, Controller, MakeCache } from "./controller.ts";
+export { machineController } from "./vm/controller.ts";
+export { Givers } from "./instancetype/givers.ts";

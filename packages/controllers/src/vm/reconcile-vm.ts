@@ -1,0 +1,188 @@
+import { isDeepStrictEqual } from "node:util";
+import { kindOf, messageOf } from "@trine/base";
+import { type Outcome, keyOf, placeOf, pointer } from "@trine/kube-client";
+import type { Choice } from "@trine/instancetypes";
+import { INSTANCE_FINALIZER } from "@trine/kube-types";
+import { Ahead } from "../ahead.ts";
+import { give, givenThen } from "../instancetype/give.ts";
+import { Givers } from "../instancetype/givers.ts";
+import { type Acted, act } from "./act.ts";
+import type { Failure } from "./conditions.ts";
+import { BY_OWNER } from "../caches.ts";
+import type { ControlDeps } from "../controller.ts";
+import { type Step, nextStep } from "./next-step.ts";
+import { INSTANCES, MACHINES } from "../kinds.ts";
+import { controllerOf } from "../owner.ts";
+import {
+  type Instance,
+  MACHINE_FINALIZER,
+  type Machine,
+  type Seen,
+  type Started,
+  isFinal,
+  isLeaving,
+} from "./seen.ts";
+import { specIn, startRevisions } from "./start-revision.ts";
+import { statusOf } from "./status.ts";
+
+/** What was tried and what stands against it. */
+interface Trouble {
+  readonly failure: Failure;
+  readonly cause: unknown;
+}
+
+/** Moves VirtualMachines towards their specs: sees, decides purely, acts once, tells in the status. */
+export class MachineReconciler {
+  readonly #deps: ControlDeps;
+  readonly #givers: Givers;
+  readonly #ahead = new Ahead();
+
+  constructor(deps: ControlDeps) {
+    this.#deps = deps;
+    this.#givers = new Givers({ api: deps.api, revisions: deps.caches.revisions });
+  }
+
+  async reconcile(key: string, signal: AbortSignal): Promise<Outcome> {
+    const cached = this.#deps.caches.machines.get(key);
+    if (cached === undefined) {
+      this.#ahead.forget(key);
+      await this.#letOrphanGo(key, signal);
+      return "settled";
+    }
+    if (this.#ahead.isPast(cached)) return "settled";
+    await this.#letStrayGo(cached, signal);
+    const { vm, choice, trouble } = await this.#given(cached, signal);
+    if (vm !== cached) this.#ahead.wrote(vm);
+    const seen = await this.#seen(vm, choice, signal);
+    const done = await this.#step(seen, trouble, signal);
+    if ("machine" in done) {
+      if (done.machine !== undefined) this.#ahead.wrote(done.machine);
+      return "settled";
+    }
+    await this.#tell(done.seen, done.trouble?.failure, signal);
+    await this.#letGo(done.seen, signal);
+    if (done.trouble !== undefined) throw done.trouble.cause;
+    return done.waitMs === undefined ? "settled" : { afterMs: done.waitMs };
+  }
+
+  /** What is given by name does not matter to a machine that goes. */
+  async #given(
+    cached: Machine,
+    signal: AbortSignal,
+  ): Promise<{ vm: Machine; choice: Choice; trouble?: Trouble }> {
+    if (isLeaving(cached)) return { vm: cached, choice: {} };
+    const given = await give({ api: this.#deps.api, givers: this.#givers }, cached, signal);
+    if ("choice" in given) return given;
+    return { vm: cached, choice: {}, trouble: given };
+  }
+
+  async #seen(vm: Machine, choice: Choice, signal: AbortSignal): Promise<Seen> {
+    const { instances, dataVolumes, claims } = this.#deps.caches;
+    const { namespace = "default" } = vm.metadata;
+    const found = instances.get(keyOf(vm));
+    const owner = controllerOf(found ?? {});
+    const vmi = owner?.uid === vm.metadata.uid ? found : undefined;
+    const started = vmi === undefined ? undefined : await this.#started(vm, signal);
+    return {
+      vm,
+      vmi,
+      orphan: owner === undefined && found !== undefined && !isLeaving(found) ? found : undefined,
+      isTaken: found !== undefined && vmi === undefined,
+      choice,
+      started,
+      dataVolume: (name) => dataVolumes.get(`${namespace}/${name}`),
+      claim: (name) => claims.get(`${namespace}/${name}`),
+      now: this.#deps.now(),
+    };
+  }
+
+  async #started(vm: Machine, signal: AbortSignal): Promise<Started | undefined> {
+    const { revisions } = this.#deps.caches;
+    const [newest] = startRevisions(vm, revisions.byIndex(BY_OWNER, vm.metadata.uid));
+    const spec = newest === undefined ? undefined : specIn(newest);
+    if (newest === undefined || spec === undefined) return undefined;
+    const { namespace = "default" } = vm.metadata;
+    const choice = await givenThen(this.#givers, spec, namespace, signal);
+    return choice === undefined ? undefined : { generation: newest.revision, spec, choice };
+  }
+
+  async #step(
+    seen: Seen,
+    trouble: Trouble | undefined,
+    signal: AbortSignal,
+  ): Promise<Acted & { readonly trouble?: Trouble }> {
+    let step: Step = { do: "nothing" };
+    try {
+      step = nextStep(seen);
+      // A machine whose instance type is missing can be stopped, but not started.
+      if (trouble !== undefined && step.do === "start") return { seen, trouble };
+      const acted = await act(this.#deps, seen, step, signal);
+      return trouble === undefined || "machine" in acted ? acted : { ...acted, trouble };
+    } catch (cause) {
+      if (["canceled", "conflict"].includes(kindOf(cause))) throw cause;
+      const reason = step.do === "stop" ? "FailedDelete" : "FailedCreate";
+      return { seen, trouble: { failure: { reason, message: messageOf(cause) }, cause } };
+    }
+  }
+
+  /** One write where anything has changed, none otherwise. */
+  async #tell(seen: Seen, failure: Failure | undefined, signal: AbortSignal): Promise<void> {
+    const { vm } = seen;
+    const status = statusOf(seen, failure, this.#deps.random);
+    if (isDeepStrictEqual(status, vm.status ?? {})) return;
+    const options = { subresource: "status", signal } as const;
+    this.#ahead.wrote(await this.#deps.api.update(MACHINES, { ...vm, status }, options));
+  }
+
+  /** All that its end says is in the machine's status now. */
+  async #letGo({ vmi }: Seen, signal: AbortSignal): Promise<void> {
+    if (vmi !== undefined && isDone(vmi)) await this.#unhold(vmi, signal);
+  }
+
+  /** An instance whose machine is gone. The server is asked: caches are not of one moment. */
+  async #letOrphanGo(key: string, signal: AbortSignal): Promise<void> {
+    const vmi = this.#deps.caches.instances.get(key);
+    if (vmi?.metadata.finalizers?.includes(MACHINE_FINALIZER) !== true) return;
+    try {
+      await this.#deps.api.get(MACHINES, placeOf(key), signal);
+    } catch (cause) {
+      if (kindOf(cause) !== "notFound") throw cause;
+      await this.#unhold(vmi, signal);
+    }
+  }
+
+  /** An instance of a machine of the same name that was there before. */
+  async #letStrayGo(vm: Machine, signal: AbortSignal): Promise<void> {
+    const vmi = this.#deps.caches.instances.get(keyOf(vm));
+    const owner = controllerOf(vmi ?? {});
+    const isStray = owner?.kind === MACHINES.kind && owner.uid !== vm.metadata.uid;
+    if (vmi !== undefined && isStray) await this.#unhold(vmi, signal);
+  }
+
+  async #unhold(vmi: Instance, signal: AbortSignal): Promise<void> {
+    const { finalizers = [], name, namespace = "default" } = vmi.metadata;
+    const index = finalizers.indexOf(MACHINE_FINALIZER);
+    if (index < 0) return;
+    const path = pointer("metadata", "finalizers", index);
+    try {
+      await this.#deps.api.patch(
+        INSTANCES,
+        { namespace, name },
+        [
+          { op: "test", path: pointer("metadata", "uid"), value: vmi.metadata.uid },
+          { op: "test", path, value: MACHINE_FINALIZER },
+          { op: "remove", path },
+        ],
+        { signal },
+      );
+    } catch (cause) {
+      if (kindOf(cause) !== "notFound") throw cause;
+    }
+  }
+}
+
+/** Over, or let go by the controller that has its pod. */
+function isDone(vmi: Instance): boolean {
+  const isHeld = vmi.metadata.finalizers?.includes(INSTANCE_FINALIZER) ?? false;
+  return isFinal(vmi) || (isLeaving(vmi) && !isHeld);
+}

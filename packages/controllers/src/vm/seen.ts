@@ -1,0 +1,79 @@
+import type { PersistentVolumeClaim, Stored } from "@trine/kube-client";
+import type {
+  DataVolume,
+  VirtualMachine,
+  VirtualMachineInstance,
+  VirtualMachineSpec,
+} from "@trine/kube-types";
+import type { Choice } from "@trine/instancetypes";
+
+export type Machine = Stored<VirtualMachine>;
+export type Instance = Stored<VirtualMachineInstance>;
+
+/** What a machine was when it was started. */
+export interface Started {
+  readonly generation: number;
+  readonly spec: VirtualMachineSpec;
+  /** What it was given by name then. */
+  readonly choice: Choice;
+}
+
+/** All that a decision on a machine looks at. */
+export interface Seen {
+  readonly vm: Machine;
+  /** The machine's own; undefined where there is none, or one of another owner. */
+  readonly vmi: Instance | undefined;
+  /** An instance of the machine's name that nobody has: left by a machine before it. */
+  readonly orphan: Instance | undefined;
+  /** An instance of the machine's name that another owner has. */
+  readonly isTaken: boolean;
+  /** What it is given by name now. */
+  readonly choice: Choice;
+  readonly started: Started | undefined;
+  /** Of the machine's namespace, by name. */
+  readonly dataVolume: (name: string) => DataVolume | undefined;
+  readonly claim: (name: string) => PersistentVolumeClaim | undefined;
+  readonly now: Date;
+}
+
+/** The VM controller has a look at each instance before it goes. */
+export const MACHINE_FINALIZER = "kubevirt.io/virtualMachineControllerFinalize";
+
+const ORPHAN = "orphan";
+
+/** Whether the machine goes and its instance stays. */
+export function leavesInstance({ metadata }: Machine): boolean {
+  return metadata.finalizers?.includes(ORPHAN) ?? false;
+}
+
+export function isLeaving({ metadata }: Machine | Instance): boolean {
+  return metadata.deletionTimestamp !== undefined;
+}
+
+/** Whether it ran, or could not, and does nothing more. */
+export function isFinal({ status }: VirtualMachineInstance): boolean {
+  return status?.phase === "Succeeded" || status?.phase === "Failed";
+}
+
+interface Conditioned {
+  readonly status?:
+    | {
+        readonly conditions?: readonly {
+          readonly type: string;
+          readonly status: string;
+          readonly reason?: string;
+        }[];
+      }
+    | undefined;
+}
+
+/** Whether a condition has this status, and this reason where one is named. */
+export function hasCondition(
+  { status }: Conditioned,
+  type: string,
+  wanted: "True" | "False",
+  reason?: string,
+): boolean {
+  const found = status?.conditions?.find((each) => each.type === type);
+  return found?.status === wanted && (reason === undefined || found.reason === reason);
+}
