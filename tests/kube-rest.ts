@@ -8,7 +8,7 @@ export interface Answer {
   readonly warnings: readonly string[];
 }
 
-/** The API server over HTTPS, as a user who may do everything. */
+/** The API server over HTTPS, as a user who may do everything, or as another. */
 export class KubeRest {
   readonly #server: string;
   readonly #agent: Agent;
@@ -18,17 +18,26 @@ export class KubeRest {
     this.#agent = agent;
   }
 
-  static async connect({ authority, server }: KubeControlPlane): Promise<KubeRest> {
-    const pair = await authority.sign("rest", { user: "rest", group: "system:masters" });
+  static async connect(
+    { authority, server }: KubeControlPlane,
+    subject: { user: string; group?: string } = { user: "rest", group: "system:masters" },
+  ): Promise<KubeRest> {
+    const pair = await authority.sign(subject.user.replaceAll(":", "-"), subject);
     const [ca, cert, key] = await Promise.all(
       [authority.cert, pair.cert, pair.key].map((path) => readFile(path)),
     );
     return new KubeRest(server, new Agent({ ca, cert, key, keepAlive: true }));
   }
 
-  call(method: string, path: string, body?: unknown, accept = "application/json"): Promise<Answer> {
+  call(
+    method: string,
+    path: string,
+    body?: unknown,
+    accept = "application/json",
+    type = "application/json",
+  ): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const headers = { accept, "content-type": "application/json" };
+      const headers = { accept, "content-type": type };
       const sent = request(`${this.#server}${path}`, { method, headers, agent: this.#agent });
       sent.setTimeout(30_000, () =>
         sent.destroy(new Error(`${method} ${path}: no answer in 30 s`)),

@@ -8,6 +8,7 @@ export { resolvePackages, unpackPackages } from "./debian-packages.ts";
 export type { DebianPackage } from "./debian-packages.ts";
 export { freePort } from "./free-port.ts";
 export { guestProbe } from "./guest-probe.ts";
+export { gvisorBinaries } from "./gvisor-binaries.ts";
 export {
   agnhostImage,
   busyboxImage,
@@ -39,3 +40,5 @@ export { GuestShell, shellGuest } from "./shell-guest.ts";
 export { withTempDir } from "./temp-dir.ts";
 export { signedGuestImage } from "./signed-guest-disk.ts";
 export { tinyGuestDisk, tinyGuestTreeImage } from "./tiny-guest-disk.ts";
+export { VirtctlClient } from "./virtctl-client.ts";
+export type { ClientIdentity, VirtctlAnswer } from "./virtctl-client.ts";

@@ -5,6 +5,7 @@ import { KubeAuthority } from "./kube-certificates.ts";
 import { LoggedProcess } from "./kube-process.ts";
 import {
   type ControlPlane,
+  FRONT_PROXY,
   apiserverArguments,
   controllerManagerArguments,
   etcdArguments,
@@ -101,6 +102,7 @@ async function controlPlane(
   address: string,
   authority: KubeAuthority,
 ): Promise<ControlPlane> {
+  const front = await KubeAuthority.create(join(dir, "front-proxy"));
   return {
     dir,
     address,
@@ -118,5 +120,9 @@ async function controlPlane(
       group: "system:masters",
     }),
     accounts: await authority.sign("accounts", { user: "accounts" }),
+    frontProxy: {
+      authority: front.cert,
+      client: await front.sign("client", { user: FRONT_PROXY }),
+    },
   };
 }

@@ -15,7 +15,12 @@ export interface ControlPlane {
   readonly kubeletClient: KeyPair;
   /** Signs tokens of service accounts. */
   readonly accounts: KeyPair;
+  /** How the API server makes itself known to API servers behind it: by an authority of its own. */
+  readonly frontProxy: { readonly authority: string; readonly client: KeyPair };
 }
+
+/** The common name of the API server's certificate for API servers behind it. */
+export const FRONT_PROXY = "front-proxy-client";
 
 const SERVICES = "10.96.0.0/24";
 
@@ -54,6 +59,13 @@ export function apiserverArguments(of: ControlPlane): string[] {
     // The node's name is in no DNS.
     "--kubelet-preferred-address-types=InternalIP",
     "--authorization-mode=Node,RBAC",
+    `--requestheader-client-ca-file=${of.frontProxy.authority}`,
+    `--requestheader-allowed-names=${FRONT_PROXY}`,
+    "--requestheader-username-headers=X-Remote-User",
+    "--requestheader-group-headers=X-Remote-Group",
+    "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+    `--proxy-client-cert-file=${of.frontProxy.client.cert}`,
+    `--proxy-client-key-file=${of.frontProxy.client.key}`,
     "--allow-privileged=true",
     "--profiling=false",
   ];

@@ -1,3 +1,10 @@
 // Test kit: what the API needs, in memory.
 export { FakeDoor } from "./testing/fake-door.ts";
-export { instance, machine, runningInstance, testDeps } from "./testing/test-deps.ts";
+export {
+  SYSTEM,
+  instance,
+  machine,
+  runningInstance,
+  testDeps,
+  testSettings,
+} from "./testing/test-deps.ts";

@@ -39,6 +39,29 @@ export function instance(
   };
 }
 
+export const SYSTEM = "system:serviceaccount:trine-system:trine-control";
+
+/** A cluster's settings that nobody has changed; the log goes nowhere. */
+export const testSettings: Omit<VirtApiDeps, "kube" | "doorOf"> = {
+  expand: (vm) => Promise.resolve(vm),
+  defaults: () => CLUSTER_DEFAULTS,
+  inertFields: () => [],
+  isSystem: (user) => user === SYSTEM,
+  version: {
+    gitVersion: "v1.9.0",
+    gitCommit: "none",
+    gitTreeState: "clean",
+    buildDate: "2026-01-01T00:00:00Z",
+    goVersion: "none",
+    compiler: "none",
+    platform: "linux/amd64",
+  },
+  guestfs: { registry: "", tag: "", digest: "", imagePrefix: "", gsImage: "" },
+  uuid: () => "c0ffee00-0000-4000-8000-000000000001",
+  now: () => new Date("2026-01-01T00:00:00Z"),
+  logger: pino({ level: "silent" }),
+};
+
 interface TestDeps extends VirtApiDeps {
   readonly kube: MemoryKube;
   readonly door: FakeDoor;
@@ -66,23 +89,7 @@ export async function testDeps(
       node === "node-1"
         ? Promise.resolve(door)
         : Promise.reject(new TrineError("unavailable", `node ${node} is not heard`)),
-    expand: (vm) => Promise.resolve(vm),
-    defaults: () => CLUSTER_DEFAULTS,
-    inertFields: () => [],
-    isSystem: (user) => user === "system:serviceaccount:trine-system:trine-control",
-    version: {
-      gitVersion: "v1.9.0",
-      gitCommit: "none",
-      gitTreeState: "clean",
-      buildDate: "2026-01-01T00:00:00Z",
-      goVersion: "none",
-      compiler: "none",
-      platform: "linux/amd64",
-    },
-    guestfs: { registry: "", tag: "", digest: "", imagePrefix: "", gsImage: "" },
-    uuid: () => "c0ffee00-0000-4000-8000-000000000001",
-    now: () => new Date("2026-01-01T00:00:00Z"),
-    logger: pino({ level: "silent" }),
+    ...testSettings,
   };
 }
 

@@ -1,0 +1,216 @@
+import { Agent, request } from "node:https";
+import { TrineError, pollUntil } from "@trine/base";
+import { WebSocket } from "ws";
+
+/** PEM each. */
+export interface ClientIdentity {
+  readonly ca: Buffer;
+  readonly cert: Buffer;
+  readonly key: Buffer;
+}
+
+export interface VirtctlAnswer {
+  readonly code: number;
+  readonly text: string;
+}
+
+type Kind = "virtualmachines" | "virtualmachineinstances";
+
+const BASE = "/apis/subresources.kubevirt.io/v1";
+const OBJECTS = "/apis/kubevirt.io/v1";
+const ACCEPT = "application/json, */*";
+const ANSWER_MS = 30_000;
+
+/**
+ * Makes the requests that virtctl of KubeVirt 1.9 makes, command by command: the same methods, paths, headers and
+ * bodies in the same order. What a command does with files, terminals and other programs is not here.
+ */
+export class VirtctlClient {
+  /** `METHOD path` of every request so far. */
+  readonly asked: string[] = [];
+  readonly #server: string;
+  readonly #namespace: string;
+  readonly #identity: ClientIdentity;
+  readonly #agent: Agent;
+
+  constructor(of: { server: string; namespace: string; identity: ClientIdentity }) {
+    this.#server = of.server;
+    this.#namespace = of.namespace;
+    this.#identity = of.identity;
+    this.#agent = new Agent({ ...of.identity, keepAlive: true });
+  }
+
+  start(
+    name: string,
+    options: { paused?: boolean; dryRun?: boolean } = {},
+  ): Promise<VirtctlAnswer> {
+    const dryRun = options.dryRun === true ? { dryRun: ["All"] } : {};
+    const paused = options.paused === true ? { paused: true } : {};
+    return this.#put("virtualmachines", name, "start", { ...paused, ...dryRun });
+  }
+
+  stop(name: string, options: { force?: boolean } = {}): Promise<VirtctlAnswer> {
+    return this.#put("virtualmachines", name, "stop", options.force ? { gracePeriod: 0 } : {});
+  }
+
+  restart(name: string, options: { force?: boolean } = {}): Promise<VirtctlAnswer> {
+    const body = options.force ? { gracePeriodSeconds: 0 } : {};
+    return this.#put("virtualmachines", name, "restart", body);
+  }
+
+  migrate(name: string): Promise<VirtctlAnswer> {
+    return this.#put("virtualmachines", name, "migrate", {});
+  }
+
+  async pauseVm(name: string, verb: "pause" | "unpause"): Promise<VirtctlAnswer> {
+    await this.#object("virtualmachines", name);
+    return this.#put("virtualmachineinstances", name, verb, {});
+  }
+
+  softReboot(name: string): Promise<VirtctlAnswer> {
+    return this.#put("virtualmachineinstances", name, "softreboot");
+  }
+
+  reset(name: string): Promise<VirtctlAnswer> {
+    return this.#put("virtualmachineinstances", name, "reset");
+  }
+
+  guest(name: string, what: "guestosinfo" | "userlist" | "filesystemlist"): Promise<VirtctlAnswer> {
+    return this.#send("GET", this.#path("virtualmachineinstances", name, what));
+  }
+
+  screenshot(name: string): Promise<VirtctlAnswer> {
+    const path = this.#path("virtualmachineinstances", name, "vnc/screenshot");
+    return this.#send("GET", `${path}?moveCursor=false`);
+  }
+
+  expandVm(name: string): Promise<VirtctlAnswer> {
+    return this.#send("GET", this.#path("virtualmachines", name, "expand-spec"));
+  }
+
+  expandFile(machine: object): Promise<VirtctlAnswer> {
+    const path = `${BASE}/namespaces/${this.#namespace}/expand-vm-spec`;
+    return this.#send("PUT", path, machine, { "content-type": "application/json" });
+  }
+
+  /** A GET that has a body, as the command does it. */
+  objectGraph(name: string): Promise<VirtctlAnswer> {
+    const path = this.#path("virtualmachines", name, "objectgraph");
+    return this.#send("GET", path, { includeOptionalNodes: true });
+  }
+
+  async evacuateCancel(name: string): Promise<VirtctlAnswer> {
+    await this.#object("virtualmachineinstances", name);
+    return this.#put("virtualmachineinstances", name, "evacuate/cancel", {});
+  }
+
+  addVolume(name: string): Promise<VirtctlAnswer> {
+    const options = { name: "extra", disk: {}, volumeSource: {} };
+    return this.#put("virtualmachines", name, "addvolume", options);
+  }
+
+  /** Of `version` and `guestfs`: first which version is preferred. */
+  async info(what: "version" | "guestfs"): Promise<VirtctlAnswer> {
+    const group = await this.#send("GET", "/apis/subresources.kubevirt.io");
+    const { preferredVersion } = JSON.parse(group.text) as {
+      preferredVersion: { groupVersion: string };
+    };
+    return this.#send("GET", `/apis/${preferredVersion.groupVersion}/${what}`);
+  }
+
+  /** Asks each second while the machine does not run yet (400), and gives up at once after anything else. */
+  async console(name: string, ms: number): Promise<WebSocket> {
+    const path = this.#path("virtualmachineinstances", name, "console");
+    return pollUntil(`console of ${name}`, { ms, everyMs: 1_000 }, () =>
+      this.#stream(path).catch((cause: unknown) => {
+        if (cause instanceof TrineError && cause.kind === "malformed") return undefined;
+        throw cause;
+      }),
+    );
+  }
+
+  vnc(name: string, preserveSession = false): Promise<WebSocket> {
+    const path = this.#path("virtualmachineinstances", name, "vnc");
+    return this.#stream(`${path}?preserveSession=${preserveSession}`);
+  }
+
+  portForward(kind: Kind, name: string, port: number, protocol: "tcp" | "udp"): Promise<WebSocket> {
+    return this.#stream(this.#path(kind, name, `portforward/${port}/${protocol}`));
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  #path(kind: Kind, name: string, subresource: string): string {
+    return `${BASE}/namespaces/${this.#namespace}/${kind}/${name}/${subresource}`;
+  }
+
+  async #object(kind: Kind, name: string): Promise<void> {
+    const path = `${OBJECTS}/namespaces/${this.#namespace}/${kind}/${name}`;
+    const { code, text } = await this.#send("GET", path);
+    if (code !== 200) throw new TrineError("notFound", `${path}: ${code}: ${text}`);
+  }
+
+  /** No Content-Type: virtctl sends none. */
+  #put(kind: Kind, name: string, verb: string, body?: object): Promise<VirtctlAnswer> {
+    return this.#send("PUT", this.#path(kind, name, verb), body);
+  }
+
+  #send(
+    method: string,
+    path: string,
+    body?: object,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<VirtctlAnswer> {
+    this.asked.push(`${method} ${path}`);
+    return new Promise((resolve, reject) => {
+      const text = body === undefined ? "" : JSON.stringify(body);
+      const length = { "content-length": String(Buffer.byteLength(text)) };
+      const sent = request(`${this.#server}${path}`, {
+        method,
+        agent: this.#agent,
+        headers: { accept: ACCEPT, ...length, ...headers },
+      });
+      sent.setTimeout(ANSWER_MS, () =>
+        sent.destroy(new TrineError("timeout", `${method} ${path}: no answer`)),
+      );
+      sent.on("error", reject);
+      sent.on("response", (response) => {
+        const chunks: Buffer[] = [];
+        response.on("data", (chunk: Buffer) => chunks.push(chunk));
+        response.on("error", reject);
+        response.on("end", () => {
+          resolve({ code: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() });
+        });
+      });
+      sent.end(text);
+    });
+  }
+
+  /** Kind `malformed` where it is refused with 400, `wrongState` with anything else; the message has the answer. */
+  #stream(path: string): Promise<WebSocket> {
+    this.asked.push(`GET ${path}`);
+    const url = `${this.#server.replace(/^https/, "wss")}${path}`;
+    const client = new WebSocket(url, ["plain.kubevirt.io"], {
+      ...this.#identity,
+      perMessageDeflate: false,
+      handshakeTimeout: ANSWER_MS,
+    });
+    return new Promise((resolve, reject) => {
+      client.once("open", () => {
+        resolve(client);
+      });
+      client.once("error", reject);
+      client.once("unexpected-response", (_, response) => {
+        const code = response.statusCode ?? 0;
+        const chunks: Buffer[] = [];
+        response.on("data", (chunk: Buffer) => chunks.push(chunk));
+        response.on("end", () => {
+          const kind = code === 400 ? "malformed" : "wrongState";
+          reject(new TrineError(kind, `${code}: ${Buffer.concat(chunks).toString()}`));
+        });
+      });
+    });
+  }
+}
