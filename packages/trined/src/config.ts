@@ -3,6 +3,7 @@ import * as v from "valibot";
 import { parse } from "yaml";
 import { TrineError, messageOf, errnoOf } from "@trine/base";
 import { MIB, bytes, count, oneOf, path } from "./config-values.ts";
+import { KubernetesSchema, NodeDoorSchema } from "./door/door-config.ts";
 import { GatewaySchema } from "./gateway-config.ts";
 import { LxcfsSchema } from "./lxcfs-config.ts";
 
@@ -304,6 +305,8 @@ export const ConfigSchema = v.strictObject({
   logs: v.optional(Logs, {}),
   gateway: v.optional(GatewaySchema, {}),
   lxcfs: v.optional(LxcfsSchema, {}),
+  kubernetes: v.optional(KubernetesSchema, {}),
+  nodeDoor: v.optional(NodeDoorSchema, {}),
 });
 
 export type Config = v.InferOutput<typeof ConfigSchema>;

@@ -15,6 +15,7 @@ import { TtrpcServer } from "@trine/ttrpc";
 import type { Accelerator } from "@trine/vmm";
 import { QemuDriver, probeAccelerator } from "@trine/vmm-qemu";
 import type { Config } from "./config.ts";
+import { keepDoor } from "./door/keep-door.ts";
 import { keepGateway } from "./gateway.ts";
 import type { KeptGateway } from "./gateway.ts";
 import { keepLogsSmall } from "./rotate-logs.ts";
@@ -84,6 +85,7 @@ async function startNode(
   const metrics = new NodeMetrics(engine);
   let adopting: string | undefined = "adopting the pods of an earlier daemon";
   let gateway: KeptGateway | undefined;
+  let door: ReturnType<typeof keepDoor>;
   let views: KeptViews | undefined;
   const api = await serveNodeApi(
     {
@@ -110,6 +112,7 @@ async function startNode(
     }),
   );
   const stop = async (): Promise<void> => {
+    await door?.stop();
     await views?.stop();
     await gateway?.stop();
     await tasks.close();
@@ -125,6 +128,7 @@ async function startNode(
     await tasks.listen(join(config.stateDir, "trined.sock"));
     gateway = await keepGateway({ config: config.gateway, metrics, log, rootDir: config.rootDir });
     views = await keepViews({ config: config.lxcfs, metrics, log, engine });
+    door = keepDoor({ config, engine, log });
   } catch (cause) {
     await stop(); // what still listens would keep a process that serves nobody
     throw cause;
