@@ -1,4 +1,5 @@
 // Back ends that hang, answer garbage or die, and clients that send what nobody should.
+import { constants } from "node:http2";
 import { connect } from "node:net";
 import { pollUntil } from "@trine/base";
 import { afterEach, expect, test, vi } from "vitest";
@@ -30,6 +31,22 @@ test("a deadline holds also where the back end hangs, whose call is then ended",
       sent?.stream.closed === true ? true : undefined,
     );
   }
+});
+
+test("a back end that ends a call without a word at its deadline is late, not away", async () => {
+  const cut: Behaviour = ({ stream }) => {
+    stream.close(constants.NGHTTP2_CANCEL);
+    return undefined;
+  };
+  rig = await Rig.start({ a: { ExecSync: cut, PullImage: cut } });
+  for (let round = 0; round < 20; round += 1) {
+    for (const method of ["ExecSync", "PullImage"]) {
+      const { code } = await rig.client.raw(method, Buffer.alloc(0), { "grpc-timeout": "1n" });
+      expect([method, code]).toEqual([method, 4]);
+    }
+  }
+  // Without a deadline it is the back end's fault.
+  expect((await rig.client.raw("PullImage", Buffer.alloc(0))).code).toBe(14);
 });
 
 test("a client that leaves ends its call at the back end", async () => {

@@ -3,7 +3,7 @@ import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import { TrineError } from "@trine/base";
 import type { CallOptions, Metadata } from "./back-end.ts";
 import { writeFrame } from "./grpc-frame.ts";
-import { codeOf, failureTrailers, metadataOf, timeoutMs, trailersOf } from "./grpc-status.ts";
+import { CODE, codeOf, failureTrailers, metadataOf, timeoutMs, trailersOf } from "./grpc-status.ts";
 import type { Trailers } from "./grpc-status.ts";
 
 /** HTTP/2's and gRPC's own: each connection has its own of these. */
@@ -11,6 +11,11 @@ const OWN_HEADERS = [
   ...["te", "content-type", "content-length", "host", "connection", "grpc-timeout"],
   ...["grpc-encoding", "grpc-accept-encoding", "accept-encoding"],
 ];
+
+const LATE_WORDS = "context deadline exceeded";
+const LATE = trailersOf(CODE.deadlineExceeded, LATE_WORDS);
+/** What a back end's answer looks like that ends at its caller's deadline without a word. */
+const CUT_OFF: readonly number[] = [CODE.unavailable, CODE.canceled];
 
 /** One call of a client: what it asks, how long it waits, and its answer. */
 export class ServerCall {
@@ -130,9 +135,10 @@ export class ServerCall {
    */
   end(trailers: Trailers): void {
     if (this.#code !== undefined) return;
-    this.#code = codeOf(trailers);
+    const told = this.#isLate && CUT_OFF.includes(codeOf(trailers)) ? LATE : trailers;
+    this.#code = codeOf(told);
     clearTimeout(this.#timer);
-    this.#finish(trailers);
+    this.#finish(told);
     this.#gone.abort(new TrineError("canceled", "the answer has ended"));
   }
 
@@ -162,8 +168,13 @@ export class ServerCall {
     return this.#stream.closed || this.#stream.destroyed;
   }
 
+  /** Its deadline has passed, whether our own timer has seen it or not. */
+  get #isLate(): boolean {
+    return this.#endsAt !== undefined && performance.now() >= this.#endsAt;
+  }
+
   #expire(): void {
-    const error = new TrineError("timeout", "context deadline exceeded");
+    const error = new TrineError("timeout", LATE_WORDS);
     this.#gone.abort(error);
     this.fail(error);
   }
