@@ -34,6 +34,10 @@ export function installCommands(trine: Command, io: Io, act: Act): void {
         NODE_KINDS.map(({ name }) => name),
       ),
     )
+    .option(
+      "--measure",
+      "RuntimeClasses charge what the pods that run here now cost, if that is more",
+    )
     .addHelpText(
       "after",
       examples("trine install --dry-run", "trine install --restart --kubeconfig ~/.kube/config"),

@@ -1,6 +1,5 @@
 // An installation that is interrupted between any two of its changes.
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { applyPlan, makePlan, undoAll } from "./apply.ts";
@@ -10,9 +9,9 @@ import { NodeFiles } from "./node-files.ts";
 import { findNodeKind } from "./node-kind.ts";
 import { planInstall } from "./plan-install.ts";
 import { readRecord } from "./record.ts";
-import { handlerTables, makeGvisor, makeRoot, treeOf } from "./testing.ts";
+import { handlerTables, makeGvisor, makeRoot, memoryDir, treeOf } from "./testing.ts";
 
-/** Some fifty nodes, and every change of theirs waits for the disk. */
+/** Some fifty nodes. */
 const SLOW = { timeout: 120_000 };
 const CRASH = new Error("crash");
 const CONFIG = 'version = 2\n[plugins."io.containerd.nri.v1.nri"]\n  disable = true';
@@ -21,7 +20,7 @@ const WISHES = { gateway: true, lxcfs: true, gvisor: true, prefix: "/usr/local" 
 let dir: string;
 
 beforeEach(async () => {
-  dir = await mkdtemp(join(tmpdir(), "trine-crash-"));
+  dir = await memoryDir();
   await makeGvisor(join(dir, "gvisor"));
 });
 afterEach(() => rm(dir, { recursive: true }));

@@ -5,12 +5,12 @@ import { parse } from "smol-toml";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { runWith } from "../testing.ts";
 import type { Ran } from "../testing.ts";
-import { makeGvisor, makePrefix, makeRoot, treeOf } from "./testing.ts";
+import { makeGvisor, makePrefix, makeRoot, memoryDir, treeOf } from "./testing.ts";
 
 const RANCHER = "/var/lib/rancher/k3s/agent/etc/containerd";
 const MICROK8S = "/var/snap/microk8s";
 const CRI = "io.containerd.grpc.v1.cri";
-/** Every change waits for the disk. */
+/** Five runs of the whole command each. */
 const SLOW = { timeout: 60_000 };
 const LXCFS = { "/usr/bin/lxcfs": "" };
 
@@ -20,10 +20,12 @@ let prefix: string;
 
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), "trine-install-"));
-  [root, prefix] = [join(dir, "root"), join(dir, "prefix")];
+  [root, prefix] = [await memoryDir(), join(dir, "prefix")];
   await makePrefix(prefix);
 });
-afterEach(() => rm(dir, { recursive: true }));
+afterEach(async () => {
+  for (const each of [dir, root]) await rm(each, { recursive: true });
+});
 
 async function trine(...argv: readonly string[]): Promise<Ran> {
   return runWith("/nowhere", [...argv, "--root", root]);

@@ -13,16 +13,18 @@ import { gvisorFrom, gvisorFromPackage, gvisorSteps } from "./gvisor-steps.ts";
 import type { GvisorPrograms } from "./gvisor-steps.ts";
 import { kubeletCommand } from "./kubelet-steps.ts";
 import { changeRuntimeClasses } from "./kubectl.ts";
+import { measureOverheads } from "./measure-overheads.ts";
 import { NodeFiles } from "./node-files.ts";
 import { findNodeKind } from "./node-kind.ts";
 import type { NodeKind } from "./node-kind.ts";
-import { planInstall } from "./plan-install.ts";
+import { RUNTIME_CLASSES, planInstall } from "./plan-install.ts";
 import type { InstallWishes, Material, NodeFacts } from "./plan-install.ts";
 import { programSteps } from "./program-steps.ts";
 import { readRecord } from "./record.ts";
 import type { InstallRecord } from "./record.ts";
 import { restartPending } from "./restart-pending.ts";
-import { runtimeClasses } from "./runtime-classes.ts";
+import { overheadsIn, raisedOverheads, runtimeClasses } from "./runtime-classes.ts";
+import type { Overheads } from "./runtime-classes.ts";
 import { tellNotes, tellPlan } from "./tell-plan.ts";
 
 const run = promisify(execFile);
@@ -44,6 +46,7 @@ export interface InstallFlags extends NodeFlags {
   readonly gvisorPackage?: string;
   readonly containerdVersion?: string;
   readonly nodeKind?: string;
+  readonly measure?: boolean;
 }
 
 /** `trine install`: says what differs from a node with Trine, and makes it so. */
@@ -55,7 +58,7 @@ export async function install(io: Io, flags: InstallFlags): Promise<void> {
   try {
     const kind = await findNodeKind(files, flags.nodeKind);
     const facts = await lookAtNode(files, { kind, flags, wishes });
-    const material = await materialOf(files, { flags, wishes, gvisor });
+    const material = await materialOf(io, files, { flags, wishes, gvisor });
     const { steps, notes } = planInstall(facts, wishes, material);
     const plan = await makePlan(files, steps);
     tellPlan(io, plan, flags.root);
@@ -142,20 +145,35 @@ async function containerdVersion(
 }
 
 async function materialOf(
+  io: Io,
   files: NodeFiles,
   of: { flags: InstallFlags; wishes: InstallWishes; gvisor: GvisorPrograms | undefined },
 ): Promise<Material> {
   const { wishes, flags } = of;
   const share = join(wishes.prefix, "share/trine");
   const shipped = await readShipped(join(share, "kubernetes/runtimeclasses.yaml"));
+  const overheads = await overheadsOf(io, files, { flags, shipped });
   const programs = flags.root === "/" ? [] : await programSteps(wishes.prefix);
   // Asked for by an earlier run: the node has them.
   const gvisor = of.gvisor ?? { dir: await files.place(join(wishes.prefix, "bin")) };
   return {
     tables: await handlerTables(join(share, "containerd")),
-    runtimeClasses: runtimeClasses(shipped, wishes),
+    runtimeClasses: runtimeClasses(shipped, { gvisor: wishes.gvisor, overheads }),
     programs: [...programs, ...(wishes.gvisor ? gvisorSteps(wishes.prefix, gvisor) : [])],
   };
+}
+
+/** Measured now, else as they were measured when they were last asked for, else as they ship. */
+async function overheadsOf(
+  io: Io,
+  files: NodeFiles,
+  { flags, shipped }: { flags: InstallFlags; shipped: string },
+): Promise<Overheads> {
+  const old = (await files.read(RUNTIME_CLASSES)) ?? "";
+  if (flags.measure !== true) return raisedOverheads(shipped, overheadsIn(old));
+  const { overheads, words } = await measureOverheads(io);
+  tellNotes(io, words);
+  return raisedOverheads(shipped, overheads);
 }
 
 async function handlerTables(dir: string): Promise<HandlerTables> {

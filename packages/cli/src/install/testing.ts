@@ -1,6 +1,7 @@
 import {
   chmod,
   mkdir,
+  mkdtemp,
   readFile,
   readdir,
   readlink,
@@ -12,6 +13,11 @@ import { dirname, join } from "node:path";
 import type { HandlerTables } from "./containerd-steps.ts";
 
 const DEPLOY = join(import.meta.dirname, "../../../../deploy");
+
+/** A directory in memory: every change of an installation waits for the disk, and a test makes hundreds. */
+export function memoryDir(): Promise<string> {
+  return mkdtemp("/dev/shm/trine-install-");
+}
 
 /** Every path below `root`, with mode and content. */
 export async function treeOf(root: string): Promise<Record<string, string>> {
