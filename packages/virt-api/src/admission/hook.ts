@@ -20,7 +20,5 @@ export interface Hook {
   /** Whether a write goes on while we are away. */
   readonly whenAway: "Fail" | "Ignore";
   readonly sideEffects: "None" | "NoneOnDryRun";
-  /** Labels of the objects it is about; left out: all. */
-  readonly labels?: Readonly<Record<string, string>>;
   readonly admit: Admit;
 }

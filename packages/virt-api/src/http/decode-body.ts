@@ -12,6 +12,7 @@ const MAX_DEPTH = 100;
  */
 export function decodeBody<T>(bytes: Uint8Array, schema: v.GenericSchema<unknown, T>): T {
   const value = parseBody(bytes) ?? {};
+  if (Array.isArray(value)) throw undecodable("it is a list");
   const checked = v.safeParse(schema, value, { abortEarly: true });
   if (checked.success) return checked.output;
   const [issue] = checked.issues;
