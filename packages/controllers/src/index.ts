@@ -1,12 +1,10 @@
 export { inertFields } from "./vmi/inert-fields.ts";
 export type { Inert } from "./vmi/inert-fields.ts";
-export { guestBytes, topologyOf } from "./vmi/cpu-memory.ts";
-export { keepsState } from "./vmi/firmware.ts";
-export { isFilled, knownClaim } from "./vmi/known.ts";
-export { podInterfaces } from "./vmi/networks.ts";
-export { filledSpec, podName, stateClaimName } from "./vmi/render-pod.ts";
-export { graceSeconds } from "./vmi/scheduling.ts";
-export type { Heard } from "./vmi/heard.ts";
+export { instanceController } from "./vmi/controller.ts";
+export type { InstanceControllerDeps } from "./vmi/controller.ts";
+export { instanceCaches } from "./vmi/reconcile-vmi.ts";
+export type { InstanceCaches } from "./vmi/reconcile-vmi.ts";
+export { NodeMachines } from "./vmi/machines.ts";
 export { controlCaches } from "./caches.ts";
 export type { ControlCaches, ControlDeps, Controller, MakeCache } from "./controller.ts";
 export { machineController } from "./vm/controller.ts";

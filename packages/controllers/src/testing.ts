@@ -1,6 +1,7 @@
 // Instances and claims for tests.
 import type { Stored } from "@trine/kube-client";
 import type { VirtualMachineInstance } from "@trine/kube-types";
+import type { MachineReport } from "@trine/node-door";
 import { type ByPath, GOOD_INSTANCE, withFields } from "@trine/kube-types/testing";
 import type { Claims } from "./vmi/disks.ts";
 import { type LaunchSettings, launchSettings } from "./vmi/settings.ts";
@@ -31,3 +32,22 @@ export const CLAIMS: Claims = (name) =>
   name.startsWith("gone")
     ? undefined
     : { block: name.startsWith("block"), capacityBytes: 10 * GIB };
+
+/** A pod's machine as its node says, with what differs. */
+export function report(fields: Partial<MachineReport> = {}): MachineReport {
+  return {
+    namespace: "shop",
+    pod: "pod",
+    uid: "pod-uid",
+    sandboxId: "s",
+    phase: "running",
+    since: "2026-01-02T03:05:00Z",
+    accelerator: "kvm",
+    cpus: { sockets: 1, cores: 1, threads: 1 },
+    memory: { guestBytes: GIB, overheadBytes: 0 },
+    interfaces: [{ name: "eth0", mac: "02:00:00:00:00:01", addresses: [], fromGuest: false }],
+    agent: { connected: false, frozen: false },
+    disks: [],
+    ...fields,
+  };
+}

@@ -1,6 +1,7 @@
 export { uploadTokenRequest } from "./cdi/upload-token.ts";
 export { DATA_VOLUME } from "./kinds-cdi.ts";
 export {
+  KUBEVIRT,
   VIRTUAL_MACHINE,
   VIRTUAL_MACHINE_INSTANCE,
   VIRTUAL_MACHINE_INSTANCE_MIGRATION,

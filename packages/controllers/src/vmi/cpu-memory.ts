@@ -20,7 +20,7 @@ export function topologyOf({ cpu }: DomainSpec): Topology {
 }
 
 /** The guest's memory in whole MiB; undefined where nothing says it. */
-export function guestBytes({ memory, resources }: DomainSpec): number | undefined {
+function guestBytes({ memory, resources }: DomainSpec): number | undefined {
   const { requests, limits } = resources ?? {};
   const said = memory?.guest ?? requests?.["memory"] ?? limits?.["memory"];
   const bytes = bytesOf(said);

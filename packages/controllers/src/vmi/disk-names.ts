@@ -30,7 +30,7 @@ export function disksOf({ domain, volumes = [] }: VirtualMachineInstanceSpec): D
 }
 
 /** Seeds and answers of Windows' setup: the node makes their disks itself. */
-function isSeed({ cloudInitNoCloud, cloudInitConfigDrive, sysprep }: Volume): boolean {
+export function isSeed({ cloudInitNoCloud, cloudInitConfigDrive, sysprep }: Volume): boolean {
   return [cloudInitNoCloud, cloudInitConfigDrive, sysprep].some((source) => source !== undefined);
 }
 

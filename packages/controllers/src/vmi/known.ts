@@ -1,4 +1,3 @@
-import type { DataVolume } from "@trine/kube-types";
 import type { PersistentVolumeClaim } from "@trine/kube-client";
 import { bytesOf } from "./settings.ts";
 
@@ -13,9 +12,4 @@ export function knownClaim({ spec, status }: PersistentVolumeClaim): KnownClaim 
   const { requests } = spec.resources ?? {};
   const has = status?.capacity?.["storage"] ?? requests?.["storage"];
   return { block: spec.volumeMode === "Block", capacityBytes: bytesOf(has) ?? 0 };
-}
-
-/** Whether a DataVolume's claim holds what it is to hold. */
-export function isFilled({ status }: DataVolume): boolean {
-  return status?.phase === "Succeeded";
 }

@@ -1,0 +1,89 @@
+import { type Stored, WorkQueue, keyOf } from "@trine/kube-client";
+import type { Controller } from "../controller.ts";
+import { INSTANCES } from "../kinds.ts";
+import { controllerOf } from "../owner.ts";
+import { NODE_INDEX } from "./machines.ts";
+import { type InstanceDeps, InstanceReconciler } from "./reconcile-vmi.ts";
+import { phaseOf } from "./seen.ts";
+
+/** Instances that are worked on at once. */
+const WORKERS = 8;
+
+/** Deps of the controller, with how it hears that a node says something else of a pod (`NAMESPACE/NAME`). */
+export interface InstanceControllerDeps extends InstanceDeps {
+  /** Calls the listener from now on; answers how to end it. */
+  readonly onMachine: (listener: (pod: string) => void) => () => void;
+}
+
+/** Keeps VirtualMachineInstances as their pods and nodes are, and makes the pods. */
+export function instanceController(deps: InstanceControllerDeps): Controller {
+  const name = "virtualmachineinstance";
+  const reconciler = new InstanceReconciler(deps);
+  return {
+    name,
+    run: async (signal) => {
+      const { instances, pods, nodes, kubeVirts, claims, dataVolumes } = deps.caches;
+      const caches = [instances, pods, nodes, kubeVirts, claims, dataVolumes];
+      await Promise.all(caches.map(({ whole }) => whole));
+      const queue = new WorkQueue({
+        onFailure: (key, cause, retryMs) => {
+          deps.onFailure(name, key, cause, retryMs);
+        },
+      });
+      const stops = watchAll(deps, queue);
+      try {
+        await queue.run(WORKERS, (key, abort) => reconciler.reconcile(key, abort), signal);
+      } finally {
+        for (const stop of stops) stop();
+      }
+    },
+  };
+}
+
+type Listener = (before: Stored | undefined, after: Stored | undefined) => void;
+
+/** Tells of the object as it is, or as it was last. */
+function newest(tell: (object: Stored) => void): Listener {
+  return (before, after) => {
+    const object = after ?? before;
+    if (object !== undefined) tell(object);
+  };
+}
+
+/** Whose instances a change concerns. */
+function watchAll(
+  { caches, onMachine }: InstanceControllerDeps,
+  queue: WorkQueue,
+): readonly (() => void)[] {
+  const { instances, pods, nodes, claims, dataVolumes } = caches;
+  const add = (object: Stored): void => {
+    queue.add(keyOf(object));
+  };
+  const addOwner = (pod: Stored): void => {
+    const owner = controllerOf(pod);
+    if (owner?.kind === INSTANCES.kind) queue.add(`${pod.metadata.namespace ?? ""}/${owner.name}`);
+  };
+  const addWaiting = ({ metadata }: Stored): void => {
+    for (const vmi of instances.list(metadata.namespace)) {
+      if (phaseOf(vmi) === "Pending") queue.add(keyOf(vmi));
+    }
+  };
+  const addOnNode = ({ metadata }: Stored): void => {
+    for (const pod of pods.byIndex(NODE_INDEX, metadata.name)) addOwner(pod);
+  };
+  return [
+    instances.onChange(newest(add)),
+    pods.onChange(newest(addOwner)),
+    nodes.onChange((before, after) => {
+      // A node's status changes every few seconds, and only its taints matter here.
+      const isSame = JSON.stringify(before?.spec?.taints) === JSON.stringify(after?.spec?.taints);
+      if (!isSame) newest(addOnNode)(before, after);
+    }),
+    claims.onChange(newest(addWaiting)),
+    dataVolumes.onChange(newest(addWaiting)),
+    onMachine((key) => {
+      const pod = pods.get(key);
+      if (pod !== undefined) addOwner(pod);
+    }),
+  ];
+}

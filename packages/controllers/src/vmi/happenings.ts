@@ -1,0 +1,79 @@
+import { messageOf } from "@trine/base";
+import type { Happening } from "@trine/kube-client";
+import { refusalReason, refusalText } from "./conditions.ts";
+import { type Step, cameTo } from "./next-step.ts";
+import type { Instance, Seen } from "./seen.ts";
+
+const normal = (reason: string, message: string): Happening => ({
+  type: "Normal",
+  reason,
+  message,
+});
+const warning = (reason: string, message: string): Happening => ({
+  type: "Warning",
+  reason,
+  message,
+});
+
+/** The API server refused the pod. */
+export function notCreated(cause: unknown): Happening {
+  return warning(
+    "FailedCreate",
+    `The machine's pod cannot be made: ${messageOf(cause)}. It is tried again`,
+  );
+}
+
+/** What users are told of a step that was done: the cause, and what helps. */
+export function happeningsOf(seen: Seen, step: Step, after: Instance): readonly Happening[] {
+  return [...ofTheStep(seen, step), ...ofThePhase(seen, after)];
+}
+
+function ofTheStep({ rendering, vmi }: Seen, step: Step): Happening[] {
+  if (step.do === "createPod") {
+    return [
+      normal("SuccessfulCreate", `Created virtual machine pod ${step.pod.metadata?.name ?? ""}`),
+    ];
+  }
+  if (step.do === "deletePod") {
+    const { name } = step.pod.metadata;
+    return [
+      normal(
+        "SuccessfulDelete",
+        `Deleted virtual machine pod ${name}: ${step.graceSeconds} s to end`,
+      ),
+    ];
+  }
+  if (rendering === undefined || !("refusals" in rendering)) return [];
+  const { refusals } = rendering;
+  const said = vmi.status?.conditions?.find(({ type }) => type === "Synchronized")?.message;
+  const text = refusalText(refusals);
+  // Said once; the condition keeps it.
+  return said === text
+    ? []
+    : [warning(refusalReason(refusals), `The machine's pod cannot be made: ${text}`)];
+}
+
+function ofThePhase({ vmi, isFenced, pod }: Seen, after: Instance): Happening[] {
+  if (cameTo(vmi, after, "Running")) return [normal("Started", "VirtualMachineInstance started.")];
+  if (cameTo(vmi, after, "Succeeded")) {
+    return [normal("Stopped", "The VirtualMachineInstance was shut down.")];
+  }
+  if (cameTo(vmi, after, "Failed")) {
+    const why = isFenced
+      ? "its node is out of service"
+      : pod === undefined
+        ? "its pod is gone"
+        : `its pod ended: ${after.status?.reason ?? "see its log"}`;
+    return [warning("Stopped", `The VirtualMachineInstance crashed: ${why}.`)];
+  }
+  if (cameTo(vmi, after, "Unknown")) {
+    const node = pod?.spec.nodeName ?? "";
+    return [
+      warning(
+        "NodeUnresponsive",
+        `Node ${node} is not heard: its trined does not answer. Its machine is not started elsewhere until its pod is gone or the node has the taint node.kubernetes.io/out-of-service`,
+      ),
+    ];
+  }
+  return [];
+}

@@ -1,0 +1,125 @@
+import { isDeepStrictEqual } from "node:util";
+import type { Pod, Stored } from "@trine/kube-client";
+import { INSTANCE_FINALIZER } from "@trine/kube-types";
+import { statusOf } from "./instance-status.ts";
+import { keepsState } from "./firmware.ts";
+import { nextPhase } from "./phase.ts";
+import {
+  type Instance,
+  type Phase,
+  SILENCE_MS,
+  type Seen,
+  isFinal,
+  isLeaving,
+  phaseOf,
+  reportOf,
+  unfilled,
+} from "./seen.ts";
+import { stateClaimName } from "./render-pod.ts";
+import { graceSeconds } from "./scheduling.ts";
+import { COMPUTE } from "./networks.ts";
+
+/** What an instance needs done next, beside its status. Each may be repeated: it finds the work done. */
+export type Step =
+  /** The finalizer, before anything is made for it. */
+  | { readonly do: "hold" }
+  /** The finalizer: nothing of the machine is left. */
+  | { readonly do: "release" }
+  | { readonly do: "createClaim"; readonly name: string }
+  | { readonly do: "createPod"; readonly pod: Pod }
+  | { readonly do: "deletePod"; readonly pod: Stored<Pod>; readonly graceSeconds: number }
+  | { readonly do: "pause"; readonly pod: Stored<Pod> }
+  /** Until `ms` have passed, or something changes. */
+  | { readonly do: "wait"; readonly ms: number }
+  | { readonly do: "nothing" };
+
+const NOTHING: Step = { do: "nothing" };
+
+/** Decides; does no I/O. */
+export function nextStep(seen: Seen): Step {
+  const { vmi, pod } = seen;
+  if (isLeaving(vmi)) return ending(seen);
+  if (vmi.metadata.finalizers?.includes(INSTANCE_FINALIZER) !== true) return { do: "hold" };
+  if (isFinal(nextPhase(seen))) return afterTheEnd(seen);
+  if (pod === undefined) return starting(seen);
+  return running(seen, pod);
+}
+
+/** The pod first, then the instance. A pod of a node that is fenced off is as good as gone. */
+function ending(seen: Seen): Step {
+  const { vmi, pod, isFenced, spec } = seen;
+  const isHeld = vmi.metadata.finalizers?.includes(INSTANCE_FINALIZER) ?? false;
+  if (pod === undefined || isFenced) return isHeld ? { do: "release" } : NOTHING;
+  const grace = graceSeconds(spec);
+  const given = pod.metadata.deletionGracePeriodSeconds;
+  // Deleted once more where less patience is asked for since.
+  const isAsked = isLeaving(pod) && (given === undefined || given <= grace);
+  return isAsked ? NOTHING : { do: "deletePod", pod, graceSeconds: grace };
+}
+
+/** A machine that has ended takes the containers beside it along, and a fenced node's pod has nobody else to end it. */
+function afterTheEnd({ pod, isFenced, spec }: Seen): Step {
+  if (pod === undefined || isLeaving(pod)) return NOTHING;
+  const others = (pod.status?.containerStatuses ?? []).filter(({ name }) => name !== COMPUTE);
+  const isAlone = others.every(({ state }) => state?.running === undefined);
+  return isAlone && !isFenced
+    ? NOTHING
+    : { do: "deletePod", pod, graceSeconds: graceSeconds(spec) };
+}
+
+function starting(seen: Seen): Step {
+  const { vmi, rendering, spec, claim } = seen;
+  if (unfilled(seen).length > 0 || rendering === undefined || "refusals" in rendering)
+    return NOTHING;
+  const name = stateClaimName(vmi);
+  if (keepsState(spec.domain) && claim(name) === undefined) return { do: "createClaim", name };
+  return { do: "createPod", pod: rendering.pod };
+}
+
+function running(seen: Seen, pod: Stored<Pod>): Step {
+  const { vmi, spec, heard, now } = seen;
+  const isFresh = phaseOf(vmi) === "Scheduling" || phaseOf(vmi) === "Scheduled";
+  const isOn = heard?.node === "heard" && reportOf(seen)?.phase === "running";
+  if (spec.startStrategy === "Paused" && isFresh && isOn) return { do: "pause", pod };
+  if (heard?.node !== "lost") return NOTHING;
+  const silentMs = now.getTime() - heard.since.getTime();
+  return silentMs < SILENCE_MS ? { do: "wait", ms: SILENCE_MS - silentMs } : NOTHING;
+}
+
+const NODE_LABEL = "kubevirt.io/nodeName";
+
+/** The instance as it is to be written; undefined: it is as it is to be. */
+export function written(seen: Seen, step: Step): Instance | undefined {
+  const { vmi } = seen;
+  const { metadata } = vmi;
+  const status = statusOf(seen, nextPhase(seen));
+  const finalizers = finalizersAfter(metadata.finalizers ?? [], step);
+  const { nodeName } = status;
+  const labels =
+    nodeName === undefined ? metadata.labels : { ...metadata.labels, [NODE_LABEL]: nodeName };
+  const after: Instance = {
+    ...vmi,
+    metadata: {
+      ...metadata,
+      ...(labels === undefined ? {} : { labels }),
+      ...(metadata.finalizers === undefined && finalizers.length === 0 ? {} : { finalizers }),
+    },
+    status,
+  };
+  return isDeepStrictEqual(plain(after), plain(vmi)) ? undefined : after;
+}
+
+function finalizersAfter(before: readonly string[], step: Step): readonly string[] {
+  if (step.do === "hold") return [...before, INSTANCE_FINALIZER];
+  return step.do === "release" ? before.filter((each) => each !== INSTANCE_FINALIZER) : before;
+}
+
+/** As it comes back from the API server: without what is undefined. */
+function plain(value: unknown): unknown {
+  return JSON.parse(JSON.stringify(value)) as unknown;
+}
+
+/** Whether the instance came to that phase by this write. */
+export function cameTo(before: Instance, after: Instance, phase: Phase): boolean {
+  return phaseOf(before) !== phase && phaseOf(after) === phase;
+}

@@ -1,0 +1,64 @@
+// Pending → Scheduling (its pod is there) → Scheduled (its node knows the machine) → Running → Succeeded | Failed;
+// Unknown while the node is not heard.
+import type { Heard } from "./heard.ts";
+import {
+  type Phase,
+  SILENCE_MS,
+  type Seen,
+  isFinal,
+  isLeaving,
+  machineStatus,
+  phaseOf,
+  reportOf,
+} from "./seen.ts";
+
+/** The phase an instance is in now. It never goes back, but from Unknown. */
+export function nextPhase(seen: Seen): Phase {
+  const { vmi, pod, isFenced, heard } = seen;
+  const before = phaseOf(vmi);
+  if (isFinal(before)) return before;
+  if (pod === undefined) return withoutPod(seen, before);
+  const end = endOf(seen);
+  if (end !== undefined) return end;
+  if (isFenced) return "Failed";
+  if (heard === undefined) return before === "Pending" ? "Scheduling" : before;
+  return heard.node === "lost" ? whileLost(heard, before, seen.now) : whileHeard(heard, before);
+}
+
+/** A machine that was asked to go has gone; one that was not was lost. */
+function withoutPod({ vmi }: Seen, before: Phase): Phase {
+  if (before === "Pending") return "Pending";
+  return isLeaving(vmi) ? "Succeeded" : "Failed";
+}
+
+/** How the machine ended; undefined: it has not. What was asked to end has done so, however it was done. */
+function endOf(seen: Seen): "Succeeded" | "Failed" | undefined {
+  const { vmi, pod } = seen;
+  const ended = (well: boolean): "Succeeded" | "Failed" =>
+    well || isLeaving(vmi) ? "Succeeded" : "Failed";
+  const exit = machineStatus(seen)?.state?.terminated;
+  if (exit !== undefined) return ended(exit.exitCode === 0);
+  const { phase } = pod?.status ?? {};
+  if (phase === "Succeeded" || phase === "Failed") return ended(phase === "Succeeded");
+  const report = reportOf(seen);
+  if (report?.phase === "stopped" || report?.phase === "failed")
+    return ended(report.phase === "stopped");
+  return undefined;
+}
+
+const ORDER: readonly Phase[] = ["Pending", "Scheduling", "Scheduled", "Running"];
+
+function whileHeard({ report }: Heard, before: Phase): Phase {
+  const running = report?.phase === "running" || report?.phase === "paused";
+  // A node that knows of none may not have begun; that it has ended the pod's status says.
+  const told: Phase = running ? "Running" : report === undefined ? "Scheduling" : "Scheduled";
+  if (before === "Unknown") return report === undefined ? "Unknown" : told;
+  return ORDER.indexOf(told) > ORDER.indexOf(before) ? told : before;
+}
+
+function whileLost({ since }: Heard & { readonly node: "lost" }, before: Phase, now: Date): Phase {
+  const isKnown = before === "Scheduled" || before === "Running";
+  const isSilent = now.getTime() - since.getTime() >= SILENCE_MS;
+  if (isKnown && isSilent) return "Unknown";
+  return before === "Pending" ? "Scheduling" : before;
+}

@@ -1,0 +1,317 @@
+import { TrineError } from "@trine/base";
+import {
+  CLAIMS,
+  type Happening,
+  NODES,
+  PODS,
+  type Pod,
+  type Stored,
+  keyOf,
+  placeOf,
+  resourceOf,
+} from "@trine/kube-client";
+import { MemoryKube, type WriteCall } from "@trine/kube-client/testing";
+import { KUBEVIRT, type VirtualMachineInstance } from "@trine/kube-types";
+import type { ByPath } from "@trine/kube-types/testing";
+import type { MachineRef, MachineReport } from "@trine/node-door";
+import { describe, expect, test } from "vitest";
+import { controlCaches } from "../caches.ts";
+import { INSTANCES } from "../kinds.ts";
+import { EMPTY_IMAGE, instance, report } from "../testing.ts";
+import { InstanceReconciler, instanceCaches } from "./reconcile-vmi.ts";
+
+const KEY = "shop/web";
+const AT = { namespace: "shop", name: "web" };
+
+/** A cluster in memory: the API server, and in place of kubelet and trined what they would say. */
+class World {
+  readonly kube = new MemoryKube();
+  readonly told: Happening[] = [];
+  readonly acts: string[] = [];
+  readonly #reports = new Map<string, MachineReport>();
+  #reconciler = this.#fresh();
+
+  #fresh(): InstanceReconciler {
+    const make = this.kube.cache.bind(this.kube);
+    const caches = { ...controlCaches(make), ...instanceCaches(make) };
+    const events = { record: (_: Stored, happening: Happening) => void this.told.push(happening) };
+    const heard = (_: string, ref: MachineRef) => {
+      const said = this.#reports.get(ref.uid);
+      return { node: "heard" as const, ...(said === undefined ? {} : { report: said }) };
+    };
+    const act = (node: string, { pod }: MachineRef, verb: string): Promise<void> => {
+      this.acts.push(`${verb} ${pod} on ${node}`);
+      return Promise.resolve();
+    };
+    return new InstanceReconciler({
+      ...{ api: this.kube, caches, events, machines: { heard, act }, emptyImage: EMPTY_IMAGE },
+      now: () => new Date("2026-01-02T03:04:05Z"),
+      onFailure: () => undefined,
+    });
+  }
+
+  /** Until there is nothing to do; a failure is another process that begins anew. */
+  async settle(): Promise<void> {
+    for (let round = 0; round < 20; round += 1) {
+      const before = this.kube.writes.length;
+      try {
+        const outcome = await this.#reconciler.reconcile(KEY, new AbortController().signal);
+        if (outcome === "settled" && this.kube.writes.length === before) return;
+      } catch (cause) {
+        if (!(cause instanceof Crash)) throw cause;
+        this.#reconciler = this.#fresh();
+      }
+    }
+    throw new Error("the instance does not come to rest");
+  }
+
+  async create(fields: ByPath = {}): Promise<void> {
+    const { apiVersion, kind, spec } = instance(fields);
+    await this.kube.create(INSTANCES, { apiVersion, kind, metadata: AT, spec });
+  }
+
+  get vmi(): Promise<Stored<VirtualMachineInstance>> {
+    return this.kube.get(INSTANCES, AT);
+  }
+
+  async pods(): Promise<readonly Stored<Pod>[]> {
+    return (await this.kube.list(PODS, {})).items;
+  }
+
+  async #pod(): Promise<Stored<Pod>> {
+    const [pod] = await this.pods();
+    if (pod === undefined) throw new Error("there is no pod");
+    return pod;
+  }
+
+  async bind(): Promise<void> {
+    const pod = await this.#pod();
+    await this.kube.update(PODS, { ...pod, spec: { ...pod.spec, nodeName: "n1" } });
+  }
+
+  async say(fields: Partial<MachineReport>): Promise<void> {
+    const { name, uid } = (await this.#pod()).metadata;
+    this.#reports.set(uid, report({ pod: name, uid, ...fields }));
+  }
+
+  /** Kubelet: a pod that is to go has gone. */
+  async endPod(): Promise<void> {
+    for (const pod of await this.pods()) {
+      if (pod.metadata.deletionTimestamp === undefined) continue;
+      await this.kube.delete(PODS, placeOf(keyOf(pod)), { gracePeriodSeconds: 0 });
+    }
+  }
+}
+
+class Crash extends Error {}
+
+/** From `kubectl create` to `kubectl delete`, with what the node says in between. */
+async function life(world: World): Promise<void> {
+  await world.settle();
+  await world.bind();
+  await world.say({ phase: "starting" });
+  await world.settle();
+  await world.say({ phase: "running" });
+  await world.settle();
+  await world.say({
+    phase: "running",
+    agent: { connected: true, frozen: false, os: { id: "debian" } },
+  });
+  await world.settle();
+}
+
+const isOurs = ({ resource, verb }: WriteCall): boolean =>
+  resource === "virtualmachineinstances" && (verb === "update" || verb === "patch");
+
+test("an instance becomes a machine that runs, and goes with its pod", async () => {
+  const world = new World();
+  await world.create();
+  await life(world);
+  const { status, metadata } = await world.vmi;
+  expect(status?.phase).toBe("Running");
+  expect(status?.phaseTransitionTimestamps?.map(({ phase }) => phase)).toEqual([
+    "Pending",
+    "Scheduling",
+    "Scheduled",
+    "Running",
+  ]);
+  expect(metadata.labels).toMatchObject({ "kubevirt.io/nodeName": "n1" });
+  expect(world.told.map(({ reason }) => reason)).toEqual(["SuccessfulCreate", "Started"]);
+
+  await world.kube.delete(INSTANCES, AT);
+  await world.settle();
+  const [pod] = await world.pods();
+  expect(pod?.metadata.deletionGracePeriodSeconds).toBe(30);
+  await world.endPod();
+  await world.settle();
+  await expect(world.vmi).rejects.toMatchObject({ kind: "notFound" });
+});
+
+test("its start costs five writes of its status at most, with the first that holds it", async () => {
+  const world = new World();
+  await world.create();
+  await life(world);
+  expect(world.kube.writes.filter(isOurs).length).toBeLessThanOrEqual(5);
+  const before = world.kube.writes.length;
+  const agent = { connected: true, frozen: false, os: { id: "debian" } };
+  await world.say({ agent, memory: { guestBytes: 1, overheadBytes: 0 } });
+  await world.settle();
+  expect(world.kube.writes.length).toBe(before);
+});
+
+describe("a controller that dies at any write", () => {
+  test.each(["before", "after"] as const)(
+    "%s it is done, ends at the same",
+    async (when) => {
+      const straight = new World();
+      await straight.create();
+      await life(straight);
+      const wanted = await straight.vmi;
+      const count = straight.kube.writes.length;
+
+      for (let first = 1; first <= count; first += 1) {
+        for (let second = first; second <= count + 1; second += 1) {
+          const world = new World();
+          await world.create();
+          let seen = 0;
+          const created: string[] = [];
+          world.kube.hooks[when] = ({ verb, resource, key }) => {
+            // The kubelet's and scheduler's writes do not fail.
+            if (resource === "pods" && verb === "update") return;
+            seen += 1;
+            if (verb === "create" && resource === "pods") created.push(key);
+            if (seen === first || seen === second) throw new Crash(`write ${seen}`);
+          };
+          await life(world);
+          const { status } = await world.vmi;
+          expect({ ...status, activePods: {} }).toEqual({ ...wanted.status, activePods: {} });
+          expect(await world.pods()).toHaveLength(1);
+          expect(new Set(created).size).toBe(1);
+        }
+      }
+    },
+    60_000,
+  );
+});
+
+test("a cache that is behind starts no second machine", async () => {
+  const world = new World();
+  await world.create();
+  await world.settle();
+  world.kube.hold();
+  await world.bind();
+  await world.say({ phase: "running" });
+  const [pod] = await world.pods();
+  await world.kube.delete(PODS, placeOf(keyOf(pod as Stored<Pod>)), { gracePeriodSeconds: 0 });
+  await world.settle();
+  world.kube.release();
+  await world.settle();
+  expect((await world.vmi).status).toMatchObject({ phase: "Failed", reason: "PodNotExists" });
+  expect(await world.pods()).toHaveLength(0);
+});
+
+test("a pod of that name that is another's is left alone, and told of", async () => {
+  const world = new World();
+  await world.create();
+  await world.settle();
+  const [pod] = await world.pods();
+  const { name = "" } = pod?.metadata ?? {};
+  await world.kube.delete(PODS, { namespace: "shop", name }, { gracePeriodSeconds: 0 });
+  await world.kube.create(PODS, {
+    metadata: { name, namespace: "shop" },
+    spec: { containers: [] },
+  });
+  await expect(world.settle()).rejects.toMatchObject({ kind: "wrongState" });
+  expect(await world.pods()).toHaveLength(1);
+});
+
+test("a claim that comes later is waited for, and told of once", async () => {
+  const world = new World();
+  await world.create({
+    "spec.volumes[0]": { name: "root", persistentVolumeClaim: { claimName: "data" } },
+  });
+  await world.settle();
+  await world.settle();
+  expect(world.told).toEqual([
+    expect.objectContaining({ type: "Warning", reason: "FailedPvcNotFound" }),
+  ]);
+  expect(await world.pods()).toHaveLength(0);
+  const spec = { volumeMode: "Block", resources: { requests: { storage: "1Gi" } } };
+  await world.kube.create(CLAIMS, { metadata: { name: "data", namespace: "shop" }, spec });
+  await world.settle();
+  expect((await world.pods())[0]?.spec.containers[0]).toMatchObject({ image: EMPTY_IMAGE });
+  const conditions = (await world.vmi).status?.conditions ?? [];
+  expect(conditions.some(({ type }) => type === "Synchronized")).toBe(false);
+});
+
+test("what is to outlive the machine has a claim first", async () => {
+  const world = new World();
+  await world.create({ "spec.domain.devices.tpm": { persistent: true } });
+  await world.settle();
+  const { items } = await world.kube.list(CLAIMS, {});
+  expect(items[0]).toMatchObject({ metadata: { name: "persistent-state-for-web" } });
+  expect(await world.pods()).toHaveLength(1);
+});
+
+test("one that is to start paused is paused by its node", async () => {
+  const world = new World();
+  await world.create({ "spec.startStrategy": "Paused" });
+  await world.settle();
+  await world.bind();
+  await world.say({ phase: "running" });
+  await world.settle();
+  const [pod] = await world.pods();
+  expect(world.acts).toEqual([`pause ${pod?.metadata.name ?? ""} on n1`]);
+  await world.say({ phase: "paused" });
+  await world.settle();
+  const { status } = await world.vmi;
+  expect(status?.phase).toBe("Running");
+  expect(status?.conditions?.find(({ type }) => type === "Paused")?.status).toBe("True");
+});
+
+test("a fenced node's machine is given up, and its instance may go", async () => {
+  const world = new World();
+  await world.create();
+  await life(world);
+  const taints = [{ key: "node.kubernetes.io/out-of-service", effect: "NoExecute" }];
+  await world.kube.create(NODES, { metadata: { name: "n1" }, spec: { taints } });
+  await world.settle();
+  expect((await world.vmi).status).toMatchObject({ phase: "Failed", reason: "NodeFenced" });
+  expect(world.told.at(-1)?.message).toMatch(/out of service/);
+  await world.kube.delete(INSTANCES, AT);
+  await world.settle();
+  await expect(world.vmi).rejects.toMatchObject({ kind: "notFound" });
+});
+
+test("the KubeVirt object's configuration is followed", async () => {
+  const world = new World();
+  const spec = { configuration: { developerConfiguration: { cpuAllocationRatio: 1 } } };
+  await world.kube.create(resourceOf(KUBEVIRT), {
+    metadata: { name: "kubevirt", namespace: "kubevirt" },
+    spec,
+  });
+  await world.create();
+  await world.settle();
+  const [pod] = await world.pods();
+  expect(pod?.spec.containers[0]).toMatchObject({ resources: { requests: { cpu: "1000m" } } });
+});
+
+test("what the API server refuses is tried again", async () => {
+  const world = new World();
+  await world.create();
+  world.kube.hooks.before = ({ resource, verb }) => {
+    if (resource === "pods" && verb === "create")
+      throw new TrineError("forbidden", "exceeded quota");
+  };
+  await expect(world.settle()).rejects.toMatchObject({ kind: "forbidden" });
+  expect(world.told).toEqual([
+    {
+      type: "Warning",
+      reason: "FailedCreate",
+      message: expect.stringContaining("exceeded quota") as string,
+    },
+  ]);
+  Reflect.deleteProperty(world.kube.hooks, "before");
+  await world.settle();
+  expect(await world.pods()).toHaveLength(1);
+});

@@ -1,0 +1,266 @@
+import { type ErrorKind, TrineError, kindOf } from "@trine/base";
+import {
+  CLAIMS,
+  type Cache,
+  type KubeApi,
+  NODES,
+  type Node,
+  type Outcome,
+  PODS,
+  type Pod,
+  type Stored,
+  keyOf,
+  placeOf,
+  resourceOf,
+} from "@trine/kube-client";
+import { KUBEVIRT, type KubeVirt } from "@trine/kube-types";
+import type { MachineRef } from "@trine/node-door";
+import { Ahead } from "../ahead.ts";
+import type { ControlDeps, MakeCache } from "../controller.ts";
+import { INSTANCES } from "../kinds.ts";
+import { happeningsOf, notCreated } from "./happenings.ts";
+import type { Heard } from "./heard.ts";
+import { knownClaim } from "./known.ts";
+import { type Machines, NODE_INDEX } from "./machines.ts";
+import { type Step, nextStep, written } from "./next-step.ts";
+import { type Rendering, filledSpec, podName, renderPod } from "./render-pod.ts";
+import { type Instance, type Seen, isLeaving, phaseOf, unfilled } from "./seen.ts";
+import { launchSettings } from "./settings.ts";
+import { stateClaim } from "./state-claim.ts";
+
+/** Said by who knows that a node runs nothing any more. */
+const FENCED = "node.kubernetes.io/out-of-service";
+/** A cache that was behind is right again soon. */
+const SOON: Outcome = { afterMs: 100 };
+
+/** Kinds by which the API server says no: to try again helps only when its user does something. */
+const REFUSED: ReadonlySet<ErrorKind> = new Set([
+  "forbidden",
+  "invalid",
+  "malformed",
+  "wrongState",
+]);
+
+/** What only instances' controller looks at. */
+export interface InstanceCaches {
+  /** Pods of machines, with the index NODE_INDEX. */
+  readonly pods: Cache<Pod>;
+  readonly nodes: Cache<Node>;
+  readonly kubeVirts: Cache<KubeVirt>;
+}
+
+export function instanceCaches(make: MakeCache): InstanceCaches {
+  const onNode = ({ spec }: Pod): readonly string[] =>
+    spec.nodeName === undefined || spec.nodeName === "" ? [] : [spec.nodeName];
+  return {
+    pods: make(PODS, { [NODE_INDEX]: onNode }, { labelSelector: "kubevirt.io=virt-launcher" }),
+    nodes: make(NODES),
+    kubeVirts: make(resourceOf(KUBEVIRT)),
+  };
+}
+
+export interface InstanceDeps extends Pick<ControlDeps, "api" | "events" | "now" | "onFailure"> {
+  readonly caches: Pick<ControlDeps["caches"], "instances" | "claims" | "dataVolumes"> &
+    InstanceCaches;
+  readonly machines: Machines;
+  /** Image of machines whose root is a volume. */
+  readonly emptyImage: string;
+}
+
+/** Moves VirtualMachineInstances, a step at a time. `nextStep` decides, and does no I/O. */
+export class InstanceReconciler {
+  readonly #deps: InstanceDeps;
+  readonly #ahead = new Ahead();
+
+  constructor(deps: InstanceDeps) {
+    this.#deps = deps;
+  }
+
+  async reconcile(key: string, signal: AbortSignal): Promise<Outcome> {
+    const vmi = this.#deps.caches.instances.get(key);
+    if (vmi === undefined) {
+      this.#ahead.forget(key);
+      return "settled"; // its pod has it as owner, and goes with it
+    }
+    if (this.#ahead.isPast(vmi)) return "settled"; // its change is on the way
+    try {
+      return await this.#move(await look(this.#deps, vmi, signal), signal);
+    } catch (cause) {
+      // What was looked at is not how it is any more.
+      if (kindOf(cause) === "conflict") return SOON;
+      throw cause;
+    }
+  }
+
+  async #move(seen: Seen, signal: AbortSignal): Promise<Outcome> {
+    const step = nextStep(seen);
+    if (step.do === "createPod" && (await isOld(this.#deps, seen.vmi, signal))) return SOON;
+    const pod = await act(this.#deps, seen, step, signal);
+    if (step.do === "pause") return "settled"; // the node tells when it is
+    const after = written({ ...seen, pod }, step);
+    if (after !== undefined) {
+      this.#ahead.wrote(await this.#deps.api.update(INSTANCES, after, { signal }));
+    }
+    for (const happening of happeningsOf(seen, step, after ?? seen.vmi)) {
+      this.#deps.events.record(seen.vmi, happening);
+    }
+    return step.do === "wait" ? { afterMs: step.ms } : "settled";
+  }
+}
+
+/** Does what is to be done beside the status; answers the instance's pod as it is then. */
+async function act(
+  deps: InstanceDeps,
+  { vmi, pod }: Seen,
+  step: Step,
+  signal: AbortSignal,
+): Promise<Stored<Pod> | undefined> {
+  switch (step.do) {
+    case "createClaim":
+      await unlessThere(
+        deps.api.create(CLAIMS, stateClaim(vmi, step.name, settingsOf(deps)), { signal }),
+      );
+      return pod;
+    case "createPod":
+      return createPod(deps, vmi, step.pod, signal);
+    case "deletePod":
+      await deletePod(deps.api, step, signal);
+      return pod;
+    case "pause":
+      await deps.machines.act(step.pod.spec.nodeName ?? "", refOf(step.pod), "pause", signal);
+      return pod;
+    default:
+      return pod;
+  }
+}
+
+/** What the API server has against the pod (a quota, a policy of its namespace) is told to the instance's user. */
+async function createPod(
+  deps: InstanceDeps,
+  vmi: Instance,
+  pod: Pod,
+  signal: AbortSignal,
+): Promise<Stored<Pod> | undefined> {
+  try {
+    return (
+      (await unlessThere(deps.api.create(PODS, pod, { signal }))) ??
+      (await ownPod(deps, vmi, signal))
+    );
+  } catch (cause) {
+    if (REFUSED.has(kindOf(cause))) deps.events.record(vmi, notCreated(cause));
+    throw cause;
+  }
+}
+
+/** Undefined: somebody was faster, another leader for one. */
+async function unlessThere<T>(created: Promise<T>): Promise<T | undefined> {
+  try {
+    return await created;
+  } catch (cause) {
+    if (kindOf(cause) === "alreadyExists") return undefined;
+    throw cause;
+  }
+}
+
+/** The uid keeps a stale cache from ending the pod's successor. */
+async function deletePod(
+  api: KubeApi,
+  { pod, graceSeconds }: Step & { readonly do: "deletePod" },
+  signal: AbortSignal,
+): Promise<void> {
+  const { uid } = pod.metadata;
+  try {
+    await api.delete(PODS, placeOf(keyOf(pod)), { uid, gracePeriodSeconds: graceSeconds, signal });
+  } catch (cause) {
+    if (kindOf(cause) !== "notFound") throw cause;
+  }
+}
+
+/** A cache may be behind, and a machine that has ended must not be started again by that. */
+async function isOld({ api }: InstanceDeps, vmi: Instance, signal: AbortSignal): Promise<boolean> {
+  const { metadata } = await api.get(INSTANCES, placeOf(keyOf(vmi)), signal);
+  return (
+    metadata.uid !== vmi.metadata.uid || metadata.resourceVersion !== vmi.metadata.resourceVersion
+  );
+}
+
+/** All that the decision looks at. That a pod is gone is asked of the API server, no cache is believed in that. */
+async function look(deps: InstanceDeps, vmi: Instance, signal: AbortSignal): Promise<Seen> {
+  const spec = filledSpec(vmi);
+  const namespace = vmi.metadata.namespace ?? "";
+  const at = (name: string): string => `${namespace}/${name}`;
+  const isBegun = phaseOf(vmi) !== "Pending" || isLeaving(vmi);
+  const cached = cachedPod(deps, vmi);
+  const pod = cached ?? (isBegun ? await ownPod(deps, vmi, signal) : undefined);
+  const seen = {
+    ...{ vmi, spec, pod, now: deps.now() },
+    heard: heardOf(deps, pod),
+    isFenced: isFenced(deps, pod),
+    claim: (name: string) => deps.caches.claims.get(at(name)),
+    dataVolume: (name: string) => deps.caches.dataVolumes.get(at(name)),
+  };
+  const isToRender = pod === undefined && !isBegun && unfilled(seen).length === 0;
+  return { ...seen, rendering: isToRender ? rendered(deps, vmi) : undefined };
+}
+
+function rendered(deps: InstanceDeps, vmi: Instance): Rendering {
+  const namespace = vmi.metadata.namespace ?? "";
+  const known = (name: string): ReturnType<typeof knownClaim> | undefined => {
+    const claim = deps.caches.claims.get(`${namespace}/${name}`);
+    return claim === undefined ? undefined : knownClaim(claim);
+  };
+  return renderPod(vmi, known, settingsOf(deps));
+}
+
+function settingsOf({ caches, emptyImage }: InstanceDeps): ReturnType<typeof launchSettings> {
+  return launchSettings(caches.kubeVirts.list()[0]?.spec.configuration, { emptyImage });
+}
+
+function isOwn({ metadata }: Stored<Pod>, vmi: Instance): boolean {
+  return metadata.ownerReferences?.some(({ uid }) => uid === vmi.metadata.uid) ?? false;
+}
+
+function cachedPod({ caches }: InstanceDeps, vmi: Instance): Stored<Pod> | undefined {
+  const found = caches.pods.get(podKey(vmi));
+  return found !== undefined && isOwn(found, vmi) ? found : undefined;
+}
+
+function podKey(vmi: Instance): string {
+  return `${vmi.metadata.namespace ?? ""}/${podName(vmi)}`;
+}
+
+/** The pod as the API server has it now. Kind `wrongState` when the pod of that name is another's. */
+async function ownPod(
+  { api }: InstanceDeps,
+  vmi: Instance,
+  signal: AbortSignal,
+): Promise<Stored<Pod> | undefined> {
+  let found: Stored<Pod>;
+  try {
+    found = await api.get(PODS, placeOf(podKey(vmi)), signal);
+  } catch (cause) {
+    if (kindOf(cause) === "notFound") return undefined;
+    throw cause;
+  }
+  if (isOwn(found, vmi)) return found;
+  throw new TrineError(
+    "wrongState",
+    `pod ${podKey(vmi)} is not of ${vmi.metadata.name}: delete it, and the machine starts`,
+  );
+}
+
+function heardOf({ machines }: InstanceDeps, pod: Stored<Pod> | undefined): Heard | undefined {
+  const node = pod?.spec.nodeName;
+  return pod === undefined || node === undefined || node === ""
+    ? undefined
+    : machines.heard(node, refOf(pod));
+}
+
+function refOf({ metadata: { namespace = "", name, uid } }: Stored<Pod>): MachineRef {
+  return { namespace, pod: name, uid };
+}
+
+function isFenced({ caches }: InstanceDeps, pod: Stored<Pod> | undefined): boolean {
+  const node = caches.nodes.get(pod?.spec.nodeName ?? "");
+  return node?.spec?.taints?.some(({ key }) => key === FENCED) ?? false;
+}

@@ -1,0 +1,74 @@
+import type { ContainerStatus, PersistentVolumeClaim, Pod, Stored } from "@trine/kube-client";
+import type {
+  DataVolume,
+  VirtualMachineInstance,
+  VirtualMachineInstanceSpec,
+} from "@trine/kube-types";
+import type { MachineReport } from "@trine/node-door";
+import type { Heard } from "./heard.ts";
+import { COMPUTE } from "./networks.ts";
+import type { Rendering } from "./render-pod.ts";
+
+export type Instance = Stored<VirtualMachineInstance>;
+export type Phase = NonNullable<NonNullable<VirtualMachineInstance["status"]>["phase"]>;
+
+/** All that a decision on an instance looks at. */
+export interface Seen {
+  readonly vmi: Instance;
+  /** With what the webhook fills in. */
+  readonly spec: VirtualMachineInstanceSpec;
+  /** The instance's own; undefined: the API server has none, whatever a cache says. */
+  readonly pod: Stored<Pod> | undefined;
+  /** Of the pod's node; undefined while the pod has none. */
+  readonly heard: Heard | undefined;
+  /** The pod's node is known not to run anything any more (its out-of-service taint). */
+  readonly isFenced: boolean;
+  /** Of the instance's namespace, by name. */
+  readonly claim: (name: string) => PersistentVolumeClaim | undefined;
+  readonly dataVolume: (name: string) => DataVolume | undefined;
+  /** The pod that is to be made, while there is none. */
+  readonly rendering: Rendering | undefined;
+  readonly now: Date;
+}
+
+/** So long a node may be silent before its machines are said to be in no known state. */
+export const SILENCE_MS = 60_000;
+
+export function isLeaving({ metadata }: Stored): boolean {
+  return metadata.deletionTimestamp !== undefined;
+}
+
+export function phaseOf({ status }: VirtualMachineInstance): Phase {
+  const phase = status?.phase ?? "";
+  return phase === "" ? "Pending" : phase;
+}
+
+export function isFinal(phase: Phase): boolean {
+  return phase === "Succeeded" || phase === "Failed";
+}
+
+/** What the node says of this very pod's machine. */
+export function reportOf({ heard }: Seen): MachineReport | undefined {
+  return heard?.report;
+}
+
+/** Of the machine's container. */
+export function machineStatus({ pod }: Pick<Seen, "pod">): ContainerStatus | undefined {
+  return pod?.status?.containerStatuses?.find(({ name }) => name === COMPUTE);
+}
+
+/** Volumes that a DataVolume fills, by its name. */
+export function dataVolumeNames({ volumes = [] }: VirtualMachineInstanceSpec): readonly string[] {
+  return volumes.flatMap(({ dataVolume }) => (dataVolume === undefined ? [] : [dataVolume.name]));
+}
+
+/** DataVolumes of the spec that are not filled yet. One that is not there stands for a claim of its name. */
+export function unfilled({
+  spec,
+  dataVolume,
+}: Pick<Seen, "spec" | "dataVolume">): readonly string[] {
+  return dataVolumeNames(spec).filter((name) => {
+    const found = dataVolume(name);
+    return found !== undefined && found.status?.phase !== "Succeeded";
+  });
+}
