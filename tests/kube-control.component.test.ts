@@ -7,6 +7,7 @@ import { KINDS, crdName } from "@trine/kube-types";
 import { KubeControlPlane, kubeBinaries } from "@trine/testkit";
 import { afterAll, beforeAll, describe } from "vitest";
 import { clientTests } from "./control-client.ts";
+import { machineTests } from "./control-machines.ts";
 import type { ControlUnderTest } from "./control-under-test.ts";
 
 const CRDS = join(import.meta.dirname, "../deploy/crds");
@@ -35,6 +36,10 @@ describe("the control plane on the real API server", () => {
     control.client.close();
     await control.plane.stop();
     await rm(dir, { recursive: true, force: true });
+  });
+
+  describe("machines", () => {
+    machineTests(() => control);
   });
 
   // Last: it ends the API server.
