@@ -18,4 +18,4 @@ export interface Template {
 /** The template with all that was applied, or what speaks against it. */
 export type Applied =
   | { readonly template: Template; readonly conflicts?: never }
-  | { readonly conflicts: readonly [Cause, ...Cause[]] };
+  | { readonly conflicts: readonly [Cause, ...Cause[]]; readonly template?: never };
