@@ -31,7 +31,7 @@ export default defineConfig(
   {
     // Programs and test tooling print and read the environment; libraries do not.
     files: [
-      "packages/{cli,trined,testkit}/src/**",
+      "packages/{cli,trined,trine-control,testkit}/src/**",
       "{tests,bench,scripts}/**",
       "**/*.test.ts",
       "*.config.*",

@@ -1,5 +1,5 @@
 // `make build`: the Rust programs as static binaries, the daemon and the command line bundled, in dist/.
-//   dist/trined.mjs  dist/trine.mjs  dist/bin/containerd-shim-trine{,-vm,-microvm}-v2
+//   dist/trined.mjs  dist/trine-control.mjs  dist/trine.mjs  dist/bin/containerd-shim-trine{,-vm,-microvm}-v2
 //   dist/bin/trine-agent  the guests' first program   dist/bin/trine-p9  serves their shares
 //   dist/bin/trine-rootfs  makes images' files
 //   dist/chunks/     what a program loads only when it needs it; trine.cjs is all of the command line
@@ -31,6 +31,8 @@ const SHIM = "containerd-shim-trine-v2";
 const BINARIES = [SHIM, "trine-agent", "trine-p9", "trine-rootfs"];
 /** containerd finds the shim of runtime type io.containerd.NAME.v2 by this name; the level is in it. */
 const SHIM_LINKS = ["containerd-shim-trine-vm-v2", "containerd-shim-trine-microvm-v2"];
+/** One a node, and the cluster's. */
+const DAEMONS = ["trined", "trine-control"] as const;
 /** Code of Node's own that takes long to load, and that most commands never use. */
 const SLOW_MODULES =
   /^node:(child_process|crypto|dns|fs\/promises|http|https|os|readline|stream\/consumers|tls|zlib)$/;
@@ -77,20 +79,20 @@ const SETTINGS = {
 } as const satisfies BuildOptions;
 
 async function bundlePrograms(): Promise<string[]> {
-  const [daemon, line] = await Promise.all([bundleDaemon(), bundleCommandLine()]);
+  const [daemon, line] = await Promise.all([bundleDaemons(), bundleCommandLine()]);
   await removeOldChunks(new Set([...daemon, ...line]));
   const entry = join(DIST, "trine.mjs");
   await rm(join(DIST, "trine.mjs.map"), { force: true });
   await writeFile(entry, ENTRY);
-  const programs = [join(DIST, "trined.mjs"), entry];
+  const programs = [...DAEMONS.map((name) => join(DIST, `${name}.mjs`)), entry];
   for (const file of programs) await chmod(file, 0o755);
   return programs;
 }
 
-async function bundleDaemon(): Promise<string[]> {
+async function bundleDaemons(): Promise<string[]> {
   const { metafile } = await build({
     ...SETTINGS,
-    entryPoints: [{ in: "packages/trined/src/main.ts", out: "trined" }],
+    entryPoints: DAEMONS.map((name) => ({ in: `packages/${name}/src/main.ts`, out: name })),
     outdir: DIST,
     outExtension: { ".js": ".mjs" },
     chunkNames: "chunks/[name]-[hash]",

@@ -8,6 +8,7 @@ import { KubeControlPlane, kubeBinaries } from "@trine/testkit";
 import { afterAll, beforeAll, describe } from "vitest";
 import { clientTests } from "./control-client.ts";
 import { machineTests } from "./control-machines.ts";
+import { programTests } from "./control-program.ts";
 import type { ControlUnderTest } from "./control-under-test.ts";
 
 const CRDS = join(import.meta.dirname, "../deploy/crds");
@@ -38,6 +39,9 @@ describe("the control plane on the real API server", () => {
     await rm(dir, { recursive: true, force: true });
   });
 
+  describe("program", () => {
+    programTests(() => control);
+  });
   describe("machines", () => {
     machineTests(() => control);
   });

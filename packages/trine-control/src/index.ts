@@ -1,0 +1,3 @@
+export { runControl } from "./run-control.ts";
+export { readArguments } from "./config.ts";
+export type { Config } from "./config.ts";

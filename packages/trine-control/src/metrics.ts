@@ -1,0 +1,56 @@
+import { Counter, Gauge, Registry, collectDefaultMetrics } from "prom-client";
+
+/** What the program counts of itself. */
+export class ControlMetrics {
+  readonly #registry = new Registry();
+  readonly #failures: Counter<"controller">;
+  readonly #watches: Counter<"resource">;
+  readonly #certificates: Counter<"decision">;
+
+  constructor(isLeading: () => boolean) {
+    const registers = [this.#registry];
+    collectDefaultMetrics({ register: this.#registry, prefix: "trine_control_" });
+    const leading = new Gauge({
+      name: "trine_control_leading",
+      help: "1 while this process is the one whose controllers work.",
+      registers,
+      collect: () => {
+        leading.set(isLeading() ? 1 : 0);
+      },
+    });
+    this.#failures = new Counter({
+      name: "trine_control_reconcile_failures_total",
+      help: "Steps of controllers that failed and are tried again.",
+      labelNames: ["controller"],
+      registers,
+    });
+    this.#watches = new Counter({
+      name: "trine_control_watch_failures_total",
+      help: "Lists and watches of the API server that failed and were begun again.",
+      labelNames: ["resource"],
+      registers,
+    });
+    this.#certificates = new Counter({
+      name: "trine_control_node_certificates_total",
+      help: "Requests of nodes for certificates, by what was decided.",
+      labelNames: ["decision"],
+      registers,
+    });
+  }
+
+  stepFailed(controller: string): void {
+    this.#failures.inc({ controller });
+  }
+
+  watchFailed(resource: string): void {
+    this.#watches.inc({ resource });
+  }
+
+  decided(why: string | undefined): void {
+    this.#certificates.inc({ decision: why === undefined ? "approved" : "denied" });
+  }
+
+  render(): Promise<string> {
+    return this.#registry.metrics();
+  }
+}
