@@ -13,6 +13,9 @@ import { METHODS, QUIET, RawClient } from "@trine/cri-gateway/testing";
 import { busyboxImage, parseCriLog, startContainerd } from "@trine/testkit";
 import type { Containerd, TestImage } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { Asker, CODES } from "./cri-asker.ts";
+import type { Told } from "./cri-asker.ts";
+import { RULES } from "./cri-rules.ts";
 
 const EVENT_MS = 60_000;
 /** Calls that kubelet repeats until they succeed. */
@@ -79,12 +82,16 @@ async function run(
   containerd: Containerd,
   pod: { name: string; handler: string; annotations?: Record<string, string> },
 ): Promise<Pod> {
-  const config = containerd.podConfig(pod);
+  return runIn(client, containerd.podConfig(pod), pod.handler);
+}
+
+async function runIn(
+  client: CriClient,
+  config: ReturnType<Containerd["podConfig"]>,
+  runtimeHandler: string,
+): Promise<Pod> {
   await mkdir(config.logDirectory, { recursive: true });
-  const { podSandboxId } = await client.runtime.runPodSandbox({
-    config,
-    runtimeHandler: pod.handler,
-  });
+  const { podSandboxId } = await client.runtime.runPodSandbox({ config, runtimeHandler });
   const { containerId } = await client.runtime.createContainer({
     podSandboxId,
     sandboxConfig: config,
@@ -313,6 +320,49 @@ test.each(["2.4", "1.6"] as const)(
     }
   },
 );
+
+test.each(["2.4", "1.6"] as const)(
+  "each rule of CRI holds on containerd %s, and through the gateway as there",
+  async (version) => {
+    const containerd = version === "2.4" ? young : old;
+    const routing = { backEnds: [{ name: "it", socket: containerd.socket }], ...NO_RULES };
+    const [one, socket] = await startGateway(`rules-${version}`, routing);
+    const clients = [new RawClient(containerd.socket), new RawClient(socket)] as const;
+    const client = createCriClient(socket);
+    const labels = { app: "rules", "trine.test/x": "ü" };
+    const config = containerd.podConfig({ name: "rules", labels, annotations: { "a/b": "c=d" } });
+    const pod = await runIn(client, config, "");
+    const asker = (raw: RawClient, name: string): Asker =>
+      new Asker(raw, name, { containerd, config, image: image.name, ...pod });
+    const [direct, through] = [asker(clients[0], "direct"), asker(clients[1], "through")];
+    try {
+      for (const { rule, ask, wants } of RULES) {
+        const [wanted, got] = [await ask(direct), await ask(through)];
+        const code = wanted.at(-1)?.code ?? -1;
+        const holds = wants === "refused" ? code > 0 : code === wants;
+        // 1.6 has not all calls, and says not found of what is gone.
+        if (version === "2.4") expect({ rule, code, holds }).toEqual({ rule, code, holds: true });
+        expect({ rule, told: got.map(said) }).toEqual({ rule, told: wanted.map(masked) });
+      }
+    } finally {
+      await remove(client, pod);
+      client.close();
+      for (const each of clients) each.close();
+      await one.stop();
+    }
+  },
+);
+
+/** Whose deadline it is that passes first is chance, and so are the words. */
+function said({ method, code, message, value }: Told): Told {
+  return { method, code, message: code === CODES.late ? "" : message, value };
+}
+
+/** As the gateway passes it on: what is gone is stopped and removed, whoever says otherwise. */
+function masked(told: Told): Told {
+  const isMasked = REMOVED.includes(told.method) && told.code === CODES.notFound;
+  return said(isMasked ? { ...told, code: CODES.ok, message: "" } : told);
+}
 
 /** Answers that do not change from one call to the next. */
 const EXACT = [

@@ -45,7 +45,7 @@ export class KubeCluster {
     this.#dir = of.dir;
   }
 
-  /** Starts all of it; the node is Ready and pods may be made in namespace `default`. */
+  /** Starts all of it, kubelet on the gateway's socket where there is one; the node is Ready and pods may be made in namespace `default`. */
   static async start(options: Omit<TrineNodeOptions, "version">): Promise<KubeCluster> {
     const binaries = await kubeBinaries();
     const node = await TrineNode.start({ version: "2.4", ...options });
@@ -57,7 +57,9 @@ export class KubeCluster {
       const control = await KubeControlPlane.start({ dir, binaries, address });
       undo.defer("mounts", () => unmountAll(join(dir, "kubelet")));
       undo.defer("control plane", () => control.stop());
-      const kubelet = await makeKubelet({ dir, binaries, node, control });
+      const isBehind = options.gateway !== undefined;
+      const criSocket = isBehind ? node.gatewaySocket : node.containerd.socket;
+      const kubelet = await makeKubelet({ dir, binaries, node, control, criSocket });
       const cluster = new KubeCluster({ node, binaries, control, kubelet, dir });
       undo.defer("kubelet", () => kubelet.end());
       await kubelet.start();
@@ -148,6 +150,7 @@ async function makeKubelet(of: {
   binaries: string;
   node: TrineNode;
   control: KubeControlPlane;
+  criSocket: string;
 }): Promise<LoggedProcess> {
   const { authority, server } = of.control;
   const address = of.node.containerd.bridge.gateway;
@@ -159,7 +162,7 @@ async function makeKubelet(of: {
     address,
     port: await freePort(),
     cgroupRoot: of.node.containerd.cgroupParent,
-    containerdSocket: of.node.containerd.socket,
+    criSocket: of.criSocket,
     authority: authority.cert,
     serving: await authority.sign("kubelet", { user, group: "system:nodes", ips: [address] }),
     kubeconfig: await authority.kubeconfig(NODE, server, { user, group: "system:nodes" }),

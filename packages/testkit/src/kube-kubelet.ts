@@ -8,7 +8,8 @@ export interface KubeletOptions {
   readonly address: string;
   readonly port: number;
   readonly cgroupRoot: string;
-  readonly containerdSocket: string;
+  /** Of the node's CRI server. */
+  readonly criSocket: string;
   readonly authority: string;
   readonly serving: KeyPair;
   readonly kubeconfig: string;
@@ -30,7 +31,7 @@ export function kubeletConfig(of: KubeletOptions): object {
     authorization: { mode: "Webhook" },
     tlsCertFile: of.serving.cert,
     tlsPrivateKeyFile: of.serving.key,
-    containerRuntimeEndpoint: `unix://${of.containerdSocket}`,
+    containerRuntimeEndpoint: `unix://${of.criSocket}`,
     cgroupDriver: "cgroupfs",
     cgroupRoot: of.cgroupRoot,
     failCgroupV1: false,

@@ -26,6 +26,8 @@ export interface TrineNodeOptions {
   readonly version: ContainerdVersion;
   /** Lines of trined's configuration below `apiVersion`, the directories and the accelerator. */
   readonly config?: string;
+  /** A CRI gateway in front of containerd, at `gatewaySocket`, with these lines of configuration below `gateway`. */
+  readonly gateway?: readonly string[];
   /** Another directory of shims, such as an older release's. */
   readonly shimDir?: string;
 }
@@ -89,11 +91,22 @@ export class TrineNode {
         `stateDir: ${node.stateDir}`,
         `rootDir: ${node.rootDir}`,
         options.config ?? "",
+        ...(options.gateway === undefined ? [] : node.#gatewayConfig(options.gateway)),
         "",
       ].join("\n"),
     );
     await node.startTrined();
     return node;
+  }
+
+  get gatewaySocket(): string {
+    return join(this.dir, "cri.sock");
+  }
+
+  #gatewayConfig(lines: readonly string[]): string[] {
+    const backEnds = `backEnds: [{name: containerd, socket: ${this.containerd.socket}}]`;
+    const all = [`socket: ${this.gatewaySocket}`, backEnds, ...lines];
+    return ["gateway:", ...all.map((line) => `  ${line}`)];
   }
 
   get trinedPid(): number | undefined {

@@ -589,6 +589,11 @@ export declare type NamespaceOption = Message<"runtime.v1.NamespaceOption"> & {
    * @generated from field: string target_id = 4;
    */
   targetId: string;
+
+  /**
+   * @generated from field: runtime.v1.UserNamespace userns_options = 5;
+   */
+  usernsOptions?: UserNamespace | undefined;
 };
 
 /**
@@ -596,6 +601,60 @@ export declare type NamespaceOption = Message<"runtime.v1.NamespaceOption"> & {
  * Use `create(NamespaceOptionSchema)` to create a new message.
  */
 export declare const NamespaceOptionSchema: GenMessage<NamespaceOption>;
+
+/**
+ * @generated from message runtime.v1.UserNamespace
+ */
+export declare type UserNamespace = Message<"runtime.v1.UserNamespace"> & {
+  /**
+   * POD or NODE
+   *
+   * @generated from field: runtime.v1.NamespaceMode mode = 1;
+   */
+  mode: NamespaceMode;
+
+  /**
+   * @generated from field: repeated runtime.v1.IDMapping uids = 2;
+   */
+  uids: IDMapping[];
+
+  /**
+   * @generated from field: repeated runtime.v1.IDMapping gids = 3;
+   */
+  gids: IDMapping[];
+};
+
+/**
+ * Describes the message runtime.v1.UserNamespace.
+ * Use `create(UserNamespaceSchema)` to create a new message.
+ */
+export declare const UserNamespaceSchema: GenMessage<UserNamespace>;
+
+/**
+ * @generated from message runtime.v1.IDMapping
+ */
+export declare type IDMapping = Message<"runtime.v1.IDMapping"> & {
+  /**
+   * @generated from field: uint32 host_id = 1;
+   */
+  hostId: number;
+
+  /**
+   * @generated from field: uint32 container_id = 2;
+   */
+  containerId: number;
+
+  /**
+   * @generated from field: uint32 length = 3;
+   */
+  length: number;
+};
+
+/**
+ * Describes the message runtime.v1.IDMapping.
+ * Use `create(IDMappingSchema)` to create a new message.
+ */
+export declare const IDMappingSchema: GenMessage<IDMapping>;
 
 /**
  * @generated from message runtime.v1.SecurityProfile
@@ -1259,6 +1318,13 @@ export declare type Mount = Message<"runtime.v1.Mount"> & {
    * @generated from field: runtime.v1.MountPropagation propagation = 5;
    */
   propagation: MountPropagation;
+
+  /**
+   * wants readonly, and private propagation
+   *
+   * @generated from field: bool recursive_read_only = 8;
+   */
+  recursiveReadOnly: boolean;
 
   /**
    * instead of host_path: the image's files (containerd 2.1 and later)
