@@ -299,6 +299,29 @@ describe("subresources", () => {
     expect(response.statusCode).toBe(401);
   });
 
+  test("a token is as good as the API server's word, a wrong one is none, and a body has an end", async () => {
+    const { plane, api } = under;
+    const token = (await plane.kubectl.run("create", "token", "default")).trim();
+    const ca = await readFile(plane.authority.cert);
+    const path = `${SUBRESOURCES}/namespaces/default/virtualmachines/turned/start`;
+    const codeOf = async (bearer: string, to = path, method = "PUT", length = 0) => {
+      const headers = { authorization: `Bearer ${bearer}`, "content-length": length };
+      const sent = request({ host: "127.0.0.1", port: api.port, path: to, method, ca, headers });
+      // A body that is only announced: the answer does not wait for it.
+      sent.flushHeaders();
+      const [response] = (await once(sent, "response")) as [{ statusCode: number }];
+      sent.on("error", () => undefined);
+      sent.destroy();
+      return response.statusCode;
+    };
+    expect(await codeOf(token)).toBe(403);
+    expect(await codeOf(`${token}x`)).toBe(401);
+    expect(await codeOf(token, "/apis/subresources.kubevirt.io/v1/else", "GET")).toBe(404);
+    expect(await codeOf("x", "/apis/subresources.kubevirt.io/v1/else", "GET")).toBe(401);
+    const tooLong = 9 * 1024 * 1024;
+    expect(await codeOf("x", "/virtualmachines-validate", "POST", tooLong)).toBe(413);
+  });
+
   test("a Manual machine's controller is asked, twice is a conflict", async () => {
     await rest.call("POST", VMS, vm("manual", { runStrategy: "Manual" }));
     const place = at("manual");
