@@ -1,19 +1,26 @@
 import {
   type Controller,
   type MakeCache,
+  NodeMachines,
   controlCaches,
+  instanceCaches,
+  instanceController,
   machineController,
   replicaSetController,
 } from "@trine/controllers";
 import { CLUSTER_DEFAULTS } from "@trine/kube-types";
+import { openDoor } from "@trine/node-door";
+import { doorCredentials } from "./doors.ts";
+import { CONTROL_CLIENT } from "./own-certificates.ts";
 import type { ControlProcess } from "./process.ts";
 
 /** The controllers of this program, over caches of their own. */
 export function controllersOf(process: ControlProcess, make: MakeCache): readonly Controller[] {
   const { client: api, events, metrics, logger } = process;
+  const caches = controlCaches(make);
   const deps = {
     api,
-    caches: controlCaches(make),
+    caches,
     events,
     defaults: () => CLUSTER_DEFAULTS,
     now: () => new Date(),
@@ -23,5 +30,53 @@ export function controllersOf(process: ControlProcess, make: MakeCache): readonl
       logger.warn({ err, controller, key, retryMs }, "step failed");
     },
   };
-  return [machineController(deps), replicaSetController(deps)];
+  const own = instanceCaches(make);
+  const listeners = new Set<(pod: string) => void>();
+  const machines = machinesOf(process, own, listeners);
+  const instances = instanceController({
+    ...deps,
+    caches: { ...caches, ...own },
+    machines,
+    emptyImage: process.config.emptyImage,
+    onMachine: (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  });
+  return [machineController(deps), replicaSetController(deps), closing(instances, machines)];
+}
+
+function machinesOf(
+  { config, secrets, logger }: ControlProcess,
+  { nodes, pods }: ReturnType<typeof instanceCaches>,
+  listeners: ReadonlySet<(pod: string) => void>,
+): NodeMachines {
+  const credentials = () => doorCredentials(secrets, config.namespace, CONTROL_CLIENT);
+  return new NodeMachines({
+    nodes,
+    pods,
+    open: ({ node, host }) => openDoor({ node, host, credentials }),
+    now: () => new Date(),
+    onDoor: (node, what) => {
+      if (what === "heard") logger.info({ node }, "node is heard");
+      else logger.warn({ node, err: what }, "node is not heard");
+    },
+    onChange: (pod) => {
+      for (const listener of listeners) listener(pod);
+    },
+  });
+}
+
+/** The same controller; the doors of its nodes are closed when it has ended. */
+function closing(controller: Controller, machines: NodeMachines): Controller {
+  return {
+    name: controller.name,
+    run: async (signal) => {
+      try {
+        await controller.run(signal);
+      } finally {
+        await machines.close();
+      }
+    },
+  };
 }
