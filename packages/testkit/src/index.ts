@@ -8,6 +8,7 @@ export { resolvePackages, unpackPackages } from "./debian-packages.ts";
 export type { DebianPackage } from "./debian-packages.ts";
 export { freePort } from "./free-port.ts";
 export { guestProbe } from "./guest-probe.ts";
+export { gvisorBinaries } from "./gvisor-binaries.ts";
 export {
   agnhostImage,
   busyboxImage,

@@ -14,7 +14,9 @@ import type { GvisorPrograms } from "./gvisor-steps.ts";
 import { kubeletCommand } from "./kubelet-steps.ts";
 import { changeRuntimeClasses } from "./kubectl.ts";
 import { measureOverheads } from "./measure-overheads.ts";
-import { NodeFiles } from "./node-files.ts";
+import type { NodeFiles } from "./node-files.ts";
+import { nodeFiles } from "./node-flags.ts";
+import type { NodeFlags } from "./node-flags.ts";
 import { findNodeKind } from "./node-kind.ts";
 import type { NodeKind } from "./node-kind.ts";
 import { RUNTIME_CLASSES, planInstall } from "./plan-install.ts";
@@ -29,13 +31,6 @@ import { tellNotes, tellPlan } from "./tell-plan.ts";
 
 const run = promisify(execFile);
 const TOOL_MS = 30_000;
-
-export interface NodeFlags {
-  readonly dryRun: boolean;
-  readonly restart: boolean;
-  readonly root: string;
-  readonly kubeconfig?: string;
-}
 
 export interface InstallFlags extends NodeFlags {
   readonly prefix?: string;
@@ -71,14 +66,6 @@ export async function install(io: Io, flags: InstallFlags): Promise<void> {
   } finally {
     await gvisor?.dispose();
   }
-}
-
-/** -v shows every change. */
-export function nodeFiles(io: Io, { root }: NodeFlags): NodeFiles {
-  return new NodeFiles(root, (change) => {
-    if (io.signal.aborted) throw new TrineError("canceled", "interrupted: run it again to go on");
-    io.onRequest({ method: "file", target: change });
-  });
 }
 
 function wishesOf(flags: InstallFlags, record: InstallRecord | undefined): InstallWishes {

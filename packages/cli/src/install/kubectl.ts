@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { text } from "node:stream/consumers";
 import { TrineError, errnoOf } from "@trine/base";
 import type { Io } from "../io.ts";
-import type { NodeFlags } from "./install.ts";
+import type { NodeFlags } from "./node-flags.ts";
 
 const REQUEST = "--request-timeout=60s";
 

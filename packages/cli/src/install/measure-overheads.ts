@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { HANDLER_MICROVM, HANDLER_VM } from "@trine/annotations";
 import { TrineError } from "@trine/base";
+import { overheadOf } from "@trine/engine";
 import type { PodSummary } from "@trine/engine";
-import { overheadOf } from "@trine/engine/overhead";
 import type { Io } from "../io.ts";
 import { NodeClient } from "../node/node-client.ts";
 import type { Overheads } from "./runtime-classes.ts";

@@ -1,6 +1,6 @@
 import type { Io } from "../io.ts";
 import type { Plan } from "./apply.ts";
-import type { NodeFlags } from "./install.ts";
+import type { NodeFlags } from "./node-flags.ts";
 import type { NodeFiles } from "./node-files.ts";
 import type { NodeKind } from "./node-kind.ts";
 import { readRecord, writeRecord } from "./record.ts";

@@ -2,6 +2,7 @@ import { kindOf, messageOf, TrineError } from "@trine/base";
 import { CALLER_CHECKS } from "./check-callers.ts";
 import { CONTAINERD_CHECKS } from "./check-containerd.ts";
 import { DAEMON_CHECKS } from "./check-daemon.ts";
+import { GVISOR_CHECKS } from "./check-gvisor.ts";
 import { HOST_CHECKS } from "./check-host.ts";
 import { PART_CHECKS } from "./check-parts.ts";
 import { VOLUME_CHECKS } from "./check-volumes.ts";
@@ -34,7 +35,7 @@ export async function doctor(io: Io, flags: DoctorFlags): Promise<number> {
   const human = flags.output.form === "table" && flags.columns === undefined;
   const items: Finding[] = [];
   const checks = [...HOST_CHECKS, ...VOLUME_CHECKS, ...CONTAINERD_CHECKS, ...CALLER_CHECKS];
-  for (const check of [...checks, ...DAEMON_CHECKS, ...PART_CHECKS]) {
+  for (const check of [...checks, ...GVISOR_CHECKS, ...DAEMON_CHECKS, ...PART_CHECKS]) {
     const finding = await guarded(check, place, io.signal);
     items.push(finding);
     // A person reads each as soon as it is found.
