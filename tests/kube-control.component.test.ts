@@ -7,6 +7,7 @@ import { KINDS, crdName } from "@trine/kube-types";
 import { KubeControlPlane, kubeBinaries } from "@trine/testkit";
 import { afterAll, beforeAll, describe } from "vitest";
 import { clientTests } from "./control-client.ts";
+import { instanceTests } from "./control-instances.ts";
 import { machineTests } from "./control-machines.ts";
 import { programTests } from "./control-program.ts";
 import type { ControlUnderTest } from "./control-under-test.ts";
@@ -44,6 +45,9 @@ describe("the control plane on the real API server", () => {
   });
   describe("machines", () => {
     machineTests(() => control);
+  });
+  describe("instances", () => {
+    instanceTests(() => control);
   });
 
   // Last: it ends the API server.
