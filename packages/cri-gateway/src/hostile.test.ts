@@ -5,7 +5,7 @@ import { pollUntil } from "@trine/base";
 import { afterEach, expect, test, vi } from "vitest";
 import { frameOf } from "./grpc-frame.ts";
 import type { Behaviour } from "./testing.ts";
-import { Rig, WAIT_MS } from "./testing.ts";
+import { RawClient, Rig, WAIT_MS } from "./testing.ts";
 import { bytesField } from "./wire.ts";
 
 vi.setConfig({ testTimeout: 4 * WAIT_MS, hookTimeout: WAIT_MS });
@@ -238,4 +238,16 @@ test("a client that speaks no HTTP/2 is cut off, and nobody else", async () => {
   });
   expect(closed).toBe(true);
   expect((await rig.client.raw("ListPodSandbox", Buffer.alloc(0))).code).toBe(0);
+});
+
+test("a client that closes none of its connections has hundreds of them", async () => {
+  rig = await Rig.start({ a: { Version: () => [C1] } });
+  const clients = Array.from({ length: 300 }, () => new RawClient(rig.socket));
+  try {
+    const codes = new Set<number>();
+    for (const client of clients) codes.add((await client.raw("Version", Buffer.alloc(0))).code);
+    expect([...codes]).toEqual([0]);
+  } finally {
+    for (const client of clients) client.close();
+  }
 });

@@ -24,7 +24,7 @@ export interface ServerLimits {
 }
 
 const DEFAULT_LIMITS: ServerLimits = {
-  connections: 128,
+  connections: 1024,
   streams: 1_000,
   pendingBytes: 16 * MAX_MESSAGE_BYTES,
   requestMs: 30_000,
