@@ -1,9 +1,12 @@
 import { TrineError, pollUntil } from "@trine/base";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { EVENTS } from "./control-kinds.ts";
 import { PODS } from "./core-kinds.ts";
 import { EventRecorder } from "./event-recorder.ts";
 import { MemoryKube } from "./testing/memory-kube.ts";
+
+// A machine that does much else is slow, not wrong.
+vi.setConfig({ testTimeout: 120_000 });
 
 async function recorder() {
   const kube = new MemoryKube();

@@ -1,8 +1,11 @@
 import { TrineError, withDeadline } from "@trine/base";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { LEASES } from "./control-kinds.ts";
 import { Leader } from "./leader.ts";
 import { MemoryKube } from "./testing/memory-kube.ts";
+
+// A machine that does much else is slow, not wrong.
+vi.setConfig({ testTimeout: 120_000 });
 
 const PLACE = { namespace: "a", name: "trine-control" };
 /** Never lost by a slow machine. */

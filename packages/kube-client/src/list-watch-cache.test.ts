@@ -1,9 +1,12 @@
 import { TrineError, withDeadline } from "@trine/base";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { CONFIG_MAPS, type ConfigMap } from "./core-kinds.ts";
 import type { KubeList, ListWatch, WatchEvent } from "./kube-api.ts";
 import { ListWatchCache } from "./list-watch-cache.ts";
 import type { Stored } from "./object.ts";
+
+// A machine that does much else is slow, not wrong.
+vi.setConfig({ testTimeout: 120_000 });
 
 type Script = (KubeList<ConfigMap> | WatchEvent<ConfigMap> | Error)[];
 

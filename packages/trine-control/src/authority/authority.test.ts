@@ -1,10 +1,13 @@
 import { X509Certificate } from "node:crypto";
 import { CONFIG_MAPS, SECRETS } from "@trine/kube-client";
 import { MemoryKube } from "@trine/kube-client/testing";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { AuthorityKeeper } from "./authority-keeper.ts";
 import { AUTHORITY_LIFE_MS, type AuthorityState, OVERLAP_MS } from "./authority-state.ts";
 import { keepCertificate, readKept } from "./kept-certificate.ts";
+
+// A machine that does much else is slow, not wrong.
+vi.setConfig({ testTimeout: 120_000 });
 
 const NAMESPACE = "trine-system";
 const PUBLIC = { namespace: "kube-public", name: "trine-authority" };

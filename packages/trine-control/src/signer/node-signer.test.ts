@@ -2,8 +2,11 @@ import { X509Certificate } from "node:crypto";
 import { createAuthority, createRequest } from "@trine/certificates";
 import { type CertificateSigningRequest, NODES, SIGNING_REQUESTS } from "@trine/kube-client";
 import { MemoryKube } from "@trine/kube-client/testing";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { NodeSigner } from "./node-signer.ts";
+
+// A machine that does much else is slow, not wrong.
+vi.setConfig({ testTimeout: 120_000 });
 
 const never = new AbortController().signal;
 const GOOD = { name: "trine-node:n1", dnsNames: ["n1"], addresses: ["10.0.0.1"] };
