@@ -123,7 +123,7 @@ function parseAs<T>(schema: v.GenericSchema<unknown, T>, bytes: Buffer, what: st
   } catch (cause) {
     throw new TrineError("malformed", `${what}: not JSON`, { cause });
   }
-  const result = v.safeParse(schema, value);
+  const result = v.safeParse(schema, value, { abortEarly: true });
   if (result.success) return result.output;
   throw new TrineError("malformed", `${what}: ${v.summarize(result.issues).slice(0, 300)}`);
 }

@@ -90,7 +90,7 @@ async function* partsOf(response: IncomingMessage, node: string): AsyncGenerator
 }
 
 function toLine(value: unknown, node: string): DoorLine {
-  const result = v.safeParse(doorLineSchema, value);
+  const result = v.safeParse(doorLineSchema, value, { abortEarly: true });
   if (result.success) return result.output;
   const why = v.summarize(result.issues).slice(0, 300);
   throw new TrineError("malformed", `node ${node}: a line of the watch: ${why}`);
