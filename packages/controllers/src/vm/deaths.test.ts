@@ -1,7 +1,7 @@
 import { TrineError } from "@trine/base";
 import { expect, test } from "vitest";
 import { DATA_VOLUMES, MACHINES } from "../kinds.ts";
-import { AT, World } from "./testing-world.ts";
+import { AT, World } from "./testing/world.ts";
 
 /** All that a machine goes through, in one life. */
 async function wholeLife(world: World): Promise<void> {

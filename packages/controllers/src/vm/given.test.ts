@@ -1,6 +1,6 @@
 import { clusterInstancetypes } from "@trine/instancetypes";
 import { expect, test } from "vitest";
-import { World } from "./testing-world.ts";
+import { World } from "./testing/world.ts";
 
 const INSTANCETYPES = {
   group: "instancetype.kubevirt.io",

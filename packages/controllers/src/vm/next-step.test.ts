@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { type Step, nextStep } from "./next-step.ts";
 import type { Seen } from "./seen.ts";
-import { instanceIn, machine, seen, volumeIn } from "./testing.ts";
+import { instanceIn, machine, seen, volumeIn } from "./testing/samples.ts";
 
 const PHASES = [
   "",

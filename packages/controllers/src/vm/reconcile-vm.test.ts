@@ -4,7 +4,7 @@ import { INSTANCE_FINALIZER } from "@trine/kube-types";
 import { expect, test } from "vitest";
 import { DATA_VOLUMES, INSTANCES, MACHINES } from "../kinds.ts";
 import { MACHINE_FINALIZER } from "./seen.ts";
-import { AT, World } from "./testing-world.ts";
+import { AT, World } from "./testing/world.ts";
 
 test("a machine that runs always has an instance of its own, and stops with it", async () => {
   const world = new World();

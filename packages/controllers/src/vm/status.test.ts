@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import type { Seen } from "./seen.ts";
 import { backoffSeconds } from "./start-failure.ts";
 import { statusOf } from "./status.ts";
-import { NOW, instanceIn, machine, seen, volumeIn } from "./testing.ts";
+import { NOW, instanceIn, machine, seen, volumeIn } from "./testing/samples.ts";
 
 const none = (): number => 0;
 const statusIn = (of: Partial<Seen>): VirtualMachineStatus => statusOf(seen(of), undefined, none);

@@ -10,12 +10,12 @@ import {
   type VirtualMachineInstance,
   type VirtualMachineStatus,
 } from "@trine/kube-types";
-import { controlCaches } from "../caches.ts";
-import type { ControlDeps } from "../controller.ts";
-import { INSTANCES, MACHINES } from "../kinds.ts";
-import { timestamp } from "../timestamp.ts";
-import { MachineReconciler } from "./reconcile-vm.ts";
-import { machine } from "./testing.ts";
+import { controlCaches } from "../../caches.ts";
+import type { ControlDeps } from "../../controller.ts";
+import { INSTANCES, MACHINES } from "../../kinds.ts";
+import { timestamp } from "../../timestamp.ts";
+import { MachineReconciler } from "../reconcile-vm.ts";
+import { machine } from "./samples.ts";
 
 /** Where the machine is. */
 export const AT = { namespace: "shop", name: "web" };
