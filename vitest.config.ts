@@ -9,6 +9,8 @@ export default defineConfig({
           name: "unit",
           include: ["packages/*/src/**/*.test.ts", "scripts/**/*.test.ts"],
           exclude: ["**/*.component.test.ts"],
+          // Beside the other tiers a test that takes one second alone has taken five.
+          ...{ testTimeout: 30_000, hookTimeout: 30_000 },
         },
       },
       {
