@@ -1,33 +1,22 @@
-import { type Stored, WorkQueue, keyOf } from "@trine/kube-client";
+import { type Stored, type WorkQueue, keyOf } from "@trine/kube-client";
 import type { ControlDeps, Controller } from "../controller.ts";
 import { REPLICA_SETS } from "../kinds.ts";
 import { controllerOf } from "../owner.ts";
+import { newest, queueController } from "../queue-controller.ts";
 import { reconcileSet } from "./reconcile-set.ts";
 import { selects } from "./selector.ts";
 
-const WORKERS = 4;
-
 /** Keeps as many instances as VirtualMachineInstanceReplicaSets are to have. */
 export function replicaSetController(deps: ControlDeps): Controller {
-  const name = "virtualmachineinstancereplicaset";
-  return {
-    name,
-    run: async (signal) => {
-      const { replicaSets, instances } = deps.caches;
-      await Promise.all([replicaSets.whole, instances.whole]);
-      const queue = new WorkQueue({
-        onFailure: (key, cause, retryMs) => {
-          deps.onFailure(name, key, cause, retryMs);
-        },
-      });
-      const stops = watchAll(deps, queue);
-      try {
-        await queue.run(WORKERS, (key, abort) => reconcileSet(deps, key, abort), signal);
-      } finally {
-        for (const stop of stops) stop();
-      }
-    },
-  };
+  const { replicaSets, instances } = deps.caches;
+  return queueController({
+    name: "virtualmachineinstancereplicaset",
+    workers: 4,
+    caches: [replicaSets, instances],
+    watch: (queue) => watchAll(deps, queue),
+    reconcile: (key, signal) => reconcileSet(deps, key, signal),
+    onFailure: deps.onFailure,
+  });
 }
 
 /** Whose sets a change concerns: its owner's, or those that would take it. */
@@ -44,10 +33,11 @@ function watchAll({ caches }: ControlDeps, queue: WorkQueue): readonly (() => vo
     }
   };
   return [
-    replicaSets.onChange((before, after) => {
-      const set = after ?? before;
-      if (set !== undefined) queue.add(keyOf(set));
-    }),
+    replicaSets.onChange(
+      newest((set) => {
+        queue.add(keyOf(set));
+      }),
+    ),
     instances.onChange((before, after) => {
       // Before too: it may have been another's then.
       add(before);

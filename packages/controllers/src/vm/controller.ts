@@ -1,45 +1,24 @@
-import { type Stored, WorkQueue, keyOf } from "@trine/kube-client";
+import { type Stored, type WorkQueue, keyOf } from "@trine/kube-client";
 import { BY_VOLUME } from "../caches.ts";
 import type { ControlDeps, Controller } from "../controller.ts";
 import { MACHINES } from "../kinds.ts";
 import { controllerOf } from "../owner.ts";
+import { newest, queueController } from "../queue-controller.ts";
 import { MachineReconciler } from "./reconcile-vm.ts";
 import { MACHINE_FINALIZER } from "./seen.ts";
 
-/** Machines that are worked on at once: each step waits for the API server most of its time. */
-const WORKERS = 8;
-
 /** Keeps VirtualMachines as their specs say. */
 export function machineController(deps: ControlDeps): Controller {
-  const name = "virtualmachine";
   const reconciler = new MachineReconciler(deps);
-  return {
-    name,
-    run: async (signal) => {
-      const { machines, instances, dataVolumes, claims, revisions } = deps.caches;
-      const caches = [machines, instances, dataVolumes, claims, revisions];
-      await Promise.all(caches.map(({ whole }) => whole));
-      const queue = new WorkQueue({
-        onFailure: (key, cause, retryMs) => {
-          deps.onFailure(name, key, cause, retryMs);
-        },
-      });
-      const stops = watchAll(deps, queue);
-      try {
-        await queue.run(WORKERS, (key, abort) => reconciler.reconcile(key, abort), signal);
-      } finally {
-        for (const stop of stops) stop();
-      }
-    },
-  };
-}
-
-/** Tells of the object as it is, or as it was last. */
-function newest<T>(tell: (object: T) => void) {
-  return (before: T | undefined, after: T | undefined): void => {
-    const object = after ?? before;
-    if (object !== undefined) tell(object);
-  };
+  const { machines, instances, dataVolumes, claims, revisions } = deps.caches;
+  return queueController({
+    name: "virtualmachine",
+    workers: 8,
+    caches: [machines, instances, dataVolumes, claims, revisions],
+    watch: (queue) => watchAll(deps, queue),
+    reconcile: (key, signal) => reconciler.reconcile(key, signal),
+    onFailure: deps.onFailure,
+  });
 }
 
 /** Whose machines a change concerns. */

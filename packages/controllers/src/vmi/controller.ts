@@ -1,13 +1,11 @@
-import { type Stored, WorkQueue, keyOf } from "@trine/kube-client";
+import { type Stored, type WorkQueue, keyOf } from "@trine/kube-client";
 import type { Controller } from "../controller.ts";
 import { INSTANCES } from "../kinds.ts";
 import { controllerOf } from "../owner.ts";
+import { newest, queueController } from "../queue-controller.ts";
 import { NODE_INDEX } from "./machines.ts";
 import { type InstanceDeps, InstanceReconciler } from "./reconcile-vmi.ts";
 import { phaseOf } from "./seen.ts";
-
-/** Instances that are worked on at once. */
-const WORKERS = 8;
 
 /** Deps of the controller, with how it hears that a node says something else of a pod (`NAMESPACE/NAME`). */
 export interface InstanceControllerDeps extends InstanceDeps {
@@ -17,37 +15,16 @@ export interface InstanceControllerDeps extends InstanceDeps {
 
 /** Keeps VirtualMachineInstances as their pods and nodes are, and makes the pods. */
 export function instanceController(deps: InstanceControllerDeps): Controller {
-  const name = "virtualmachineinstance";
   const reconciler = new InstanceReconciler(deps);
-  return {
-    name,
-    run: async (signal) => {
-      const { instances, pods, nodes, kubeVirts, claims, dataVolumes } = deps.caches;
-      const caches = [instances, pods, nodes, kubeVirts, claims, dataVolumes];
-      await Promise.all(caches.map(({ whole }) => whole));
-      const queue = new WorkQueue({
-        onFailure: (key, cause, retryMs) => {
-          deps.onFailure(name, key, cause, retryMs);
-        },
-      });
-      const stops = watchAll(deps, queue);
-      try {
-        await queue.run(WORKERS, (key, abort) => reconciler.reconcile(key, abort), signal);
-      } finally {
-        for (const stop of stops) stop();
-      }
-    },
-  };
-}
-
-type Listener = (before: Stored | undefined, after: Stored | undefined) => void;
-
-/** Tells of the object as it is, or as it was last. */
-function newest(tell: (object: Stored) => void): Listener {
-  return (before, after) => {
-    const object = after ?? before;
-    if (object !== undefined) tell(object);
-  };
+  const { instances, pods, nodes, kubeVirts, claims, dataVolumes } = deps.caches;
+  return queueController({
+    name: "virtualmachineinstance",
+    workers: 8,
+    caches: [instances, pods, nodes, kubeVirts, claims, dataVolumes],
+    watch: (queue) => watchAll(deps, queue),
+    reconcile: (key, signal) => reconciler.reconcile(key, signal),
+    onFailure: deps.onFailure,
+  });
 }
 
 /** Whose instances a change concerns. */
