@@ -9,6 +9,7 @@ export { errnoOf } from "./errno-of.ts";
 export { formatQuantity, parseQuantity } from "./quantity.ts";
 export { quote } from "./quote.ts";
 export { printable } from "./printable.ts";
+export { readAtMost } from "./read-at-most.ts";
 export { JsonLines } from "./json-lines.ts";
 export type { JsonLine, JsonLinesLimits } from "./json-lines.ts";
 export { isFileAt, lockFile } from "./lock-file.ts";

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import { Agent, request } from "node:https";
-import { TrineError, abortError, errnoOf, messageOf } from "@trine/base";
+import { TrineError, abortError, errnoOf, messageOf, readAtMost } from "@trine/base";
 import type { KubeConnection } from "./connection.ts";
 import { CredentialSource, type Credentials } from "./credentials.ts";
 
@@ -167,21 +167,14 @@ async function readAll(
   maxBytes: number,
   signal: AbortSignal,
 ): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let length = 0;
+  const why = `${what}: over ${maxBytes} bytes`;
   try {
-    for await (const chunk of response as AsyncIterable<Buffer>) {
-      length += chunk.length;
-      // Leaving the loop ends the connection.
-      if (length > maxBytes) throw new TrineError("exhausted", `${what}: over ${maxBytes} bytes`);
-      chunks.push(chunk);
-    }
+    return await readAtMost(response, maxBytes, () => new TrineError("exhausted", why));
   } catch (cause) {
     if (cause instanceof TrineError) throw cause;
     if (signal.aborted) throw abortError(what, signal);
     throw unreachable(what, cause);
   }
-  return Buffer.concat(chunks);
 }
 
 /** The call in words: without its query, in which a user's selectors may be. */

@@ -5,7 +5,15 @@ import { isIP } from "node:net";
 import type { Duplex } from "node:stream";
 import { checkServerIdentity } from "node:tls";
 import type { PeerCertificate } from "node:tls";
-import { ERROR_KINDS, TrineError, abortError, errnoOf, messageOf, printable } from "@trine/base";
+import {
+  ERROR_KINDS,
+  TrineError,
+  abortError,
+  errnoOf,
+  messageOf,
+  printable,
+  readAtMost,
+} from "@trine/base";
 import type { ErrorKind } from "@trine/base";
 import * as v from "valibot";
 import type { DoorOptions } from "./node-door.ts";
@@ -173,18 +181,9 @@ function checkNode(node: string, peer: PeerCertificate): Error | undefined {
   return checkServerIdentity(node, peer);
 }
 
-async function readAll(response: IncomingMessage, maxBytes: number): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  let size = 0;
-  for await (const part of response as AsyncIterable<Buffer>) {
-    size += part.length;
-    if (size > maxBytes) {
-      response.destroy();
-      throw new TrineError("malformed", `an answer of more than ${maxBytes} bytes`);
-    }
-    parts.push(part);
-  }
-  return Buffer.concat(parts);
+function readAll(response: IncomingMessage, maxBytes: number): Promise<Buffer> {
+  const why = `an answer of more than ${maxBytes} bytes`;
+  return readAtMost(response, maxBytes, () => new TrineError("malformed", why));
 }
 
 async function refusal(response: IncomingMessage): Promise<TrineError> {

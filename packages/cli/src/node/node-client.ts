@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { join } from "node:path";
-import { TrineError, kindOf, messageOf, observed } from "@trine/base";
+import { TrineError, kindOf, messageOf, observed, readAtMost } from "@trine/base";
 import type { ErrorKind, OnRequest } from "@trine/base";
 import type { PodSummary, SpareSummary, TemplateSummary } from "@trine/engine";
 import type { GatewaySummary, RouteSummary, ViewFigures } from "@trine/node-api";
@@ -165,12 +165,7 @@ function kindOfConnect(cause: unknown): ErrorKind {
 }
 
 async function readBody(answer: IncomingMessage): Promise<Reply> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of answer as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > MAX_BODY_BYTES) throw new Error(`the answer has more than ${MAX_BODY_BYTES} bytes`);
-    chunks.push(chunk);
-  }
-  return { status: answer.statusCode ?? 0, body: Buffer.concat(chunks).toString("utf8") };
+  const why = `the answer has more than ${MAX_BODY_BYTES} bytes`;
+  const body = await readAtMost(answer, MAX_BODY_BYTES, () => new Error(why));
+  return { status: answer.statusCode ?? 0, body: body.toString("utf8") };
 }

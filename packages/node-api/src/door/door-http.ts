@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { TrineError, kindOf } from "@trine/base";
+import { TrineError, kindOf, readAtMost } from "@trine/base";
 import type { ErrorKind } from "@trine/base";
 
 const MAX_BODY = 4 * 1024;
@@ -28,16 +28,14 @@ export function requireMethod(request: IncomingMessage, method: string): void {
 }
 
 export async function bodyOf(request: IncomingMessage): Promise<unknown> {
-  const parts: Buffer[] = [];
-  let size = 0;
-  for await (const part of request as AsyncIterable<Buffer>) {
-    size += part.length;
-    if (size > MAX_BODY) throw new TrineError("invalid", `a body of more than ${MAX_BODY} bytes`);
-    parts.push(part);
-  }
-  if (size === 0) return undefined;
+  const body = await readAtMost(
+    request,
+    MAX_BODY,
+    () => new TrineError("invalid", `a body of more than ${MAX_BODY} bytes`),
+  );
+  if (body.length === 0) return undefined;
   try {
-    return JSON.parse(Buffer.concat(parts).toString("utf8"));
+    return JSON.parse(body.toString("utf8"));
   } catch (cause) {
     throw new TrineError("malformed", "the body is not JSON", { cause });
   }

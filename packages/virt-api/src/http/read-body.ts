@@ -1,23 +1,16 @@
 import type { IncomingMessage } from "node:http";
-import { TrineError } from "@trine/base";
+import { TrineError, readAtMost } from "@trine/base";
 import { Refusal } from "../refusals/refusal.ts";
 
 /** The whole body of a request. Rejects with 413 as soon as more than `maxBytes` are there or announced. */
 export async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
   if (Number(request.headers["content-length"] ?? 0) > maxBytes) throw tooLarge(maxBytes);
-  const chunks: Buffer[] = [];
-  let bytes = 0;
   try {
-    for await (const chunk of request as AsyncIterable<Buffer>) {
-      bytes += chunk.length;
-      if (bytes > maxBytes) throw tooLarge(maxBytes);
-      chunks.push(chunk);
-    }
+    return await readAtMost(request, maxBytes, () => tooLarge(maxBytes));
   } catch (cause) {
     if (cause instanceof TrineError) throw cause;
     throw new TrineError("canceled", "the client left while it sent its body", { cause });
   }
-  return Buffer.concat(chunks);
 }
 
 function tooLarge(maxBytes: number): Refusal {
