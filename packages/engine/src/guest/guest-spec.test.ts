@@ -223,3 +223,17 @@ test("hooks are refused, not forgotten", () => {
   const hooks = { createRuntime: [{ path: "/usr/bin/hook" }] };
   expect(() => rewrite({ hooks })).toThrow(/hook createRuntime \/usr\/bin\/hook: .*cannot reach/);
 });
+
+test("huge pages are refused by their size; sizes of which nothing is asked are passed by", () => {
+  const asked = (limit: unknown): unknown => {
+    const hugepageLimits = [
+      { pageSize: "1GB", limit: 0 },
+      { pageSize: "2MB", limit },
+    ];
+    return rewrite({ linux: { resources: { hugepageLimits } } }).spec["linux"];
+  };
+  for (const some of [2 ** 21, 2n ** 60n]) {
+    expect(() => asked(some)).toThrow(/huge pages of 2MB are not supported in a microVM/);
+  }
+  for (const none of [0, undefined, "x"]) expect(asked(none)).toBeTypeOf("object");
+});

@@ -48,6 +48,7 @@ export function guestSpec(
 ): GuestSpec {
   refuseHooks(record(spec["hooks"]));
   const linux = record(spec["linux"]);
+  refuseHugePages(list(record(linux["resources"])["hugepageLimits"]));
   const { mounts, shared } = guestMounts(list(spec["mounts"]), container);
   const { devices, volumes, resources } = guestDevices(linux);
   return {
@@ -90,6 +91,16 @@ function refuseHooks(hooks: JsonObject): void {
   throw refusal(
     `OCI hook ${kind} ${path}: hooks run on the node and cannot reach into a microVM; ` +
       "take the container out of what adds it (NRI plugin, CDI device)",
+  );
+}
+
+/** The node's huge pages are no pages of the guest's. containerd lists every size, most of them with nothing. */
+function refuseHugePages(limits: readonly unknown[]): void {
+  const [wanted] = limits.map(record).filter(({ limit }) => Number(limit) > 0);
+  if (wanted === undefined) return;
+  throw refusal(
+    `huge pages of ${text(wanted["pageSize"])} are not supported in a microVM, whose guest has none: take hugepages ` +
+      "out of the container's resources; madvise gets transparent ones without asking",
   );
 }
 
