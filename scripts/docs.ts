@@ -8,6 +8,7 @@ import { instancetypeFiles } from "./instancetype-files.ts";
 import { jsonSchemas } from "./json-schemas.ts";
 import { withLayers } from "./layer-table.ts";
 import type { LayerData } from "./layer-table.ts";
+import { roleFiles } from "./role-files.ts";
 import { runtimeClasses } from "./runtime-classes.ts";
 import type { Overheads } from "./runtime-classes.ts";
 
@@ -24,6 +25,7 @@ async function generatedFiles(): Promise<Readonly<Record<string, string>>> {
     "deploy/kubernetes/runtimeclasses.yaml": runtimeClasses(JSON.parse(overheads) as Overheads),
     ...crdFiles(),
     ...instancetypeFiles(),
+    ...roleFiles(),
     ...jsonSchemas(),
   };
 }

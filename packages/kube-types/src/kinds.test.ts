@@ -12,9 +12,13 @@ import { fullSample } from "./schema/sample.ts";
 const CRDS = join(import.meta.dirname, "../../../deploy/crds");
 const named = KINDS.map((kind) => [crdName(kind), kind] as const);
 
-test("deploy/crds has one file a kind and no other", async () => {
+test("deploy/crds has one file a kind, a list of them and no other", async () => {
   const wanted = KINDS.map((kind) => `${crdName(kind)}.yaml`).sort();
-  expect((await readdir(CRDS)).sort()).toEqual(wanted);
+  expect((await readdir(CRDS)).sort()).toEqual(["Kustomization", ...wanted]);
+  const list = parse(await readFile(join(CRDS, "Kustomization"), "utf8")) as {
+    resources: string[];
+  };
+  expect(list.resources).toEqual(wanted);
 });
 
 test.each(named)("the file of %s says what its schema says", async (name, kind) => {

@@ -2,6 +2,7 @@ import { Document, isMap, isScalar, visit } from "yaml";
 import { type Column, type Kind, type Version, crdName } from "./kind.ts";
 import type { Json } from "./node.ts";
 import { type OpenApi, openApiOf } from "./open-api.ts";
+import { PART_OF } from "./part-of.ts";
 
 /** The CustomResourceDefinition (apiextensions.k8s.io/v1) of a kind. */
 export function crdOf(kind: Kind): OpenApi {
@@ -10,7 +11,7 @@ export function crdOf(kind: Kind): OpenApi {
   return {
     apiVersion: "apiextensions.k8s.io/v1",
     kind: "CustomResourceDefinition",
-    metadata: { name: crdName(kind) },
+    metadata: { name: crdName(kind), labels: { [PART_OF.label]: PART_OF.value } },
     spec: {
       group: kind.group,
       names: namesOf(kind),
