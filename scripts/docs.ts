@@ -2,6 +2,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { annotationsReference } from "./annotations-reference.ts";
+import { withKubeVirt } from "./compatibility/render.ts";
 import { crdFiles } from "./crd-files.ts";
 import { configReference } from "./config-reference.ts";
 import { instancetypeFiles } from "./instancetype-files.ts";
@@ -18,7 +19,9 @@ async function generatedFiles(): Promise<Readonly<Record<string, string>>> {
   const overheads = await readFile(join(ROOT, "deploy/overhead.json"), "utf8");
   const layers = JSON.parse(await readFile(join(ROOT, "layers.json"), "utf8")) as LayerData;
   const architecture = await readFile(join(ROOT, "ARCHITECTURE.md"), "utf8");
+  const compatibility = await readFile(join(ROOT, "docs/compatibility.md"), "utf8");
   return {
+    "docs/compatibility.md": withKubeVirt(compatibility),
     "ARCHITECTURE.md": withLayers(architecture, layers),
     "docs/reference/annotations.md": annotationsReference(),
     "docs/reference/config.md": configReference(),

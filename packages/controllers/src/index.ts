@@ -1,5 +1,7 @@
 export { inertFields } from "./vmi/inert-fields.ts";
 export type { Inert } from "./vmi/inert-fields.ts";
+export { INERT_FIELDS } from "./vmi/inert-table.ts";
+export type { InertField } from "./vmi/inert-table.ts";
 export { instanceController } from "./vmi/controller.ts";
 export type { InstanceControllerDeps } from "./vmi/controller.ts";
 export { instanceCaches } from "./vmi/reconcile-vmi.ts";

@@ -7,8 +7,10 @@ export {
   VIRTUAL_MACHINE_INSTANCE_MIGRATION,
   VIRTUAL_MACHINE_INSTANCE_REPLICA_SET,
 } from "./kinds-kubevirt.ts";
+export { INERT_KINDS } from "./inert-kinds.ts";
 export { KINDS, kindOfObject } from "./kinds.ts";
 export { crdOf, crdYaml } from "./schema/crd.ts";
+export { PART_OF } from "./schema/part-of.ts";
 export { crdName } from "./schema/kind.ts";
 export type { Column, Kind, Version } from "./schema/kind.ts";
 export { fullSample } from "./schema/sample.ts";

@@ -1,4 +1,4 @@
-import { DATA_VOLUME, KINDS } from "@trine/kube-types";
+import { DATA_VOLUME, INERT_KINDS, KINDS } from "@trine/kube-types";
 import { judgeEviction } from "./eviction.ts";
 import type { Admit, Hook } from "./hook.ts";
 import { defaultTheInstance, judgeChangedInstance, judgeNewInstance } from "./instance.ts";
@@ -16,11 +16,12 @@ const BOTH = ["CREATE", "UPDATE"] as const;
 const INSTANCES = ["virtualmachineinstances"];
 const MIGRATIONS = ["virtualmachineinstancemigrations"];
 
-/** A validating hook of a kind, under the name that KubeVirt has for it. */
-function judge(plural: string, name: string, admit: Admit): Hook {
+/** A validating hook of a kind, under the name that KubeVirt has for it; left to itself it judges as its kind is. */
+function judge(plural: string, name: string, more: (admit: Admit) => Admit = same): Hook {
   const kind = KINDS.find((each) => each.plural === plural);
   if (kind === undefined) throw new Error(`${plural} is no kind`);
   const { group, versions } = kind;
+  const admit = more(Object.hasOwn(INERT_KINDS, kind.name) ? judgeWish : judgeObject);
   return {
     ...KUBEVIRT,
     name: `${name}.${group}`,
@@ -33,6 +34,12 @@ function judge(plural: string, name: string, admit: Admit): Hook {
     admit,
   };
 }
+
+function same(admit: Admit): Admit {
+  return admit;
+}
+
+const once = (admit: Admit): Admit => judgeOnce(admit, IMMUTABLE);
 
 /** All webhooks; names as in KubeVirt, so that what they refuse reads the same. */
 export const HOOKS: readonly Hook[] = [
@@ -72,10 +79,10 @@ export const HOOKS: readonly Hook[] = [
     operations: ["UPDATE"],
     admit: judgeChangedInstance,
   },
-  judge("virtualmachines", "virtualmachine-validator", judgeMachine),
-  judge("virtualmachineinstancereplicasets", "virtualmachinereplicaset-validator", judgeObject),
-  judge("virtualmachineinstancepresets", "virtualmachinepreset-validator", judgeObject),
-  judge("virtualmachinepools", "virtualmachinepool-validator", judgeWish),
+  judge("virtualmachines", "virtualmachine-validator", () => judgeMachine),
+  judge("virtualmachineinstancereplicasets", "virtualmachinereplicaset-validator"),
+  judge("virtualmachineinstancepresets", "virtualmachinepreset-validator"),
+  judge("virtualmachinepools", "virtualmachinepool-validator"),
   {
     ...KUBEVIRT,
     name: "migration-create-validator.kubevirt.io",
@@ -94,34 +101,24 @@ export const HOOKS: readonly Hook[] = [
     operations: ["UPDATE"],
     admit: judgeChangedMigration,
   },
-  judge(
-    "virtualmachinesnapshots",
-    "virtualmachinesnapshot-validator",
-    judgeOnce(judgeWish, IMMUTABLE),
-  ),
-  judge(
-    "virtualmachinerestores",
-    "virtualmachinerestore-validator",
-    judgeOnce(judgeWish, IMMUTABLE),
-  ),
-  judge("virtualmachineexports", "virtualmachineexport-validator", judgeOnce(judgeWish, IMMUTABLE)),
-  judge("virtualmachinebackups", "virtualmachinebackup-validator", judgeWish),
-  judge("virtualmachinebackuptrackers", "virtualmachinebackuptracker-validator", judgeWish),
-  judge("virtualmachineclones", "vm-clone-validator", judgeWish),
-  judge("migrationpolicies", "migration-policy-validator", judgeWish),
-  judge("virtualmachineinstancetypes", "virtualmachineinstancetype-validator", judgeObject),
-  judge(
-    "virtualmachineclusterinstancetypes",
-    "virtualmachineclusterinstancetype-validator",
-    judgeObject,
-  ),
-  judge("virtualmachinepreferences", "virtualmachinepreference-validator", judgeObject),
-  judge(
-    "virtualmachineclusterpreferences",
-    "virtualmachineclusterpreference-validator",
-    judgeObject,
-  ),
-  judge(DATA_VOLUME.plural, "datavolume-validate", judgeOnce(judgeObject, IMMUTABLE_VOLUME)),
+  judge("virtualmachinesnapshots", "virtualmachinesnapshot-validator", once),
+  judge("virtualmachinesnapshotcontents", "virtualmachinesnapshotcontent-validator"),
+  judge("virtualmachinerestores", "virtualmachinerestore-validator", once),
+  judge("virtualmachineexports", "virtualmachineexport-validator", once),
+  judge("virtualmachinebackups", "virtualmachinebackup-validator"),
+  judge("virtualmachinebackuptrackers", "virtualmachinebackuptracker-validator"),
+  judge("virtualmachineclones", "vm-clone-validator"),
+  judge("migrationpolicies", "migration-policy-validator"),
+  judge("virtualmachineinstancetypes", "virtualmachineinstancetype-validator"),
+  judge("virtualmachineclusterinstancetypes", "virtualmachineclusterinstancetype-validator"),
+  judge("virtualmachinepreferences", "virtualmachinepreference-validator"),
+  judge("virtualmachineclusterpreferences", "virtualmachineclusterpreference-validator"),
+  judge(DATA_VOLUME.plural, "datavolume-validate", (admit) => judgeOnce(admit, IMMUTABLE_VOLUME)),
+  judge("dataimportcrons", "dataimportcron-validate"),
+  judge("objecttransfers", "objecttransfer-validate"),
+  judge("volumeimportsources", "populator-import-validate"),
+  judge("volumeuploadsources", "populator-upload-validate"),
+  judge("volumeclonesources", "populator-clone-validate"),
   {
     name: "virt-launcher-eviction-interceptor.kubevirt.io",
     path: "/pod-eviction-validate",

@@ -1,0 +1,147 @@
+// Fields of the machine's hardware, and the annotations that tell its node of them (docs/reference/hardware.md).
+import { checkMachineAnnotations } from "@trine/annotations";
+import { type ByPath } from "@trine/kube-types/testing";
+import { expect, test } from "vitest";
+import { CLAIMS, SETTINGS, instance } from "../testing.ts";
+import { renderPod } from "./render-pod.ts";
+
+const DOMAIN = "spec.domain";
+const DEVICES = `${DOMAIN}.devices`;
+const HYPERV = `${DOMAIN}.features.hyperv`;
+
+type Told = Readonly<Record<string, string | undefined>>;
+
+test.each<[string, ByPath, Told]>([
+  [
+    "topology and room to grow",
+    { [`${DOMAIN}.cpu`]: { sockets: 2, cores: 3, threads: 2, maxSockets: 4 } },
+    { "cpu-topology": '{"sockets":2,"cores":3,"threads":2}', "max-cpus": "24" },
+  ],
+  [
+    "model and features of the processor",
+    {
+      [`${DOMAIN}.cpu`]: {
+        model: "Skylake-Server",
+        features: [{ name: "vmx", policy: "disable" }, { name: "pcid" }],
+      },
+    },
+    { "cpu-model": "Skylake-Server", "cpu-features": '{"vmx":"disable","pcid":"require"}' },
+  ],
+  [
+    "processors of its own, and the VMM beside them",
+    { [`${DOMAIN}.cpu`]: { cores: 2, dedicatedCpuPlacement: true, isolateEmulatorThread: true } },
+    { "cpu-pinning": "isolated" },
+  ],
+  [
+    "memory and room to grow",
+    { [`${DOMAIN}.memory`]: { guest: "1Gi", maxGuest: "3Gi" } },
+    { memory: "1Gi", "max-memory": "3Gi" },
+  ],
+  [
+    "memory in large pages",
+    { [`${DOMAIN}.memory`]: { guest: "1Gi", hugepages: { pageSize: "2Mi" } } },
+    { memory: "1Gi", hugepages: "2Mi" },
+  ],
+  ["the board", { [`${DOMAIN}.machine.type`]: "pc-q35-7.2" }, { "machine-type": "pc-q35-7.2" }],
+  [
+    "UEFI with secure boot, as where nothing is said of it",
+    { [`${DOMAIN}.firmware.bootloader.efi`]: {} },
+    { firmware: "uefi", "secure-boot": "on" },
+  ],
+  [
+    "UEFI that keeps its variables",
+    { [`${DOMAIN}.firmware.bootloader.efi`]: { secureBoot: false, persistent: true } },
+    {
+      firmware: "uefi",
+      "secure-boot": "off",
+      "firmware-persistent": "on",
+      state: "/trine.dev/state",
+    },
+  ],
+  [
+    "a BIOS that speaks on the console",
+    { [`${DOMAIN}.firmware.bootloader.bios`]: { useSerial: true } },
+    { "firmware-serial": "on" },
+  ],
+  [
+    "identity",
+    { [`${DOMAIN}.firmware`]: { uuid: "5d307ca9-b3ef-428c-8861-06e72d69f223", serial: "S1" } },
+    { uuid: "5d307ca9-b3ef-428c-8861-06e72d69f223", smbios: '{"serial":"S1"}' },
+  ],
+  [
+    "chassis",
+    { [`${DOMAIN}.chassis`]: { manufacturer: "Example", asset: "A-1" } },
+    { chassis: '{"manufacturer":"Example","asset":"A-1"}' },
+  ],
+  [
+    "clock and timers",
+    {
+      [`${DOMAIN}.clock`]: {
+        utc: { offsetSeconds: 60 },
+        timer: {
+          hpet: { present: false },
+          rtc: { tickPolicy: "catchup" },
+          hyperv: { present: true },
+        },
+      },
+    },
+    { clock: '{"offset":60,"rtc":"catchup","hpet":"off","hypervclock":"on"}' },
+  ],
+  [
+    "enlightenments of Hyper-V",
+    {
+      [HYPERV]: {
+        relaxed: {},
+        vapic: { enabled: false },
+        spinlocks: {},
+        vendorid: { vendorid: "me" },
+      },
+    },
+    { hyperv: '{"relaxed":"on","vapic":"off","spinlocks":4096,"vendorid":"me"}' },
+  ],
+  ["a TPM", { [`${DEVICES}.tpm`]: {} }, { tpm: "on", state: undefined }],
+  [
+    "a TPM that keeps its secrets",
+    { [`${DEVICES}.tpm`]: { persistent: true } },
+    { tpm: "persistent", state: "/trine.dev/state" },
+  ],
+  ["no TPM", { [`${DEVICES}.tpm`]: { enabled: false } }, { tpm: undefined }],
+  ["a display, as where nothing is said of it", {}, { display: "on", console: undefined }],
+  [
+    "no display and no console",
+    {
+      [`${DEVICES}.autoattachGraphicsDevice`]: false,
+      [`${DEVICES}.autoattachSerialConsole`]: false,
+    },
+    { display: undefined, console: "none" },
+  ],
+  ["an adapter", { [`${DEVICES}.video`]: { type: "virtio" } }, { display: "on", video: "virtio" }],
+  [
+    "a tablet",
+    { [`${DEVICES}.inputs`]: [{ name: "t", type: "tablet", bus: "virtio" }] },
+    { tablet: "virtio" },
+  ],
+  [
+    "a watchdog",
+    { [`${DEVICES}.watchdog`]: { name: "w", i6300esb: { action: "poweroff" } } },
+    { watchdog: "poweroff" },
+  ],
+  ["no balloon", { [`${DEVICES}.autoattachMemBalloon`]: false }, { balloon: "off" }],
+  ["a sound card", { [`${DEVICES}.sound`]: { name: "s", model: "ac97" } }, { sound: "ac97" }],
+  ["a panic device", { [`${DEVICES}.panicDevices`]: [{ model: "isa" }] }, { panic: "isa" }],
+  ["slots of USB", { [`${DEVICES}.clientPassthrough`]: {} }, { "usb-redirections": "4" }],
+  ["vsock", { [`${DEVICES}.autoattachVSOCK`]: true }, { vsock: "on" }],
+  [
+    "queues of network cards",
+    { [`${DEVICES}.networkInterfaceMultiqueue`]: true },
+    { "network-multiqueue": "on" },
+  ],
+])("hardware: %s", (_, fields, told) => {
+  const rendering = renderPod(instance(fields), CLAIMS, SETTINGS);
+  if ("refusals" in rendering) throw new Error(JSON.stringify(rendering.refusals));
+  const annotations = rendering.pod.metadata?.annotations ?? {};
+  const said = Object.keys(told).map((name) => [name, annotations[`trine.dev/${name}`]]);
+  expect(Object.fromEntries(said)).toEqual(told);
+  // Whatever is told is understood by the node.
+  expect(checkMachineAnnotations(annotations).problems).toEqual([]);
+});

@@ -1,0 +1,228 @@
+// The spec of a VirtualMachineInstance. What of it is inert is not said here: INERT_FIELDS of packages/controllers says it.
+import { group } from "./field-group.ts";
+import type { FieldGroup } from "./field-group.ts";
+import {
+  besides,
+  firstBoot,
+  hardware,
+  inGuest,
+  inHardware,
+  inPod,
+  onNetworks,
+  qemu,
+  reconcilesInstance,
+  renders,
+  withDisks,
+  withShares,
+} from "./proof.ts";
+
+const HARDWARE = qemu(
+  "a machine with all that needs no help of the host is built as it was asked for",
+);
+const UNDER_KVM = qemu(
+  "QEMU knows each enlightenment, and the clocks, by the names that it is told under KVM",
+);
+const RESOURCES = renders("resources: %s");
+const SECOND = renders("a second disk: %s");
+const DISKS = withDisks(
+  "block volumes, files, empty disks, overlays, images and cd-roms: each as it was asked for, and kept or not",
+);
+const PLACE = renders("where it runs and what it is called");
+const SECURE = inHardware(
+  "secure boot, a TPM and names are the guest's, whatever becomes of the daemon",
+);
+const MULTUS = renders("networks by Multus, with their MACs and bindings");
+const CARDS = onNetworks(
+  "a machine has a NIC for each of the pod's networks, and DHCP answers on those with addresses",
+);
+const DIRECTORY = renders("what the API holds as text is a directory of the guest's");
+const SHARED = withShares(
+  "volumes are where the container says, shared both ways with others, live, and read-only where said",
+);
+const SEED = inGuest(
+  "brings host name, keys, user-data and network in its seed, and the guest reads it",
+);
+
+const domain = (...names: readonly string[]): string[] =>
+  names.map((name) => `spec.domain.${name}`);
+const devices = (...names: readonly string[]): string[] =>
+  names.map((name) => `spec.domain.devices.${name}`);
+const volumes = (...names: readonly string[]): string[] =>
+  names.map((name) => `spec.volumes[].${name}`);
+const spec = (...names: readonly string[]): string[] => names.map((name) => `spec.${name}`);
+
+export const INSTANCE_SPEC: readonly FieldGroup[] = [
+  group("processors", domain("cpu.sockets", "cpu.cores", "cpu.threads", "cpu.maxSockets"), [
+    RESOURCES,
+    hardware,
+    inGuest("gives as many processors and as much memory as was asked for"),
+  ]),
+  group("processor model and features", domain("cpu.model", "cpu.features"), [hardware, HARDWARE]),
+  group(
+    "processors of its own",
+    domain("cpu.dedicatedCpuPlacement", "cpu.isolateEmulatorThread", "cpu.numa", "cpu.realtime"),
+    [
+      RESOURCES,
+      qemu("each virtual CPU has its own of the host, and the rest of the VMM the others"),
+    ],
+  ),
+  group("memory", domain("memory"), [
+    RESOURCES,
+    hardware,
+    inGuest("gives as many processors and as much memory as was asked for"),
+  ]),
+  group("requests and limits", domain("resources"), [RESOURCES]),
+  group("board", domain("machine"), [hardware]),
+  group("architecture", spec("architecture"), [PLACE]),
+  group("firmware: BIOS, UEFI, secure boot, identity", domain("firmware"), [
+    hardware,
+    inGuest("boots by UEFI, and goes on when the daemon restarts"),
+    SECURE,
+  ]),
+  group("kernel of an image", domain("firmware.kernelBoot"), []),
+  group("ACPI tables of a user's", domain("firmware.acpi"), []),
+  group("chassis", domain("chassis"), [hardware, SECURE]),
+  group("clock and timers", domain("clock"), [hardware, UNDER_KVM]),
+  group("features of the processor and the board", domain("features"), [hardware, UNDER_KVM]),
+  group("confidential machines", domain("launchSecurity"), [], {
+    refused: "there are no confidential machines here",
+  }),
+  group("reboot policy", domain("rebootPolicy"), [
+    [
+      "packages/vmm-qemu/src/plan-machine.component.test.ts",
+      "a guest that resets goes on in the same process",
+    ],
+  ]),
+  group("disks", devices("disks"), [SECOND, DISKS]),
+  group(
+    "threads and queues of disks",
+    [...domain("ioThreadsPolicy", "ioThreads"), ...devices("blockMultiQueue")],
+    [],
+  ),
+  group("volumes: images", volumes("name", "containerDisk"), [
+    renders("of an image with a path is a file of an image volume"),
+    SECOND,
+    DISKS,
+  ]),
+  group("volumes: claims", volumes("persistentVolumeClaim", "dataVolume", "ephemeral"), [
+    SECOND,
+    renders("is a claim's where it comes first, and the container's image is empty"),
+    DISKS,
+  ]),
+  group("volumes: empty disks and files of the node", volumes("emptyDisk", "hostDisk"), [
+    SECOND,
+    DISKS,
+  ]),
+  group("volumes: cloud-init", volumes("cloudInitNoCloud", "cloudInitConfigDrive"), [
+    renders("user-data in the spec, plain or base64"),
+    renders("a Secret is a volume below /trine.dev, and never in the pod"),
+    SEED,
+  ]),
+  group("volumes: answers of Windows' setup", volumes("sysprep"), [
+    renders("answers of Windows' setup"),
+    firstBoot(
+      "an Ignition config is in the firmware's files, Windows' answers on a CD, and both go with the machine",
+    ),
+  ]),
+  group(
+    "volumes: ConfigMaps, Secrets, downward API, service accounts",
+    volumes("configMap", "secret", "downwardAPI", "serviceAccount"),
+    [DIRECTORY, SHARED],
+    { isOtherwise: true },
+  ),
+  group("volumes: memory dumps", [...volumes("memoryDump"), ...spec("utilityVolumes")], []),
+  group(
+    "volumes: figures of the node",
+    [...volumes("downwardMetrics"), ...devices("downwardMetrics")],
+    [],
+  ),
+  group("volumes: paths of the container", volumes("containerPath"), []),
+  group("file systems", devices("filesystems"), [DIRECTORY, SHARED]),
+  group("networks", spec("networks"), [MULTUS, CARDS]),
+  group(
+    "network cards",
+    devices("interfaces", "networkInterfaceMultiqueue", "autoattachPodInterface"),
+    [
+      MULTUS,
+      renders("passt listens at the ports of the spec"),
+      CARDS,
+      onNetworks(
+        "a machine has its networks by passt and a macvtap, and keeps them when trined or passt dies",
+      ),
+    ],
+  ),
+  group("network cards by slirp", devices("interfaces[].slirp"), [], {
+    refused: "KubeVirt itself gave it up: use passtBinding or masquerade",
+  }),
+  group(
+    "serial console and display",
+    devices(
+      "autoattachSerialConsole",
+      "autoattachGraphicsDevice",
+      "logSerialConsole",
+      "video",
+      "inputs",
+      "autoattachInputDevice",
+    ),
+    [
+      hardware,
+      inPod("attach is the serial console; the log rotates without a lost line"),
+      inGuest("has a display where it was asked for"),
+    ],
+  ),
+  group(
+    "watchdog, random numbers, balloon, sound, panic device, USB slots, vsock",
+    devices(
+      "watchdog",
+      "rng",
+      "autoattachMemBalloon",
+      "sound",
+      "panicDevices",
+      "clientPassthrough",
+      "autoattachVSOCK",
+    ),
+    [hardware, HARDWARE],
+  ),
+  group("TPM", devices("tpm"), [hardware, SECURE]),
+  group(
+    "GPUs and devices of the node",
+    [...devices("gpus", "hostDevices"), ...spec("resourceClaims")],
+    [RESOURCES],
+  ),
+  group("old virtio, no hot plug", devices("useVirtioTransitional", "disableHotplug"), []),
+  group(
+    "where it runs",
+    spec(
+      "nodeSelector",
+      "affinity",
+      "tolerations",
+      "topologySpreadConstraints",
+      "priorityClassName",
+      "schedulerName",
+    ),
+    [PLACE],
+  ),
+  group("host name, DNS", spec("hostname", "subdomain", "dnsPolicy", "dnsConfig"), [PLACE, SEED]),
+  group("service account", spec("serviceAccountName"), [DIRECTORY]),
+  group("grace period", spec("terminationGracePeriodSeconds"), [
+    PLACE,
+    inPod("stop presses the power button; the exit status is the guest's doing"),
+  ]),
+  group("probes", spec("livenessProbe", "readinessProbe"), [renders("probes are kubelet's")]),
+  group("eviction", spec("evictionStrategy"), [
+    ["packages/virt-api/src/admission/admission.test.ts", "with strategy %s and status %j: %s"],
+    ["tests/virt-api.component.test.ts", "a machine that must move first is not evicted"],
+  ]),
+  group("paused from the start", spec("startStrategy"), [
+    reconcilesInstance("one that is to start paused is paused by its node"),
+  ]),
+  group("keys and passwords", spec("accessCredentials"), []),
+  group(
+    "containers beside the machine (annotation trine.dev/containers)",
+    [],
+    [
+      renders("are added, with no privilege of the node"),
+      besides("machine and containers run side by side, none in a namespace of the host"),
+    ],
+  ),
+];

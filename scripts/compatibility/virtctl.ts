@@ -1,0 +1,75 @@
+import { answers, onApi } from "./proof.ts";
+import type { Proof } from "./proof.ts";
+
+/** A command of virtctl 1.9, and what its requests meet here. */
+export interface Command {
+  readonly command: string;
+  /** `no request`: it only writes a manifest or speaks to itself. */
+  readonly state: "works" | "refused" | "no request" | "not here";
+  readonly note?: string;
+  /** Methods of testkit's client that send what it sends. */
+  readonly sentBy: readonly string[];
+  readonly proofs: readonly Proof[];
+}
+
+const REACH = onApi("virtctl's commands about a machine that runs reach its node");
+const REFUSED = onApi("verbs that are not served are refused in KubeVirt's words");
+const TURNS = onApi("virtctl start and stop turn the strategy, for who may");
+
+function command(
+  name: string,
+  state: Command["state"],
+  sentBy: readonly string[],
+  proofs: readonly Proof[],
+  note = "",
+): Command {
+  return { command: name, state, sentBy, proofs, ...(note !== "" && { note }) };
+}
+
+export const VIRTCTL: readonly Command[] = [
+  command("start, stop", "works", ["start", "stop"], [TURNS]),
+  command("restart", "works", ["restart"], [REFUSED]),
+  command("pause, unpause", "works", ["pauseVm"], [REACH]),
+  command("soft-reboot, reset", "works", ["softReboot", "reset"], [REACH]),
+  command("guestosinfo, userlist, fslist", "works", ["guest"], [REACH]),
+  command(
+    "console",
+    "works",
+    ["console"],
+    [
+      onApi("a console carries bytes both ways and ends in order"),
+      onApi("virtctl console waits for a machine that does not run yet"),
+    ],
+  ),
+  command("vnc", "works", ["vnc"], [onApi("who has no right reaches nothing, verb by verb")]),
+  command("vnc screenshot", "works", ["screenshot"], [REACH]),
+  command(
+    "port-forward, ssh, scp",
+    "works",
+    ["portForward"],
+    [onApi("a megabyte goes through a port and comes back"), onApi("datagrams keep their borders")],
+  ),
+  command("expand", "works", ["expandVm", "expandFile"], [REFUSED]),
+  command(
+    "version, guestfs (which image)",
+    "works",
+    ["info"],
+    [onApi("virtctl version and guestfs ask the preferred version")],
+  ),
+  command(
+    "migrate",
+    "refused",
+    ["migrate"],
+    [REFUSED],
+    "404 or 409; the migration itself: not live-migratable",
+  ),
+  command(
+    "evacuate-cancel",
+    "works",
+    ["evacuateCancel"],
+    [answers("an evacuation is cancelled for the node that is meant")],
+  ),
+  command("addvolume", "refused", ["addVolume"], [REFUSED]),
+  command("objectgraph", "refused", ["objectGraph"], [REFUSED]),
+  command("create vm, instancetype, preference, clone; completion", "no request", [], []),
+];
