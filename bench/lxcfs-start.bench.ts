@@ -6,7 +6,7 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pollUntil } from "@trine/base";
-import { Views } from "@trine/lxcfs";
+import { Views, nriViews } from "@trine/lxcfs";
 import { keepPlugin } from "@trine/nri";
 import { NamespaceMode } from "@trine/proto/cri/api";
 import { DIST, busyboxImage, runCommand, startContainerd } from "@trine/testkit";
@@ -33,7 +33,10 @@ export async function run(): Promise<BenchResult> {
     rules: { handlers: ["", "runc"], byDefault: "off", isMachine: () => false },
     log: LOG,
   });
-  const plugin = keepPlugin(views, { socket: join(containerd.dir, "nri.sock"), log: LOG });
+  const plugin = keepPlugin(nriViews(views), {
+    socket: join(containerd.dir, "nri.sock"),
+    log: LOG,
+  });
   try {
     await pollUntil("NRI is connected and lxcfs serves", { ms: WAIT_MS }, () =>
       plugin.notConnected() === undefined && views.state().up ? true : undefined,

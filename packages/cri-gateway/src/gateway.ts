@@ -2,6 +2,8 @@ import { readFile } from "node:fs/promises";
 import { TrineError, quote } from "@trine/base";
 import type { Logger } from "pino";
 import { callById } from "./by-id.ts";
+import { ContainerViews } from "./container-views.ts";
+import type { ViewsGiver } from "./container-views.ts";
 import { callEvents } from "./events.ts";
 import { callImageFsInfo } from "./image-fs-info.ts";
 import type { LastInfo } from "./image-fs-info.ts";
@@ -45,6 +47,8 @@ export interface GatewayDeps {
   readonly limits?: Partial<ServerLimits>;
   /** Absent: names of images are the back ends' alone. */
   readonly urlImages?: UrlImages | undefined;
+  /** Absent: containers are made as they are asked for. */
+  readonly views?: ViewsGiver | undefined;
 }
 
 /** gRPC's code of what it has no other for, and the last one it has. */
@@ -60,10 +64,12 @@ export class Gateway {
   readonly #server: GrpcServer;
   readonly #fsInfo: LastInfo = new Map();
   readonly #streams: StreamRelay | undefined;
+  readonly #views: ContainerViews | undefined;
 
-  private constructor({ config, log, onCall, limits, urlImages }: GatewayDeps) {
-    this.#node = new NodeState(config, log);
-    this.#images = new Images(this.#node, urlImages);
+  private constructor({ config, log, onCall, limits, urlImages, views }: GatewayDeps) {
+    this.#node = new NodeState(config, log, async (backEnd) => this.#views?.readAll(backEnd));
+    if (views !== undefined) this.#views = new ContainerViews(this.#node, views);
+    this.#images = new Images(this.#node, urlImages, this.#views);
     this.#routes = new Routes(this.#node);
     this.#runner = new SandboxRunner(this.#node, this.#routes);
     const { streamAddress = "" } = config;
@@ -106,6 +112,7 @@ export class Gateway {
   async stop(): Promise<void> {
     this.#runner.close();
     this.#images.close();
+    this.#views?.close();
     await this.#server.close();
     await this.#streams?.close();
     this.#node.close();
@@ -118,7 +125,7 @@ export class Gateway {
         return relay(call, node.defaultBackEnd);
       case "sandbox":
       case "container":
-        return callById(node, call, how, this.#streams);
+        return this.#byId(call, how);
       case "run":
         return this.#runner.run(call, how);
       case "create":
@@ -144,6 +151,14 @@ export class Gateway {
       case "imageFsInfo":
         return callImageFsInfo(node, call, this.#fsInfo);
     }
+  }
+
+  async #byId(
+    call: ServerCall,
+    how: Extract<How, { how: "sandbox" | "container" }>,
+  ): Promise<void> {
+    await callById(this.#node, call, how, this.#streams);
+    if (call.code === 0) this.#views?.after(call);
   }
 }
 

@@ -1,6 +1,7 @@
 import { TrineError, abortable } from "@trine/base";
 import { BackEndFailure, CODE } from "./grpc-status.ts";
 import type { BackEnd, Metadata } from "./back-end.ts";
+import type { ContainerViews } from "./container-views.ts";
 import { joinWork } from "./join-work.ts";
 import { IMAGE_SERVICE } from "./methods.ts";
 import type { NodeState } from "./node-state.ts";
@@ -33,9 +34,11 @@ export class Images {
   readonly #pulling = new Map<string, Promise<Buffer>>();
   readonly #closing = new AbortController();
   readonly #urls: UrlPulls | undefined;
+  readonly #views: ContainerViews | undefined;
 
-  constructor(node: NodeState, urls?: UrlImages) {
+  constructor(node: NodeState, urls?: UrlImages, views?: ContainerViews) {
     this.#node = node;
+    this.#views = views;
     if (urls !== undefined) this.#urls = new UrlPulls(urls);
   }
 
@@ -93,13 +96,16 @@ export class Images {
       sandbox === undefined ? this.#node.defaultBackEnd : this.#node.backEnd(sandbox.backEnd);
     call.backEnd = backEnd.name;
     const config = messageAt(call.message, 2);
+    const given = this.#views?.creation(backEnd.name, sandbox, call.message);
+    const message = given?.message ?? call.message;
     let answer: Buffer;
     try {
-      answer = await backEnd.unary(call.path, call.message, call.options);
+      answer = await backEnd.unary(call.path, message, call.options);
     } catch (cause) {
       if (!(await this.#pullMissing(backEnd, config, call, cause))) throw cause;
-      answer = await backEnd.unary(call.path, call.message, call.options);
+      answer = await backEnd.unary(call.path, message, call.options);
     }
+    given?.keep(stringAt(answer, 1));
     const record = containerRecord(stringAt(answer, 1), sandbox?.id ?? id, config);
     this.#node.registry.learn("container", backEnd.name, record);
     call.reply(answer);

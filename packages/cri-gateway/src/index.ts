@@ -4,3 +4,4 @@ export type { GatewayCall, GatewayConfig, GatewayDeps } from "./gateway.ts";
 export { chooseForPod } from "./routing.ts";
 export type { Choice, RoutingConfig, Rule, Untrusted } from "./routing.ts";
 export type { UrlImages } from "./url-images.ts";
+export type { ViewsGiver } from "./container-views.ts";

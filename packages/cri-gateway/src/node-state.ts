@@ -29,10 +29,13 @@ export class NodeState {
   /** Features of the runtime in the last Status of each, also of one that is away. */
   readonly #features = new Map<string, RuntimeFeatures>();
   readonly #learning = new Map<string, Promise<void>>();
+  readonly #onRead: (backEnd: BackEnd) => Promise<void>;
 
-  constructor(routing: RoutingConfig, log: Logger) {
+  /** `onRead`: the lists of a back end that has come are read; it does not reject. */
+  constructor(routing: RoutingConfig, log: Logger, onRead: (backEnd: BackEnd) => Promise<void>) {
     this.routing = routing;
     this.log = log;
+    this.#onRead = onRead;
     this.backEnds = routing.backEnds.map(
       (at) =>
         new BackEnd(at, (backEnd) => {
@@ -76,6 +79,7 @@ export class NodeState {
     const running = this.#learning.get(backEnd.name);
     if (running !== undefined) return running;
     const work = this.#rebuild(backEnd)
+      .then(() => void this.#onRead(backEnd))
       .catch((cause: unknown) => {
         this.log.warn({ backEnd: backEnd.name, err: messageOf(cause) }, "back end was not read");
       })

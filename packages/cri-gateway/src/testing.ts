@@ -17,6 +17,7 @@ import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/prot
 import { withDeadline } from "@trine/base";
 import { ListPodSandboxResponseSchema } from "@trine/proto/cri/api";
 import { pino } from "pino";
+import type { ViewsGiver } from "./container-views.ts";
 import { Gateway } from "./gateway.ts";
 import type { GatewayCall } from "./gateway.ts";
 import { FrameReader, frameOf } from "./grpc-frame.ts";
@@ -211,6 +212,12 @@ export class OpenCall {
   }
 }
 
+interface RigOptions {
+  routing?: Partial<RoutingConfig>;
+  limits?: Partial<ServerLimits>;
+  views?: ViewsGiver;
+}
+
 /** A gateway with back ends a and b, and a client; all of it ends with `stop`. */
 export class Rig {
   readonly dir: string;
@@ -225,11 +232,7 @@ export class Rig {
 
   static async start(
     behaviours: Record<string, Record<string, Behaviour>>,
-    options: {
-      routing?: Partial<RoutingConfig>;
-      limits?: Partial<ServerLimits>;
-      absent?: string[];
-    } = {},
+    options: RigOptions & { absent?: string[] } = {},
   ): Promise<Rig> {
     const rig = new Rig(await mkdtemp(join(tmpdir(), "trine-gateway-")));
     for (const [name, methods] of Object.entries(behaviours)) {
@@ -251,9 +254,7 @@ export class Rig {
     return found;
   }
 
-  async startGateway(
-    options: { routing?: Partial<RoutingConfig>; limits?: Partial<ServerLimits> } = {},
-  ): Promise<void> {
+  async startGateway(options: RigOptions = {}): Promise<void> {
     const config = {
       backEnds: Object.entries(this.backEnds).map(([name, { socket }]) => ({ name, socket })),
       rules: [],
@@ -263,10 +264,10 @@ export class Rig {
       group: "",
       streamAddress: "127.0.0.1:0",
     };
-    const { limits } = options;
+    const { limits, views } = options;
     this.gateway = await Gateway.start({
       config,
-      log: QUIET,
+      ...{ log: QUIET, views },
       onCall: (call) => this.seen.push(call),
       ...(limits === undefined ? {} : { limits }),
     });

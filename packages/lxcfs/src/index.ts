@@ -1,1 +1,2 @@
+export { nriViews } from "./nri-views.ts";
 export { Views } from "./views.ts";

@@ -1,7 +1,6 @@
 import { SerialQueue, messageOf, sleep } from "@trine/base";
-import type { AddedMount, NriLog, NriPlugin } from "@trine/nri";
-import { ContainerState } from "@trine/proto/nri";
-import type { Container, LinuxResources, PodSandbox } from "@trine/proto/nri";
+import type { AddedMount, NriLog } from "@trine/nri";
+import type { Container, PodSandbox } from "@trine/proto/nri";
 import { bindViews } from "./bind-views.ts";
 import type { Bound, Stuck, Target } from "./bind-views.ts";
 import { mountsFor, viewsFor } from "./choose.ts";
@@ -45,6 +44,13 @@ export interface ViewsState {
   readonly missed: number;
 }
 
+/** What a container is to be made with. */
+export interface Offer {
+  readonly mounts: readonly AddedMount[];
+  /** It is made, with this id. */
+  readonly keep: (id: string) => void;
+}
+
 /** A container that is to have views. */
 interface Viewed {
   readonly pod: string;
@@ -57,10 +63,11 @@ interface Viewed {
   why?: string;
 }
 
-/** Gives containers their own view of limits, and again after each loss of lxcfs. Never in the way of a container. */
-export class Views implements NriPlugin {
-  readonly index = "90";
-  readonly name = "trine-lxcfs";
+/**
+ * Gives containers their own view of limits, and again after each loss of lxcfs. Never in the way of a container. Who makes the
+ * containers tells of them: NRI, and the gateway for back ends without it.
+ */
+export class Views {
   readonly #options: ViewsOptions;
   readonly #containers = new Map<string, Viewed>();
   readonly #binding = new SerialQueue();
@@ -76,6 +83,7 @@ export class Views implements NriPlugin {
   #checkDue = 0;
   readonly #stuck: Stuck = new Set();
   #counts = { starts: 0, healed: 0, failed: 0, missed: 0 };
+  #willHeal = false;
 
   constructor(options: ViewsOptions) {
     this.#options = options;
@@ -97,69 +105,54 @@ export class Views implements NriPlugin {
     await this.#watching;
   }
 
-  synchronize(pods: readonly PodSandbox[], containers: readonly Container[]): void {
-    const byId = new Map(pods.map((pod) => [pod.id, pod]));
-    const there = new Set(containers.map(({ id }) => id));
-    for (const id of this.#containers.keys()) if (!there.has(id)) this.#containers.delete(id);
-    for (const container of containers) {
-      const pod = byId.get(container.podSandboxId);
-      if (pod === undefined || container.state === ContainerState.CONTAINER_STOPPED) continue;
-      this.#note(pod, container);
-    }
-    this.#healSoon();
-  }
-
-  create(pod: PodSandbox, container: Container): AddedMount[] {
-    const viewed = this.#note(pod, container);
-    if (viewed === undefined) return [];
+  /** For one that is about to be made; undefined where it is to see the node. */
+  offer(pod: PodSandbox, container: Container): Offer | undefined {
+    const viewed = this.#viewed(pod, container);
+    if (viewed === undefined) return undefined;
     viewed.of = isMounted(this.#options.dir) ? this.#alive() : undefined;
-    if (viewed.of !== undefined) {
-      return mountsFor(
-        this.#options.dir,
-        viewed.files.filter((file) => this.#files.includes(file)),
+    const { dir } = this.#options;
+    const files =
+      viewed.of === undefined ? [] : viewed.files.filter((file) => this.#files.includes(file));
+    const keep = (id: string): void => {
+      this.#containers.set(id, viewed);
+      if (viewed.of !== undefined) return;
+      this.#counts.missed += 1;
+      this.#options.log.warn(
+        { event: "LxcfsMissed", ...named(id, viewed) },
+        "lxcfs does not run: the container starts without its views, and gets them when lxcfs is back",
       );
-    }
-    this.#counts.missed += 1;
-    this.#options.log.warn(
-      { event: "LxcfsMissed", ...named(container.id, viewed) },
-      "lxcfs does not run: the container starts without its views, and gets them when lxcfs is back",
-    );
-    return [];
+    };
+    return { mounts: mountsFor(dir, files), keep };
   }
 
-  started(pod: PodSandbox, container: Container): void {
-    const viewed = this.#containers.get(container.id) ?? this.#note(pod, container);
-    if (viewed === undefined || container.pid === 0) return;
-    viewed.pid = container.pid;
-    if (!isSame(viewed.of, this.#instance)) this.#healSoon();
-  }
-
-  /** Views follow the cgroup by themselves; a container whose first limit this is gets them now. */
-  updated(pod: PodSandbox, container: Container, resources: LinuxResources | undefined): void {
-    if (this.#containers.has(container.id)) return;
-    const linux = container.linux === undefined ? undefined : { ...container.linux };
-    if (linux === undefined || resources === undefined) return;
-    if (this.#note(pod, { ...container, linux: { ...linux, resources } })) this.#healSoon();
+  /**
+   * One as it is now: its first process, 0 before there is one, and its limits. Views follow the cgroup by themselves; a container
+   * whose first limit this is gets them now.
+   */
+  seen(pod: PodSandbox, container: Container): void {
+    const viewed = this.#containers.get(container.id) ?? this.#viewed(pod, container);
+    if (viewed === undefined) return;
+    this.#containers.set(container.id, viewed);
+    if (container.pid !== 0) viewed.pid = container.pid;
+    if (viewed.pid !== 0 && !isSame(viewed.of, this.#instance)) this.#healSoon();
   }
 
   removed(containerId: string): void {
     this.#containers.delete(containerId);
   }
 
-  #note(pod: PodSandbox, container: Container): Viewed | undefined {
-    const known = this.#containers.get(container.id);
-    if (known !== undefined) {
-      if (container.pid !== 0) known.pid = container.pid;
-      return known;
-    }
-    const files = viewsFor(pod, withoutOurs(container, this.#options.dir), this.#options.rules);
-    if (files.length === 0) return undefined;
-    const viewed: Viewed = {
+  #viewed(pod: PodSandbox, container: Container): Viewed | undefined {
+    const { dir, rules } = this.#options;
+    // One that is found again has ours among its mounts: what it was given stays its, whatever the rules say today.
+    const isOurs = ({ source }: { source: string }): boolean => source.startsWith(`${dir}/`);
+    const given = container.mounts.filter(isOurs).map(({ destination }) => destination);
+    const mounts = container.mounts.filter((mount) => !isOurs(mount));
+    const files = new Set([...given, ...viewsFor(pod, { ...container, mounts }, rules)]);
+    if (files.size === 0) return undefined;
+    return {
       pod: `${pod.namespace}/${pod.name}`,
-      ...{ name: container.name, files, pid: container.pid, of: undefined },
+      ...{ name: container.name, files: [...files], pid: container.pid, of: undefined },
     };
-    this.#containers.set(container.id, viewed);
-    return viewed;
   }
 
   /** The lxcfs that answered, if its process is still there. */
@@ -230,8 +223,12 @@ export class Views implements NriPlugin {
     this.#pause = Math.min(Math.max(ms, LOOK_MS) * 2, RETRY_MS);
   }
 
+  /** Once for all that are told of together. */
   #healSoon(): void {
+    if (this.#willHeal) return;
+    this.#willHeal = true;
     void this.#binding.run(async () => {
+      this.#willHeal = false;
       const instance = this.#alive();
       if (instance === undefined) return; // its return heals all
       await this.#bind(instance).catch((cause: unknown) => {
@@ -274,14 +271,6 @@ export class Views implements NriPlugin {
       .filter(([, { pid, of }]) => pid > 0 && !isSame(of, instance))
       .map(([id, { pid, files }]) => ({ id, pid, files }));
   }
-}
-
-/** As it was before we added to it, for one that is found again. */
-function withoutOurs(container: Container, dir: string): Container {
-  return {
-    ...container,
-    mounts: container.mounts.filter(({ source }) => !source.startsWith(`${dir}/`)),
-  };
 }
 
 function named(id: string, { pod, name }: Viewed): { id: string; pod: string; container: string } {

@@ -4,7 +4,8 @@ import type { Registry } from "prom-client";
 /** How containers' views of their limits stand. */
 export interface ViewFigures {
   readonly up: boolean;
-  readonly nri: boolean;
+  /** Absent where NRI is not wanted. */
+  readonly nri?: boolean | undefined;
   readonly containers: number;
   readonly stale: number;
   readonly starts: number;
@@ -33,7 +34,9 @@ export function registerViews(figures: () => ViewFigures, registry: Registry): v
     });
   };
   gauge("trine_lxcfs_up", "1 while lxcfs serves.", ({ up }) => Number(up));
-  gauge("trine_nri_connected", "1 while NRI tells of containers.", ({ nri }) => Number(nri));
+  gauge("trine_nri_connected", "1 while NRI tells of containers.", ({ nri = false }) =>
+    Number(nri),
+  );
   gauge("trine_lxcfs_containers", "Containers with views.", ({ containers }) => containers);
   gauge("trine_lxcfs_stale", "Of them, those whose lxcfs is gone.", ({ stale }) => stale);
   counter("trine_lxcfs_starts_total", "Times that lxcfs came or came back.", (now) => now.starts);

@@ -79,6 +79,7 @@ async function startNode(
       microvms: config.microvms,
     },
     criConfig: criContainerConfig,
+    importer: { node: process.execPath, program: process.argv[1] ?? "" },
     guestImage: () => guestImage(config.microvms.guestDir),
     ...(roots === undefined ? {} : { roots }),
   });
@@ -113,8 +114,8 @@ async function startNode(
   );
   const stop = async (): Promise<void> => {
     await door?.stop();
-    await views?.stop();
     await gateway?.stop();
+    await views?.stop();
     await tasks.close();
     await engine.detach();
     await roots?.close();
@@ -126,8 +127,9 @@ async function startNode(
   try {
     found = await engine.adoptAll();
     await tasks.listen(join(config.stateDir, "trined.sock"));
-    gateway = await keepGateway({ config: config.gateway, metrics, log, rootDir: config.rootDir });
     views = await keepViews({ config: config.lxcfs, metrics, log, engine });
+    const { gateway: ofGateway, rootDir } = config;
+    gateway = await keepGateway({ config: ofGateway, metrics, log, rootDir, views: views?.giver });
     door = keepDoor({ config, engine, log });
   } catch (cause) {
     await stop(); // what still listens would keep a process that serves nobody

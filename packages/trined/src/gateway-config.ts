@@ -32,6 +32,7 @@ const BackEnd = v.pipe(
     socket,
     streaming: v.optional(oneOf("auto", "direct", "relay")),
     streamVia: v.optional(v.union([socket, address], "HOST:PORT or a path is wanted")),
+    lxcfs: v.optional(v.boolean()),
   }),
   v.check(
     ({ streaming, streamVia }) => streaming !== "direct" || streamVia === undefined,
@@ -178,9 +179,9 @@ export const GatewaySchema = v.pipe(
       v.pipe(
         v.array(BackEnd),
         v.maxLength(MAX_BACK_ENDS),
-        v.title("list of {name, socket, streaming, streamVia}"),
+        v.title("list of {name, socket, streaming, streamVia, lxcfs}"),
         v.description(
-          "CRI servers behind the gateway; the first is the default. Empty: there is no gateway, and nothing of it is loaded. streaming: direct hands its streaming URLs on, relay puts the gateway's own in their place, auto does so where streamVia is given or a URL has no host. streamVia: HOST:PORT or unix socket that leads to its streaming server where its URLs do not.",
+          "CRI servers behind the gateway; the first is the default. Empty: there is no gateway, and nothing of it is loaded. streaming: direct hands its streaming URLs on, relay puts the gateway's own in their place, auto does so where streamVia is given or a URL has no host. streamVia: HOST:PORT or unix socket that leads to its streaming server where its URLs do not. lxcfs: true has the gateway give its containers views of their limits, for a back end without NRI; lxcfs.enabled is wanted too.",
         ),
       ),
       [],

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { messageOf, sleep } from "@trine/base";
-import type { Gateway, UrlImages } from "@trine/cri-gateway";
+import type { Gateway, UrlImages, ViewsGiver } from "@trine/cri-gateway";
 import type { GatewaySummary, NodeMetrics, RouteSummary } from "@trine/node-api";
 import type { Logger } from "pino";
 import type { Config } from "./config.ts";
@@ -25,6 +25,8 @@ export interface GatewayDeps {
   /** This program; absent: as it was started. */
   readonly program?: readonly string[];
   readonly retryMs?: number;
+  /** Absent: no containers are given views by the gateway. */
+  readonly views?: Omit<ViewsGiver, "backEnds"> | undefined;
 }
 
 /**
@@ -100,10 +102,20 @@ async function startGateway(
     log: log.child({ component: "gateway" }),
     onCall,
     urlImages: urlImagesOf(deps),
+    views: viewsOf(deps),
   });
   log.info({ socket: config.socket, backEnds: config.backEnds }, "gateway serves CRI");
   void clearLeft(deps);
   return gateway;
+}
+
+/** For the back ends whose configuration wants it. */
+function viewsOf({ config, views, log }: GatewayDeps): ViewsGiver | undefined {
+  const backEnds = config.backEnds.filter(({ lxcfs }) => lxcfs === true).map(({ name }) => name);
+  if (backEnds.length === 0) return undefined;
+  if (views !== undefined) return { ...views, backEnds };
+  log.warn({ backEnds }, "no views for their containers: lxcfs.enabled is false");
+  return undefined;
 }
 
 /** What killed imports have left, also of a configuration that has none any more. */

@@ -25,7 +25,14 @@ export const LxcfsSchema = v.strictObject({
     v.pipe(path, v.description("Program that puts its files into containers which run already.")),
     "/usr/local/bin/trine-rootfs",
   ),
-  nri: v.optional(v.pipe(path, v.description("NRI's socket.")), "/var/run/nri/nri.sock"),
+  nri: v.optional(
+    v.pipe(
+      v.union([v.literal(""), path], "an absolute path is wanted"),
+      v.title("absolute path, or empty"),
+      v.description("NRI's socket. Empty: the gateway alone tells of containers."),
+    ),
+    "/var/run/nri/nri.sock",
+  ),
   handlers: v.optional(
     v.pipe(
       v.array(v.pipe(v.string(), v.maxLength(255))),

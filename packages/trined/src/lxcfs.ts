@@ -1,5 +1,7 @@
+import type { ViewsGiver } from "@trine/cri-gateway";
 import type { Engine } from "@trine/engine";
 import type { NodeMetrics, ViewFigures } from "@trine/node-api";
+import type { KeptPlugin, NriPlugin } from "@trine/nri";
 import type { Logger } from "pino";
 import type { Config } from "./config.ts";
 
@@ -12,6 +14,8 @@ export interface ViewsDeps {
 
 export interface KeptViews {
   readonly figures: () => ViewFigures;
+  /** For the gateway: views of back ends that have no NRI. */
+  readonly giver: Omit<ViewsGiver, "backEnds">;
   readonly stop: () => Promise<void>;
 }
 
@@ -23,10 +27,7 @@ export async function keepViews({
   engine,
 }: ViewsDeps): Promise<KeptViews | undefined> {
   if (!config.enabled) return undefined;
-  const [{ Views }, { keepPlugin }] = await Promise.all([
-    import("@trine/lxcfs"),
-    import("@trine/nri"),
-  ]);
+  const { Views, nriViews } = await import("@trine/lxcfs");
   const { dir, pidFile, helper, handlers, default: byDefault, nri } = config;
   const own = log.child({ component: "lxcfs" });
   const isMachine = (podId: string): boolean => engine.has(podId);
@@ -34,17 +35,37 @@ export async function keepViews({
     ...{ dir, pidFile, helper, log: own },
     rules: { handlers, byDefault, isMachine },
   });
-  const plugin = keepPlugin(views, { socket: nri, log: own });
+  const plugin = await pluginOf(nriViews(views), nri, own);
   const figures = (): ViewFigures => ({
     ...views.state(),
-    nri: plugin.notConnected() === undefined,
+    ...(plugin && { nri: plugin.notConnected() === undefined }),
   });
   metrics.watchViews(figures);
   return {
     figures,
+    giver: {
+      offer: (pod, container) => views.offer(pod, container),
+      seen: (pod, container) => {
+        views.seen(pod, container);
+      },
+      removed: (id) => {
+        views.removed(id);
+      },
+    },
     stop: async () => {
-      await plugin.stop();
+      await plugin?.stop();
       await views.stop();
     },
   };
+}
+
+/** Undefined where no runtime of this node has NRI. */
+async function pluginOf(
+  plugin: NriPlugin,
+  socket: string,
+  log: Logger,
+): Promise<KeptPlugin | undefined> {
+  if (socket === "") return undefined;
+  const { keepPlugin } = await import("@trine/nri");
+  return keepPlugin(plugin, { socket, log });
 }

@@ -47,7 +47,7 @@ async function checkViews(place: Place, signal: AbortSignal): Promise<Result> {
     const fix = "systemctl start trine-lxcfs; running containers get its files then by themselves";
     return { status: "fail", detail: `lxcfs does not serve; ${detail}`, fix };
   }
-  if (!nri) {
+  if (nri === false) {
     const fix = "turn NRI on in containerd, whose socket lxcfs.nri names";
     return {
       status: "fail",
