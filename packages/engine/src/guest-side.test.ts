@@ -1,6 +1,12 @@
 import type { PodInterface } from "@trine/pod-network";
 import { expect, test } from "vitest";
-import { checkBindings, guestInterfaces, guestLinks, tapPairs } from "./guest-side.ts";
+import {
+  checkBindings,
+  containersAtOf,
+  guestInterfaces,
+  guestLinks,
+  tapPairs,
+} from "./guest-side.ts";
 
 const pod = (name: string, address: string): PodInterface => ({
   name,
@@ -74,4 +80,21 @@ test("an interface that the pod has not is named, with those it has", () => {
   expect(() => {
     checkBindings({ "*": "tap", net9: "masquerade" }, [document.network]);
   }).toThrow("the pod has no interface net9; it has eth0");
+});
+
+test.each([
+  ["10.1.0.2", {}, "169.254.77.1"],
+  ["fd00::2", {}, "fd10:0:77::1"],
+  ["10.1.0.2", { eth0: "passt" }, "169.254.77.1"],
+  ["fd00::2", { eth0: "passt" }, undefined],
+  ["10.1.0.2", { "*": "masquerade" }, undefined],
+  ["10.1.0.2", { eth0: "macvtap" }, undefined],
+] as const)("at %s, bound by %j, containers are found at %s", (address, bindings, found) => {
+  const family = address.includes(":") ? ("ipv6" as const) : ("ipv4" as const);
+  const network = { ...document.network, addresses: [{ family, address, prefix: 24 }] };
+  expect(containersAtOf({ network, bindings })).toBe(found);
+});
+
+test("without a network nobody is found", () => {
+  expect(containersAtOf({})).toBeUndefined();
 });

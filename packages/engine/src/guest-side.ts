@@ -1,5 +1,10 @@
 import { TrineError } from "@trine/base";
-import { linkLocalOf, masqueraded, requireFreeNetworks } from "@trine/pod-network";
+import {
+  containersAddress,
+  linkLocalOf,
+  masqueraded,
+  requireFreeNetworks,
+} from "@trine/pod-network";
 import type { Binding, PodInterface, TapPair } from "@trine/pod-network";
 import { interfacesOf } from "./pod-document.ts";
 import type { PodDocument } from "./pod-document.ts";
@@ -63,6 +68,16 @@ export function tapPairs(document: Networks): TapPair[] {
 export function hasPasst(document: Networks): boolean {
   const [primary] = interfacesOf(document);
   return primary !== undefined && bindingOf(document, primary) === "passt";
+}
+
+/** Where the guest finds the containers beside it, if any come; undefined where none can. */
+export function containersAtOf(document: Networks): string | undefined {
+  const [primary] = interfacesOf(document);
+  if (primary === undefined) return undefined;
+  const binding = bindingOf(document, primary);
+  if (binding === "tap") return containersAddress(primary);
+  const hasIpv4 = primary.addresses.some(({ family }) => family === "ipv4");
+  return binding === "passt" && hasIpv4 ? linkLocalOf(0) : undefined;
 }
 
 /** Of each of the guest's network cards the link of the pod's namespace that it is; undefined where passt is. */

@@ -128,7 +128,7 @@ export async function connectNetwork(
   await connectTaps((argv, stdin) => shim.run(argv, stdin), pairs, forwardPort, first);
 }
 
-export async function serveForward(
+async function serveForward(
   shim: ShimLink,
   primary: PodInterface | undefined,
   forwardTo: ForwardTo,

@@ -1,9 +1,10 @@
 import { TrineError } from "@trine/base";
 import { parseMachineAnnotations } from "@trine/annotations";
-import { shareAddress } from "@trine/pod-network";
+import { LOCAL_IPV6, linkLocalOf, shareAddress } from "@trine/pod-network";
+import type { PodInterface } from "@trine/pod-network";
+import type { ShimLink } from "@trine/shim-client";
 import { bindingOf, tapPairs } from "./guest-side.ts";
 import type { PodContext } from "./pod-context.ts";
-import { serveForward } from "./sandbox-network.ts";
 import { tapOf } from "./tap.ts";
 
 /**
@@ -12,7 +13,7 @@ import { tapOf } from "./tap.ts";
  */
 export async function shareNetwork({ document, shim, sandbox }: PodContext): Promise<void> {
   const { network } = document;
-  if (network?.addresses.some(({ family }) => family === "ipv4") !== true) return;
+  if (network === undefined || network.addresses.length === 0) return;
   const binding = bindingOf(document, network);
   if (binding === "passt") return; // the namespace has kept its address
   if (binding !== "tap") {
@@ -22,8 +23,7 @@ export async function shareNetwork({ document, shim, sandbox }: PodContext): Pro
     );
   }
   const { ports, machine } = parseMachineAnnotations(sandbox.annotations);
-  const forwardPort = await serveForward(shim, network, "address");
-  if (forwardPort === undefined) return;
+  const forwardPort = await serveLocalhost(shim, network);
   await shareAddress((argv, stdin) => shim.run(argv, stdin), {
     interface: network,
     tap: tapOf(0),
@@ -35,4 +35,13 @@ export async function shareNetwork({ document, shim, sandbox }: PodContext): Pro
       containers: ports.filter(({ container }) => container !== machine),
     },
   });
+}
+
+/** Answers the port to which localhost goes, on to the machine's address. */
+function serveLocalhost(shim: ShimLink, { addresses }: PodInterface): Promise<number> {
+  const ipv4 = addresses.find(({ family }) => family === "ipv4");
+  const [first] = addresses;
+  const target = (ipv4 ?? first)?.address ?? "";
+  const source = ipv4 === undefined ? LOCAL_IPV6 : linkLocalOf(0);
+  return shim.serveForward({ target, source });
 }

@@ -1,3 +1,4 @@
+import { LOCAL_IPV6 } from "./guest-network.ts";
 import { hexOf } from "./ip-bits.ts";
 import type { PodInterface } from "./pod-interface.ts";
 
@@ -159,6 +160,9 @@ function ipv6Rules({ interface: pod }: TapLink): string[] {
     "udp dport 547 drop",
     `icmpv6 type { nd-router-advert, nd-redirect } ${REFUSED}`,
     `udp sport 547 ${REFUSED}`,
+    // Sent to its gateway's MAC, as with IPv4. The namespace has the address beside ordinary containers only.
+    `ip6 saddr ${set(own)} ip6 daddr ${LOCAL_IPV6} meta pkttype set host accept`,
+    `ip6 daddr ${LOCAL_IPV6} ${SPOOFED}`,
     // An advertisement's target is at 8 bytes; nft before 1.0.7 has no name for it. fe80::/10 is its own.
     `icmpv6 type nd-neighbor-advert @th,64,128 != ${set(own.map(hexOf))} @th,64,10 != 0x3fa ${SPOOFED}`,
     `ip6 saddr ${set([...own, "fe80::/10"])} fwd to "${pod.name}"`,

@@ -6,6 +6,19 @@ export function linkLocalOf(index: number): string {
   return `169.254.77.${index + 1}`;
 }
 
+/**
+ * The same for IPv6, on the primary one's tap only and only beside ordinary containers (docs/decisions/0008). No link-local
+ * address: Linux forwards none, and a guest reaches this one by its default route.
+ */
+export const LOCAL_IPV6 = "fd10:0:77::1";
+
+/** What the guest calls the namespace's containers by: its IPv4 address where there is one. Undefined without a network. */
+export function containersAddress(pod: PodInterface): string | undefined {
+  const has = (family: "ipv4" | "ipv6"): boolean => pod.addresses.some((a) => a.family === family);
+  if (has("ipv4")) return linkLocalOf(0);
+  return has("ipv6") ? LOCAL_IPV6 : undefined;
+}
+
 /** RFC 2131 "infinity": the address is the pod's for life. */
 const INFINITE_LEASE = 0xffff_ffff;
 

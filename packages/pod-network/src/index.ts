@@ -1,7 +1,13 @@
 export { connectTaps } from "./connect-taps.ts";
 export type { TapPair } from "./connect-taps.ts";
 export { STAND_IN_ROUTER, dhcp6Offer, findGatewayMac } from "./dhcp6-offer.ts";
-export { dhcpOffer, guestNetwork, linkLocalOf } from "./guest-network.ts";
+export {
+  LOCAL_IPV6,
+  containersAddress,
+  dhcpOffer,
+  guestNetwork,
+  linkLocalOf,
+} from "./guest-network.ts";
 export type { DhcpOffer, GuestNetworkConfig } from "./guest-network.ts";
 export { makeMacvtaps } from "./macvtap.ts";
 export type { MacvtapLink } from "./macvtap.ts";

@@ -15,6 +15,8 @@ export interface MachineInput {
   readonly interfaces: readonly PodInterface[];
   /** Of each of them the link of the namespace that the guest has; undefined where passt carries it. */
   readonly links: readonly (string | undefined)[];
+  /** Where the guest finds containers beside it; absent where it could not. */
+  readonly containersAt?: string;
   /** Of each link. */
   readonly queues: number;
   readonly files: PodFiles;

@@ -2,7 +2,7 @@ import type { MachineSettings } from "@trine/annotations";
 import type { Undo } from "@trine/base";
 import type { Bundle } from "../bundle.ts";
 import { createMachine } from "./create-machine.ts";
-import { guestInterfaces, guestLinks } from "../guest-side.ts";
+import { containersAtOf, guestInterfaces, guestLinks } from "../guest-side.ts";
 import { machinePasst } from "./machine-passt.ts";
 import { releaseUid, takeUid } from "../noted-uid.ts";
 import type { PodContext } from "../pod-context.ts";
@@ -26,7 +26,11 @@ export async function prepareMachine(
   undo.defer("remove the machine's files", () => removeMachineFiles(files));
   const interfaces = guestInterfaces(document);
   const { queues = 1 } = document;
-  const network = { interfaces, links: guestLinks(document), queues };
+  const containersAt = containersAtOf(document);
+  const network = {
+    ...{ interfaces, links: guestLinks(document), queues },
+    ...(containersAt === undefined ? {} : { containersAt }),
+  };
   const input = { identity, ...container, ...network, files, uid, cgroups: facts.cgroups };
   const dns = await podDns(bundle.resolvConf);
   const passt = await machinePasst(pod, container.settings, dns);

@@ -5,6 +5,7 @@ import {
   agentHook,
   configDriveSeed,
   fileHook,
+  hostsHook,
   nocloudSeed,
   shareHook,
   vendorDataOf,
@@ -33,6 +34,11 @@ export interface SeedExtras {
 
 /** A later boot of the same instance keeps the network of its first, unless it is told not to: a pod's may change. */
 const NETWORK_AT_BOOT = "#cloud-config\nupdates: {network: {when: [boot]}}\n";
+/**
+ * The same of cloud-init's ConfigDrive, which fails when it is told so (22.4): it takes the instance for a new one where it does not
+ * know the last one's id, and what it has done for this one it knows by other files.
+ */
+const FORGETS_LAST = "#cloud-boothook\n#!/bin/sh\nrm -f /var/lib/cloud/data/instance-id\n";
 /** What containerd and the image give every container; a machine has its own. */
 const NOT_ENVIRONMENT = ["PATH", "HOSTNAME", "HOME", "TERM"];
 
@@ -44,15 +50,14 @@ export async function machineSeed(
   input: MachineInput,
   { shares, agent }: SeedExtras,
 ): Promise<Seed | undefined> {
-  const { settings, interfaces, bundle } = input;
+  const { settings, interfaces, bundle, containersAt } = input;
   const { cloudInit, networkConfig, metaData } = settings;
   if (cloudInit === "off") return undefined;
   const isDrive = cloudInit === "configdrive";
   const volumeLabel = isDrive ? "config-2" : "cidata";
   const dns = await podDns(bundle.resolvConf);
   const { files: given, ...told } = await firstBoot(settings, bundle.spec);
-  // cloud-init 22 fails over it where the seed is a ConfigDrive.
-  const looksAgain = keepsRoot(settings) && !isDrive;
+  const looksAgain = isDrive ? FORGETS_LAST : NETWORK_AT_BOOT;
   const hasNetwork = interfaces.length > 0 && networkConfig !== "off";
   const files = fileHook([...environmentFile(bundle.spec), ...given]);
   const seed = (isDrive ? configDriveSeed : nocloudSeed)({
@@ -61,7 +66,8 @@ export async function machineSeed(
     ...told,
     metaData,
     vendorData: vendorDataOf([
-      looksAgain ? NETWORK_AT_BOOT : undefined,
+      keepsRoot(settings) ? looksAgain : undefined,
+      containersAt === undefined ? undefined : hostsHook(containersAt),
       files,
       ...mountHooks(shares, agent === undefined ? undefined : volumeLabel),
     ]),
