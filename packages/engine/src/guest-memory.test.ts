@@ -16,10 +16,10 @@ beforeEach(async () => {
 });
 afterEach(() => rm(pod, { recursive: true }));
 
-function bundle(memoryLimitBytes?: number): Bundle {
+function bundle(memoryLimitBytes?: number, annotations: Bundle["annotations"] = {}): Bundle {
   return {
     path: "/b",
-    annotations: {},
+    annotations,
     hostname: undefined,
     resolvConf: undefined,
     memoryLimitBytes,
@@ -30,7 +30,7 @@ function bundle(memoryLimitBytes?: number): Bundle {
 }
 
 const memoryOf = (annotations: Record<string, string>, limit?: number): Promise<number> =>
-  guestMemory(parseMachineAnnotations(annotations), bundle(limit), {
+  guestMemory(parseMachineAnnotations(annotations), bundle(limit, annotations), {
     defaultBytes: 512 * MIB,
     cgroups: [join(pod, "sandbox")],
   });
@@ -51,6 +51,20 @@ test.each(["memory.limit_in_bytes", "memory.max"])(
     expect(await memoryOf({ "trine.dev/memory": "104Mi" })).toBe(104 * MIB);
   },
 );
+
+test("Virtlet's manifests have no overhead in their limit: the guest has the rest", async () => {
+  const virtlets = { "kubernetes.io/target-runtime": "virtlet.cloud" };
+  await writeFile(join(pod, "memory.max"), String(160 * MIB));
+  expect(await memoryOf(virtlets, 160 * MIB)).toBe(64 * MIB);
+  await expect(memoryOf({}, 160 * MIB)).rejects.toThrow(/160 MiB.*96 MiB exceed/);
+  // What is asked for by name is had or refused.
+  const named = { ...virtlets, "trine.dev/memory": "128Mi" };
+  await expect(memoryOf(named, 160 * MIB)).rejects.toThrow(/128 MiB.*96 MiB exceed/);
+  await writeFile(join(pod, "memory.max"), String(120 * MIB));
+  await expect(memoryOf(virtlets, 120 * MIB)).rejects.toThrow(/120 MiB.*96 MiB exceed/);
+  await writeFile(join(pod, "memory.max"), String(512 * MIB));
+  expect(await memoryOf(virtlets, 160 * MIB)).toBe(160 * MIB);
+});
 
 test.each(["max\n", "9223372036854771712\n"])("takes %j for no limit", async (text) => {
   await writeFile(join(pod, "memory.max"), text);

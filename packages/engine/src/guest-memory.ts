@@ -11,9 +11,15 @@ const MIB = 1024 * 1024;
  */
 export const MACHINE_OVERHEAD_BYTES = 96 * MIB;
 
+/** The annotation by which Virtlet's manifests choose their runtime: their pods have no RuntimeClass that charges overhead. */
+const TARGET_RUNTIME = "kubernetes.io/target-runtime";
+/** Less boots nothing. */
+const LEAST_BYTES = 32 * MIB;
+
 /**
  * Guest memory (decision 10): annotation, else the container's limit, else the node's default; whole
- * MiB. Kind `invalid` when it cannot fit the pod's own memory limit together with the overhead.
+ * MiB. Kind `invalid` when it cannot fit the pod's own memory limit together with the overhead. Of a limit in a manifest
+ * for Virtlet, which knew no overhead, that is taken off.
  */
 export async function guestMemory(
   settings: MachineSettings,
@@ -21,7 +27,10 @@ export async function guestMemory(
   node: { defaultBytes: number; cgroups: readonly string[] },
 ): Promise<number> {
   const wanted = settings.memoryBytes ?? bundle.memoryLimitBytes ?? node.defaultBytes;
-  const bytes = Math.floor(wanted / MIB) * MIB;
+  const isVirtlets =
+    settings.memoryBytes === undefined && bundle.annotations[TARGET_RUNTIME] !== undefined;
+  const room = isVirtlets ? await roomIn(node.cgroups) : undefined;
+  const bytes = Math.floor(Math.min(wanted, room ?? wanted) / MIB) * MIB;
   await requireRoom(bytes, node.cgroups);
   return bytes;
 }
@@ -36,6 +45,12 @@ export async function requireRoom(bytes: number, cgroups: readonly string[]): Pr
         `the pod's limit of ${Math.floor(limit / MIB)} MiB: use the RuntimeClass with its overhead, or set trine.dev/memory lower`,
     );
   }
+}
+
+/** What a pod's limit leaves for a guest; undefined where it leaves none, or there is no limit. */
+async function roomIn(cgroups: readonly string[]): Promise<number | undefined> {
+  const room = ((await podMemoryLimit(cgroups)) ?? 0) - MACHINE_OVERHEAD_BYTES;
+  return room < LEAST_BYTES ? undefined : room;
 }
 
 /** The limit of the pod's cgroup, which is the parent of the sandbox's (memory controller or v2). */

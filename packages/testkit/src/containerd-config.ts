@@ -31,7 +31,7 @@ function runtimeTables(plugin: string, config: ContainerdConfig): string[] {
     ...config.runtimes.flatMap((name) => [
       `[${table}.${name}]`,
       `runtime_type = "io.containerd.${name}.v2"`,
-      `pod_annotations = ["trine.dev/*", "Virtlet*"]`, // as in deploy/containerd
+      `pod_annotations = ["trine.dev/*", "Virtlet*", "kubernetes.io/target-runtime"]`, // as in deploy/containerd
       ...(config.stateDir === undefined
         ? []
         : [
