@@ -20,6 +20,7 @@ export interface PodContainer {
   readonly stdin?: boolean;
   readonly tty?: boolean;
   readonly mounts?: readonly { containerPath: string; hostPath: string; readonly?: boolean }[];
+  readonly devices?: readonly { containerPath: string; hostPath: string; permissions: string }[];
   readonly security?: MessageInitShape<typeof LinuxContainerSecurityContextSchema>;
 }
 
@@ -70,6 +71,7 @@ export class PodOfMany {
         stdin: container.stdin ?? false,
         tty: container.tty ?? false,
         mounts: [...(container.mounts ?? [])],
+        devices: [...(container.devices ?? [])],
         linux: {
           resources: {},
           securityContext: container.security ?? { namespaceOptions: OWN_PIDS },

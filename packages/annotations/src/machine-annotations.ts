@@ -21,6 +21,20 @@ export const MACHINE_ANNOTATIONS = [
     virtlet: [],
   },
   {
+    key: "trine.dev/imports",
+    setting: "imports",
+    level: "vm",
+    type: "word",
+    pattern: /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(,[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?){0,15}$/,
+    allowed: "names of containers of the pod (DNS labels), at most 16, with commas between them",
+    description:
+      "Containers whose process is the node's importer, which fills a volume of the pod: written by trine-control for DataVolumes. The last argument of each is its order.",
+    reason:
+      "A DataVolume is filled in the pod that uses it, before its machine starts; the program comes from the node and not from an image.",
+    example: "import-root",
+    virtlet: [],
+  },
+  {
     key: "trine.dev/disks",
     setting: "disks",
     level: "vm",

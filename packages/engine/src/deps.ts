@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import type { GuestRoots } from "@trine/guest-roots";
 import type { Accelerator, MachineDriver } from "@trine/vmm";
+import type { Importer } from "./machine/import-container.ts";
 import type { GuestStart } from "./guest/guest-start.ts";
 import type { UidPool } from "./uid-pool.ts";
 
@@ -21,6 +22,8 @@ export interface EngineDeps {
     readonly namespace: string;
     readonly id: string;
   }) => Promise<unknown>;
+  /** What fills volumes in pods' containers; undefined = this node does not. */
+  readonly importer?: Importer;
   /** From a machine's Create to the execution of its VMM, for the metrics. */
   readonly onLaunched?: (ms: number) => void;
   /** A microvm pod's guest has answered for the first time; for the metrics. */

@@ -14,20 +14,22 @@ const CPU_SECONDS_PER_GIB = 120;
 
 export type ConvertedDisk =
   | Pick<ForeignDisk, "format" | "virtualSizeBytes" | "offset" | "sizeBytes">
-  | { format: "raw"; virtualSizeBytes: number; offset: 0; sizeBytes: number };
+  | { format: "raw" | "qcow2"; virtualSizeBytes: number; offset: 0; sizeBytes: number };
 
 export interface Conversion {
   readonly disk: ConvertedDisk;
   readonly from: { readonly path: string; readonly handle: FileHandle };
-  /** An empty file. */
+  /** An empty file; where it becomes raw, one of the disk's size, or a device. */
   readonly to: { readonly path: string; readonly handle: FileHandle };
+  /** Absent: QCOW2. */
+  readonly as?: "raw";
   readonly workDir: string;
   readonly limits: ImportLimits;
   readonly onProgress: OnProgress;
 }
 
 /**
- * Converts a disk to QCOW2 by qemu-img in a jail that has these two files and no others. The format is ours
+ * Converts a disk, to QCOW2 where nothing else is said, by qemu-img in a jail that has these two files and no others. The format is ours
  * to say: qemu-img never looks for it, nor for a backing file. Kind `invalid` for a disk that grows beyond the limits.
  */
 export async function convertDisk(job: Conversion, signal: AbortSignal): Promise<void> {
@@ -41,17 +43,14 @@ export async function convertDisk(job: Conversion, signal: AbortSignal): Promise
     {
       program: QEMU_IMG,
       args: [
-        "convert",
-        "-p",
-        "-O",
-        "qcow2",
+        ...["convert", "-p", ...outputOf(job, files[1].isDevice)],
         `json:${JSON.stringify(source(job.disk))}`,
         "/work/out",
       ],
       files,
       memoryBytes: MEMORY_BYTES,
       cpuSeconds: BASE_CPU_SECONDS + Math.ceil(virtualSizeBytes / GIB) * CPU_SECONDS_PER_GIB,
-      fileBytes: convertedBytes(job.disk, job.limits),
+      fileBytes: job.as === "raw" ? virtualSizeBytes : convertedBytes(job.disk, job.limits),
       workDir: job.workDir,
     },
     (output) => followProgress(output, job),
@@ -60,13 +59,23 @@ export async function convertDisk(job: Conversion, signal: AbortSignal): Promise
   await job.to.handle.chown(0, 0);
 }
 
+/** A new file is zeros already; of a device qemu-img has the zeros written. */
+function outputOf({ as }: Conversion, isDevice: boolean): string[] {
+  if (as === undefined) return ["-O", "qcow2"];
+  return ["-n", ...(isDevice ? [] : ["--target-is-zero"]), "-O", "raw"];
+}
+
 /** QEMU's description of the node to read from. */
 function source({ format, offset, sizeBytes }: ConvertedDisk): object {
   const file = { driver: "file", filename: "/work/in", locking: "off" };
   // A member of an archive begins at a whole sector, and the archive fills its last one.
   const size = Math.ceil(sizeBytes / SECTOR) * SECTOR;
   const inner = offset === 0 ? file : { driver: "raw", offset, size, file };
-  return { driver: format, ...(format === "vmdk" && { backing: null }), file: inner };
+  return {
+    driver: format,
+    ...(["vmdk", "qcow2"].includes(format) && { backing: null }),
+    file: inner,
+  };
 }
 
 /** qemu-img writes `    (12.34/100%)` again and again. */

@@ -1,15 +1,14 @@
-import { open, realpath, statfs } from "node:fs/promises";
-import { TrineError, kindOf, messageOf, quote } from "@trine/base";
+import { open, realpath } from "node:fs/promises";
+import { TrineError, kindOf, quote } from "@trine/base";
 import type { ImageStore } from "@trine/containerd-client";
 import { listDisks, openRegularFile, probeDisk } from "@trine/disk-images";
-import type { DiskProbe, ForeignDisk, ImageInfo, ProbeOptions } from "@trine/disk-images";
+import type { DiskProbe, ImageInfo, ProbeOptions } from "@trine/disk-images";
 import type { ConvertedDisk } from "./convert-disk.ts";
-import { converted, unpacked } from "./import-steps.ts";
-import type { Current, ImportRequest, Job } from "./import-steps.ts";
+import { checkManifest, converted, probeOf, unpackedOf } from "./import-steps.ts";
+import type { Current, ImportRequest, Job as AnyJob } from "./import-steps.ts";
 import { checkSum } from "./fetch/checksum.ts";
-import { download } from "./fetch/download.ts";
-import type { Version } from "./fetch/download.ts";
-import { HttpClient, parseUrl, shown } from "./fetch/http-client.ts";
+import { PASSING, fetchDisk } from "./fetch/fetch-disk.ts";
+import { parseUrl, shown } from "./fetch/http-client.ts";
 import type { OnProgress } from "./limits.ts";
 import { dropLease, storeImage, storeTogether } from "./store/store-image.ts";
 import type { MakeImage, StoredImage } from "./store/store-image.ts";
@@ -19,8 +18,8 @@ const MIB = 1024 * 1024;
 /** A raw disk with more holes than data is smaller as QCOW2, in the store and on the way to a registry. */
 const SPARSE_FROM_BYTES = 64 * MIB;
 const BLOCK_BYTES = 512;
-/** After these the same command can go on where it was. */
-const PASSING = ["unavailable", "timeout", "exhausted"];
+
+type Job = AnyJob<ImportRequest>;
 
 export interface ImportedImage extends StoredImage {
   readonly info: ImageInfo;
@@ -147,63 +146,13 @@ async function letGo({ work, request, signal }: Job, cause: unknown): Promise<vo
   else await work.remove();
 }
 
-async function fetchDisk(job: Job, url: URL): Promise<Current> {
-  const { request, work, signal, onProgress } = job;
-  const { http, retries, checksum } = request;
-  const client = await HttpClient.create(http);
-  const { path, handle, begun } = await work.download();
-  try {
-    await download(
-      client,
-      {
-        url,
-        to: handle,
-        maxBytes: request.limits.maxBytes,
-        retries,
-        stallMs: http.stallMs,
-        ...(checksum && { checksum }),
-        ...(begun && { begun }),
-        onVersion: async (version) => {
-          await requireSpace(work.path, version);
-          await work.keepVersion(version);
-        },
-        onProgress,
-      },
-      signal,
-    );
-  } catch (cause) {
-    await handle.close();
-    if (signal.aborted || request.keepPartial === "never") throw cause;
-    if (!PASSING.includes(kindOf(cause)) || !(await work.isResumable())) throw cause;
-    const advice = "what has come is kept, the same command goes on with it";
-    throw new TrineError(kindOf(cause), `${messageOf(cause)}; ${advice}`, { cause });
-  }
-  return { handle, path, isOwn: true };
-}
-
-async function requireSpace(dir: string, { totalBytes = 0 }: Version): Promise<void> {
-  const { bavail, bsize } = await statfs(dir);
-  if (totalBytes <= bavail * bsize) return;
-  const what = `${totalBytes} bytes do not fit: ${bavail * bsize} are free below ${dir}`;
-  throw new TrineError("exhausted", what);
-}
-
 async function importCurrent(job: Job, first: Current, make: MakeImage): Promise<ImportedImage> {
   const { request, onProgress } = job;
   let current = first;
   try {
     if (!first.isOwn && job.isChecked !== true) await checkLocal(job, first);
-    let probe = await probeSource(job, current);
-    if (probe.kind === "packed" || probe.kind === "zipped") {
-      const by = probe.kind === "packed" ? probe.by : probe.member;
-      current = await unpacked(job, current, by);
-      // A name that has been found in a zip archive is none of a disk in what was found.
-      const isFound = typeof by !== "string" && by.name === request.disk;
-      probe = await (isFound ? probeOf : probeSource)(job, current);
-      if (probe.kind === "packed" || probe.kind === "zipped") {
-        throw refused(job, "is packed twice: unpack it first");
-      }
-    }
+    let probe;
+    ({ current, probe } = await unpackedOf(job, current));
     const disk = toConvert(probe, await isSparse(current));
     if (disk !== undefined) {
       if (probe.kind === "foreign") await checkManifest(job, current, probe);
@@ -234,35 +183,18 @@ async function importCurrent(job: Job, first: Current, make: MakeImage): Promise
   }
 }
 
-/** Looks at what was given, or was packed in it. */
-function probeSource({ what, request, signal }: Job, { handle }: Current): Promise<DiskProbe> {
-  const { limits, disk } = request;
-  return probeDisk(handle, what, { ...limits, ...(disk !== undefined && { disk }) }, signal);
-}
-
-function probeOf({ what, request, signal }: Job, { handle }: Current): Promise<DiskProbe> {
-  return probeDisk(handle, what, request.limits, signal);
-}
-
-function refused({ what }: Job, why: string): TrineError {
-  return new TrineError("invalid", `${what} ${why}`);
-}
-
 async function checkLocal(job: Job, { handle }: Current): Promise<void> {
   const { checksum, limits } = job.request;
   const { size: sizeBytes } = await handle.stat();
   if (sizeBytes > limits.maxBytes) {
-    throw refused(job, `has ${sizeBytes} bytes; the limit is ${limits.maxBytes} (--max-size)`);
+    throw new TrineError(
+      "invalid",
+      `${job.what} has ${sizeBytes} bytes; the limit is ${limits.maxBytes} (--max-size)`,
+    );
   }
   if (checksum === undefined) return;
   const part = { handle, offset: 0, sizeBytes, what: job.what };
   await checkSum(part, checksum, job.onProgress, job.signal);
-}
-
-async function checkManifest(job: Job, { handle }: Current, disk: ForeignDisk): Promise<void> {
-  if (disk.digest === undefined) return;
-  const part = { handle, offset: disk.offset, sizeBytes: disk.sizeBytes, what: job.what };
-  await checkSum(part, disk.digest, job.onProgress, job.signal);
 }
 
 function toConvert(probe: DiskProbe, sparse: boolean): ConvertedDisk | undefined {

@@ -1,10 +1,12 @@
 import { rm } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { TrineError, kindOf } from "@trine/base";
-import type { Compression, ZipMember } from "@trine/disk-images";
+import { probeDisk } from "@trine/disk-images";
+import type { Compression, DiskProbe, ForeignDisk, ZipMember } from "@trine/disk-images";
 import { convertDisk } from "./convert-disk.ts";
 import type { ConvertedDisk } from "./convert-disk.ts";
 import { copyDisk } from "./copy-disk.ts";
+import { checkSum } from "./fetch/checksum.ts";
 import type { Checksum } from "./fetch/checksum.ts";
 import type { HttpSettings } from "./fetch/http-client.ts";
 import { isReadableToAll } from "./jail/readable.ts";
@@ -12,16 +14,12 @@ import type { ImportLimits, OnProgress } from "./limits.ts";
 import { unpackFile } from "./unpack-file.ts";
 import type { WorkDir } from "./work-dir.ts";
 
-export interface ImportRequest {
+/** Where a disk comes from, and what its import may cost. */
+export interface SourceRequest {
   /** An http(s) URL or a file's name. */
   readonly source: string;
   /** Which disk of an OVA is meant: its file's name in it. */
   readonly disk?: string;
-  /** What the disk was made of, for people, where it is not the source. */
-  readonly origin?: string;
-  /** A file is given away: it is gone when the import has succeeded. */
-  readonly consumes?: boolean;
-  readonly reference: string;
   readonly checksum?: Checksum;
   readonly limits: ImportLimits;
   readonly http: HttpSettings;
@@ -30,6 +28,14 @@ export interface ImportRequest {
   readonly keepPartial: boolean | "never";
   /** Where imports do their work; on the file system of containerd's images an image is moved, not copied. */
   readonly workDir: string;
+}
+
+export interface ImportRequest extends SourceRequest {
+  /** What the disk was made of, for people, where it is not the source. */
+  readonly origin?: string;
+  /** A file is given away: it is gone when the import has succeeded. */
+  readonly consumes?: boolean;
+  readonly reference: string;
   readonly snapshotter: string;
   readonly architecture: string;
 }
@@ -41,8 +47,8 @@ export interface Current {
   readonly isOwn: boolean;
 }
 
-export interface Job {
-  readonly request: ImportRequest;
+export interface Job<Request extends SourceRequest = SourceRequest> {
+  readonly request: Request;
   readonly work: WorkDir;
   /** The source was compared with its checksum and size before. */
   readonly isChecked?: boolean;
@@ -50,6 +56,51 @@ export interface Job {
   readonly what: string;
   readonly onProgress: OnProgress;
   readonly signal: AbortSignal;
+}
+
+/** Looks at what was given, and unpacks it where it is packed. */
+export async function unpackedOf(
+  job: Job,
+  first: Current,
+): Promise<{
+  current: Current;
+  probe: Exclude<DiskProbe, { readonly kind: "packed" | "zipped" }>;
+}> {
+  const found = await probeSource(job, first);
+  if (found.kind !== "packed" && found.kind !== "zipped") return { current: first, probe: found };
+  const by = found.kind === "packed" ? found.by : found.member;
+  const current = await unpacked(job, first, by);
+  try {
+    // A name that has been found in a zip archive is none of a disk in what was found.
+    const isFound = typeof by !== "string" && by.name === job.request.disk;
+    const probe = await (isFound ? probeOf : probeSource)(job, current);
+    if (probe.kind !== "packed" && probe.kind !== "zipped") return { current, probe };
+    throw new TrineError("invalid", `${job.what} is packed twice: unpack it first`);
+  } catch (cause) {
+    await current.handle.close();
+    throw cause;
+  }
+}
+
+/** Looks at what was given, or was packed in it. */
+function probeSource({ what, request, signal }: Job, { handle }: Current): Promise<DiskProbe> {
+  const { limits, disk } = request;
+  return probeDisk(handle, what, { ...limits, ...(disk !== undefined && { disk }) }, signal);
+}
+
+export function probeOf({ what, request, signal }: Job, { handle }: Current): Promise<DiskProbe> {
+  return probeDisk(handle, what, request.limits, signal);
+}
+
+/** Compares a disk with what its archive's manifest says of it. */
+export async function checkManifest(
+  job: Job,
+  { handle }: Current,
+  disk: ForeignDisk,
+): Promise<void> {
+  if (disk.digest === undefined) return;
+  const part = { handle, offset: disk.offset, sizeBytes: disk.sizeBytes, what: job.what };
+  await checkSum(part, disk.digest, job.onProgress, job.signal);
 }
 
 /** Unpacks what is packed, and removes that where it is ours. */
@@ -112,7 +163,7 @@ async function discard({ handle, path, isOwn }: Current): Promise<void> {
 }
 
 /** A child's words do not say of what. */
-function named({ what, signal }: Job, cause: unknown): unknown {
+export function named({ what, signal }: Job, cause: unknown): unknown {
   if (signal.aborted || !(cause instanceof TrineError) || kindOf(cause) === "internal")
     return cause;
   const colon = cause.message.startsWith("unpacks") ? "" : ":";

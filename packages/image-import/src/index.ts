@@ -18,3 +18,6 @@ export type { ImageView } from "./store/list-images.ts";
 export { removeImage } from "./store/remove-image.ts";
 export { putImage } from "./store/put-image.ts";
 export { pushImage } from "./registry/push-image.ts";
+export { importToVolume, makeBlank } from "./volume/import-to-volume.ts";
+export type { VolumeRequest } from "./volume/import-to-volume.ts";
+export { VolumeTarget } from "./volume/volume-target.ts";

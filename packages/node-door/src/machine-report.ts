@@ -53,7 +53,7 @@ export const machineReportSchema = v.object({
   phase: v.picklist(["starting", "running", "paused", "stopped", "failed"]),
   /** When it came to that phase, RFC 3339. */
   since: v.pipe(text, v.isoTimestamp()),
-  /** Why it is stopped or failed, in words. */
+  /** Why it is stopped or failed, or paused by its VMM, in words. */
   reason: v.optional(text),
   accelerator: v.picklist(["kvm", "tcg"]),
   cpus: v.object({ sockets: whole, cores: whole, threads: whole }),

@@ -51,6 +51,11 @@ async function main(argv: readonly string[]): Promise<number> {
     const { importImage } = await import("./url-images/import-image.ts"); // trined itself, for its gateway
     return importImage();
   }
+  const [word, order = ""] = positionals;
+  if (word === "import-volume") {
+    const { importVolume } = await import("./volume-import/import-volume.ts"); // in a pod's container
+    return importVolume(order);
+  }
   if (!["", "config check", "config print"].includes(words)) return usage(`no command: ${words}`);
   try {
     const config = await loadConfig(values.config);

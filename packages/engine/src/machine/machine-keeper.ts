@@ -72,8 +72,9 @@ export class MachineKeeper implements TaskKeeper {
     // containerd repeats the pod's annotations on its containers; docker and ctr have only those.
     const settings = parseMachineAnnotations({ ...bundle.annotations, ...sandbox.annotations });
     const name = containerNameOf(bundle) ?? task.id;
-    if (!(await isMachine(this.#pod, { task, name }, settings))) {
-      await nestContainer(this.#pod, { id: task.id, name }, bundle);
+    const isImport = settings.imports?.split(",").includes(name) === true;
+    if (isImport || !(await isMachine(this.#pod, { task, name }, settings))) {
+      await nestContainer(this.#pod, { id: task.id, name, isImport }, bundle);
       return;
     }
     requireOneMachine({ id: task.id, name, podName: identity.name }, document.machine);

@@ -5,8 +5,10 @@ import type { Bundle } from "../bundle.ts";
 import { findProgram } from "../find-program.ts";
 import { podSysctls } from "../guest/pod-sysctls.ts";
 import { record, text } from "../json-shape.ts";
+import type { JsonObject } from "../json-shape.ts";
 import type { PodContext } from "../pod-context.ts";
 import { shareNetwork } from "../share-network.ts";
+import { importFiles, importSpec, makeImportFiles, systemDirs } from "./import-container.ts";
 import { namespaceTypes, nestedSpec, wantsSharedPids } from "./nested-spec.ts";
 import { runningPause, startPause } from "./pause.ts";
 
@@ -26,14 +28,14 @@ const SYSTEMD_PATH = /^[^/][^:]*:[^:]*:[^:]+$/;
  */
 export async function nestContainer(
   pod: PodContext,
-  container: { readonly id: string; readonly name: string },
+  container: { readonly id: string; readonly name: string; readonly isImport?: boolean },
   bundle: Bundle,
 ): Promise<void> {
   const { shim, deps, files, log } = pod;
   const program = await nestedShim(deps.config.machines.nestedShim);
   refuseHostPod(pod);
   await joinContainers(pod);
-  await rewriteSpec(pod, container.name, bundle);
+  await rewriteSpec(pod, container, bundle);
   const cgroupsPath = text(record(bundle.spec["linux"])["cgroupsPath"]);
   await shim.nest({
     id: container.id,
@@ -94,8 +96,27 @@ async function prepareNamespaces({ shim, sandbox }: PodContext): Promise<void> {
   }
 }
 
+/** Also when it is done again: the spec has the importer's mounts by now, and gets them once more. */
+async function asImport(
+  { deps, files }: PodContext,
+  name: string,
+  bundle: Bundle,
+): Promise<JsonObject> {
+  if (deps.importer === undefined) {
+    throw new TrineError("wrongState", "trine.dev/imports: this node has no importer");
+  }
+  const at = importFiles(files.podDir, name);
+  await makeImportFiles(at);
+  const system = await systemDirs();
+  return importSpec(bundle.spec, deps.importer, { files: at, bundle: bundle.path, system });
+}
+
 /** In containerd's bundle, where the runc shim reads it; whole or not at all. */
-async function rewriteSpec(pod: PodContext, name: string, bundle: Bundle): Promise<void> {
+async function rewriteSpec(
+  pod: PodContext,
+  { name, isImport }: { readonly name: string; readonly isImport?: boolean },
+  bundle: Bundle,
+): Promise<void> {
   const { facts, shim } = pod;
   const shares = wantsSharedPids(bundle.spec, facts.pid);
   if (shares) await startPause(pod);
@@ -103,7 +124,7 @@ async function rewriteSpec(pod: PodContext, name: string, bundle: Bundle): Promi
   // Also when it is done again: the spec names that process by now, and no more the shim.
   const pausePid = runningPause(children);
   const spec = nestedSpec(
-    bundle.spec,
+    isImport === true ? await asImport(pod, name, bundle) : bundle.spec,
     {
       network: facts.netns === "" ? `/proc/${facts.pid}/ns/net` : facts.netns,
       shimPid: facts.pid,

@@ -22,6 +22,8 @@ export interface HttpSettings {
   readonly caFile?: string;
   /** How the server of a request's own URL is met; those it leads to are met as any other. */
   readonly ownServer?: OwnServer;
+  /** Told to the server of a request's own URL only. Never part of a message. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** Leads that are followed; absent: 10. */
   readonly maxRedirects?: number;
   readonly credentials: CredentialsOf;
@@ -135,7 +137,7 @@ export class HttpClient {
         "user-agent": "trine",
         connection: "close",
         // Another server is told nothing that was meant for this one.
-        ...(isOwn ? request.headers : rangeOf(request.headers)),
+        ...(isOwn ? { ...this.#settings.headers, ...request.headers } : rangeOf(request.headers)),
         ...(isOwn && request.headers?.["authorization"] === undefined
           ? authorization(this.#settings.credentials(url.host))
           : {}),

@@ -5,7 +5,7 @@ export const NO_JAIL = 96;
 
 /**
  * Makes the jail's root and runs a program in it. A constant: what differs comes as arguments, which are ROOT
- * UID FILTER (NAME PATH DEVICE:INODE ro|rw | +mount NAME TYPE OPTIONS SOURCE FROM)... -- PROGRAM ARGUMENT... FILTER is empty,
+ * UID FILTER (NAME PATH DEVICE:INODE MOUNT-OPTIONS | +mount NAME TYPE OPTIONS SOURCE FROM)... -- PROGRAM ARGUMENT... FILTER is empty,
  * or the path of trine-rootfs: then the program may read files of all owners, and is behind its filter. Neither
  * without the other: with that capability in the host's own user namespace open_by_handle_at(2) opens any file of a
  * file system that the program sees one file of. FROM is where the options' relative paths begin. mount(8) is told
@@ -39,7 +39,7 @@ while [ "$1" != -- ]; do
   : >"$root/work/$1"
   mount --bind "$2" "$root/work/$1"
   [ "$(stat -c %d:%i "$root/work/$1")" = "$3" ] || exit ${WRONG_FILE}
-  mount -o "remount,bind,$4,nosuid,nodev,noexec" "$root/work/$1"
+  mount -o "remount,bind,$4,nosuid,noexec" "$root/work/$1"
   shift 4
 done
 shift

@@ -21,6 +21,8 @@ interface JailedFile {
   /** Which file it has to be: `DEVICE:INODE`. */
   readonly identity: string;
   readonly writable: boolean;
+  /** A block device: whoever has the node may open it. */
+  readonly isDevice: boolean;
 }
 
 /** A file that is open, as `/work/NAME`. */
@@ -29,8 +31,9 @@ export async function jailedFile(
   { path, handle }: { readonly path: string; readonly handle: FileHandle },
   writable: boolean,
 ): Promise<JailedFile> {
-  const { dev, ino } = await handle.stat({ bigint: true });
-  return { name, path, identity: `${dev}:${ino}`, writable };
+  const stats = await handle.stat({ bigint: true });
+  const identity = `${stats.dev}:${stats.ino}`;
+  return { name, path, identity, writable, isDevice: stats.isBlockDevice() };
 }
 
 /** A file system that is mounted as `/work/NAME` for as long as the program runs, and seen by it alone. */
@@ -135,11 +138,9 @@ async function attend<T>(
 }
 
 function argvOf(jailed: JailedProgram, root: string): string[] {
-  const files = (jailed.files ?? []).flatMap(({ name, path, identity, writable }) => [
-    name,
-    path,
-    identity,
-    writable ? "rw" : "ro",
+  const files = (jailed.files ?? []).flatMap(({ name, path, identity, writable, isDevice }) => [
+    ...[name, path, identity],
+    `${writable ? "rw" : "ro"}${isDevice ? "" : ",nodev"}`,
   ]);
   const mounts = (jailed.mounts ?? []).flatMap(({ name, type, options, source, from }) => [
     ...["+mount", name, type],

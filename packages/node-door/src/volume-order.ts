@@ -1,0 +1,68 @@
+import * as v from "valibot";
+import { listOf, text, whole } from "./text.ts";
+
+const MAX_HEADERS = 32;
+const path = v.pipe(text, v.regex(/^\/[^\0]*$/, "an absolute path"));
+const url = v.pipe(v.string(), v.maxLength(8_192));
+
+/** Where a volume's disk comes from. Paths are the container's. */
+const sourceSchema = v.variant("kind", [
+  v.object({
+    kind: v.literal("http"),
+    url,
+    /** ALGORITHM:HEX */
+    checksum: v.optional(text),
+    /** A Secret's directory: accessKeyId and secretKey. */
+    credentials: v.optional(path),
+    /** A ConfigMap's directory of PEM files. */
+    certificates: v.optional(path),
+    /** NAME: VALUE */
+    headers: v.optional(listOf(v.pipe(v.string(), v.maxLength(8_192)), MAX_HEADERS)),
+    /** Secrets' directories: each value of them is a header. */
+    headerSecrets: v.optional(listOf(path, MAX_HEADERS)),
+  }),
+  /** The disk of the container's own image. */
+  v.object({ kind: v.literal("image") }),
+  /** Another volume of the pod: a directory that holds disk.img, or a device. */
+  v.object({ kind: v.literal("volume"), path }),
+  v.object({ kind: v.literal("blank") }),
+  /** What comes by the node's door. */
+  v.object({ kind: v.literal("upload") }),
+]);
+
+/** What the container of an import is to do: the last argument of its process, as JSON. */
+export const volumeOrderSchema = v.object({
+  version: v.literal(1),
+  /** Of the import: one that is done is not done again. */
+  id: v.pipe(text, v.minLength(1)),
+  /** Directory of a volume with a file system, or a block device. */
+  target: path,
+  /** What the disk is to have. */
+  sizeBytes: v.optional(whole),
+  source: sourceSchema,
+});
+
+export type VolumeOrder = v.InferOutput<typeof volumeOrderSchema>;
+
+/** What an import says of itself, to its node and by it to the control plane. */
+export const volumeWordSchema = v.object({
+  state: v.picklist(["running", "waiting", "done", "failed"]),
+  /** Of 100. */
+  progress: v.pipe(v.number(), v.minValue(0), v.maxValue(100)),
+  message: v.optional(text),
+});
+
+export type VolumeWord = v.InferOutput<typeof volumeWordSchema>;
+
+/** An import of a pod. */
+export const importReportSchema = v.object({
+  namespace: text,
+  pod: text,
+  uid: text,
+  container: text,
+  ...volumeWordSchema.entries,
+});
+
+export type ImportReport = v.InferOutput<typeof importReportSchema>;
+
+export const importsSchema = v.object({ items: listOf(importReportSchema, 4_096) });

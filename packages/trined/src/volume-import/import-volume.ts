@@ -1,0 +1,123 @@
+// A process of its own, in a container of a pod: fills one volume of it and ends, with 0 when the disk is whole.
+import { writeFile } from "node:fs/promises";
+import { TrineError, kindOf, messageOf } from "@trine/base";
+import {
+  DEFAULT_IMPORT_LIMITS,
+  VolumeTarget,
+  importToVolume,
+  makeBlank,
+} from "@trine/image-import";
+import type { VolumeRequest } from "@trine/image-import";
+import { volumeOrderSchema } from "@trine/node-door";
+import type { VolumeOrder } from "@trine/node-door";
+import * as v from "valibot";
+import { httpOf } from "./http-of.ts";
+import { DoneMarks } from "./done-marks.ts";
+import { sourceFile } from "./source-file.ts";
+import { receiveUpload } from "./receive-upload.ts";
+import { Says } from "./says.ts";
+
+/** A volume of the pod: outlives the container, not the pod. */
+const WORK = "/work";
+const TERMINATION_LOG = "/dev/termination-log";
+const MAX_ORDER = 256 * 1024;
+const MAX_MESSAGE = 2_048;
+const RETRIES = 8;
+
+/** The exit code. */
+export async function importVolume(text: string): Promise<number> {
+  const over = new AbortController();
+  process.once("SIGTERM", () => {
+    over.abort(new TrineError("canceled", "the pod is ended"));
+  });
+  const says = new Says();
+  try {
+    const order = parseOrder(text);
+    const marks = new DoneMarks(order, WORK);
+    if (await marks.isDone()) {
+      console.log(`import ${order.id} was done before`);
+    } else {
+      await fill(order, says, over.signal);
+      await marks.done();
+      console.log(`import ${order.id} is done`);
+    }
+    await says.end("done", "");
+    return 0;
+  } catch (cause) {
+    const message = messageOf(cause).slice(0, MAX_MESSAGE);
+    console.error(`import failed (${kindOf(cause)}): ${message}`);
+    await says.end("failed", message);
+    await writeFile(TERMINATION_LOG, JSON.stringify({ kind: kindOf(cause), message }));
+    return 1;
+  }
+}
+
+function parseOrder(text: string): VolumeOrder {
+  if (text.length > MAX_ORDER) throw new TrineError("invalid", "the order is too long");
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new TrineError("invalid", "the order is no JSON", { cause });
+  }
+  const result = v.safeParse(volumeOrderSchema, value);
+  if (result.success) return result.output;
+  throw new TrineError("invalid", `the order: ${v.summarize(result.issues).slice(0, 500)}`);
+}
+
+async function fill(order: VolumeOrder, says: Says, signal: AbortSignal): Promise<void> {
+  const { source } = order;
+  if (source.kind === "upload") {
+    await receiveUpload({ says, workDir: WORK, signal }, (file) =>
+      writeTo(order, () => Promise.resolve({ ...requestOf(), source: file }), says, signal),
+    );
+    return;
+  }
+  await writeTo(order, () => requestFor(order), says, signal);
+}
+
+/** Into a target that is whole in the end, or not there. */
+async function writeTo(
+  { target: path, sizeBytes, source }: VolumeOrder,
+  request: () => Promise<VolumeRequest>,
+  says: Says,
+  signal: AbortSignal,
+): Promise<void> {
+  const target = await VolumeTarget.open({
+    path,
+    ...(sizeBytes === undefined ? {} : { sizeBytes }),
+  });
+  try {
+    if (source.kind === "blank") await makeBlank(target);
+    else await importToVolume(target, await request(), says.onProgress, signal);
+    await target.finish();
+  } catch (cause) {
+    await target.discard();
+    throw cause;
+  }
+  await target.close();
+}
+
+function requestOf(): Omit<VolumeRequest, "source"> {
+  return {
+    limits: DEFAULT_IMPORT_LIMITS,
+    http: { environment: process.env, credentials: () => undefined, stallMs: 60_000 },
+    retries: RETRIES,
+    keepPartial: true,
+    workDir: WORK,
+  };
+}
+
+async function requestFor({ source }: VolumeOrder): Promise<VolumeRequest> {
+  const request = requestOf();
+  switch (source.kind) {
+    case "http":
+      return { ...request, ...(await httpOf(source, request.http, WORK)) };
+    case "image":
+    case "volume":
+      return { ...request, ...(await sourceFile(source)) };
+    case "blank":
+    case "upload":
+      throw new TrineError("internal", `${source.kind} is fetched from nowhere`);
+  }
+}

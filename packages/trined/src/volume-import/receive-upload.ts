@@ -1,0 +1,100 @@
+import { on, once } from "node:events";
+import { chmod, open, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import type { Server, Socket } from "node:net";
+import { join } from "node:path";
+import { TrineError, kindOf, messageOf } from "@trine/base";
+import { DEFAULT_IMPORT_LIMITS } from "@trine/image-import";
+import { UploadFrames } from "@trine/node-door";
+import { SAY_DIR } from "./says.ts";
+import type { Says } from "./says.ts";
+
+const SOCKET = "upload.sock";
+const FILE = "upload";
+
+interface Receiving {
+  readonly says: Says;
+  readonly workDir: string;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Waits for an upload that becomes a disk: one at a time, as often as it takes. What was cut off is thrown away; what is
+ * no disk is refused, and the next one is waited for.
+ */
+export async function receiveUpload(
+  { says, workDir, signal }: Receiving,
+  use: (file: string) => Promise<void>,
+): Promise<void> {
+  const path = join(SAY_DIR, SOCKET);
+  await rm(path, { force: true });
+  const server = createServer({ allowHalfOpen: true });
+  server.maxConnections = 1;
+  server.listen(path);
+  await once(server, "listening", { signal });
+  await chmod(path, 0o600);
+  const comers = on(server, "connection", { signal });
+  try {
+    says.waiting();
+    for await (const [socket] of comers as AsyncIterable<[Socket]>) {
+      const failed = await receive(socket, join(workDir, FILE), use, signal);
+      if (failed === undefined) return;
+      says.waiting(failed);
+    }
+  } finally {
+    await end(server);
+  }
+}
+
+/** Undefined when it has become a disk, else why not. */
+async function receive(
+  socket: Socket,
+  file: string,
+  use: (file: string) => Promise<void>,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const stop = (): void => void socket.destroy();
+  signal.addEventListener("abort", stop, { once: true });
+  socket.on("error", stop);
+  try {
+    await keep(socket, file);
+    say(socket, { received: true });
+    await use(file);
+    say(socket, { done: true });
+    socket.end();
+    return undefined;
+  } catch (cause) {
+    if (signal.aborted) throw signal.reason;
+    say(socket, { kind: kindOf(cause), message: messageOf(cause).slice(0, 1_000) });
+    socket.end();
+    return messageOf(cause);
+  } finally {
+    signal.removeEventListener("abort", stop);
+    await rm(file, { force: true });
+  }
+}
+
+async function keep(socket: Socket, file: string): Promise<void> {
+  await using handle = await open(file, "w", 0o600);
+  const frames = new UploadFrames();
+  let bytes = 0;
+  for await (const chunk of socket as AsyncIterable<Buffer>) {
+    for (const part of frames.read(chunk)) {
+      bytes += part.length;
+      if (bytes > DEFAULT_IMPORT_LIMITS.maxBytes) {
+        throw new TrineError("invalid", `more than ${DEFAULT_IMPORT_LIMITS.maxBytes} bytes`);
+      }
+      for (let at = 0; at < part.length;) at += (await handle.write(part, at)).bytesWritten;
+    }
+    if (frames.isOver) return;
+  }
+  throw new TrineError("invalid", `the upload was cut off after ${bytes} bytes`);
+}
+
+function say(socket: Socket, word: object): void {
+  if (socket.writable) socket.write(`${JSON.stringify(word)}\n`);
+}
+
+function end(server: Server): Promise<unknown> {
+  return new Promise((resolve) => server.close(resolve));
+}
