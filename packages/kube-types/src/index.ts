@@ -19,6 +19,7 @@ export type { OpenApi } from "./schema/open-api.ts";
 export type { Json } from "./schema/node.ts";
 export type { ObjectMeta, OwnerReference } from "./schema/metadata.ts";
 export { checkShape } from "./schema/check.ts";
+export { RESERVED_LABELS, checkChange } from "./checks/change.ts";
 export { checkObject } from "./checks/object.ts";
 export { Report } from "./checks/report.ts";
 export type { Cause, Reason } from "./checks/report.ts";

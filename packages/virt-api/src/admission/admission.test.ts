@@ -14,7 +14,6 @@ interface Asked {
   readonly oldObject?: object;
   readonly user?: string;
   readonly name?: string;
-  readonly kind?: string;
 }
 
 interface Said {
@@ -34,7 +33,7 @@ async function ask(deps: Deps, path: string, asked: Asked): Promise<Said> {
     kind: "AdmissionReview",
     request: {
       uid: "review-1",
-      kind: { group: "kubevirt.io", version: "v1", kind: asked.kind ?? "VirtualMachine" },
+      kind: { group: "kubevirt.io", version: "v1", ...("kind" in object && { kind: object.kind }) },
       resource: { group: "kubevirt.io", version: "v1", resource: "virtualmachines" },
       name: asked.name ?? "vm",
       namespace: "default",
@@ -310,7 +309,7 @@ test.each([
   };
   const deps = await testDeps();
   const path = `/${plural}-validate`;
-  const made = await ask(deps, path, { object, kind });
+  const made = await ask(deps, path, { object });
   expect(made.warnings).toEqual([`${kind} is kept, but nothing acts on it in this version`]);
   const changed = { ...object, spec: { source: { kind: "VirtualMachine", name: "b" } } };
   const said = await ask(deps, path, { operation: "UPDATE", object: changed, oldObject: object });

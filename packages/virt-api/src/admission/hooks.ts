@@ -1,10 +1,10 @@
 import { DATA_VOLUME, INERT_KINDS, KINDS } from "@trine/kube-types";
 import { judgeEviction } from "./eviction.ts";
 import type { Admit, Hook } from "./hook.ts";
-import { defaultTheInstance, judgeChangedInstance, judgeNewInstance } from "./instance.ts";
+import { defaultTheInstance, judgeNewInstance } from "./instance.ts";
 import { defaultTheMachine, judgeMachine } from "./machine.ts";
-import { judgeChangedMigration, judgeMigration } from "./migration.ts";
-import { IMMUTABLE, IMMUTABLE_VOLUME, judgeObject, judgeOnce, judgeWish } from "./others.ts";
+import { judgeMigration } from "./migration.ts";
+import { allow, judgeChanged, judgeObject, judgeWish } from "./others.ts";
 
 const KUBEVIRT = {
   group: "kubevirt.io",
@@ -17,11 +17,11 @@ const INSTANCES = ["virtualmachineinstances"];
 const MIGRATIONS = ["virtualmachineinstancemigrations"];
 
 /** A validating hook of a kind, under the name that KubeVirt has for it; left to itself it judges as its kind is. */
-function judge(plural: string, name: string, more: (admit: Admit) => Admit = same): Hook {
+function judge(plural: string, name: string, own?: Admit): Hook {
   const kind = KINDS.find((each) => each.plural === plural);
   if (kind === undefined) throw new Error(`${plural} is no kind`);
   const { group, versions } = kind;
-  const admit = more(Object.hasOwn(INERT_KINDS, kind.name) ? judgeWish : judgeObject);
+  const admit = own ?? (Object.hasOwn(INERT_KINDS, kind.name) ? judgeWish : judgeObject);
   return {
     ...KUBEVIRT,
     name: `${name}.${group}`,
@@ -31,15 +31,9 @@ function judge(plural: string, name: string, more: (admit: Admit) => Admit = sam
     version: versions[0].name,
     resources: [plural],
     operations: BOTH,
-    admit,
+    admit: judgeChanged(admit),
   };
 }
-
-function same(admit: Admit): Admit {
-  return admit;
-}
-
-const once = (admit: Admit): Admit => judgeOnce(admit, IMMUTABLE);
 
 /** All webhooks; names as in KubeVirt, so that what they refuse reads the same. */
 export const HOOKS: readonly Hook[] = [
@@ -77,9 +71,9 @@ export const HOOKS: readonly Hook[] = [
     type: "validating",
     resources: INSTANCES,
     operations: ["UPDATE"],
-    admit: judgeChangedInstance,
+    admit: judgeChanged(allow),
   },
-  judge("virtualmachines", "virtualmachine-validator", () => judgeMachine),
+  judge("virtualmachines", "virtualmachine-validator", judgeMachine),
   judge("virtualmachineinstancereplicasets", "virtualmachinereplicaset-validator"),
   judge("virtualmachineinstancepresets", "virtualmachinepreset-validator"),
   judge("virtualmachinepools", "virtualmachinepool-validator"),
@@ -99,12 +93,12 @@ export const HOOKS: readonly Hook[] = [
     type: "validating",
     resources: MIGRATIONS,
     operations: ["UPDATE"],
-    admit: judgeChangedMigration,
+    admit: judgeChanged(allow),
   },
-  judge("virtualmachinesnapshots", "virtualmachinesnapshot-validator", once),
+  judge("virtualmachinesnapshots", "virtualmachinesnapshot-validator"),
   judge("virtualmachinesnapshotcontents", "virtualmachinesnapshotcontent-validator"),
-  judge("virtualmachinerestores", "virtualmachinerestore-validator", once),
-  judge("virtualmachineexports", "virtualmachineexport-validator", once),
+  judge("virtualmachinerestores", "virtualmachinerestore-validator"),
+  judge("virtualmachineexports", "virtualmachineexport-validator"),
   judge("virtualmachinebackups", "virtualmachinebackup-validator"),
   judge("virtualmachinebackuptrackers", "virtualmachinebackuptracker-validator"),
   judge("virtualmachineclones", "vm-clone-validator"),
@@ -113,7 +107,7 @@ export const HOOKS: readonly Hook[] = [
   judge("virtualmachineclusterinstancetypes", "virtualmachineclusterinstancetype-validator"),
   judge("virtualmachinepreferences", "virtualmachinepreference-validator"),
   judge("virtualmachineclusterpreferences", "virtualmachineclusterpreference-validator"),
-  judge(DATA_VOLUME.plural, "datavolume-validate", (admit) => judgeOnce(admit, IMMUTABLE_VOLUME)),
+  judge(DATA_VOLUME.plural, "datavolume-validate"),
   judge("dataimportcrons", "dataimportcron-validate"),
   judge("objecttransfers", "objecttransfer-validate"),
   judge("volumeimportsources", "populator-import-validate"),

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import {
+  RESERVED_LABELS,
   Report,
   VIRTUAL_MACHINE_INSTANCE,
   type VirtualMachineInstance,
@@ -11,16 +12,6 @@ import { faultsOf } from "./judge-spec.ts";
 import { refuseCauses, refuseReport } from "./refuse.ts";
 import { ALLOWED } from "./review.ts";
 import { inertWarnings } from "./warnings.ts";
-
-/** Labels that say what the control plane knows, and that others rely on. */
-const RESERVED = [
-  "kubevirt.io/created-by",
-  "kubevirt.io/migrationJobUID",
-  "kubevirt.io/nodeName",
-  "kubevirt.io/migrationTargetNodeName",
-  "kubevirt.io/schedulable",
-  "kubevirt.io/install-strategy",
-];
 
 /** A new instance is filled in; the status of an old one is its controller's, whatever somebody else writes there. */
 export const defaultTheInstance: Admit = (deps, { operation, object, oldObject, userInfo }) => {
@@ -54,29 +45,13 @@ export const judgeNewInstance: Admit = (deps, request) => {
   if (report !== undefined) return refuseReport(report);
   const { metadata, spec } = request.object as unknown as VirtualMachineInstance;
   const labels = metadata?.labels ?? {};
-  if (!deps.isSystem(request.userInfo.username) && RESERVED.some((label) => label in labels)) {
+  if (
+    !deps.isSystem(request.userInfo.username) &&
+    RESERVED_LABELS.some((label) => label in labels)
+  ) {
     const message =
       "creation of the following reserved kubevirt.io/ labels on a VMI object is prohibited";
     return refuseCauses([{ reason: "FieldValueNotSupported", message, field: "metadata.labels" }]);
   }
   return { allowed: true, warnings: inertWarnings(deps, spec, "spec") };
-};
-
-/** What an instance is does not change under it; only the control plane, asked by a subresource, may. */
-export const judgeChangedInstance: Admit = (deps, { object, oldObject, userInfo }) => {
-  if (deps.isSystem(userInfo.username)) return ALLOWED;
-  const now = object as unknown as VirtualMachineInstance;
-  const old = oldObject as unknown as VirtualMachineInstance;
-  if (!isDeepStrictEqual(now.spec, old.spec)) {
-    const message = "update of VMI object is restricted";
-    return refuseCauses([{ reason: "FieldValueNotSupported", message, field: "spec" }]);
-  }
-  const reserved = ({ metadata }: VirtualMachineInstance): unknown[] =>
-    RESERVED.map((label) => metadata?.labels?.[label]);
-  if (!isDeepStrictEqual(reserved(now), reserved(old))) {
-    const message =
-      "modification of the following reserved kubevirt.io/ labels on a VMI object is prohibited";
-    return refuseCauses([{ reason: "FieldValueNotSupported", message, field: "metadata.labels" }]);
-  }
-  return ALLOWED;
 };

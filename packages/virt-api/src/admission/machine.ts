@@ -4,7 +4,6 @@ import {
   Report,
   VIRTUAL_MACHINE,
   type VirtualMachine,
-  type VirtualMachineSpec,
   checkShape,
   defaultMachine,
 } from "@trine/kube-types";
@@ -13,7 +12,7 @@ import { Refusal } from "../refusals/refusal.ts";
 import type { Admit } from "./hook.ts";
 import { faultsOf, isJudged } from "./judge-spec.ts";
 import { refuseCauses, refuseReport } from "./refuse.ts";
-import { ALLOWED, type AdmissionRequest, type Verdict } from "./review.ts";
+import { ALLOWED, type Verdict } from "./review.ts";
 import { inertWarnings } from "./warnings.ts";
 
 /** Fills in what must be the same at every start. A machine that is written anew keeps what it was given once. */
@@ -49,14 +48,12 @@ function withOldIdentity(machine: VirtualMachine, old: VirtualMachine | undefine
   };
 }
 
-/** Judges a machine: its own faults, its instance type's, and what must stand still while a snapshot is made. */
+/** Judges a machine: its own faults, and its instance type's. */
 export const judgeMachine: Admit = async (deps, request, signal) => {
   const report = faultsOf(request);
   if (report !== undefined) return refuseReport(report);
   if (!isJudged(request)) return ALLOWED;
   const machine = request.object as unknown as VirtualMachine;
-  const frozen = changedDuringSnapshot(request, machine);
-  if (frozen !== undefined) return refuseCauses([frozen]);
   const refused = await judgeExpanded(deps, machine, signal);
   if (refused !== undefined) return refused;
   const { running, template } = machine.spec;
@@ -65,25 +62,6 @@ export const judgeMachine: Admit = async (deps, request, signal) => {
     template.spec === undefined ? [] : inertWarnings(deps, template.spec, "spec.template.spec");
   return { allowed: true, warnings: [...(running === undefined ? [] : [deprecated]), ...inert] };
 };
-
-function changedDuringSnapshot(
-  { operation, oldObject }: AdmissionRequest,
-  { spec, status }: VirtualMachine,
-): Parameters<typeof refuseCauses>[0][number] | undefined {
-  const snapshot = status?.snapshotInProgress;
-  if (operation !== "UPDATE" || snapshot === undefined) return undefined;
-  const old = (oldObject as unknown as VirtualMachine).spec;
-  const volumes = ({ template }: VirtualMachineSpec): unknown => template.spec?.volumes ?? [];
-  const state = ({ running, runStrategy }: VirtualMachineSpec): unknown => [running, runStrategy];
-  const what = !isDeepStrictEqual(volumes(old), volumes(spec))
-    ? "disks or volumes"
-    : !isDeepStrictEqual(state(old), state(spec))
-      ? "running state"
-      : undefined;
-  if (what === undefined) return undefined;
-  const message = `Cannot update vm ${what} until snapshot "${snapshot}" completes`;
-  return { reason: "FieldValueNotSupported", message, field: "spec" };
-}
 
 /** With instance type and preference it must still be a machine. */
 async function judgeExpanded(

@@ -1,9 +1,8 @@
-import { isDeepStrictEqual } from "node:util";
 import type { VirtualMachineInstanceMigration } from "@trine/kube-types";
 import { findInstance, isFinal } from "../subresources/objects.ts";
 import { MIGRATIONS } from "../subresources/migrate.ts";
 import type { Admit } from "./hook.ts";
-import { faultsOf, isJudged } from "./judge-spec.ts";
+import { faultsOf } from "./judge-spec.ts";
 import { refuseBadly, refuseCauses, refuseReport } from "./refuse.ts";
 import { ALLOWED, type Verdict } from "./review.ts";
 
@@ -47,11 +46,3 @@ async function inFlight(
     `in-flight migration detected. ${job} is currently already in progress for VMI ${name}.`,
   );
 }
-
-export const judgeChangedMigration: Admit = (_, request) => {
-  if (!isJudged(request)) return ALLOWED;
-  const { object, oldObject } = request;
-  if (isDeepStrictEqual(object?.["spec"], oldObject?.["spec"])) return ALLOWED;
-  const message = "update of Migration object's spec is restricted";
-  return refuseCauses([{ reason: "FieldValueNotSupported", message }]);
-};

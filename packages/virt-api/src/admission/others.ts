@@ -1,6 +1,6 @@
-import type { Cause } from "@trine/kube-types";
+import { checkChange } from "@trine/kube-types";
 import type { Admit } from "./hook.ts";
-import { faultsOf, isJudged } from "./judge-spec.ts";
+import { faultsOf } from "./judge-spec.ts";
 import { refuseCauses, refuseReport } from "./refuse.ts";
 import { ALLOWED } from "./review.ts";
 
@@ -20,22 +20,19 @@ export const judgeWish: Admit = (deps, request, signal) => {
   return { allowed: true, warnings: [`${kind} is kept, but nothing acts on it in this version`] };
 };
 
-/** The same of kinds whose spec says what was wanted once and for all. */
-export function judgeOnce(admit: Admit, cause: Omit<Cause, "field"> & { field?: string }): Admit {
+/** A change: first whether the one may become the other at all. */
+export function judgeChanged(admit: Admit): Admit {
   return (deps, request, signal) => {
-    if (request.operation === "UPDATE" && isJudged(request)) return refuseCauses([cause]);
-    return admit(deps, request, signal);
+    const { operation, kind, object, oldObject, userInfo } = request;
+    if (operation !== "UPDATE") return admit(deps, request, signal);
+    const faults = checkChange({
+      kind: kind.kind,
+      before: oldObject ?? {},
+      after: object ?? {},
+      isSystem: deps.isSystem(userInfo.username),
+    });
+    return faults.length > 0 ? refuseCauses(faults) : admit(deps, request, signal);
   };
 }
 
-export const IMMUTABLE = {
-  reason: "FieldValueInvalid",
-  message: "spec in immutable after creation",
-  field: "spec",
-} as const;
-
-export const IMMUTABLE_VOLUME = {
-  reason: "FieldValueDuplicate",
-  message: "Cannot update DataVolume Spec",
-  field: "DataVolume.Spec",
-} as const;
+export const allow: Admit = () => ALLOWED;
