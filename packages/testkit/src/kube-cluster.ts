@@ -1,69 +1,62 @@
-import { mkdir, writeFile } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { Undo, messageOf, pollUntil } from "@trine/base";
-import { freePort } from "./free-port.ts";
-import { cgroupsOf, makeCgroup, removeCgroups, unmountAll } from "./host-traces.ts";
 import { kubeBinaries } from "./kube-binaries.ts";
 import { KubeControlPlane } from "./kube-control-plane.ts";
-import { type KubeletOptions, kubeletCommand, kubeletConfig } from "./kube-kubelet.ts";
-import { LoggedProcess } from "./kube-process.ts";
+import { KubeNode } from "./kube-node.ts";
 import type { KubeObject, Kubectl } from "./kubectl.ts";
-import { runCommand } from "./run-command.ts";
+import { TrineControl } from "./trine-control.ts";
 import { TrineNode, type TrineNodeOptions } from "./trine-node.ts";
 
 const RUNTIME_CLASSES = join(import.meta.dirname, "../../../deploy/kubernetes/runtimeclasses.yaml");
 const NODE = "node-1";
 
-/** Kubernetes with one node: the real programs on a containerd and a trined of their own. */
+export interface KubeClusterOptions extends Omit<TrineNodeOptions, "version"> {
+  /** Trine's own control plane too, and nodes whose doors are open to it. */
+  readonly machines?: boolean;
+}
+
+/** Kubernetes with one node (`addNode` makes more): the real programs, each node with a containerd and a trined of its own. */
 export class KubeCluster {
-  readonly node: TrineNode;
   readonly kubectl: Kubectl;
-  /** The node's address: the pod bridge's own. */
-  readonly address: string;
-  readonly nodeName = NODE;
   /** Directory with Kubernetes' programs and agnhost. */
   readonly binaries: string;
   readonly kubeconfig: string;
-  readonly #control: KubeControlPlane;
-  readonly #kubelet: LoggedProcess;
-  readonly #dir: string;
+  /** etcd, the API server and Kubernetes' controllers. */
+  readonly plane: KubeControlPlane;
+  readonly nodes: KubeNode[] = [];
+  readonly #options: KubeClusterOptions;
+  #control: TrineControl | undefined;
 
   private constructor(of: {
-    node: TrineNode;
     binaries: string;
-    control: KubeControlPlane;
-    kubelet: LoggedProcess;
-    dir: string;
+    plane: KubeControlPlane;
+    options: KubeClusterOptions;
   }) {
-    this.node = of.node;
-    this.address = of.node.containerd.bridge.gateway;
     this.binaries = of.binaries;
-    this.kubeconfig = of.control.kubeconfig;
-    this.kubectl = of.control.kubectl;
-    this.#control = of.control;
-    this.#kubelet = of.kubelet;
-    this.#dir = of.dir;
+    this.kubeconfig = of.plane.kubeconfig;
+    this.kubectl = of.plane.kubectl;
+    this.plane = of.plane;
+    this.#options = of.options;
   }
 
   /** Starts all of it, kubelet on the gateway's socket where there is one; the node is Ready and pods may be made in namespace `default`. */
-  static async start(options: Omit<TrineNodeOptions, "version">): Promise<KubeCluster> {
+  static async start(options: KubeClusterOptions): Promise<KubeCluster> {
     const binaries = await kubeBinaries();
     const node = await TrineNode.start({ version: "2.4", ...options });
     const dir = join(node.dir, "k");
     const address = node.containerd.bridge.gateway;
     const undo = new Undo();
-    undo.defer("node", () => node.stop());
+    let cluster: KubeCluster | undefined;
+    undo.defer("node", async () => {
+      // Where it has joined, the cluster has ended it.
+      if (cluster?.nodes.length !== 1) await node.stop();
+    });
     try {
-      const control = await KubeControlPlane.start({ dir, binaries, address });
-      undo.defer("mounts", () => unmountAll(join(dir, "kubelet")));
-      undo.defer("control plane", () => control.stop());
-      const isBehind = options.gateway !== undefined;
-      const criSocket = isBehind ? node.gatewaySocket : node.containerd.socket;
-      const kubelet = await makeKubelet({ dir, binaries, node, control, criSocket });
-      const cluster = new KubeCluster({ node, binaries, control, kubelet, dir });
-      undo.defer("kubelet", () => kubelet.end());
-      await kubelet.start();
-      await cluster.#untilReady();
+      const plane = await KubeControlPlane.start({ dir, binaries, address });
+      undo.defer("control plane", () => plane.stop());
+      cluster = new KubeCluster({ binaries, plane, options });
+      undo.defer("what runs on it", async () => cluster?.stop());
+      await cluster.#furnish(node, dir);
       return cluster;
     } catch (cause) {
       const left = await undo.run();
@@ -73,107 +66,109 @@ export class KubeCluster {
     }
   }
 
-  async #untilReady(): Promise<void> {
-    const { kubectl } = this;
+  async #furnish(node: TrineNode, dir: string): Promise<void> {
+    const { kubectl, plane } = this;
     await kubectl.run("apply", "-f", RUNTIME_CLASSES);
-    await this.#untilNodeReady();
+    if (this.#options.machines === true) this.#control = await TrineControl.start(plane, dir);
+    await this.#join(NODE, node);
     // Pods are refused before it is there.
     await pollUntil("the default service account", { ms: 60_000, everyMs: 200 }, () =>
       kubectl.get<KubeObject>("serviceaccount", "default").catch(() => undefined),
     );
   }
 
-  async #untilNodeReady(): Promise<void> {
-    await this.#kubelet.untilReady(async () => {
-      const node = await this.kubectl
-        .get<{ status: { conditions: { type: string; status: string }[] } }>("node", NODE)
-        .catch(() => undefined);
-      const ready = node?.status.conditions.find(({ type }) => type === "Ready");
-      return ready?.status === "True";
-    });
+  /** Another node, with a containerd and a trined of its own on a pod bridge of its own; it is Ready. */
+  async addNode(name: string): Promise<KubeNode> {
+    const node = await TrineNode.start({ version: "2.4", ...this.#options });
+    try {
+      return await this.#join(name, node);
+    } catch (cause) {
+      if (!this.nodes.some(({ trine }) => trine === node)) await node.stop();
+      throw cause;
+    }
+  }
+
+  async #join(name: string, trine: TrineNode): Promise<KubeNode> {
+    const { plane: control, binaries } = this;
+    const isBehind = this.#options.gateway !== undefined;
+    const criSocket = isBehind ? trine.gatewaySocket : trine.containerd.socket;
+    const node = await KubeNode.create({ name, trine, control, binaries, criSocket });
+    this.nodes.push(node);
+    await node.startKubelet();
+    await node.untilReady();
+    if (this.#options.machines === true) await trine.openDoor(node);
+    return node;
+  }
+
+  /** The first node. */
+  get first(): KubeNode {
+    const [node] = this.nodes;
+    if (node === undefined) throw new Error("the cluster has no node yet");
+    return node;
+  }
+
+  get node(): TrineNode {
+    return this.first.trine;
+  }
+
+  get nodeName(): string {
+    return this.first.name;
+  }
+
+  /** The first node's address, which is the API server's too. */
+  get address(): string {
+    return this.first.address;
+  }
+
+  /** Of a cluster with `machines`. */
+  get control(): TrineControl {
+    if (this.#control === undefined) throw new Error("the cluster was started without machines");
+    return this.#control;
   }
 
   /** Ends kubelet as a crash would and starts it again; pods go on. */
   async restartKubelet(): Promise<void> {
-    await this.#kubelet.end("SIGKILL");
-    await this.#kubelet.start();
-    await this.#untilNodeReady();
+    await this.first.killKubelet();
+    await this.first.startKubelet();
+    await this.first.untilReady();
   }
 
   kubeletLog(lines = 20): Promise<string> {
-    return this.#kubelet.logTail(lines);
+    return this.first.kubeletLog(lines);
   }
 
-  /** Deletes all pods in order, ends everything and answers what went wrong and what was left. */
+  /** Deletes all machines and pods in order, ends everything and answers what went wrong and what was left. */
   async stop(): Promise<string[]> {
-    const problems = [...(await this.#deletePods()), ...(await this.#podCgroups())];
-    // Newest first, each whatever becomes of the others.
+    const problems = [...(await this.#deleteMachines()), ...(await this.#deletePods())];
+    for (const node of this.nodes) problems.push(...(await node.podCgroups()));
+    // Newest first, each whatever becomes of the others. The first node's directory has the control plane's files.
     const undo = new Undo();
-    undo.defer("node", async () => problems.push(...(await this.node.stop())));
-    undo.defer("mounts", () => unmountAll(join(this.#dir, "kubelet")));
-    // These are kubelet's own. What is left of a pod's is found here, and by the node.
-    const cgroups = `${basename(this.node.containerd.cgroupParent)}/kubepods`;
-    undo.defer("cgroups", () => removeCgroups(cgroups));
-    undo.defer("control plane", () => this.#control.stop());
-    undo.defer("kubelet", () => this.#kubelet.end());
+    const [first, ...others] = this.nodes.map((node) => async () => {
+      problems.push(...(await node.stop()));
+    });
+    if (first !== undefined) undo.defer("node", first);
+    undo.defer("control plane", () => this.plane.stop());
+    for (const other of others) undo.defer("node", other);
+    undo.defer("trine-control", async () => this.#control?.stop());
     const failed = await undo.run();
     return [...problems, ...failed.map(({ what, cause }) => `${what}: ${messageOf(cause)}`)];
   }
 
-  async #deletePods(): Promise<string[]> {
+  async #deleteMachines(): Promise<string[]> {
+    if (this.#control === undefined) return [];
+    return this.#delete("vm,vmirs,vmi");
+  }
+
+  #deletePods(): Promise<string[]> {
     const kinds = "deployments,statefulsets,daemonsets,jobs,replicasets,pods";
-    const words = ["--all", "--all-namespaces", "--grace-period=1", "--timeout=90s"];
+    return this.#delete(kinds, "--grace-period=1");
+  }
+
+  async #delete(kinds: string, ...more: readonly string[]): Promise<string[]> {
+    const words = ["--all", "--all-namespaces", "--timeout=90s", ...more];
     return this.kubectl.run("delete", kinds, ...words).then(
       () => [],
       (cause: unknown) => [messageOf(cause)],
     );
   }
-
-  /** Control groups of pods that kubelet could not remove within its housekeeping's time. */
-  async #podCgroups(): Promise<string[]> {
-    const name = basename(this.node.containerd.cgroupParent);
-    let left: string[] = [];
-    await pollUntil(
-      "kubelet has removed its pods' cgroups",
-      { ms: 20_000, everyMs: 250 },
-      async () => {
-        left = (await cgroupsOf(name)).filter((path) => /\/pod[0-9a-f-]{36}/.test(path));
-        return left.length === 0 || undefined;
-      },
-    ).catch(() => undefined);
-    return left.map((path) => `cgroup ${path}`);
-  }
-}
-
-async function makeKubelet(of: {
-  dir: string;
-  binaries: string;
-  node: TrineNode;
-  control: KubeControlPlane;
-  criSocket: string;
-}): Promise<LoggedProcess> {
-  const { authority, server } = of.control;
-  const address = of.node.containerd.bridge.gateway;
-  const user = `system:node:${NODE}`;
-  const options: KubeletOptions = {
-    dir: of.dir,
-    rootDir: join(of.dir, "kubelet"),
-    nodeName: NODE,
-    address,
-    port: await freePort(),
-    cgroupRoot: of.node.containerd.cgroupParent,
-    criSocket: of.criSocket,
-    authority: authority.cert,
-    serving: await authority.sign("kubelet", { user, group: "system:nodes", ips: [address] }),
-    kubeconfig: await authority.kubeconfig(NODE, server, { user, group: "system:nodes" }),
-  };
-  await mkdir(options.rootDir);
-  // kubelet's mounts reach containerd out of kubelet's own mount namespace.
-  await runCommand("mount", ["--bind", options.rootDir, options.rootDir]);
-  await runCommand("mount", ["--make-shared", options.rootDir]);
-  await makeCgroup(options.cgroupRoot);
-  const config = join(of.dir, "kubelet.yaml");
-  await writeFile(config, JSON.stringify(kubeletConfig(options)));
-  const command = kubeletCommand(join(of.binaries, "kubelet"), config, options);
-  return new LoggedProcess("kubelet", command, join(of.dir, "kubelet.log"));
 }

@@ -6,7 +6,7 @@ import type {
   MountSchema,
 } from "@trine/proto/cri/api";
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdir, mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
@@ -21,6 +21,9 @@ import { killProcesses, signal } from "./processes.ts";
 const ROOT = join(import.meta.dirname, "../../..");
 /** What `make build` made; TRINE_DIST names another build. */
 export const DIST = process.env["TRINE_DIST"] ?? join(ROOT, "dist");
+
+/** Where the control plane looks for it. */
+const DOOR_PORT = 10_270;
 
 export interface TrineNodeOptions {
   readonly version: ContainerdVersion;
@@ -107,6 +110,22 @@ export class TrineNode {
     const backEnds = `backEnds: [{name: containerd, socket: ${this.containerd.socket}}]`;
     const all = [`socket: ${this.gatewaySocket}`, backEnds, ...lines];
     return ["gateway:", ...all.map((line) => `  ${line}`)];
+  }
+
+  /** Makes trined open its door to a cluster's control plane, as that node of it; with the certificate it then asks for. */
+  async openDoor(of: {
+    readonly name: string;
+    readonly address: string;
+    readonly kubeconfig: string;
+  }): Promise<void> {
+    const config = [
+      `kubernetes: { kubeconfig: ${of.kubeconfig} }`,
+      `nodeDoor: { listen: "${of.address}:${DOOR_PORT}", node: ${of.name} }`,
+      "",
+    ];
+    await this.killTrined("SIGTERM");
+    await appendFile(join(this.dir, "trined.yaml"), config.join("\n"));
+    await this.startTrined();
   }
 
   get trinedPid(): number | undefined {

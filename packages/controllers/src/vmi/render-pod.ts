@@ -175,6 +175,8 @@ function machineContainer(
       ...(Object.keys(limits).length === 0 ? {} : { limits }),
       ...(claims.length === 0 ? {} : { claims }),
     },
+    // A disk's image seldom brings one, and containerd makes no container without. A machine runs none.
+    command: ["machine"],
     // The console, for `kubectl attach`.
     stdin: true,
     ...(ports.length === 0 ? {} : { ports }),
