@@ -25,7 +25,7 @@ use crate::release::Release;
 use crate::rpc::Rpc;
 use crate::shares::Shares;
 use crate::sys::{during, open};
-use crate::{signals, stdio};
+use crate::{online, signals, stdio};
 
 /// How long a container may take to freeze or to be gone before whoever waits is told.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -71,6 +71,8 @@ pub struct Agent {
     /// Calls to be told that it took too long.
     pub deadlines: BTreeMap<(Instant, u32), Call>,
     last_number: u32,
+    /// Memory the kernel had when the agent began.
+    pub first_bytes: u64,
     /// The guest is a whole machine: see machine.rs.
     pub is_machine: bool,
     outlives_host: bool,
@@ -105,6 +107,7 @@ impl Agent {
             parking: Parking::default(),
             deadlines: BTreeMap::new(),
             last_number: 0,
+            first_bytes: online::memory_bytes(),
             is_machine: false,
             outlives_host,
         })

@@ -10,8 +10,8 @@ use crate::sys::during;
 
 const SYSTEM: &str = "/sys/devices/system";
 
-/// Puts everything that is there into use and says how much that is.
-pub fn bring_up() -> io::Result<ResourcesResponse> {
+/// Puts everything that is there into use and says how much that is, and how much more than `first_bytes`.
+pub fn bring_up(first_bytes: Option<u64>) -> io::Result<ResourcesResponse> {
     switch_on(&format!("{SYSTEM}/cpu"), "cpu", "online", "0", "1")?;
     switch_on(
         &format!("{SYSTEM}/memory"),
@@ -20,19 +20,30 @@ pub fn bring_up() -> io::Result<ResourcesResponse> {
         "offline",
         "online",
     )?;
+    Ok(in_use(first_bytes))
+}
+
+fn in_use(first_bytes: Option<u64>) -> ResourcesResponse {
     // SAFETY: takes no pointers.
-    let (cpus, pages, page) = unsafe {
+    let cpus = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+    let bytes = memory_bytes();
+    ResourcesResponse {
+        cpus: u32::try_from(cpus).unwrap_or(0),
+        memory_bytes: bytes,
+        added_bytes: first_bytes.map(|first| bytes.saturating_sub(first)),
+    }
+}
+
+/// Memory the kernel has in use (`MemTotal`): all that is there, less what it keeps for itself, which does not change.
+pub fn memory_bytes() -> u64 {
+    // SAFETY: takes no pointers.
+    let (pages, page) = unsafe {
         (
-            libc::sysconf(libc::_SC_NPROCESSORS_ONLN),
             libc::sysconf(libc::_SC_PHYS_PAGES),
             libc::sysconf(libc::_SC_PAGESIZE),
         )
     };
-    let bytes = u64::try_from(pages).unwrap_or(0) * u64::try_from(page).unwrap_or(0);
-    Ok(ResourcesResponse {
-        cpus: u32::try_from(cpus).unwrap_or(0),
-        memory_bytes: bytes,
-    })
+    u64::try_from(pages).unwrap_or(0) * u64::try_from(page).unwrap_or(0)
 }
 
 /// Writes `on` where a numbered unit's file says `off`. What the kernel has put into use meanwhile it refuses to again.
@@ -70,6 +81,16 @@ fn is_unit(path: &Path, unit: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_added_is_told_where_it_is_known_what_there_was() {
+        let all = memory_bytes();
+        assert!(all > 0);
+        let added = |first| in_use(first).added_bytes;
+        assert_eq!(added(None), None);
+        assert_eq!(added(Some(all)), Some(0));
+        assert_eq!(added(Some(all - 4096)), Some(4096));
+    }
 
     #[test]
     fn only_what_is_off_is_switched_on() {

@@ -6,12 +6,21 @@ import type { GuestSize } from "./pod-document.ts";
 /** A guest that is asked for what it uses takes its time to find that it cannot do without. */
 const RESIZE_MS = 30_000;
 const LOOK_MS = 20;
-/** The VMM counts memory a moment before the guest's kernel has it, when the agent looks for it in vain. */
+/**
+ * The VMM counts memory a moment before the guest's kernel has it, when the agent looks for it in vain. Of a guest that
+ * does not count by itself a growth is believed after so many looks.
+ */
 const SURE_LOOKS = 3;
 
-/** Who puts into use what was plugged into a guest, and answers how many CPUs are. */
+/** What a guest has in use: CPUs, and where it can tell, how much memory beyond its machine's own. */
+interface Online {
+  readonly cpus: number;
+  readonly addedBytes?: number | undefined;
+}
+
+/** Who puts into use what was plugged into a guest. */
 interface OnliningAgent {
-  onlineResources(): Promise<number>;
+  onlineResources(): Promise<Online>;
 }
 
 /**
@@ -34,8 +43,9 @@ export async function resizeGuest(
     const { memory, cpus: present } = await machine.stats(signal);
     // What it is giving back must not be put into use again; what was plugged in is of use only then.
     if (memory.totalBytes > bytes || present > size.cpus) return undefined;
-    const cpus = await agent.onlineResources();
+    const { cpus, addedBytes } = await agent.onlineResources();
     followed = memory.totalBytes === bytes && cpus === size.cpus ? followed + 1 : 0;
-    return followed === SURE_LOOKS ? true : undefined;
+    if (addedBytes === undefined) return followed === SURE_LOOKS ? true : undefined;
+    return followed > 0 && addedBytes >= bytes - spec.memoryBytes ? true : undefined;
   });
 }

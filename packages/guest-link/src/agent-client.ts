@@ -88,10 +88,14 @@ export class AgentClient {
     await this.#call((agent, options) => agent.setNetwork(request, options));
   }
 
-  /** Takes CPUs and memory into use that were plugged in. Answers how many CPUs run. */
-  async onlineResources(): Promise<number> {
-    const { cpus } = await this.#call((agent, options) => agent.onlineResources({}, options));
-    return cpus;
+  /**
+   * Takes CPUs and memory into use that were plugged in. Answers how many CPUs run, and how much memory has been added
+   * since the agent began; undefined by one of an earlier release, and in whole machines.
+   */
+  async onlineResources(): Promise<{ cpus: number; addedBytes: number | undefined }> {
+    const answer = await this.#call((agent, options) => agent.onlineResources({}, options));
+    const { cpus, addedBytes } = answer;
+    return { cpus, addedBytes: addedBytes === undefined ? undefined : Number(addedBytes) };
   }
 
   async mount(request: MessageInitShape<typeof MountRequestSchema>): Promise<void> {

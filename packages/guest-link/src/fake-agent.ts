@@ -43,6 +43,8 @@ export class FakeAgent {
   revived: ReviveRequest | undefined;
   /** What the guest has in use. */
   cpus: () => number = () => 1;
+  /** What it says has been added to the guest's memory; undefined as one of an earlier release. */
+  added: () => number | undefined = () => undefined;
   protocol = 1;
   version = "fake";
   readonly #failing = new Map<Method, Error>();
@@ -202,7 +204,11 @@ export class FakeAgent {
         this.updates.push(request);
         return done;
       },
-      onlineResources: () => Promise.resolve({ cpus: this.cpus(), memoryBytes: 0n }),
+      onlineResources: () => {
+        const added = this.added();
+        const memory = added === undefined ? {} : { addedBytes: BigInt(added) };
+        return Promise.resolve({ cpus: this.cpus(), ...memory });
+      },
       stats: () =>
         Promise.resolve({
           container: {

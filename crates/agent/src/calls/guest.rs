@@ -101,8 +101,9 @@ pub fn set_network(payload: &[u8]) -> Handled {
     done()
 }
 
-pub fn online_resources() -> Handled {
-    reply(&online::bring_up()?)
+pub fn online_resources(agent: &Agent) -> Handled {
+    let first = (!agent.is_machine).then_some(agent.first_bytes);
+    reply(&online::bring_up(first)?)
 }
 
 /// Answered when it is mounted; what is mounted already is a success when it is the same.

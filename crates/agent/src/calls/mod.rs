@@ -24,7 +24,7 @@ pub fn dispatch(agent: &mut Agent, call: Call, method: &str, payload: &[u8]) -> 
         "Revive" => guest::revive(agent, payload),
         "SetTime" => guest::set_time(payload),
         "SetNetwork" => guest::set_network(payload),
-        "OnlineResources" => guest::online_resources(),
+        "OnlineResources" => guest::online_resources(agent),
         "Mount" => guest::mount(agent, call, payload),
         "Unmount" => guest::unmount(agent, call, payload),
         "Events" => guest::events(agent, call, payload),

@@ -82,6 +82,19 @@ test("the guest grows before a limit is raised, and becomes smaller with it agai
   });
 });
 
+test("a growth is believed when the guest counts it, not before, however often its VMM does", async () => {
+  const pod = await created();
+  const base = decodeDocument(one.shim.state).guest?.spec.memoryBytes ?? Number.NaN;
+  const counted = [0, 128, 128, 128, 128, 128, 384].map((mib) => mib * MIB);
+  let looks = 0;
+  agent.added = () => counted[Math.min(looks++, counted.length - 1)];
+  await pod.update("c1", resources(base / MIB + 384));
+  expect(looks).toBe(counted.length);
+  // A smaller one it has at once.
+  await pod.update("c1", resources(200));
+  expect(looks).toBe(counted.length + 1);
+});
+
 test("a change of the CPUs alone leaves the limit of memory as it was", async () => {
   const pod = await created();
   await pod.update("c1", Buffer.from(JSON.stringify({ cpu: { quota: 200_000, period: 100_000 } })));

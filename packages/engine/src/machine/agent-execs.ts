@@ -107,7 +107,7 @@ export class AgentExecs {
   async onlineResources(): Promise<number | undefined> {
     if (!(await this.answers())) return undefined;
     try {
-      return await this.#agent?.onlineResources();
+      return (await this.#agent?.onlineResources())?.cpus;
     } catch (cause) {
       this.#pod.log.debug({ err: messageOf(cause) }, "Trine's agent puts nothing into use");
       return undefined;

@@ -63,7 +63,7 @@ async function follow(
 ): Promise<void> {
   const guest = (cpus: number): Parameters<typeof resizeGuest>[2] => ({
     machine,
-    agent: { onlineResources: async () => (await online()) ?? cpus },
+    agent: { onlineResources: async () => ({ cpus: (await online()) ?? cpus }) },
   });
   try {
     await resizeGuest(record.spec, to, guest(to.cpus), life);

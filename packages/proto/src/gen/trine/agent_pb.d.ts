@@ -993,6 +993,13 @@ export declare type ResourcesResponse = Message<"trine.agent.v1.ResourcesRespons
    * @generated from field: uint64 memory_bytes = 2;
    */
   memoryBytes: bigint;
+
+  /**
+   * More than there was when the agent began. Absent in whole machines, where it may begin late.
+   *
+   * @generated from field: optional uint64 added_bytes = 3;
+   */
+  addedBytes?: bigint | undefined;
 };
 
 /**
