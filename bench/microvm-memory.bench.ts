@@ -1,18 +1,26 @@
 // What an idle microvm pod holds of the host's memory, by part.
 import { readFile } from "node:fs/promises";
+import { MACHINE_OVERHEAD_BYTES, overheadOf } from "@trine/engine";
 import { busyboxImage } from "@trine/testkit";
-import type { RunningPod, TrineNode } from "@trine/testkit";
+import type { RunningPod, TestImage, TrineNode } from "@trine/testkit";
 import { median } from "./figure.ts";
 import type { BenchResult, Figure } from "./figure.ts";
 import { childrenOf, pssBytes } from "./host.ts";
 import { summaryOf } from "./machine-pods.ts";
-import { MICROVM, nodeOf, requireOrigin } from "./microvm-pods.ts";
+import { MICROVM, nodeOf, requireOrigin, untilReady } from "./microvm-pods.ts";
+import type { Origin } from "./microvm-pods.ts";
 
 const PODS = 10;
+/** Of each origin whose overhead is measured beside the clones'. */
+const OTHERS = 2;
 const MIB = 2 ** 20;
 const TARGET_GUEST_MIB = 20;
 const TARGET_OTHERS_MIB = 3;
+const WORK_SECONDS = 600n;
 const VMM = "qemu-system-x86";
+/** Every program of busybox begins once, so that the guest runs code of all kinds and its VMM translates it. */
+const WORK =
+  "for each in $(busybox --list); do timeout -s KILL 2 busybox $each --help; done >/dev/null 2>&1; true";
 
 /** Bytes of one pod. */
 interface PodMemory {
@@ -25,31 +33,72 @@ interface PodMemory {
 
 export async function run(): Promise<BenchResult> {
   const image = await busyboxImage();
-  const node = await nodeOf("clone");
+  const clones = await withPods("clone", PODS, image, async (node, pods) => {
+    const idle = await Promise.all(pods.map((pod) => memoryOf(node, pod)));
+    return { idle, overheads: await overheadsOf(node, pods.slice(0, OTHERS)) };
+  });
+  const overheads: Record<Origin, readonly number[]> = {
+    clone: clones.overheads,
+    cold: await withPods("cold", OTHERS, image, overheadsOf),
+    spare: await withPods("spare", OTHERS, image, overheadsOf),
+  };
+  return {
+    figures: [...figuresOf(clones.idle), ...overheadFigures(overheads)],
+    samples: {
+      ...samplesOf(clones.idle),
+      ...Object.fromEntries(
+        Object.entries(overheads).map(([origin, bytes]) => [`overhead-${origin}-bytes`, bytes]),
+      ),
+    },
+    notes: NOTES,
+  };
+}
+
+/** What `look` says of so many pods that came up in this way and do nothing. */
+async function withPods<T>(
+  origin: Origin,
+  count: number,
+  image: TestImage,
+  look: (node: TrineNode, pods: readonly RunningPod[]) => Promise<T>,
+): Promise<T> {
+  const node = await nodeOf(origin);
   try {
     await node.containerd.importImage(image);
     const pods: RunningPod[] = [];
-    for (let index = 0; index < PODS; index++) {
+    for (let index = 0; index < count; index++) {
+      await untilReady(node, origin);
       const command = ["sleep", "100000"];
-      const pod = await node.run({
-        name: `idle${index}`,
-        image: image.name,
-        handler: MICROVM,
-        command,
-      });
-      await requireOrigin(node, pod, "clone");
+      const name = `idle${index}`;
+      const pod = await node.run({ name, image: image.name, handler: MICROVM, command });
+      await requireOrigin(node, pod, origin);
       pods.push(pod);
     }
-    const taken = await Promise.all(pods.map((pod) => memoryOf(node, pod)));
-    return { figures: figuresOf(taken), samples: samplesOf(taken), notes: NOTES };
+    return await look(node, pods);
   } finally {
     await node.stop();
   }
 }
 
+/** Bytes that each pod costs beyond its guest's memory once it has worked. */
+async function overheadsOf(node: TrineNode, pods: readonly RunningPod[]): Promise<number[]> {
+  const overheads: number[] = [];
+  for (const pod of pods) {
+    const { containerId } = pod;
+    const cmd = ["sh", "-c", WORK];
+    await node.containerd.cri.runtime.execSync({ containerId, cmd, timeout: WORK_SECONDS });
+    const { machine, shim } = await summaryOf(node, pod);
+    const children = (await childrenOf(shim.pid)).map(({ pid }) => pid);
+    const guest = machine?.firstMemoryBytes ?? machine?.memoryBytes ?? Number.NaN;
+    overheads.push(await overheadOf([shim.pid, ...children], guest));
+  }
+  return overheads;
+}
+
 const NOTES = [
   `${PODS} idle pods of one container (sleep), clones of one template; proportional set sizes, medians over the pods. guest: ` +
     "the private part of the mapping of the template's memory in the VMM; others: the shim and its other children.",
+  `overhead: all processes of a pod less the guest's memory, after each program of busybox has run in it, the most of ${OTHERS} pods; ` +
+    "its target is what trined and the RuntimeClass count with (deploy/overhead.json).",
 ];
 
 async function memoryOf(node: TrineNode, pod: RunningPod): Promise<PodMemory> {
@@ -94,6 +143,16 @@ function figuresOf(taken: readonly PodMemory[]): Figure[] {
       target: { atMost: TARGET_OTHERS_MIB },
     },
   ];
+}
+
+/** The most that a pod has cost: its group's limit must hold that. */
+function overheadFigures(overheads: Readonly<Record<Origin, readonly number[]>>): Figure[] {
+  return Object.entries(overheads).map(([origin, bytes]) => ({
+    name: `microvm-memory.overhead-${origin}`,
+    value: Math.max(...bytes) / MIB,
+    unit: "MiB a pod",
+    target: { atMost: MACHINE_OVERHEAD_BYTES / MIB },
+  }));
 }
 
 function samplesOf(taken: readonly PodMemory[]): Record<string, number[]> {

@@ -3,6 +3,7 @@ export type { EngineConfig, EngineDeps, GuestImage } from "./deps.ts";
 export { Engine } from "./engine.ts";
 export type { MachineControl } from "./machine/machine-control.ts";
 export type { MachineFigures } from "./machine-figures.ts";
+export { MACHINE_OVERHEAD_BYTES } from "./guest-memory.ts";
 export { overheadOf } from "./machine/overhead.ts";
 export { Pod } from "./pod.ts";
 export type { MachineSummary, PodSummary } from "./pod-summary.ts";

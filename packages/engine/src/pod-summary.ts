@@ -16,6 +16,8 @@ export interface MachineSummary {
   readonly pid?: number;
   readonly cpus: number;
   readonly memoryBytes: number;
+  /** What the VMM began with, of a guest that was given the rest since. */
+  readonly firstMemoryBytes?: number;
   readonly accelerator: string;
   readonly firmware: string;
   readonly uuid: string;
@@ -57,10 +59,17 @@ export function makeSummary(pod: PodContext, level: Pick<Level, "name">): PodSum
     ...(vmm === undefined
       ? {}
       : {
-          machine: { ...names, ...machineSummary(vmm, files), ...guest?.size, ...startOf(guest) },
+          machine: { ...names, ...machineSummary(vmm, files), ...sizeOf(guest), ...startOf(guest) },
         }),
     ...(guest === undefined ? {} : { containers: containersOf(guest) }),
   };
+}
+
+/** A guest's size where it is not its machine's. */
+function sizeOf(guest: GuestRecord | undefined): Partial<MachineSummary> {
+  return guest?.size === undefined
+    ? {}
+    : { ...guest.size, firstMemoryBytes: guest.spec.memoryBytes };
 }
 
 function startOf(guest: GuestRecord | undefined): { start?: GuestStart } {

@@ -53,7 +53,9 @@ function roundUp(bytes: number): number {
 async function costOf({ level, shim, machine }: PodSummary): Promise<number | undefined> {
   if (machine?.pid === undefined) return undefined;
   const processes = [shim.pid, ...(await childrenOf(shim.pid))];
-  const bytes = await overheadOf(processes, machine.memoryBytes);
+  // Memory that was given since lies in a mapping larger than any guest.
+  const guestBytes = machine.firstMemoryBytes ?? machine.memoryBytes;
+  const bytes = await overheadOf(processes, guestBytes);
   return level === "microvm" ? bytes + LEAST_GUEST : bytes;
 }
 
