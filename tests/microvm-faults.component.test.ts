@@ -95,6 +95,24 @@ describe("a guest that ends under its pod", () => {
     },
     180_000,
   );
+
+  test("all that runs in it but its agent is killed: containers end with 137, the pod goes on with the next", async () => {
+    const linux = { securityContext: { privileged: true } };
+    const options = { handler: MICROVM, image, name: "emptied", config: { linux } };
+    const pod = await PodOfTest.start(node, options);
+    const command = ["/bin/sh", "-c", `echo up; ${UNTIL_GO}; echo i >/proc/sysrq-trigger`];
+    const [one, other] = [await pod.run({ command, linux }), await pod.run({})];
+    await node.untilOutput(one, "up\n");
+    const vmm = await vmmOf(pod);
+    await pod.sh(one, "touch /go").catch(() => ""); // it may be killed with the rest
+    for (const each of [one, other]) {
+      expect(await node.ended(each)).toMatchObject({ exitCode: 137, reason: "Error" });
+    }
+    const next = await pod.run({});
+    expect(await pod.sh(next, "hostname")).toBe("emptied\n");
+    expect(await vmmOf(pod)).toBe(vmm);
+    await pod.remove();
+  }, 180_000);
 });
 
 /** In place of the agent: the guest's CPUs say what it does, the one thing that a pod can tell it. */
