@@ -1,5 +1,20 @@
 import { expect, test } from "vitest";
-import { GOOD_INSTANCE, INVALID, REQUIRED, specFaults, withFields } from "../testing.ts";
+import {
+  FAULTY_OBJECTS,
+  GOOD_INSTANCE,
+  INVALID,
+  REQUIRED,
+  refusals,
+  specFaults,
+  withFields,
+} from "../testing.ts";
+import {
+  INSTANCETYPE_FAULTS,
+  PREFERENCE_FAULTS,
+  instancetype,
+  preference,
+} from "../testing/faults/given.ts";
+import { REPLICAS_FAULTS, replicas } from "../testing/faults/replicas.ts";
 import { checkObject } from "./object.ts";
 import { invalidStatus } from "./status.ts";
 
@@ -18,28 +33,31 @@ test.each([
   expect(causes.map(({ field, reason }) => `${field} ${reason}`)).toEqual([fault]);
 });
 
-const replicas = {
-  apiVersion: "kubevirt.io/v1",
-  kind: "VirtualMachineInstanceReplicaSet",
-  spec: {
-    selector: { matchLabels: { app: "a" } },
-    template: { metadata: { labels: { app: "a" } }, spec: GOOD_INSTANCE.spec },
-  },
-};
-
-test.each([
-  ["fewer than none", { replicas: -1 }, [`replicas ${INVALID}`]],
-  [
-    "labels that the template has not",
-    { "selector.matchLabels": { app: "b" } },
-    [`selector ${INVALID}`],
-  ],
-  ["no selector", { selector: {} }, [`selector ${REQUIRED}`]],
-  ["no template", { "template.spec": undefined }, [`template.spec ${REQUIRED}`]],
-  ["a faulty template", { "template.spec.hostname": "A" }, [`template.spec.hostname ${INVALID}`]],
-  ["nothing wrong", {}, []],
-])("replicas: %s", (_, fields, faults) => {
+test.each(refusals(REPLICAS_FAULTS))("replicas: $what is refused", ({ fields, faults }) => {
   expect(specFaults(replicas, fields)).toEqual(faults);
+});
+
+test.each(refusals(INSTANCETYPE_FAULTS))(
+  "instance type: $what is refused",
+  ({ fields, faults }) => {
+    expect(specFaults(instancetype, fields)).toEqual(faults);
+  },
+);
+
+test.each(refusals(PREFERENCE_FAULTS))("preference: $what is refused", ({ fields, faults }) => {
+  expect(specFaults(preference, fields)).toEqual(faults);
+});
+
+test.each([replicas, instancetype, preference])("nothing is wrong with %j", (object) => {
+  expect(checkObject(object).causes).toEqual([]);
+});
+
+test("there are faulty objects of each kind, and each is refused as its table says", () => {
+  const told = FAULTY_OBJECTS.map(({ object }) =>
+    checkObject(object).causes.map(({ field, reason }) => `${field} ${reason}`),
+  );
+  expect(told).toEqual(FAULTY_OBJECTS.map(({ faults }) => faults));
+  expect(FAULTY_OBJECTS.length).toBeGreaterThan(290);
 });
 
 test("a migration names its machine", () => {

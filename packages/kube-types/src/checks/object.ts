@@ -1,6 +1,12 @@
 import type { DataVolume } from "../cdi/data-volume.ts";
 import * as kubevirt from "../kinds-kubevirt.ts";
 import { DATA_VOLUME } from "../kinds-cdi.ts";
+import {
+  VIRTUAL_MACHINE_CLUSTER_INSTANCETYPE,
+  VIRTUAL_MACHINE_CLUSTER_PREFERENCE,
+  VIRTUAL_MACHINE_INSTANCETYPE,
+  VIRTUAL_MACHINE_PREFERENCE,
+} from "../kinds-machines.ts";
 import { kindOfObject } from "../kinds.ts";
 import type { VirtualMachineInstance } from "../kubevirt/instance.ts";
 import type { VirtualMachine } from "../kubevirt/machine.ts";
@@ -13,6 +19,7 @@ import type { Kind } from "../schema/kind.ts";
 import { withoutNulls } from "../schema/without-nulls.ts";
 import { checkDataVolumeSpec } from "./data-volume.ts";
 import { filled } from "./fields.ts";
+import { checkInstancetype, checkPreference } from "./given.ts";
 import { checkInstanceSpec } from "./instance.ts";
 import { checkMachineSpec } from "./machine.ts";
 import { checkReplicaSet } from "./replicas.ts";
@@ -50,6 +57,10 @@ const RULES = new Map<Kind, (object: never, report: Report) => void>([
       checkDataVolumeSpec(spec, "spec", report);
     },
   ],
+  [VIRTUAL_MACHINE_INSTANCETYPE, checkInstancetype],
+  [VIRTUAL_MACHINE_CLUSTER_INSTANCETYPE, checkInstancetype],
+  [VIRTUAL_MACHINE_PREFERENCE, checkPreference],
+  [VIRTUAL_MACHINE_CLUSTER_PREFERENCE, checkPreference],
 ]);
 
 /**
