@@ -1,6 +1,6 @@
 // The node's door, with a real machine behind it: what the control plane sees of it, does with it, and who may not come in.
 import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
@@ -14,13 +14,16 @@ import type {
   MachineReport,
   NodeDoor,
 } from "@trine/node-door";
-import { KubeAuthority, freePort } from "@trine/testkit";
+import { KubeAuthority, freePort, runCommand } from "@trine/testkit";
 import type { RunningPod } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { BOOT_MS, NodeUnderTest } from "./node-under-test.ts";
+import { BOOT_MS, NodeUnderTest, READY } from "./node-under-test.ts";
+import { PodOfTest } from "./pod-pair.ts";
+import { udpEcho } from "./udp-echo.ts";
 
 const NODE = "node-1";
 const SERVED = 8080;
+const ECHOED = 9053;
 const MIB = 1024 * 1024;
 
 let dir: string;
@@ -59,11 +62,32 @@ beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), "trine-door-"));
   port = await freePort();
   at = await NodeUnderTest.start("2.4", { config: await configured() });
-  pod = await at.booted("door", { annotations: { "trine.dev/display": "on" } });
+  await mkdir(full());
+  await runCommand("mount", ["-t", "tmpfs", "-o", "size=4m", "tmpfs", full()]);
+  pod = await machine();
 }, 1_800_000);
+
+/** A volume with less room than the disk on it is large. */
+const full = (): string => join(at.node.dir, "full");
+
+async function machine(): Promise<RunningPod> {
+  const annotations = {
+    ...{ "trine.dev/memory": "128Mi", "trine.dev/display": "on" },
+    "trine.dev/disks": "- {name: data, file: /full, size: 64Mi, onError: stop}",
+  };
+  const of = { name: "door", image: at.tiny, handler: "trine-vm", annotations };
+  const made = await PodOfTest.start(at.node, of);
+  const mounts = [{ containerPath: "/full", hostPath: full() }];
+  const running = await made.run({ image: { image: at.tiny }, mounts });
+  await at.node.untilOutput(running, READY, BOOT_MS);
+  const { status } = await at.runtime.podSandboxStatus({ podSandboxId: running.podSandboxId });
+  return { ...running, ip: status?.network?.ip ?? "" };
+}
 
 afterAll(async () => {
   for (const each of doors) each.close();
+  await at.node.remove(pod);
+  await runCommand("umount", [full()]);
   await at.end();
   await rm(dir, { recursive: true });
 });
@@ -121,6 +145,11 @@ test(
     const [nic] = report.interfaces;
     expect(nic).toMatchObject({ name: "eth0", fromGuest: true, guestName: "eth0" });
     expect(nic?.addresses[0]).toBe(pod.ip);
+    expect(report.disks).toMatchObject([
+      { name: "root", bytes: expect.any(Number) as number },
+      { name: "data", bytes: 64 * MIB },
+      { name: "seed" },
+    ]);
     expect(report.memory.guestBytes).toBe(128 * MIB);
     expect(report.memory.overheadBytes).toBeGreaterThan(8 * MIB);
     expect(report.memory.overheadBytes).toBeLessThan(512 * MIB);
@@ -168,7 +197,22 @@ test(
     expect(await withDeadline("the guest's web server answers", BOOT_MS, text(stream))).toMatch(
       /^HTTP\/1\.\d 200 /,
     );
+    const program = (await udpEcho(ECHOED)).toString("base64");
+    await at.sh(pod, `echo ${program} | base64 -d >/tmp/echo; chmod +x /tmp/echo`);
+    await at.sh(pod, "/tmp/echo </dev/null >/dev/null 2>&1 &");
+    const datagrams = await own.portForward(ref, { port: ECHOED, protocol: "udp" });
+    // Two in one write, the second in two: each keeps its bounds.
+    datagrams.write(Buffer.from("\0\x05first\0\x06sec", "latin1"));
+    datagrams.write("ond");
+    expect(await untilSays(datagrams, "second")).toBe("\0\x05first\0\x06second");
+    datagrams.destroy();
     console_.destroy();
+
+    const display = await own.vnc(ref);
+    expect(await untilSays(display, "\n")).toBe("RFB 003.008\n");
+    const second = own.vnc(ref, { preserveSession: true });
+    await expect(second).rejects.toMatchObject({ kind: "conflict" });
+    display.destroy();
 
     const picture = await own.screenshot(ref);
     expect(Buffer.from(picture).subarray(1, 4).toString()).toBe("PNG");
@@ -180,6 +224,51 @@ test(
       const { agent, phase } = await own.machine(ref);
       return phase === "running" && !agent.connected ? true : undefined;
     });
+  },
+  4 * BOOT_MS,
+);
+
+test(
+  "a guest whose agent is gone is rebooted by the power button, and its machine does not end",
+  async () => {
+    const own = door(control);
+    const answers = async (): Promise<true | undefined> =>
+      (await own.machine(ref)).agent.connected ? true : undefined;
+    await pollUntil("the guest is up again", { ms: BOOT_MS, everyMs: 500 }, answers);
+    const before = await at.view(pod);
+    const console_ = await own.console(ref);
+    console_.write("killall qemu-ga; echo gone-$((40 + 2))\n");
+    await untilSays(console_, "gone-42");
+    await own.act(ref, "softreboot");
+    const said = await untilSays(console_, "TINY-GUEST READY");
+    expect(said).toContain("TINY-GUEST POWER BUTTON");
+    console_.destroy();
+    await pollUntil("its agent is there again", { ms: BOOT_MS, everyMs: 500 }, answers);
+    const { machine: after } = await at.view(pod);
+    expect([after?.pid, after?.state]).toEqual([before.machine?.pid, "running"]);
+    expect(await own.machine(ref)).toMatchObject({ phase: "running" });
+  },
+  4 * BOOT_MS,
+);
+
+test(
+  "a machine that was stopped by a full volume is told as paused with the reason, and goes on when there is room",
+  async () => {
+    const own = door(control);
+    const console_ = await own.console(ref);
+    console_.write(
+      "dd if=/dev/zero of=/dev/vdb bs=1M count=16 conv=fsync; echo written-$?-$((40 + 2))\n",
+    );
+    const paused = await pollUntil("paused", { ms: BOOT_MS, everyMs: 200 }, async () => {
+      const report = await own.machine(ref);
+      return report.phase === "paused" ? report : undefined;
+    });
+    expect(paused.reason).toMatch(/could not be read or written \(.*No space left on device\)/);
+    await runCommand("mount", ["-o", "remount,size=64m", full()]);
+    await own.act(ref, "unpause");
+    await untilSays(console_, "written-0-42");
+    expect(await own.machine(ref)).toMatchObject({ phase: "running" });
+    console_.destroy();
   },
   4 * BOOT_MS,
 );

@@ -15,7 +15,7 @@ const PLAIN = {
 test("reads what is said, and gives what is not its default", () => {
   const text = [
     "- {name: root, device: /dev/root, boot: 2}",
-    "- {name: data, file: /vol/a.img, size: 8Mi, bus: scsi, cache: none, io: native, serial: A_1, discard: false}",
+    "- {name: data, file: /vol/a.img, size: 8Mi, bus: scsi, cache: none, io: native, serial: A_1, discard: false, onError: stop}",
     "- {name: cd, image: /iso, cdrom: true, boot: 1}",
     "- {name: q, file: /q, format: qcow2, ephemeral: true, size: 1Gi}",
   ].join("\n");
@@ -23,7 +23,14 @@ test("reads what is said, and gives what is not its default", () => {
     { ...PLAIN, name: "root", source: { kind: "device", path: "/dev/root" }, boot: 2 },
     {
       ...{ ...PLAIN, name: "data", source: { kind: "file", path: "/vol/a.img" }, bus: "scsi" },
-      ...{ sizeBytes: 2 ** 23, cache: "none", io: "native", serial: "A_1", discard: false },
+      ...{
+        sizeBytes: 2 ** 23,
+        cache: "none",
+        io: "native",
+        serial: "A_1",
+        discard: false,
+        onError: "stop",
+      },
     },
     {
       ...{ ...PLAIN, name: "cd", source: { kind: "image", path: "/iso" }, bus: "sata" },
@@ -54,6 +61,7 @@ test.each<[string, RegExp]>([
   ["- {name: seed, empty: true}", /the name seed is taken$/],
   ["- {name: a}", /says not where it is: one of device, file, image, empty$/],
   ["- {name: a, file: /a, device: /b}", /device and file are given: one of/],
+  ["- {name: a, file: /a, onError: retry}", /onError "retry": "report" or "stop" or "ignore"/],
   ["- {name: a, path: /a}", /"path" is no field of a disk: name, size/],
   ["- {name: a, file: a.img}", /file "a.img": an absolute path in the container$/],
   ["- {name: a, file: /v/../etc/shadow}", /file "\/v\/..\/etc\/shadow": an absolute path/],

@@ -32,6 +32,8 @@ export interface DiskSetting {
   readonly shared: boolean;
   readonly cache?: "none" | "writethrough" | "writeback";
   readonly io?: "threads" | "native";
+  /** What the VMM does when a read or write fails. Absent: the guest is told. */
+  readonly onError?: "report" | "stop" | "ignore" | "enospc";
   readonly serial?: string;
   /** Of a root on a device: written from the container's image at its first start; what becomes of another image's. */
   readonly fromImage?: "refuse" | "rewrite";
@@ -50,10 +52,11 @@ const FORMATS = ["raw", "qcow2"] as const;
 const BUSES = ["virtio", "scsi", "sata"] as const;
 const CACHES = ["none", "writethrough", "writeback"] as const;
 const IO = ["threads", "native"] as const;
+const ON_ERROR = ["report", "stop", "ignore", "enospc"] as const;
 const FROM_IMAGE = ["refuse", "rewrite"] as const;
 const SWITCHES = ["cdrom", "readOnly", "ephemeral", "shared", "discard"] as const;
 const KEYS: readonly string[] = [
-  ...["name", "size", "format", "bus", "cache", "io", "serial", "boot", "fromImage"],
+  ...["name", "size", "format", "bus", "cache", "io", "serial", "boot", "fromImage", "onError"],
   ...SOURCES,
   ...SWITCHES,
 ];
@@ -126,6 +129,7 @@ function readDisk(value: unknown): DiskSetting {
     ...present("cache", choice(entry, "cache", CACHES)),
     ...present("io", choice(entry, "io", IO)),
     ...present("serial", text(entry, "serial", SERIAL, "1 to 20 of letters, digits, _ . -")),
+    ...present("onError", choice(entry, "onError", ON_ERROR)),
     ...present("fromImage", choice(entry, "fromImage", FROM_IMAGE)),
     ...present("boot", bootOrder(entry)),
   };

@@ -91,6 +91,7 @@ export const RETURNS = {
   quit: nothing,
   system_powerdown: nothing,
   system_reset: nothing,
+  "set-action": nothing,
   "announce-self": nothing,
 } as const;
 
@@ -116,6 +117,7 @@ interface QmpArguments {
     readonly model: { readonly name: string };
   };
   readonly "announce-self": Readonly<Record<"initial" | "max" | "rounds" | "step", number>>;
+  readonly "set-action": { readonly shutdown: "poweroff" | "pause" };
   readonly "qom-get": { readonly path: string; readonly property: string };
   readonly "qom-set": { readonly path: string; readonly property: string; readonly value: unknown };
 }

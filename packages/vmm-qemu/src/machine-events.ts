@@ -1,5 +1,6 @@
 import type { QmpEvent } from "@trine/qmp";
 import type { MachineEvent, MachineStatus } from "@trine/vmm";
+import { nameOfNode } from "./plan-disks.ts";
 import { GUEST_AGENT_ID } from "./plan-machine.ts";
 
 /** Undefined for what nobody above needs to know. */
@@ -20,7 +21,7 @@ export function toMachineEvent(event: QmpEvent): MachineEvent | undefined {
       return {
         at,
         what: "io-error",
-        ...detail(`${text(data["node-name"])}: ${text(data["reason"])}`),
+        ...detail(`${nameOfNode(text(data["node-name"]))}: ${text(data["reason"])}`),
       };
     case "VSERPORT_CHANGE":
       if (data["id"] !== GUEST_AGENT_ID) return undefined;
@@ -43,10 +44,12 @@ export function toMachineStatus(state: string): MachineStatus {
       return "off";
     case "guest-panicked":
     case "internal-error":
-    case "watchdog":
       return "crashed";
+    case "io-error":
+    case "watchdog":
+      return state;
     default:
-      return "paused"; // paused, debug, suspended, io-error and the states around a migration
+      return "paused"; // paused, debug, suspended and the states around a migration
   }
 }
 

@@ -33,6 +33,11 @@ test.each([
   ["STOP", {}, { at, what: "paused" }],
   ["SHUTDOWN", { reason: "guest-panic" }, { at, what: "shutdown", detail: "guest-panic" }],
   ["BLOCK_IO_ERROR", { "node-name": "n", reason: "r" }, { at, what: "io-error", detail: "n: r" }],
+  [
+    "BLOCK_IO_ERROR",
+    { "node-name": "disk-data", reason: "No space left on device" },
+    { at, what: "io-error", detail: "data: No space left on device" },
+  ],
   ["VSERPORT_CHANGE", { id: "guest-agent0", open: true }, { at, what: "agent-up" }],
   ["VSERPORT_CHANGE", { id: "guest-agent0", open: false }, { at, what: "agent-down" }],
   ["VSERPORT_CHANGE", { id: "other", open: true }, undefined],
@@ -49,6 +54,8 @@ test.each([
   ["shutdown", "off"],
   ["guest-panicked", "crashed"],
   ["internal-error", "crashed"],
+  ["io-error", "io-error"],
+  ["watchdog", "watchdog"],
 ])("run state %s is %s", (state, status) => {
   expect(toMachineStatus(state)).toBe(status);
 });

@@ -4,6 +4,11 @@ import type { DescriptorTable } from "./descriptor-table.ts";
 import { option } from "./option.ts";
 import { DISK_SLOTS, slot } from "./pci-slots.ts";
 
+/** The disk's own name of a node of it. */
+export function nameOfNode(node: string): string {
+  return node.replace(/^disk-/, "");
+}
+
 /** Name of the block node that is a disk as the guest sees it. */
 export function diskNode(name: string): string {
   return `disk-${name}`;
@@ -76,9 +81,8 @@ function deviceOption(disk: DiskSpec, index: number): string {
   const rest = {
     ...(cache === "writethrough" ? { "write-cache": false } : {}),
     ...(shared === true ? { "share-rw": true } : {}),
-    // Without somebody who resumes it, a machine stopped on a full disk would hang for ever.
-    rerror: "report",
-    werror: "report",
+    // Where nothing is said nobody may be there who resumes it: a machine stopped on a full disk would hang for ever.
+    ...errorPolicy(disk),
   };
   const kind = media === "cdrom" ? "cd" : "hd";
   switch (bus) {
@@ -104,6 +108,11 @@ function deviceOption(disk: DiskSpec, index: number): string {
     case "sata":
       return option(`ide-${kind}`, { ...common, bus: `sata.${index}`, ...serial, ...rest });
   }
+}
+
+/** A read cannot lack space. */
+function errorPolicy({ onError = "report" }: DiskSpec): { rerror: string; werror: string } {
+  return { rerror: onError === "enospc" ? "report" : onError, werror: onError };
 }
 
 function imageArguments(disk: DiskSpec, table: DescriptorTable): string[] {

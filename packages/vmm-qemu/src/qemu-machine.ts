@@ -20,6 +20,7 @@ import type {
   SlotName,
   Template,
 } from "@trine/vmm";
+import { diskBytes } from "./disk-bytes.ts";
 import { growDisk } from "./grow-disk.ts";
 import { toMachineEvent, toMachineStatus } from "./machine-events.ts";
 import { readReport } from "./machine-report.ts";
@@ -28,6 +29,7 @@ import { MEMORY_NAME } from "./plan-memory.ts";
 import type { QmpLink } from "./qmp-link.ts";
 import { resizeCpus, resizeMemory } from "./resize.ts";
 import { emptySlot, fillSlot, resizeSlot } from "./slot-images.ts";
+import { startAgain } from "./start-again.ts";
 import { saveState } from "./template-state.ts";
 
 const SIGKILL = 9;
@@ -75,6 +77,17 @@ export class QemuMachine implements Machine {
     });
   }
 
+  async onPowerOff(action: "end" | "stay", signal: AbortSignal): Promise<void> {
+    const shutdown = action === "end" ? "poweroff" : "pause";
+    await this.#command(signal, async (client) => {
+      await client.execute("set-action", { shutdown }, { signal });
+    });
+  }
+
+  async startAgain(signal: AbortSignal): Promise<boolean> {
+    return this.#orOff(await this.#ask(signal, (client) => startAgain(client, signal)));
+  }
+
   async announce(signal: AbortSignal): Promise<void> {
     // Again and again for seconds: whoever is to hear it may not be there yet.
     const times = { initial: 50, max: 1000, rounds: 8, step: 150 };
@@ -103,6 +116,10 @@ export class QemuMachine implements Machine {
 
   async stats(signal: AbortSignal): Promise<MachineStats> {
     return this.#orOff(await this.#ask(signal, (client) => readStats(this.#spec, client, signal)));
+  }
+
+  async diskBytes(signal: AbortSignal): Promise<ReadonlyMap<string, number>> {
+    return this.#orOff(await this.#ask(signal, (client) => diskBytes(this.#spec, client, signal)));
   }
 
   async report(signal: AbortSignal): Promise<MachineReport> {

@@ -132,6 +132,33 @@ function describeEnd(makeRig: () => Promise<MachineRig>): void {
     expect(await machine.status(signal())).toBe("off");
   });
 
+  test("a guest that powers itself off stays when it is to, begins anew, and ends when it no longer is to", async () => {
+    await using rig = await makeRig();
+    const machine = await rig.driver().start(rig.spec, rig.host, signal());
+    await rig.guestReady();
+    expect(await machine.startAgain(signal())).toBe(false);
+    const first = take(machine.events(signal()), 1);
+    await machine.onPowerOff("stay", signal());
+    await machine.powerDown(signal());
+    await pollUntil("off", { ms: DEADLINE_MS, everyMs: 10 }, async () =>
+      (await machine.status(signal())) === "off" ? true : undefined,
+    );
+    expect(rig.running()).toBe(1);
+    expect(await first).toEqual(["shutdown"]);
+    machine.detach();
+    const after = await rig.driver().recover(rig.spec, rig.host, signal());
+    expect(await after.startAgain(signal())).toBe(true);
+    expect(await after.startAgain(signal())).toBe(false);
+    expect(await after.status(signal())).toBe("running");
+    await after.onPowerOff("end", signal());
+    // Its guest hears the button when it has come up again.
+    await pollUntil("ended", { ms: DEADLINE_MS, everyMs: 100 }, async () => {
+      await after.powerDown(signal());
+      return rig.running() === 0 ? true : undefined;
+    });
+    expect((await ended(rig)).exitStatus).toBe(0);
+  });
+
   test("kill ends the machine at once and may be repeated", async () => {
     await using rig = await makeRig();
     const machine = await rig.driver().start(rig.spec, rig.host, signal());

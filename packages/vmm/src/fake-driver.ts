@@ -148,6 +148,16 @@ class FakeMachine implements Machine {
     });
   }
 
+  onPowerOff(action: "end" | "stay", signal: AbortSignal): Promise<void> {
+    return this.#call(signal, () => {
+      this.#vmm.staysOff = action === "stay";
+    });
+  }
+
+  startAgain(signal: AbortSignal): Promise<boolean> {
+    return this.#call(signal, () => this.#vmm.startAgain());
+  }
+
   announce(signal: AbortSignal): Promise<void> {
     return this.#call(signal, () => undefined);
   }
@@ -166,6 +176,13 @@ class FakeMachine implements Machine {
         ...{ name, readBytes: 0n, writtenBytes: 0n, reads: 0n, writes: 0n },
       })),
     }));
+  }
+
+  diskBytes(signal: AbortSignal): Promise<ReadonlyMap<string, number>> {
+    const sizes = this.#spec.disks.map(
+      ({ name }) => [name, this.#vmm.diskBytes.get(name) ?? 512] as const,
+    );
+    return this.#call(signal, () => new Map(sizes));
   }
 
   report(signal: AbortSignal): Promise<MachineReport> {

@@ -23,6 +23,8 @@ export class FakeVmm implements MemoryProgram {
   /** Memory and CPUs asked for since it started. */
   memoryBytes: number | undefined;
   cpus: number | undefined;
+  /** A guest that powers itself off leaves its process. */
+  staysOff = false;
 
   constructor(process: MemoryProcess, options: FakeVmmOptions) {
     this.#process = process;
@@ -52,7 +54,18 @@ export class FakeVmm implements MemoryProgram {
   pressPowerButton(): void {
     if (!this.#options.obeys || this.state !== "running") return;
     this.emit("shutdown", "guest-shutdown");
+    if (this.staysOff) {
+      this.state = "off";
+      return;
+    }
     this.#process.exit(0, "guest-shutdown");
+  }
+
+  startAgain(): boolean {
+    if (this.state !== "off") return false;
+    this.state = "running";
+    this.emit("reset", "host-qmp-system-reset");
+    return true;
   }
 
   set(state: "running" | "paused"): void {

@@ -45,11 +45,20 @@ export interface Machine {
   resume(signal: AbortSignal): Promise<void>;
   /** Presses the reset button: the guest starts anew, with the same devices. A paused machine stays paused. */
   reset(signal: AbortSignal): Promise<void>;
+  /**
+   * What becomes of a machine whose guest powers itself off: it ends, as it does when nothing is said, or it stays, with
+   * status `off`, until `startAgain`.
+   */
+  onPowerOff(action: "end" | "stay", signal: AbortSignal): Promise<void>;
+  /** Starts a guest that has powered itself off and stayed; answers whether it was off. */
+  startAgain(signal: AbortSignal): Promise<boolean>;
   /** Says on its network cards who the guest is: to whoever has come to carry its frames anew. */
   announce(signal: AbortSignal): Promise<void>;
   /** Ends the VMM at once. Already gone is a success. */
   kill(signal: AbortSignal): Promise<void>;
   stats(signal: AbortSignal): Promise<MachineStats>;
+  /** How large the guest sees its disks, in bytes, by their names. */
+  diskBytes(signal: AbortSignal): Promise<ReadonlyMap<string, number>>;
   /** For people who look for a fault: the VMM's own answers. Rejects when it gives none before the signal aborts. */
   report(signal: AbortSignal): Promise<MachineReport>;
   /**
@@ -87,7 +96,9 @@ export interface Machine {
   detach(): void;
 }
 
-export type MachineStatus = "starting" | "running" | "paused" | "off" | "crashed";
+/** `io-error` and `watchdog`: the VMM itself has stopped the guest, which goes on when it is resumed. */
+export type MachineStatus =
+  "starting" | "running" | "paused" | "io-error" | "watchdog" | "off" | "crashed";
 
 export interface MachineEvent {
   readonly at: Date;

@@ -166,6 +166,8 @@ export interface DiskSpec {
   readonly cache?: "none" | "writethrough" | "writeback";
   /** How the VMM waits for the host. native needs cache none. */
   readonly io?: "threads" | "native";
+  /** What becomes of a read or write that fails: the guest is told (undefined), or does not run on until it is resumed. */
+  readonly onError?: "report" | "stop" | "ignore" | "enospc";
   /** What the guest discards is given back to the host; undefined = yes. */
   readonly discard?: boolean;
   /** Other machines write it too: no lock is taken. */

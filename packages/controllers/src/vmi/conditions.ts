@@ -168,9 +168,7 @@ function ofTheReport(seen: Seen, phase: Phase): Said[] {
       reason: "NotImplemented",
       message: "Machines do not migrate yet: a machine that has to leave its node is ended",
     },
-    ...(report.phase === "paused"
-      ? [isTrue("Paused", "PausedByUser", "VMI was paused by user")]
-      : []),
+    ...(report.phase === "paused" ? [pausedBy(report.reason)] : []),
     ...(report.agent.connected ? [isTrue("AgentConnected")] : []),
     ...(report.accelerator === "tcg"
       ? [
@@ -182,6 +180,15 @@ function ofTheReport(seen: Seen, phase: Phase): Said[] {
         ]
       : []),
   ];
+}
+
+/** `why`: of a machine that its VMM has stopped by itself. */
+function pausedBy(why: string | undefined): Said {
+  const type = "Paused";
+  const status = "True";
+  return why === undefined
+    ? { type, status, reason: "PausedByUser", message: "VMI was paused by user" }
+    : { type, status, reason: "PausedIOError", message: `VMI was paused: ${why}` };
 }
 
 function inertOf({ vmi }: Seen): Said[] {

@@ -83,7 +83,7 @@ function entry(
   parts: Parts = {},
 ): Parts {
   const serial = disk.serial !== undefined && SERIAL.test(disk.serial) ? disk.serial : undefined;
-  const { cache, bootOrder: boot, shareable } = disk;
+  const { cache, bootOrder: boot, shareable, errorPolicy } = disk;
   const writes = !isReadOnly(disk) && source["ephemeral"] !== true && source["empty"] !== true;
   const said: DiskEntry = {
     name,
@@ -94,6 +94,7 @@ function entry(
       cache,
       // Native I/O past the page cache only, as everywhere.
       io: disk.io === "native" && cache !== "none" ? undefined : disk.io,
+      onError: errorPolicy === "enospace" ? "enospc" : errorPolicy,
       boot,
       cdrom: disk.cdrom === undefined ? undefined : true,
       readOnly:

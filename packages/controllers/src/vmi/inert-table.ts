@@ -164,11 +164,6 @@ export const INERT_FIELDS: readonly InertField[] = [
     why: "a disk shows the sectors of what is behind it",
   },
   {
-    path: "domain.devices.disks[].errorPolicy",
-    why: "errors are the guest's to see",
-    when: isNot("report"),
-  },
-  {
     path: "domain.devices.disks[].changedBlockTracking",
     why: "no changes are tracked",
     when: isTrue,

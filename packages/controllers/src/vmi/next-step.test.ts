@@ -357,6 +357,11 @@ test.each<[string, World, Readonly<Record<string, string>>]>([
     { Ready: "True", Paused: "True PausedByUser" },
   ],
   [
+    "that its node has stopped by itself",
+    { pod: ON_NODE, heard: heard({ phase: "paused", reason: "a disk is full" }) },
+    { Ready: "True", Paused: "True PausedIOError" },
+  ],
+  [
     "with an agent, emulated",
     {
       pod: ON_NODE,

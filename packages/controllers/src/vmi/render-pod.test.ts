@@ -92,7 +92,7 @@ test.each<[string, object, object, object, object | undefined]>([
   [
     "a claim with a file system",
     { persistentVolumeClaim: { claimName: "data" } },
-    { disk: { bus: "scsi" }, serial: "S-1", cache: "none", io: "native" },
+    { disk: { bus: "scsi" }, serial: "S-1", cache: "none", io: "native", errorPolicy: "enospace" },
     {
       source: { kind: "file", path: "/trine.dev/disks/more" },
       sizeBytes: 9676 * 1024 ** 2,
@@ -100,6 +100,7 @@ test.each<[string, object, object, object, object | undefined]>([
       serial: "S-1",
       cache: "none",
       io: "native",
+      onError: "enospc",
     },
     { persistentVolumeClaim: { claimName: "data" } },
   ],

@@ -12,11 +12,14 @@ import type { PodVmm } from "../pod-vmm.ts";
 import { fileSystemsOf, osInfoOf, usersOf } from "./guest-info.ts";
 import { GuestWatch } from "./guest-watch.ts";
 import { MachineFreeze } from "./machine-freeze.ts";
+import { MachineHalt } from "./machine-halt.ts";
 import { reportOf } from "./machine-report.ts";
 import { overheadOf } from "./overhead.ts";
+import { SoftReboot } from "./soft-reboot.ts";
 
 const MONITOR_MS = 30_000;
 const REBOOT_MS = 10_000;
+const PING_MS = 2_000;
 /** Reading what processes hold walks all of their memory. */
 const MEASURE_MS = 60_000;
 /** Less of a change than that is none. */
@@ -29,8 +32,11 @@ export class MachineControl {
   readonly #qemuAgent: () => GuestAgent | undefined;
   readonly #watch: GuestWatch;
   readonly #freeze: MachineFreeze;
+  readonly #halt: MachineHalt;
+  readonly #reboot: SoftReboot;
   readonly #seen: string;
   #overheadBytes = 0;
+  #diskBytes: ReadonlyMap<string, number> = new Map();
   /** On the monotonic clock. */
   #measuredAt = -Infinity;
   #isNews = false;
@@ -42,6 +48,8 @@ export class MachineControl {
     this.#qemuAgent = agent;
     this.#watch = new GuestWatch(agent);
     this.#freeze = new MachineFreeze(pod, () => this.#agent());
+    this.#halt = new MachineHalt(pod, () => vmm.machine);
+    this.#reboot = new SoftReboot(pod);
     this.#seen = pod.deps.now().toISOString();
   }
 
@@ -65,8 +73,18 @@ export class MachineControl {
   report(): MachineReport | undefined {
     const record = this.#pod.document.machine;
     if (record === undefined) return undefined;
-    const [said, overheadBytes] = [this.#watch.said, this.#overheadBytes];
-    return reportOf(this.#pod, record, { said, overheadBytes, seen: this.#seen });
+    return reportOf(this.#pod, record, {
+      said: this.#watch.said,
+      overheadBytes: this.#overheadBytes,
+      diskBytes: this.#diskBytes,
+      halted: this.#halt.why,
+      seen: this.#seen,
+    });
+  }
+
+  /** The VMM has stopped the guest by itself: it goes on when it is resumed. */
+  get isHalted(): boolean {
+    return this.#halt.why !== undefined;
   }
 
   /** The guest is likely to have news since the last look. */
@@ -78,10 +96,12 @@ export class MachineControl {
   async look(): Promise<void> {
     this.#isNews = false;
     if (this.#vmm.machine === undefined) return;
-    await Promise.all([this.#watch.look(), this.#measure()]);
+    await Promise.all([this.#watch.look(), this.#measure(), this.#lookAtDisks()]);
   }
 
-  onEvent({ what }: MachineEvent): void {
+  onEvent(event: MachineEvent): void {
+    const { what } = event;
+    this.#halt.onEvent(event);
     if (what === "agent-down" || what === "reset") this.#watch.forget();
     if (what === "agent-up") this.#isNews = true;
     this.#pod.deps.changed?.();
@@ -90,13 +110,26 @@ export class MachineControl {
   /** A machine runs, or was found running. */
   started(): void {
     this.#isNews = true;
-    this.#freeze.resume(this.#vmm.life);
+    const { machine, life } = this.#vmm;
+    this.#freeze.resume(life);
+    this.#halt.forget();
+    void this.#halt.look();
+    if (machine === undefined) return;
+    if (this.#pod.document.machine?.state === "stopping") void this.endSoftReboot();
+    else this.#reboot.resume(machine, life);
   }
 
   /** It has ended, or this daemon lets go of it. */
   stop(): void {
     this.#freeze.stop();
+    this.#reboot.stop();
+    this.#halt.forget();
     this.#watch.forget();
+  }
+
+  async resumeHalted(signal: AbortSignal): Promise<void> {
+    await this.#running().resume(signal);
+    await this.#halt.look();
   }
 
   osInfo(): Promise<GuestOsInfo> {
@@ -131,16 +164,47 @@ export class MachineControl {
     this.#pod.log.info("the machine was reset");
   }
 
-  /** By the guest's own will: kind `wrongState` where nobody in it can be asked. */
+  /** By the guest's own will: its agent's, else by the power button, and it begins anew when it is off. */
   async softReboot(): Promise<void> {
-    this.#running();
+    const machine = this.#running();
+    if (await this.#agentReboots()) return;
+    await this.#reboot.begin(machine, this.#vmm.life);
+    this.#pod.log.info("the power button was pressed for a guest that is to start anew");
+  }
+
+  /** For a machine that is to end: its guest does not begin anew. Where the monitor fails it ends with its grace period. */
+  async endSoftReboot(): Promise<void> {
+    const { machine } = this.#vmm;
+    if (machine === undefined) return;
     try {
-      await this.#agent().shutdown("reboot", { timeoutMs: REBOOT_MS });
+      await this.#reboot.cancel(machine);
     } catch (cause) {
-      const why = `the guest's agent does not do it: ${messageOf(cause)}`;
-      throw new TrineError("wrongState", `${this.#name}: soft reboot: ${why}`, { cause });
+      this.#pod.log.warn({ err: messageOf(cause) }, "a soft reboot was not called off");
+    }
+  }
+
+  async #agentReboots(): Promise<boolean> {
+    const agent = this.#qemuAgent();
+    if (agent === undefined) return false;
+    try {
+      await agent.ping({ timeoutMs: PING_MS });
+      await agent.shutdown("reboot", { timeoutMs: REBOOT_MS });
+    } catch (cause) {
+      this.#pod.log.info({ err: messageOf(cause) }, "the guest's agent does not reboot it");
+      return false;
     }
     this.#pod.log.info("the guest was asked to start anew");
+    return true;
+  }
+
+  /** What the VMM does not say is not known. */
+  async #lookAtDisks(): Promise<void> {
+    try {
+      const sizes = await this.#vmm.machine?.diskBytes(AbortSignal.timeout(MONITOR_MS));
+      this.#diskBytes = sizes ?? this.#diskBytes;
+    } catch (cause) {
+      this.#pod.log.debug({ err: messageOf(cause) }, "sizes of disks are not known");
+    }
   }
 
   async #measure(): Promise<void> {

@@ -65,7 +65,7 @@ async function makeDisk(
   disk: DiskSetting,
   boot: number | undefined,
 ): Promise<DiskSpec> {
-  const { name, serial, cache, io, cdrom, readOnly, shared, discard } = disk;
+  const { name, serial, cache, io, onError, cdrom, readOnly, shared, discard } = disk;
   return {
     name,
     bus: disk.bus ?? input.settings.diskBus,
@@ -76,6 +76,7 @@ async function makeDisk(
     ...(serial === undefined ? {} : { serial }),
     ...(cache === undefined ? {} : { cache }),
     ...(io === undefined ? {} : { io }),
+    ...(onError === undefined ? {} : { onError }),
     ...(discard ? {} : { discard }),
     ...(shared ? { shared } : {}),
   };

@@ -128,7 +128,9 @@ export class MachineKeeper implements TaskKeeper {
     const next = this.#next("stop");
     if (next === undefined) return;
     const machine = this.#running(process.id);
-    if (record.state === "paused") await machine.resume(bounded(this.#vmm.life));
+    await this.control.endSoftReboot();
+    if (record.state === "paused" || this.control.isHalted)
+      await machine.resume(bounded(this.#vmm.life));
     await become(this.#pod, record, next);
     this.#pressUntilEnd(machine);
   }
@@ -152,6 +154,9 @@ export class MachineKeeper implements TaskKeeper {
   }
 
   resume(id: string, signal: AbortSignal): Promise<void> {
+    // Nobody has paused it: its VMM has stopped it by itself.
+    if (this.control.isHalted && this.#record(id).state !== "paused")
+      return this.control.resumeHalted(bounded(signal));
     return this.#move(id, "resume", (machine) => machine.resume(bounded(signal)));
   }
 
@@ -321,6 +326,7 @@ export class MachineKeeper implements TaskKeeper {
 function noteEnd(record: MachineRecord, { exitStatus: status, reason }: Child): void {
   record.end = { status, ...(reason === "" ? {} : { reason }) };
   delete record.frozenUntil;
+  delete record.rebootUntil;
 }
 
 function gone(record: MachineRecord): TrineError {

@@ -12,6 +12,9 @@ const PANIC = "guest-panic";
 interface Known {
   readonly said: GuestSaid;
   readonly overheadBytes: number;
+  readonly diskBytes: ReadonlyMap<string, number>;
+  /** Why the VMM has stopped the guest, by itself; undefined: it has not. */
+  readonly halted: string | undefined;
   /** When this daemon first saw the machine: of one that an older daemon started. */
   readonly seen: string;
 }
@@ -27,26 +30,37 @@ export function reportOf(pod: PodContext, record: MachineRecord, known: Known): 
     pod: identity.name,
     uid: identity.uid,
     sandboxId: identity.sandboxId,
-    phase: phaseOf(record),
+    phase: phaseOf(record, known.halted),
     since: record.since ?? known.seen,
-    ...(end === undefined ? {} : { reason: end.reason ?? `exit status ${end.status}` }),
+    ...reasonOf(record, known.halted),
     accelerator: spec.accelerator,
     cpus: { sockets: Math.max(1, Math.floor(cpus / (cores * threads))), cores, threads },
     memory: { guestBytes: memoryBytes, overheadBytes: known.overheadBytes },
     interfaces: interfacesOfGuest(pod, record, known.said.nics),
     agent: known.said.agent,
-    disks: spec.disks.map(({ name, path }) => ({ name, path })),
+    disks: spec.disks.map(({ name, path }) => {
+      const bytes = known.diskBytes.get(name);
+      return { name, path, ...(bytes === undefined ? {} : { bytes }) };
+    }),
     ...(end?.reason === PANIC ? { panic: "the guest's kernel has panicked" } : {}),
   };
 }
 
-function phaseOf({ state, end }: MachineRecord): MachinePhase {
+function reasonOf(
+  { state, end }: MachineRecord,
+  halted: string | undefined,
+): { readonly reason?: string } {
+  if (end !== undefined) return { reason: end.reason ?? `exit status ${end.status}` };
+  return halted === undefined || state === "paused" ? {} : { reason: halted };
+}
+
+function phaseOf({ state, end }: MachineRecord, halted: string | undefined): MachinePhase {
   switch (state) {
     case "paused":
       return "paused";
     case "running":
     case "stopping": // it runs until it has ended
-      return "running";
+      return halted === undefined ? "running" : "paused";
     case "ended":
       return end?.status === 0 ? "stopped" : "failed";
     default:

@@ -19,6 +19,13 @@ export class SpawningDriver implements MachineDriver {
   /** Slots that cannot be emptied, and why. */
   readonly stuckSlots = new Map<string, Error>();
   onPowerDown: () => void = () => undefined;
+  /** The guest has powered itself off, and its VMM stays. */
+  isOff = false;
+  failStartAgain: Error | undefined;
+  /** What becomes of a machine whose guest does. */
+  onGuestOff: "end" | "stay" = "end";
+  /** The VMM has stopped the guest by itself. */
+  halted: MachineStatus | undefined;
   powerDowns = 0;
   resets = 0;
   failStart: Error | undefined;
@@ -76,17 +83,30 @@ export class SpawningDriver implements MachineDriver {
       return Promise.resolve();
     };
     return {
-      status: () => Promise.resolve(status),
+      status: () => Promise.resolve(this.isOff ? "off" : (this.halted ?? status)),
       powerDown: () => {
         this.powerDowns += 1;
         this.onPowerDown();
         return Promise.resolve();
       },
       pause: set("paused"),
-      resume: set("running"),
+      resume: () => {
+        this.halted = undefined;
+        return set("running")();
+      },
       reset: () => {
         this.resets += 1;
         return Promise.resolve();
+      },
+      onPowerOff: (action) => {
+        this.onGuestOff = action;
+        return Promise.resolve();
+      },
+      startAgain: () => {
+        if (this.failStartAgain !== undefined) return Promise.reject(this.failStartAgain);
+        const wasOff = this.isOff;
+        this.isOff = false;
+        return Promise.resolve(wasOff);
       },
       announce: () => Promise.resolve(),
       kill: () => host.signal(VMM_KEY, 9),
@@ -97,6 +117,7 @@ export class SpawningDriver implements MachineDriver {
           memory: { totalBytes: this.size.memoryBytes },
           disks: [],
         }),
+      diskBytes: () => Promise.resolve(this.diskBytes),
       report: () => Promise.resolve({ answers: { status }, failures: {} }),
       fillSlot: (name, { path }) => {
         const holds = this.slots.get(name) ?? path;
