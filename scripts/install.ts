@@ -2,7 +2,7 @@
 //   PREFIX/bin                     trine, trined, the shims, the file server of shares
 //   PREFIX/lib/trine               Node, the programs' files, V8's cache of their code, the agent for guest images
 //   PREFIX/lib/systemd/system      the units
-//   PREFIX/share/trine             tables for containerd, RuntimeClasses: what `trine install` puts on a node
+//   PREFIX/share/trine             tables for containerd, RuntimeClasses, the cluster's objects: what `trine install` uses
 //   PREFIX/share/man/man1          manual pages of the command line
 //   PREFIX/share/doc/trine         README.md, docs/
 import {
@@ -62,6 +62,7 @@ async function install(destdir: string, prefix: string): Promise<void> {
   for (const dir of ["containerd", "kubernetes"]) {
     await cp(join(ROOT, "deploy", dir), at("share/trine", dir), { recursive: true });
   }
+  await cp(join(DIST, "cluster"), at("share/trine/cluster"), { recursive: true });
   await cp(join(DIST, "man"), at("share/man"), { recursive: true });
   await mkdir(at("share/doc/trine"), { recursive: true });
   await copyFile(join(ROOT, "README.md"), at("share/doc/trine/README.md"));

@@ -110,6 +110,11 @@ function rule(group: string, resources: readonly string[], verbs: readonly strin
   return { apiGroups: [group], resources: [...resources], verbs: [...verbs] };
 }
 
+function copied({ apiGroups, resources, verbs }: Rule): Rule {
+  return { apiGroups: [...apiGroups], resources: [...resources], verbs: [...verbs] };
+}
+
+/** Rules are copied, for those that roles have in common would become anchors. */
 function role(name: string, aggregatedTo: string | undefined, granted: readonly Rule[]): object {
   const labels = {
     "kubevirt.io": "",
@@ -118,7 +123,7 @@ function role(name: string, aggregatedTo: string | undefined, granted: readonly 
     }),
   };
   const kind = { apiVersion: "rbac.authorization.k8s.io/v1", kind: "ClusterRole" };
-  return JSON.parse(JSON.stringify({ ...kind, metadata: { name, labels }, rules: granted }));
+  return { ...kind, metadata: { name, labels }, rules: granted.map(copied) };
 }
 
 /** A role that everybody has whom the cluster knows. */

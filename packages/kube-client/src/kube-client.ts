@@ -109,6 +109,32 @@ export class KubeClient implements KubeApi {
     }
   }
 
+  /**
+   * Server-side apply: the object's fields are the manager's from now on, made or changed. Kind `conflict` where another
+   * manager has said something else of one, unless it is forced.
+   */
+  async apply<T extends KubeObject>(
+    resource: Resource<T>,
+    object: T,
+    options: WriteOptions & { readonly manager: string; readonly force?: boolean },
+  ): Promise<Stored<T>> {
+    const { namespace, name } = object.metadata ?? {};
+    if (name === undefined) {
+      throw new TrineError("internal", `apply of ${resource.plural}: no name`);
+    }
+    const { manager: fieldManager, force = false } = options;
+    const query = { fieldManager, force, ...dryRunQuery(options) };
+    const at = { ...inNamespace(namespace), name, ...subresourceOf(options) };
+    const path = pathOf(resource, at, query);
+    const kind = { apiVersion: apiVersionOf(resource), kind: resource.kind };
+    const body = JSON.stringify({ ...kind, ...object });
+    const patch = { body, contentType: "application/apply-patch+yaml" };
+    return storedObject(
+      resource,
+      await this.request("PATCH", path, withSignal(patch, options.signal)),
+    );
+  }
+
   async delete(resource: Resource, at: Place, options: DeleteOptions = {}): Promise<void> {
     const { uid, resourceVersion, propagationPolicy, gracePeriodSeconds, dryRun } = options;
     const body = JSON.stringify({

@@ -17,6 +17,7 @@ export interface OciImage {
     Env?: string[];
     Labels?: Record<string, string>;
     WorkingDir?: string;
+    User?: string;
   };
 }
 

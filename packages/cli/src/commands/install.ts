@@ -3,9 +3,10 @@ import type { Command } from "commander";
 import type { Io } from "../io.ts";
 import type { InstallFlags } from "../install/install.ts";
 import type { UninstallFlags } from "../install/uninstall.ts";
+import type { ClusterFlags, ClusterUninstallFlags } from "../install/cluster.ts";
 import { NODE_KINDS } from "../install/node-kind.ts";
 import type { Act } from "./act.ts";
-import { absolute, examples, withOptions } from "./flag-values.ts";
+import { absolute, duration, examples, withOptions } from "./flag-values.ts";
 
 /** What makes a machine a node, and takes it back. */
 export function installCommands(trine: Command, io: Io, act: Act): void {
@@ -38,12 +39,22 @@ export function installCommands(trine: Command, io: Io, act: Act): void {
       "--measure",
       "RuntimeClasses charge what the pods that run here now cost, if that is more",
     )
+    .option("--image <name>", "with --cluster: the control plane's image, where you keep it")
     .addHelpText(
       "after",
-      examples("trine install --dry-run", "trine install --restart --kubeconfig ~/.kube/config"),
+      examples(
+        "trine install --dry-run",
+        "trine install --restart --kubeconfig ~/.kube/config",
+        "trine install --cluster --kubeconfig ~/.kube/config",
+      ),
     );
   install.action(
-    act(async (flags: InstallFlags) => {
+    act(async (flags: InstallFlags & ClusterFlags) => {
+      if (flags.cluster) {
+        const { installClusterCommand } = await import("../install/cluster.ts");
+        await installClusterCommand(io, flags);
+        return;
+      }
       const { install: run } = await import("../install/install.ts");
       await run(io, flags);
     }),
@@ -55,9 +66,26 @@ export function installCommands(trine: Command, io: Io, act: Act): void {
       "also while pods of Trine run: they live on, and nobody can remove them",
       false,
     )
-    .addHelpText("after", examples("trine uninstall --dry-run", "trine uninstall --restart"))
+    .option(
+      "--remove-machines",
+      "with --cluster: machines and DataVolumes go too, with their data",
+      false,
+    )
+    .addHelpText(
+      "after",
+      examples(
+        "trine uninstall --dry-run",
+        "trine uninstall --restart",
+        "trine uninstall --cluster --kubeconfig ~/.kube/config",
+      ),
+    )
     .action(
-      act(async (flags: UninstallFlags) => {
+      act(async (flags: UninstallFlags & ClusterUninstallFlags) => {
+        if (flags.cluster) {
+          const { uninstallClusterCommand } = await import("../install/cluster.ts");
+          await uninstallClusterCommand(io, flags);
+          return;
+        }
         const { uninstall } = await import("../install/uninstall.ts");
         await uninstall(io, flags);
       }),
@@ -71,6 +99,13 @@ function nodeOptions(): Option[] {
     new Option("--root <dir>", "the node's root directory, in a container or an image")
       .argParser(absolute)
       .default("/"),
-    new Option("--kubeconfig <file>", "apply or delete the RuntimeClasses too, by kubectl"),
+    new Option(
+      "--kubeconfig <file>",
+      "which cluster; without --cluster: apply or delete the RuntimeClasses too, by kubectl",
+    ),
+    new Option("--cluster", "the cluster's control plane, and nothing on this node").default(false),
+    new Option("--timeout <time>", "with --cluster: how long to wait for what the cluster does")
+      .argParser(duration)
+      .default(300_000, "5m"),
   ];
 }

@@ -1,9 +1,8 @@
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import { TrineError } from "@trine/base";
-import { besideProgram } from "../beside-program.ts";
 import type { Io } from "../io.ts";
 import { applyPlan, makePlan } from "./apply.ts";
 import { lookAtContainerd, parseContainerdVersion } from "./containerd-facts.ts";
@@ -21,6 +20,7 @@ import { findNodeKind } from "./node-kind.ts";
 import type { NodeKind } from "./node-kind.ts";
 import { RUNTIME_CLASSES, planInstall } from "./plan-install.ts";
 import type { InstallWishes, Material, NodeFacts } from "./plan-install.ts";
+import { ownPrefix } from "./own-prefix.ts";
 import { programSteps } from "./program-steps.ts";
 import { readRecord } from "./record.ts";
 import type { InstallRecord } from "./record.ts";
@@ -76,15 +76,6 @@ function wishesOf(flags: InstallFlags, record: InstallRecord | undefined): Insta
     lxcfs: flags.lxcfs ?? record?.wishes.lxcfs ?? true,
     gvisor: asked ? flags.gvisor !== false : (record?.wishes.gvisor ?? false),
   };
-}
-
-/** Of PREFIX/lib/trine/trine.mjs. */
-function ownPrefix(): string {
-  const lib = besideProgram(".");
-  if (basename(lib) === "trine" && basename(dirname(lib)) === "lib") return dirname(dirname(lib));
-  const what =
-    "this program was not put where it is by make install: say by --prefix where Trine is";
-  throw new TrineError("invalid", what);
 }
 
 async function gvisorPrograms(flags: InstallFlags): Promise<GvisorPrograms | undefined> {

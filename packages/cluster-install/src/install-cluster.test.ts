@@ -1,0 +1,137 @@
+import { type KubeObject, StatusError } from "@trine/kube-client";
+import { VIRTUAL_MACHINE, crdOf } from "@trine/kube-types";
+import { expect, test } from "vitest";
+import { installCluster } from "./install-cluster.ts";
+import { readManifest } from "./read-manifest.ts";
+import { API_SERVICES, CRDS, DEPLOYMENTS, NAMESPACES } from "./resources.ts";
+import { MemoryCluster } from "./testing/memory-cluster.ts";
+
+const labels = { "app.kubernetes.io/part-of": "trine" };
+const never = new AbortController().signal;
+const deployment = {
+  apiVersion: "apps/v1",
+  kind: "Deployment",
+  metadata: { namespace: "trine-system", name: "trine-control", labels },
+  spec: { replicas: 2 },
+};
+const cluster: readonly KubeObject[] = [
+  deployment,
+  { apiVersion: "v1", kind: "Namespace", metadata: { name: "trine-system", labels } },
+  crdOf(VIRTUAL_MACHINE),
+];
+const defaults: readonly KubeObject[] = [
+  { apiVersion: "cdi.kubevirt.io/v1beta1", kind: "CDI", metadata: { name: "cdi", labels } },
+];
+
+/** Plays what Kubernetes does with what it is given. */
+class Living extends MemoryCluster {
+  serves = true;
+
+  override async apply<T extends KubeObject>(
+    ...args: Parameters<typeof MemoryCluster.prototype.apply<T>>
+  ): ReturnType<typeof MemoryCluster.prototype.apply<T>> {
+    const answer = await super.apply(...args);
+    const [resource, { metadata }, { dryRun }] = args;
+    const name = metadata?.name ?? "";
+    if (dryRun === true) return answer;
+    const is = (type: string) => ({ conditions: [{ type, status: "True" }] });
+    if (resource.plural === CRDS.plural) await this.#status(CRDS, { name }, is("Established"));
+    if (resource.plural === DEPLOYMENTS.plural) {
+      const availableReplicas = this.serves ? 1 : 0;
+      const status = { observedGeneration: 9, updatedReplicas: 2, availableReplicas };
+      await this.#status(DEPLOYMENTS, { namespace: "trine-system", name }, status);
+      const service = { metadata: { name: "v1.subresources.kubevirt.io" }, spec: {} };
+      await this.create(API_SERVICES, service).catch(() => undefined);
+      await this.#status(API_SERVICES, service.metadata, is("Available"));
+    }
+    return answer;
+  }
+
+  async #status(
+    resource: typeof CRDS | typeof DEPLOYMENTS | typeof API_SERVICES,
+    at: { name: string; namespace?: string },
+    value: object,
+  ): Promise<void> {
+    const operation = { op: "add", path: "/status", value } as const;
+    await this.patch(resource as typeof CRDS, at, [operation], { subresource: "status" });
+  }
+}
+
+function options(told: string[] = []) {
+  const tell = (line: string): void => {
+    told.push(line);
+  };
+  return { cluster, defaults, dryRun: false, timeoutMs: 0, tell };
+}
+
+test("kinds come first, then the namespace, and the defaults when it serves", async () => {
+  const api = new Living();
+  const told: string[] = [];
+  await installCluster(api, options(told), never);
+  const created = api.writes
+    .filter(({ verb }) => verb === "create")
+    .map(({ resource }) => resource);
+  expect(created).toEqual([
+    "customresourcedefinitions",
+    "namespaces",
+    "deployments",
+    "apiservices",
+    "cdis",
+  ]);
+  expect(told).toContain("create  deployments.apps/trine-control in trine-system");
+});
+
+test("a second run changes nothing", async () => {
+  const api = new Living();
+  await installCluster(api, options(), never);
+  const { length } = api.writes;
+  const told: string[] = [];
+  await installCluster(api, options(told), never);
+  expect(told).toEqual(["nothing to change"]);
+  expect(api.writes).toHaveLength(length);
+});
+
+test("a dry run says what would be made and writes nothing", async () => {
+  const api = new Living();
+  const told: string[] = [];
+  await installCluster(api, { ...options(told), dryRun: true }, never);
+  expect(told).toHaveLength(4);
+  expect(api.writes).toEqual([]);
+});
+
+test("it does not say that it serves while it does not, and says why", async () => {
+  const api = new Living();
+  api.serves = false;
+  const told: string[] = [];
+  await expect(installCluster(api, options(told), never)).rejects.toThrow(
+    "the control plane does not serve: 0 of 2 pods serve",
+  );
+  api.serves = true;
+  await api.delete(DEPLOYMENTS, { namespace: "trine-system", name: "trine-control" });
+  await installCluster(api, options(told), never);
+});
+
+test("what is somebody else's is named, and nothing is written", async () => {
+  class Foreign extends Living {
+    override apply(): Promise<never> {
+      const status = { code: 409, reason: "Conflict", message: "by virt-operator", causes: [] };
+      const whole = { ...status, retryAfterMs: undefined };
+      return Promise.reject(new StatusError("PATCH", whole));
+    }
+  }
+  const api = new Foreign();
+  await api.create(NAMESPACES, { metadata: { name: "trine-system" } });
+  const { length } = api.writes;
+  const refused = installCluster(api, options(), never);
+  await expect(refused).rejects.toThrow(/not Trine's.*namespaces\/trine-system.*virt-operator/);
+  expect(api.writes).toHaveLength(length);
+});
+
+test.each([
+  ["", "is empty"],
+  ["- 1", "document 0 is no object"],
+  ["kind: X", "document 0 is no object"],
+  ["a: [", "Flow sequence"],
+])("a manifest %j is refused: %s", (text, words) => {
+  expect(() => readManifest("it", text)).toThrow(words);
+});

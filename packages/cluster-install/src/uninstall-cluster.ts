@@ -1,0 +1,48 @@
+import { TrineError } from "@trine/base";
+import { type ClusterApi, NAMESPACE, type Tell } from "./cluster-api.ts";
+import { endControlPlane } from "./end-control-plane.ts";
+import { endMachinePods, machinesOf, removeMachines } from "./machines.ts";
+import { releaseObjects } from "./release-objects.ts";
+import { removeKinds } from "./remove-kinds.ts";
+import { removeRest } from "./remove-rest.ts";
+
+interface UninstallOptions {
+  /** Machines and DataVolumes go too, with their data. */
+  readonly removeMachines: boolean;
+  readonly dryRun: boolean;
+  /** How long each step may wait for what others do. */
+  readonly timeoutMs: number;
+  readonly tell: Tell;
+}
+
+/** What each step works with. */
+export interface Uninstall extends UninstallOptions {
+  readonly api: ClusterApi;
+  readonly namespace: string;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Takes everything back, also where nothing of the control plane runs any more. The order is what keeps anything from being stuck:
+ * who would put it back loses its rights, then nobody is asked who cannot answer, then what only the control plane would
+ * have released is released, then the kinds go, and the namespace last. May be repeated at any point.
+ */
+export async function uninstallCluster(
+  api: ClusterApi,
+  options: UninstallOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const step: Uninstall = { ...options, api, namespace: NAMESPACE, signal };
+  const machines = await machinesOf(api, signal);
+  if (machines.length > 0 && !options.removeMachines) {
+    const counts = machines.map(({ resource, objects }) => `${objects.length} ${resource.plural}`);
+    const how = "remove them first, or say --remove-machines, which takes their data too";
+    throw new TrineError("wrongState", `there are ${counts.join(", ")}: ${how}`);
+  }
+  await removeMachines(step, machines);
+  await endControlPlane(step);
+  await endMachinePods(step);
+  await releaseObjects(step);
+  await removeKinds(step);
+  await removeRest(step);
+}
