@@ -12,7 +12,7 @@ const NAMESPACE = "trine-system";
 const ACCOUNT = "trine-control";
 const SERVICE = "trine-virt-api";
 /** Of deploy/control-plane: all but its pods, which are a process here, and what leads to them. */
-const RIGHTS = /^(namespace|account|own-rights|rights.*)\.yaml$/;
+const RIGHTS = /^(namespace|account|roles|.*rights.*)\.yaml$/;
 const APIS = ["v1", "v1alpha3"].map((version) => `${version}.subresources.kubevirt.io`);
 
 /** Trine's control plane in a test cluster: the built program, with the rights of its account and no others. */

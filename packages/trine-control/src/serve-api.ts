@@ -10,6 +10,9 @@ import { expanded } from "./expand.ts";
 import { API_CLIENT, SERVING } from "./own-certificates.ts";
 import type { ControlProcess } from "./process.ts";
 
+/** The release whose API this is: virtctl compares it with its own when a command fails. */
+const KUBEVIRT = "1.9.0";
+
 /** Serves the aggregated API once the leader has made its certificate, until `signal` aborts. */
 export async function serveApi(
   process: ControlProcess,
@@ -63,13 +66,13 @@ function optionsOf(
     inertFields: (spec, at) => inertFields(spec, at).map(({ field }) => field),
     isSystem: (user) => user === account,
     version: {
-      gitVersion: `v${version}`,
+      gitVersion: `v${KUBEVIRT}+trine.${version}`,
       gitCommit: "",
       gitTreeState: "",
       buildDate: "",
       goVersion: "",
       compiler: "",
-      platform: `${platform()}/${arch()}`,
+      platform: `${platform()}/${arch() === "x64" ? "amd64" : arch()}`,
     },
     guestfs: { registry: "", tag: "", digest: "", imagePrefix: "", gsImage: "" },
     uuid: randomUUID,

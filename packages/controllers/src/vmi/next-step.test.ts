@@ -281,6 +281,14 @@ function leavingPod(grace: number): object {
   });
 }
 
+test("with no patience at all a pod has a second, so that it is there until its machine has ended", () => {
+  const vmi = { ...LEAVING, ...phase("Running"), "spec.terminationGracePeriodSeconds": 0 };
+  const patient = look({ vmi, pod: leavingPod(30), heard: heard() });
+  expect(nextStep(patient)).toMatchObject({ do: "deletePod", graceSeconds: 1 });
+  const told = look({ vmi, pod: leavingPod(1), heard: heard() });
+  expect(nextStep(told)).toEqual({ do: "nothing" });
+});
+
 test("containers beside a machine end with it", () => {
   const containerStatuses = [
     { name: "compute", state: { terminated: { exitCode: 0 } } },

@@ -458,13 +458,18 @@ test("where it runs and what it is called", () => {
     dnsConfig: { nameservers: ["10.0.0.1"] },
     hostname: "db1",
     subdomain: "db",
-    terminationGracePeriodSeconds: 0,
+    terminationGracePeriodSeconds: 7,
   };
   const paths = Object.entries(fields).map(([name, value]) => [`spec.${name}`, value] as const);
   const { nodeSelector, ...others } = fields;
   const { spec } = podOf(Object.fromEntries(paths));
   expect(spec).toMatchObject(others);
   expect(spec["nodeSelector"]).toMatchObject(nodeSelector);
+});
+
+test("no machine has no time at all to end: the API server would forget a pod that still runs", () => {
+  const { spec } = podOf({ "spec.terminationGracePeriodSeconds": 0 });
+  expect(spec).toMatchObject({ terminationGracePeriodSeconds: 1 });
 });
 
 describe("containers beside the machine", () => {

@@ -6,10 +6,14 @@ import type { LaunchSettings } from "./settings.ts";
 const GRACE = 30;
 const LABEL = 63;
 
+/**
+ * What a machine has to end in. With 0 the API server would forget its pod while it still runs, and another could be
+ * started beside it.
+ */
 export function graceSeconds({
   terminationGracePeriodSeconds,
 }: VirtualMachineInstanceSpec): number {
-  return terminationGracePeriodSeconds ?? GRACE;
+  return Math.max(terminationGracePeriodSeconds ?? GRACE, 1);
 }
 
 /** Where the pod runs, what it is called there, and how long it may take to end. */
