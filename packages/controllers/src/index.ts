@@ -12,3 +12,9 @@ export type { ControlCaches, ControlDeps, Controller, MakeCache } from "./contro
 export { machineController } from "./vm/controller.ts";
 export { Givers } from "./instancetype/givers.ts";
 export { replicaSetController } from "./replica-set/controller.ts";
+export { volumeController } from "./data-volume/controller.ts";
+export { volumeCaches } from "./data-volume/look.ts";
+export type { VolumeDeps } from "./data-volume/look.ts";
+export { chosenKubeVirt, clusterSettings } from "./installation/cluster-settings.ts";
+export type { ClusterSettings } from "./installation/cluster-settings.ts";
+export { KUBEVIRTS, installationController } from "./installation/controller.ts";

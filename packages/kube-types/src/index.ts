@@ -1,5 +1,5 @@
 export { uploadTokenRequest } from "./cdi/upload-token.ts";
-export { DATA_VOLUME } from "./kinds-cdi.ts";
+export { CDI, CDI_CONFIG, DATA_SOURCE, DATA_VOLUME, STORAGE_PROFILE } from "./kinds-cdi.ts";
 export {
   KUBEVIRT,
   VIRTUAL_MACHINE,

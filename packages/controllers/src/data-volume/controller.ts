@@ -1,0 +1,49 @@
+import { type Stored, type WorkQueue, keyOf } from "@trine/kube-client";
+import type { Controller } from "../controller.ts";
+import { DATA_VOLUMES } from "../kinds.ts";
+import { controllerOf } from "../owner.ts";
+import { newest, queueController } from "../queue-controller.ts";
+import type { VolumeDeps } from "./look.ts";
+import { VolumeReconciler } from "./reconcile-dv.ts";
+
+/** Makes and fills the claims of DataVolumes. */
+export function volumeController(deps: VolumeDeps): Controller {
+  const reconciler = new VolumeReconciler(deps);
+  const { dataVolumes, claims, instances, fillers } = deps.caches;
+  return queueController({
+    name: "datavolume",
+    workers: 8,
+    caches: [dataVolumes, claims, instances, fillers],
+    watch: (queue) => watchAll(deps, queue),
+    reconcile: (key, signal) => reconciler.reconcile(key, signal),
+    onFailure: deps.onFailure,
+  });
+}
+
+/** Whose volumes a change concerns. */
+function watchAll({ caches }: VolumeDeps, queue: WorkQueue): readonly (() => void)[] {
+  const { dataVolumes, claims, instances, fillers } = caches;
+  const add = (object: Stored): void => {
+    queue.add(keyOf(object));
+  };
+  return [
+    dataVolumes.onChange(newest(add)),
+    // A claim has its volume's name, whoever made it.
+    claims.onChange(newest(add)),
+    fillers.onChange(
+      newest((pod) => {
+        const owner = controllerOf(pod);
+        if (owner?.kind !== DATA_VOLUMES.kind) return;
+        queue.add(`${pod.metadata.namespace ?? ""}/${owner.name}`);
+      }),
+    ),
+    instances.onChange(
+      newest(({ metadata: { namespace = "" }, spec }) => {
+        for (const { dataVolume, persistentVolumeClaim } of spec.volumes ?? []) {
+          const name = dataVolume?.name ?? persistentVolumeClaim?.claimName;
+          if (name !== undefined) queue.add(`${namespace}/${name}`);
+        }
+      }),
+    ),
+  ];
+}

@@ -1,0 +1,112 @@
+import type { PersistentVolumeClaim, Pod } from "@trine/kube-client";
+import type { VolumeOrder } from "@trine/node-door";
+import { ownedBy } from "../owner.ts";
+import { type Filling, SOURCE } from "./plan-filling.ts";
+import type { Placement, Volume } from "./seen.ts";
+
+/** Of all pods that fill volumes. */
+export const FILLER_LABEL = "trine.dev/fills";
+export const CONTAINER = "import";
+const TARGET = { directory: "/volume", device: "/dev/volume" };
+const MAX_NAME = 63;
+
+/** It follows from the volume: two leaders make the same. */
+export function fillerName({ metadata: { name, uid } }: Volume): string {
+  const tail = uid.slice(0, 8);
+  const head = `import-${name}`.slice(0, MAX_NAME - tail.length - 1).replace(/[^a-z0-9]+$/, "");
+  return `${head.replaceAll(".", "-")}-${tail}`;
+}
+
+interface Wanted {
+  readonly filling: Filling;
+  readonly claim: PersistentVolumeClaim;
+  /** The claim that is copied is a device. */
+  readonly isSourceBlock: boolean;
+  readonly sizeBytes: number | undefined;
+  readonly placement: Placement | undefined;
+  /** Holds nothing. */
+  readonly emptyImage: string;
+}
+
+/** The pod that holds a volume while it is filled; its program comes from the node. */
+export function fillerPod(volume: Volume, wanted: Wanted): Pod {
+  const { filling, claim, sizeBytes, placement } = wanted;
+  const { name, namespace = "default", uid } = volume.metadata;
+  const isBlock = claim.spec.volumeMode === "Block";
+  const order: VolumeOrder = {
+    version: 1,
+    id: uid,
+    target: isBlock ? TARGET.device : TARGET.directory,
+    ...(sizeBytes === undefined ? {} : { sizeBytes }),
+    source: filling.source,
+  };
+  const { from } = filling;
+  const target = useOf("volume", isBlock, TARGET);
+  const source = from === undefined ? {} : useOf("source", wanted.isSourceBlock, SOURCE, true);
+  return {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: {
+      name: fillerName(volume),
+      namespace,
+      labels: { [FILLER_LABEL]: uid, app: "containerized-data-importer" },
+      annotations: { "trine.dev/imports": CONTAINER },
+      ownerReferences: [ownedBy(volume)],
+    },
+    spec: {
+      runtimeClassName: "trine-vm",
+      restartPolicy: "OnFailure",
+      automountServiceAccountToken: false,
+      enableServiceLinks: false,
+      ...placement,
+      ...(filling.pullSecrets.length === 0
+        ? {}
+        : { imagePullSecrets: filling.pullSecrets.map((secret) => ({ name: secret })) }),
+      securityContext: {
+        runAsNonRoot: true,
+        runAsUser: 107,
+        fsGroup: 107,
+        seccompProfile: { type: "RuntimeDefault" },
+      },
+      containers: [
+        {
+          name: CONTAINER,
+          image: filling.image ?? wanted.emptyImage,
+          command: ["import"],
+          args: [JSON.stringify(order)],
+          resources: { requests: { cpu: "100m", memory: "128Mi" } },
+          securityContext: {
+            allowPrivilegeEscalation: false,
+            capabilities: { drop: ["ALL"] },
+          },
+          terminationMessagePath: "/dev/termination-log",
+          volumeMounts: [
+            { name: "work", mountPath: "/work" },
+            ...(target.volumeMounts ?? []),
+            ...(source.volumeMounts ?? []),
+            ...filling.mounts,
+          ],
+          volumeDevices: [...(target.volumeDevices ?? []), ...(source.volumeDevices ?? [])],
+        },
+      ],
+      volumes: [
+        { name: "work", emptyDir: {} },
+        { name: "volume", persistentVolumeClaim: { claimName: name } },
+        ...(from === undefined
+          ? []
+          : [{ name: "source", persistentVolumeClaim: { claimName: from } }]),
+        ...filling.volumes,
+      ],
+    },
+  };
+}
+
+interface Use {
+  readonly volumeMounts?: readonly object[];
+  readonly volumeDevices?: readonly object[];
+}
+
+function useOf(name: string, block: boolean, at: typeof TARGET, readOnly = false): Use {
+  if (block) return { volumeDevices: [{ name, devicePath: at.device }] };
+  return { volumeMounts: [{ name, mountPath: at.directory, ...(readOnly ? { readOnly } : {}) }] };
+}

@@ -1,0 +1,161 @@
+import {
+  type Cache,
+  PODS,
+  type PersistentVolumeClaim,
+  type Pod,
+  type Stored,
+} from "@trine/kube-client";
+import type { DataVolumeSpec } from "@trine/kube-types";
+import type { ImportReport } from "@trine/node-door";
+import type { ControlDeps, MakeCache } from "../controller.ts";
+import { type ClaimFacts, requested } from "./claim-of.ts";
+import { FILLER_LABEL, fillerName } from "./filler-pod.ts";
+import { planFilling, sourceOfDataSource } from "./plan-filling.ts";
+import { type Placement, type Seen, type Volume, isFilled, isOwn } from "./seen.ts";
+import { DATA_SOURCES, absent, storageOf } from "./storage.ts";
+import { bytesOf } from "../vmi/settings.ts";
+
+/** Caches that only volumes' controller has. */
+export interface VolumeCaches {
+  /** Pods that fill volumes. */
+  readonly fillers: Cache<Pod>;
+}
+
+export function volumeCaches(make: MakeCache): VolumeCaches {
+  return { fillers: make(PODS, {}, { labelSelector: FILLER_LABEL }) };
+}
+
+export interface VolumeDeps extends Pick<ControlDeps, "api" | "events" | "now" | "onFailure"> {
+  readonly caches: Pick<ControlDeps["caches"], "dataVolumes" | "claims" | "instances"> &
+    VolumeCaches;
+  /** Image of containers that need none. */
+  readonly emptyImage: string;
+  /** What a pod's node says of its import; undefined: it is not heard, or knows of none. */
+  readonly reportOf: (pod: Stored<Pod>, signal: AbortSignal) => Promise<ImportReport | undefined>;
+}
+
+/** All that the decision on a volume looks at. */
+export async function look(deps: VolumeDeps, volume: Volume, signal: AbortSignal): Promise<Seen> {
+  const { api, caches } = deps;
+  const { namespace = "default", name } = volume.metadata;
+  const claim = caches.claims.get(`${namespace}/${name}`);
+  const pod = caches.fillers.get(`${namespace}/${fillerName(volume)}`);
+  const isDone = volume.status?.phase === "Succeeded";
+  const { source, trouble } = await sourceOf(deps, volume.spec, namespace, signal);
+  const isBlock = (of: string): boolean =>
+    caches.claims.get(`${namespace}/${of}`)?.spec.volumeMode === "Block";
+  const { contentType } = volume.spec;
+  const plan = planFilling(
+    { ...(source && { source }), ...(contentType && { contentType }) },
+    namespace,
+    isBlock,
+  );
+  const isOpen = !isDone && pod === undefined && (claim === undefined || !isFilled(claim));
+  const className =
+    claim?.spec.storageClassName ?? (volume.spec.pvc ?? volume.spec.storage)?.storageClassName;
+  const storage = isOpen ? await storageOf(api, className, signal) : undefined;
+  const from = "refused" in plan ? undefined : plan.from;
+  const copied = from === undefined ? undefined : caches.claims.get(`${namespace}/${from}`);
+  const inUse =
+    isOpen && from !== undefined
+      ? await troubleWith(deps, { namespace, name: from }, copied, signal)
+      : undefined;
+  const facts: ClaimFacts = {
+    profile: storage?.profile,
+    overhead: storage?.overhead ?? 0,
+    sourceBytes: copied && bytesIn(copied),
+  };
+  return {
+    ...{ volume, source, plan, facts, claim, pod },
+    waitsForConsumer: storage?.waitsForConsumer ?? false,
+    consumer: consumerOf(deps, namespace, name),
+    sourceTrouble: isDone ? undefined : (trouble ?? inUse),
+    report:
+      pod?.status?.phase === "Running" && !isDone ? await deps.reportOf(pod, signal) : undefined,
+    now: deps.now(),
+  };
+}
+
+/** What a volume is made of; a DataSource stands for a claim. */
+async function sourceOf(
+  { api }: VolumeDeps,
+  { source, sourceRef }: DataVolumeSpec,
+  own: string,
+  signal: AbortSignal,
+): Promise<{ readonly source: DataVolumeSpec["source"]; readonly trouble?: string }> {
+  if (sourceRef === undefined || source !== undefined) return { source };
+  const { namespace = own, name } = sourceRef;
+  const found = await api.get(DATA_SOURCES, { namespace, name }, signal).catch(absent);
+  if (found !== undefined) return { source: sourceOfDataSource(found) };
+  const trouble = `DataSource ${namespace}/${name} is not there`;
+  // Its claim may be of any name: nothing is refused for that.
+  return { source: { pvc: { namespace: own, name: "" } }, trouble };
+}
+
+/** Why a claim cannot be copied now: what is written to meanwhile would be copied half. */
+async function troubleWith(
+  { api, caches }: VolumeDeps,
+  { namespace, name }: { readonly namespace: string; readonly name: string },
+  claim: Stored<PersistentVolumeClaim> | undefined,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  if (name === "") return undefined;
+  if (claim === undefined) return `PVC ${namespace}/${name} is not there`;
+  const volume = caches.dataVolumes.get(`${namespace}/${name}`);
+  if (volume !== undefined && isOwn(claim, volume) && volume.status?.phase !== "Succeeded") {
+    return `DataVolume ${namespace}/${name} is not filled yet`;
+  }
+  const { items } = await api.list(PODS, { namespace }, signal);
+  const user = items.find((pod) => isUsing(pod, name));
+  if (user === undefined) return undefined;
+  return `pod ${namespace}/${user.metadata.name} is using PVC ${name}`;
+}
+
+function isUsing({ spec, status, metadata }: Pod, claim: string): boolean {
+  if (status?.phase === "Succeeded" || status?.phase === "Failed") return false;
+  if (metadata?.labels?.[FILLER_LABEL] !== undefined) return false; // reads it too
+  return (spec.volumes ?? []).some((volume) => {
+    const used = volume["persistentVolumeClaim"] as
+      { readonly claimName?: string; readonly readOnly?: boolean } | undefined;
+    return used?.claimName === claim && used.readOnly !== true;
+  });
+}
+
+function bytesIn(claim: PersistentVolumeClaim): number | undefined {
+  return bytesOf(claim.status?.capacity?.["storage"]) ?? requested(claim.spec);
+}
+
+/** The first instance that is to have the volume: where it may run, the volume is to be. */
+function consumerOf(
+  { caches }: VolumeDeps,
+  namespace: string,
+  name: string,
+): Placement | undefined {
+  const found = caches.instances
+    .list(namespace)
+    .find(
+      ({ spec, status, metadata }) =>
+        metadata.deletionTimestamp === undefined &&
+        !["Succeeded", "Failed"].includes(status?.phase ?? "") &&
+        uses(spec.volumes ?? [], name),
+    );
+  if (found === undefined) return undefined;
+  const { nodeSelector, affinity, tolerations } = found.spec;
+  return {
+    ...(nodeSelector && { nodeSelector }),
+    ...(affinity && { affinity }),
+    ...(tolerations && { tolerations }),
+  };
+}
+
+function uses(volumes: readonly VolumeUse[], name: string): boolean {
+  return volumes.some(
+    ({ dataVolume, persistentVolumeClaim }) =>
+      dataVolume?.name === name || persistentVolumeClaim?.claimName === name,
+  );
+}
+
+interface VolumeUse {
+  readonly dataVolume?: { readonly name: string } | undefined;
+  readonly persistentVolumeClaim?: { readonly claimName: string } | undefined;
+}

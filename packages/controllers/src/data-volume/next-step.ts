@@ -1,0 +1,90 @@
+import type { PersistentVolumeClaim, Pod, Stored } from "@trine/kube-client";
+import { claimOf } from "./claim-of.ts";
+import {
+  POD_PHASE,
+  POD_READY,
+  RETAIN,
+  type Seen,
+  isBound,
+  isFilled,
+  isImmediate,
+  isLeaving,
+  isOwn,
+} from "./seen.ts";
+
+/** What a volume needs done next, beside its status. Each may be repeated: it finds the work done. */
+export type Step =
+  | { readonly do: "createClaim"; readonly claim: PersistentVolumeClaim }
+  | { readonly do: "createPod"; readonly claim: Stored<PersistentVolumeClaim> }
+  /** What the pod says of itself, on the claim: who uploads looks there. */
+  | { readonly do: "tellClaim"; readonly annotations: Readonly<Record<string, string>> }
+  | { readonly do: "deletePod"; readonly pod: Stored<Pod> }
+  | { readonly do: "wait"; readonly ms: number }
+  | { readonly do: "nothing" };
+
+const NOTHING: Step = { do: "nothing" };
+/** So often a node is asked how far an import is. */
+const LOOK_MS = 2_000;
+/** A source that is in use may be free then. */
+const SOURCE_MS = 5_000;
+
+/** Decides; does no I/O. */
+export function nextStep(seen: Seen): Step {
+  const { volume, claim, plan, facts } = seen;
+  // What it has goes with it: owner references.
+  if (isLeaving(volume)) return NOTHING;
+  if (claim === undefined) {
+    // Cleared away after it was filled: its user's to say.
+    if (volume.status?.phase === "Succeeded" || "refused" in plan) return NOTHING;
+    const made = claimOf(volume, facts);
+    if ("refused" in made) return seen.sourceTrouble === undefined ? NOTHING : later();
+    return { do: "createClaim", claim: made };
+  }
+  if (!isOwn(claim, volume)) return NOTHING;
+  if (isLeaving(claim)) return NOTHING;
+  // Either says it alone: a cache may not have the other yet.
+  if (isFilled(claim) || volume.status?.phase === "Succeeded") return afterwards(seen);
+  if ("refused" in plan) return NOTHING;
+  return filling(seen, claim);
+}
+
+function later(): Step {
+  return { do: "wait", ms: SOURCE_MS };
+}
+
+function afterwards({ volume, pod }: Seen): Step {
+  // Only when its user has been told: the claim's word is for us alone until then.
+  const isTold = volume.status?.phase === "Succeeded";
+  const isKept = volume.metadata.annotations?.[RETAIN] === "true";
+  if (pod === undefined || isLeaving(pod) || !isTold || isKept) return NOTHING;
+  return { do: "deletePod", pod };
+}
+
+function filling(seen: Seen, claim: Stored<PersistentVolumeClaim>): Step {
+  const { pod, sourceTrouble } = seen;
+  if (pod === undefined) {
+    if (sourceTrouble !== undefined) return later();
+    return waits(seen) ? NOTHING : { do: "createPod", claim };
+  }
+  if (isLeaving(pod)) return NOTHING; // the next one has the same name
+  if (pod.status?.phase === "Failed") return { do: "deletePod", pod };
+  const annotations = annotationsOf(seen, pod);
+  const before = claim.metadata.annotations ?? {};
+  const isTold = Object.entries(annotations).every(([key, value]) => before[key] === value);
+  if (!isTold) return { do: "tellClaim", annotations };
+  return pod.status?.phase === "Running" ? { do: "wait", ms: LOOK_MS } : NOTHING;
+}
+
+/** Whether the volume is left alone until somebody wants to use it. */
+export function waits({ volume, claim, waitsForConsumer, consumer, pod }: Seen): boolean {
+  if (pod !== undefined || !waitsForConsumer || consumer !== undefined) return false;
+  return !isImmediate(volume) && (claim === undefined || !isBound(claim));
+}
+
+function annotationsOf({ plan, report }: Seen, pod: Pod): Readonly<Record<string, string>> {
+  const phase = pod.status?.phase ?? "Pending";
+  const said = { [POD_PHASE]: phase };
+  if ("refused" in plan || plan.verb !== "Upload") return said;
+  const isReady = phase === "Running" && report?.state === "waiting";
+  return { ...said, [POD_READY]: String(isReady) };
+}

@@ -1,0 +1,122 @@
+import type { DataSource, DataVolumeSpec } from "@trine/kube-types";
+import type { VolumeOrder } from "@trine/node-door";
+
+type Source = NonNullable<DataVolumeSpec["source"]>;
+type Json = Readonly<Record<string, unknown>>;
+
+/** What fills a volume: the order of its container, and what that needs of the pod. */
+export interface Filling {
+  /** As phases are named. */
+  readonly verb: "Import" | "Clone" | "Upload";
+  readonly source: VolumeOrder["source"];
+  /** Of the container; absent: one that holds nothing. */
+  readonly image?: string;
+  readonly pullSecrets: readonly string[];
+  /** Secrets and ConfigMaps. */
+  readonly volumes: readonly (Json & { readonly name: string })[];
+  readonly mounts: readonly Json[];
+  /** Claim that is copied. */
+  readonly from?: string;
+}
+
+export type Plan = Filling | { readonly refused: string };
+
+const NONE = { pullSecrets: [], volumes: [], mounts: [] };
+const NOT_HERE = ["s3", "gcs", "imageio", "vddk", "snapshot"] as const;
+/** As the import sees them. */
+const CREDENTIALS = "/credentials";
+const CERTIFICATES = "/certificates";
+const HEADERS = "/headers";
+/** Where the volume is that is copied: of a file system, or a device. */
+export const SOURCE = { directory: "/source", device: "/dev/source" };
+
+/** How a volume is to be filled. Pure. */
+export function planFilling(
+  { source, contentType }: Pick<DataVolumeSpec, "source" | "contentType">,
+  namespace: string,
+  isBlock: (claim: string) => boolean,
+): Plan {
+  if (source === undefined) return { refused: "spec.source: there is none" };
+  if (contentType === "archive") return { refused: "spec.contentType: archives are not unpacked" };
+  const other = NOT_HERE.find((name) => source[name] !== undefined);
+  if (other !== undefined) return { refused: `spec.source.${other}: is not supported` };
+  if (source.http !== undefined) return ofHttp(source.http);
+  if (source.registry !== undefined) return ofRegistry(source.registry);
+  if (source.pvc !== undefined) return ofClaim(source.pvc, namespace, isBlock);
+  if (source.upload !== undefined) return { ...NONE, verb: "Upload", source: { kind: "upload" } };
+  if (source.blank !== undefined) return { ...NONE, verb: "Import", source: { kind: "blank" } };
+  return { refused: "spec.source: names nothing" };
+}
+
+/** What a DataSource stands for. */
+export function sourceOfDataSource({ spec, status }: DataSource): Source {
+  const { pvc, snapshot } = status?.source ?? spec.source;
+  return { ...(pvc && { pvc }), ...(snapshot && { snapshot }) };
+}
+
+function ofHttp(http: NonNullable<Source["http"]>): Plan {
+  const { url, checksum, secretRef, certConfigMap, extraHeaders, secretExtraHeaders = [] } = http;
+  const secrets = secretExtraHeaders.map((name, index) => ({
+    name: `headers-${index}`,
+    secretName: name,
+    mountPath: `${HEADERS}/${index}`,
+  }));
+  const all = [
+    ...(isNamed(secretRef)
+      ? [{ name: "credentials", secretName: secretRef, mountPath: CREDENTIALS }]
+      : []),
+    ...secrets,
+  ];
+  const certificates = isNamed(certConfigMap)
+    ? [{ name: "certificates", configMap: { name: certConfigMap } }]
+    : [];
+  return {
+    verb: "Import",
+    pullSecrets: [],
+    source: {
+      kind: "http",
+      url,
+      ...(isNamed(checksum) ? { checksum } : {}),
+      ...(isNamed(secretRef) ? { credentials: CREDENTIALS } : {}),
+      ...(isNamed(certConfigMap) ? { certificates: CERTIFICATES } : {}),
+      ...(extraHeaders === undefined ? {} : { headers: extraHeaders }),
+      ...(secrets.length === 0 ? {} : { headerSecrets: secrets.map(({ mountPath }) => mountPath) }),
+    },
+    volumes: [
+      ...all.map(({ name, secretName }) => ({ name, secret: { secretName } })),
+      ...certificates,
+    ],
+    mounts: [
+      ...all.map(({ name, mountPath }) => ({ name, mountPath, readOnly: true })),
+      ...certificates.map(({ name }) => ({ name, mountPath: CERTIFICATES, readOnly: true })),
+    ],
+  };
+}
+
+/** The node pulls it, as it does every image: with its mirrors, its authorities and the pod's credentials. */
+function ofRegistry(registry: NonNullable<Source["registry"]>): Plan {
+  const { url, imageStream, secretRef } = registry;
+  if (isNamed(imageStream))
+    return { refused: "spec.source.registry.imageStream: is not supported" };
+  const [, image] = /^docker:\/\/(.+)$/.exec(url ?? "") ?? [];
+  if (image === undefined) return { refused: "spec.source.registry.url: docker://IMAGE is wanted" };
+  const pullSecrets = isNamed(secretRef) ? [secretRef] : [];
+  return { ...NONE, verb: "Import", source: { kind: "image" }, image, pullSecrets };
+}
+
+function ofClaim(
+  { name, namespace: of }: NonNullable<Source["pvc"]>,
+  namespace: string,
+  isBlock: (claim: string) => boolean,
+): Plan {
+  if (of !== namespace) {
+    return { refused: "spec.source.pvc.namespace: claims of another namespace are not copied" };
+  }
+  const block = isBlock(name);
+  const path = block ? SOURCE.device : SOURCE.directory;
+  return { ...NONE, verb: "Clone", source: { kind: "volume", path }, from: name };
+}
+
+function isNamed(text: string | undefined): text is string {
+  return text !== undefined && text !== "";
+}

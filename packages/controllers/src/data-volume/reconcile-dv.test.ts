@@ -1,0 +1,244 @@
+import { TrineError } from "@trine/base";
+import { CLAIMS, PODS } from "@trine/kube-client";
+import { expect, test } from "vitest";
+import { DATA_VOLUMES, INSTANCES } from "../kinds.ts";
+import { instance } from "../testing.ts";
+import { AT, World } from "./testing/world.ts";
+
+const HTTP = {
+  source: { http: { url: "https://images.test/disk.qcow2" } },
+  storage: { resources: { requests: { storage: "10Gi" } } },
+};
+const DONE = [
+  {
+    name: "import",
+    ready: false,
+    restartCount: 2,
+    image: "",
+    imageID: "",
+    state: { terminated: { exitCode: 0 } },
+  },
+];
+
+async function conditions(world: World): Promise<Record<string, string>> {
+  const { status } = await world.volume();
+  const found = (status?.conditions ?? []).map(({ type, status: is, reason = "" }) => [
+    type,
+    `${is} ${reason}`.trim(),
+  ]);
+  return Object.fromEntries(found) as Record<string, string>;
+}
+
+test("a volume from a URL: claim, pod, progress, success, and the pod goes", async () => {
+  const world = new World();
+  await world.add(HTTP);
+  await world.settle();
+  const claim = await world.kube.get(CLAIMS, AT);
+  expect(claim.spec).toMatchObject({
+    accessModes: ["ReadWriteOnce"],
+    volumeMode: "Filesystem",
+    resources: { requests: { storage: "11423186944" } },
+  });
+  const [pod] = await world.pods();
+  expect(JSON.parse((pod?.spec.containers[0]?.["args"] as string[])[0] ?? "")).toMatchObject({
+    target: "/volume",
+    sizeBytes: 10 * 1024 ** 3,
+    source: { kind: "http", url: HTTP.source.http.url },
+  });
+  expect(await world.phase()).toBe("ImportScheduled");
+  await world.run("Running");
+  world.report = { state: "running", progress: 41.5 };
+  await world.settle();
+  expect((await world.volume()).status).toMatchObject({
+    phase: "ImportInProgress",
+    progress: "41.50%",
+  });
+  expect(await conditions(world)).toEqual({
+    Bound: "True Bound",
+    Running: "True Pod is running",
+    Ready: "False",
+  });
+  await world.run("Succeeded", DONE);
+  await world.settle();
+  const { status } = await world.volume();
+  expect(status).toMatchObject({ phase: "Succeeded", progress: "100.0%", restartCount: 2 });
+  expect(await conditions(world)).toEqual({
+    Bound: "True Bound",
+    Running: "False Completed",
+    Ready: "True",
+  });
+  const { metadata } = await world.kube.get(CLAIMS, AT);
+  expect(metadata.annotations).toMatchObject({ "cdi.kubevirt.io/storage.pod.phase": "Succeeded" });
+  expect(await world.pods()).toEqual([]);
+  expect(world.events).toEqual(["ImportSucceeded"]);
+});
+
+test("what failed is said, in the container's words, and tried again by kubelet", async () => {
+  const world = new World();
+  await world.add(HTTP);
+  await world.settle();
+  const message = JSON.stringify({ kind: "invalid", message: "checksum is sha256:1" });
+  const [done] = DONE;
+  if (done === undefined) throw new Error("nothing is done");
+  const state = { waiting: { reason: "CrashLoopBackOff" } };
+  const lastState = { terminated: { exitCode: 1, message } };
+  await world.run("Running", [{ ...done, state, lastState }]);
+  await world.settle();
+  const { status } = await world.volume();
+  expect(status).toMatchObject({ phase: "ImportInProgress", restartCount: 2 });
+  expect(status?.conditions?.find(({ type }) => type === "Running")).toMatchObject({
+    status: "False",
+    reason: "Error",
+    message: "checksum is sha256:1",
+  });
+  expect(world.events).toEqual(["ImportFailed"]);
+});
+
+test("a volume waits for its first consumer, and is filled where that may run", async () => {
+  const world = new World();
+  world.binds = false;
+  await world.addClass("WaitForFirstConsumer");
+  await world.add(HTTP);
+  await world.settle();
+  expect(await world.phase()).toBe("WaitForFirstConsumer");
+  expect(await world.pods()).toEqual([]);
+  const vmi = instance({
+    "spec.volumes": [{ name: "root", dataVolume: { name: "disk" } }],
+    "spec.nodeSelector": { disk: "fast" },
+  });
+  const { apiVersion, kind, spec } = vmi;
+  await world.kube.create(INSTANCES, {
+    ...{ apiVersion, kind, spec },
+    metadata: { name: "web", namespace: "shop" },
+  });
+  await world.settle();
+  const [pod] = await world.pods();
+  expect(pod?.spec["nodeSelector"]).toEqual({ disk: "fast" });
+});
+
+test("asked to, it does not wait", async () => {
+  const world = new World();
+  world.binds = false;
+  await world.addClass("WaitForFirstConsumer");
+  await world.add(HTTP, { "cdi.kubevirt.io/storage.bind.immediate.requested": "" });
+  await world.settle();
+  expect(await world.pods()).toHaveLength(1);
+});
+
+test("a claim that is there is not written over, unless it is to be taken", async () => {
+  for (const [annotations, phase] of [
+    [{}, "Pending"],
+    [{ "cdi.kubevirt.io/allowClaimAdoption": "true" }, "Succeeded"],
+  ] as const) {
+    const world = new World();
+    await world.kube.create(CLAIMS, {
+      apiVersion: "v1",
+      kind: "PersistentVolumeClaim",
+      metadata: AT,
+      spec: { accessModes: ["ReadWriteOnce"] },
+    });
+    await world.add(HTTP, annotations);
+    await world.settle();
+    expect(await world.phase()).toBe(phase);
+    expect(await world.pods()).toEqual([]);
+    expect(world.events).toEqual([phase === "Pending" ? "ErrResourceExists" : "ImportSucceeded"]);
+  }
+});
+
+test("an upload is ready when its pod waits for it, and the claim says so", async () => {
+  const world = new World();
+  await world.add({ ...HTTP, source: { upload: {} } });
+  await world.settle();
+  expect(await world.phase()).toBe("UploadScheduled");
+  await world.run("Running");
+  world.report = { state: "waiting", progress: 0 };
+  await world.settle();
+  expect(await world.phase()).toBe("UploadReady");
+  const { metadata } = await world.kube.get(CLAIMS, AT);
+  expect(metadata.annotations).toMatchObject({ "cdi.kubevirt.io/storage.pod.ready": "true" });
+});
+
+test("a claim is not copied while a pod may write it", async () => {
+  const world = new World();
+  await world.kube.create(CLAIMS, {
+    apiVersion: "v1",
+    kind: "PersistentVolumeClaim",
+    metadata: { namespace: "shop", name: "gold" },
+    spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "5Gi" } } },
+  });
+  const user = {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { namespace: "shop", name: "user" },
+    spec: {
+      containers: [],
+      volumes: [{ name: "v", persistentVolumeClaim: { claimName: "gold" } }],
+    },
+  };
+  await world.kube.create(PODS, user);
+  await world.add({ source: { pvc: { namespace: "shop", name: "gold" } }, storage: {} });
+  await world.settle();
+  expect(await world.pods()).toEqual([]);
+  expect(await conditions(world)).toMatchObject({ Running: "False SourceInUse" });
+  await world.kube.delete(PODS, { namespace: "shop", name: "user" });
+  await world.settle();
+  const [pod] = await world.pods();
+  expect(pod?.spec.containers[0]?.["volumeMounts"]).toContainEqual({
+    name: "source",
+    mountPath: "/source",
+    readOnly: true,
+  });
+  expect(await world.phase()).toBe("CloneScheduled");
+});
+
+test.each([
+  ["s3", { s3: { url: "s3://b/o" } }, /s3: is not supported/],
+  ["no image", { registry: { url: "quay.test/disk" } }, /docker:\/\/IMAGE is wanted/],
+  ["another namespace", { pvc: { namespace: "other", name: "a" } }, /another namespace/],
+])("what cannot be is said, and nothing is made: %s", async (_, source, message) => {
+  const world = new World();
+  await world.add({ ...HTTP, source });
+  await world.settle();
+  const { status } = await world.volume();
+  expect(status?.phase).toBe("Failed");
+  expect(status?.conditions?.find(({ type }) => type === "Running")?.message).toMatch(message);
+  await expect(world.kube.get(CLAIMS, AT)).rejects.toMatchObject({ kind: "notFound" });
+});
+
+/** All that a volume goes through. */
+async function wholeLife(world: World): Promise<void> {
+  await world.add(HTTP);
+  await world.settle();
+  await world.run("Running");
+  world.report = { state: "running", progress: 50 };
+  await world.settle();
+  await world.run("Succeeded", DONE);
+  await world.settle();
+  expect(await world.phase()).toBe("Succeeded");
+  expect(await world.pods()).toEqual([]);
+  await world.kube.delete(DATA_VOLUMES, AT);
+  await world.settle();
+}
+
+test.each(
+  Array.from({ length: 16 }, (_, at) => at).flatMap((at) => [
+    ["before", at] as const,
+    ["after", at] as const,
+  ]),
+)("a process that dies %s its write %i fills it once", async (when, at) => {
+  const world = new World();
+  let count = 0;
+  world.kube.hooks[when] = () => {
+    count += 1;
+    if (count !== at + 1) return;
+    world.restart();
+    throw new TrineError("unavailable", "died here");
+  };
+  const life = await wholeLife(world).catch((cause: unknown) => cause);
+  // Writes of the test itself may be hit too: such a one is done again as a user would.
+  if (life !== undefined) expect(life).toMatchObject({ message: "died here" });
+  const made = world.kube.writes.filter(
+    ({ verb, resource }) => verb === "create" && resource === "pods",
+  );
+  expect(made.length).toBeLessThanOrEqual(1);
+});

@@ -1,0 +1,158 @@
+import { isDeepStrictEqual } from "node:util";
+import { kindOf } from "@trine/base";
+import {
+  CLAIMS,
+  type Outcome,
+  PODS,
+  type PersistentVolumeClaim,
+  type Stored,
+  keyOf,
+  placeOf,
+} from "@trine/kube-client";
+import { Ahead } from "../ahead.ts";
+import { DATA_VOLUMES } from "../kinds.ts";
+import { diskBytes } from "./claim-of.ts";
+import { fillerPod } from "./filler-pod.ts";
+import { type VolumeDeps, look } from "./look.ts";
+import { type Step, nextStep } from "./next-step.ts";
+import { type Seen, type Volume, failureOf, isFilled } from "./seen.ts";
+import { isForeign, refusalOf, statusOf } from "./status.ts";
+
+/** A cache that was behind is right again soon. */
+const SOON: Outcome = { afterMs: 100 };
+
+/** Moves DataVolumes, a step at a time. `nextStep` decides, and does no I/O. */
+export class VolumeReconciler {
+  readonly #deps: VolumeDeps;
+  readonly #ahead = new Ahead();
+
+  constructor(deps: VolumeDeps) {
+    this.#deps = deps;
+  }
+
+  async reconcile(key: string, signal: AbortSignal): Promise<Outcome> {
+    const volume = this.#deps.caches.dataVolumes.get(key);
+    if (volume === undefined) {
+      this.#ahead.forget(key);
+      return "settled"; // claim and pod have it as owner, and go with it
+    }
+    if (this.#ahead.isPast(volume)) return "settled"; // its change is on the way
+    try {
+      const seen = await look(this.#deps, volume, signal);
+      const step = nextStep(seen);
+      await act(this.#deps, seen, step, signal);
+      await this.#tell(seen, signal);
+      return step.do === "wait" ? { afterMs: step.ms } : "settled";
+    } catch (cause) {
+      // What was looked at is not how it is any more.
+      if (kindOf(cause) === "conflict") return SOON;
+      throw cause;
+    }
+  }
+
+  async #tell(seen: Seen, signal: AbortSignal): Promise<void> {
+    const { volume } = seen;
+    const status = statusOf(seen);
+    if (isDeepStrictEqual(status, volume.status ?? {})) return;
+    const { api, events } = this.#deps;
+    this.#ahead.wrote(
+      await api.update(DATA_VOLUMES, { ...volume, status }, { subresource: "status", signal }),
+    );
+    for (const each of happenings(seen, status)) events.record(volume, each);
+  }
+}
+
+async function act(deps: VolumeDeps, seen: Seen, step: Step, signal: AbortSignal): Promise<void> {
+  const { api } = deps;
+  switch (step.do) {
+    case "createClaim":
+      await unless("alreadyExists", api.create(CLAIMS, step.claim, { signal }));
+      return;
+    case "createPod":
+      await createPod(deps, seen, step.claim, signal);
+      return;
+    case "tellClaim":
+      await tellClaim(deps, seen, step.annotations, signal);
+      return;
+    case "deletePod": {
+      const { uid } = step.pod.metadata;
+      await unless("notFound", api.delete(PODS, placeOf(keyOf(step.pod)), { uid, signal }));
+      return;
+    }
+    default:
+      return;
+  }
+}
+
+/** Of the API server it is asked whether the volume is filled: a cache that is behind would have it written over. */
+async function createPod(
+  deps: VolumeDeps,
+  { volume, plan, facts, consumer }: Seen,
+  cached: Stored<PersistentVolumeClaim>,
+  signal: AbortSignal,
+): Promise<void> {
+  const claim = await deps.api.get(CLAIMS, placeOf(keyOf(cached)), signal);
+  if ("refused" in plan || isFilled(claim) || claim.metadata.uid !== cached.metadata.uid) return;
+  const { namespace = "default" } = volume.metadata;
+  const source = deps.caches.claims.get(`${namespace}/${plan.from ?? ""}`);
+  const pod = fillerPod(volume, {
+    filling: plan,
+    claim,
+    isSourceBlock: source?.spec.volumeMode === "Block",
+    sizeBytes: diskBytes(volume, claim, facts),
+    placement: consumer,
+    emptyImage: deps.emptyImage,
+  });
+  await unless("alreadyExists", deps.api.create(PODS, pod, { signal }));
+}
+
+async function tellClaim(
+  { api }: VolumeDeps,
+  { claim }: Seen,
+  said: Readonly<Record<string, string>>,
+  signal: AbortSignal,
+): Promise<void> {
+  if (claim === undefined) return;
+  const annotations = { ...claim.metadata.annotations, ...said };
+  await api.update(CLAIMS, { ...claim, metadata: { ...claim.metadata, annotations } }, { signal });
+}
+
+async function unless(kind: "alreadyExists" | "notFound", done: Promise<unknown>): Promise<void> {
+  try {
+    await done;
+  } catch (cause) {
+    if (kindOf(cause) !== kind) throw cause;
+  }
+}
+
+interface Happening {
+  readonly type: "Normal" | "Warning";
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** What its user is told of once. */
+function happenings(seen: Seen, status: NonNullable<Volume["status"]>): readonly Happening[] {
+  const { volume, plan, pod } = seen;
+  const verb = "refused" in plan ? "Import" : plan.verb;
+  const { name } = volume.metadata;
+  const cameTo = (phase: string): boolean =>
+    volume.status?.phase !== phase && status.phase === phase;
+  const conditionOf = (of: Volume["status"], type: string): string | undefined =>
+    of?.conditions?.find((each) => each.type === type)?.message;
+  const isNew = (type: string): boolean =>
+    conditionOf(status, type) !== conditionOf(volume.status, type);
+  if (cameTo("Succeeded")) {
+    const message = `${verb} into PVC ${name} succeeded`;
+    return [{ type: "Normal", reason: `${verb}Succeeded`, message }];
+  }
+  const failure = refusalOf(seen) ?? failureOf(pod);
+  if (failure !== undefined && isNew("Running")) {
+    return [{ type: "Warning", reason: `${verb}Failed`, message: failure }];
+  }
+  if (isForeign(seen) && isNew("Bound")) {
+    const message = conditionOf(status, "Bound") ?? "";
+    return [{ type: "Warning", reason: "ErrResourceExists", message }];
+  }
+  return [];
+}

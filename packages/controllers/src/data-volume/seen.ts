@@ -1,0 +1,86 @@
+import type { PersistentVolumeClaim, Pod, Stored } from "@trine/kube-client";
+import type { DataVolume, DataVolumeSpec, VirtualMachineInstanceSpec } from "@trine/kube-types";
+import type { ImportReport } from "@trine/node-door";
+import type { ClaimFacts } from "./claim-of.ts";
+import type { Plan } from "./plan-filling.ts";
+
+export type Volume = Stored<DataVolume>;
+
+/** Of a claim: its volume is filled, and by whom. It outlives the pod that filled it, and the DataVolume. */
+export const POD_PHASE = "cdi.kubevirt.io/storage.pod.phase";
+export const POD_READY = "cdi.kubevirt.io/storage.pod.ready";
+export const RETAIN = "cdi.kubevirt.io/storage.pod.retainAfterCompletion";
+const POPULATED_FOR = "cdi.kubevirt.io/storage.populatedFor";
+const ALLOW_ADOPTION = "cdi.kubevirt.io/allowClaimAdoption";
+const IMMEDIATE = "cdi.kubevirt.io/storage.bind.immediate.requested";
+
+/** Where the pods of a consumer may run. */
+export type Placement = Pick<
+  VirtualMachineInstanceSpec,
+  "nodeSelector" | "affinity" | "tolerations"
+>;
+
+/** All that a decision on a volume looks at. */
+export interface Seen {
+  readonly volume: Volume;
+  /** With what a DataSource stands for. */
+  readonly source: DataVolumeSpec["source"];
+  readonly plan: Plan;
+  readonly facts: ClaimFacts;
+  readonly claim: Stored<PersistentVolumeClaim> | undefined;
+  /** Fills it. */
+  readonly pod: Stored<Pod> | undefined;
+  /** Its storage is chosen by the first pod that uses it. */
+  readonly waitsForConsumer: boolean;
+  /** The first that wants to use it. */
+  readonly consumer: Placement | undefined;
+  /** Why its source cannot be read now. */
+  readonly sourceTrouble: string | undefined;
+  readonly report: ImportReport | undefined;
+  readonly now: Date;
+}
+
+export function isLeaving({ metadata }: Stored): boolean {
+  return metadata.deletionTimestamp !== undefined;
+}
+
+export function isOwn(claim: Stored<PersistentVolumeClaim>, volume: Volume): boolean {
+  return claim.metadata.ownerReferences?.some(({ uid }) => uid === volume.metadata.uid) ?? false;
+}
+
+/** Whether a claim that is there already is the volume's content. */
+export function isAdopted(claim: Stored<PersistentVolumeClaim>, volume: Volume): boolean {
+  if (isOwn(claim, volume)) return false; // made for it, and empty
+  const { metadata } = volume;
+  return (
+    claim.metadata.annotations?.[POPULATED_FOR] === metadata.name ||
+    metadata.annotations?.[ALLOW_ADOPTION] === "true"
+  );
+}
+
+export function isFilled({ metadata }: Stored<PersistentVolumeClaim>): boolean {
+  return metadata.annotations?.[POD_PHASE] === "Succeeded";
+}
+
+export function isImmediate({ metadata }: Volume): boolean {
+  return metadata.annotations?.[IMMEDIATE] !== undefined;
+}
+
+export function isBound(claim: PersistentVolumeClaim): boolean {
+  return claim.status?.phase === "Bound";
+}
+
+/** What the container says of its end, where it has failed. */
+export function failureOf(pod: Pod | undefined): string | undefined {
+  const [status] = pod?.status?.containerStatuses ?? [];
+  const ended = status?.state?.terminated ?? status?.lastState?.terminated;
+  if (ended === undefined || ended.exitCode === 0) return undefined;
+  const message = ended.message ?? "";
+  try {
+    const said = (JSON.parse(message) as { message?: unknown } | null)?.message;
+    if (typeof said === "string") return said;
+  } catch {
+    // Not the import's own words, such as of a container that could not be made.
+  }
+  return message === "" ? `it ended with ${ended.exitCode}` : message;
+}

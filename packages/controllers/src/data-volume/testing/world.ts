@@ -1,0 +1,122 @@
+// The API server's twin in memory with one volume, its reconciler, and beside it what binds claims and runs pods.
+import { CLAIMS, PODS, type Pod, type Stored } from "@trine/kube-client";
+import { MemoryKube } from "@trine/kube-client/testing";
+import type { DataVolume } from "@trine/kube-types";
+import type { ImportReport } from "@trine/node-door";
+import { controlCaches } from "../../caches.ts";
+import { DATA_VOLUMES } from "../../kinds.ts";
+import { FILLER_LABEL } from "../filler-pod.ts";
+import { type VolumeDeps, volumeCaches } from "../look.ts";
+import { VolumeReconciler } from "../reconcile-dv.ts";
+import { STORAGE_CLASSES } from "../storage.ts";
+
+/** Where the volume is. */
+export const AT = { namespace: "shop", name: "disk" };
+const signal = new AbortController().signal;
+const MOST_ROUNDS = 60;
+
+export class World {
+  readonly kube = new MemoryKube({ now: () => Date.parse("2026-01-02T04:00:00Z") });
+  readonly events: string[] = [];
+  readonly #deps: VolumeDeps;
+  #reconciler: VolumeReconciler;
+  /** What nodes say of their imports. */
+  report: Pick<ImportReport, "state" | "progress"> | undefined;
+  /** Whether what binds claims is at work. */
+  binds = true;
+
+  constructor() {
+    const make: Parameters<typeof controlCaches>[0] = (resource, indices) =>
+      this.kube.cache(resource, indices);
+    this.#deps = {
+      api: this.kube,
+      caches: { ...controlCaches(make), ...volumeCaches(make) },
+      events: { record: (_, { reason }) => this.events.push(reason) },
+      now: () => new Date("2026-01-02T04:00:00Z"),
+      onFailure: () => undefined,
+      emptyImage: "empty:1",
+      reportOf: ({ metadata: { namespace = "", name: pod, uid } }) =>
+        Promise.resolve(
+          this.report && { namespace, pod, uid, container: "import", ...this.report },
+        ),
+    };
+    this.#reconciler = new VolumeReconciler(this.#deps);
+  }
+
+  /** What a new leader is: it remembers nothing. */
+  restart(): void {
+    this.#reconciler = new VolumeReconciler(this.#deps);
+  }
+
+  async add(
+    spec: DataVolume["spec"],
+    annotations: Readonly<Record<string, string>> = {},
+  ): Promise<void> {
+    await this.kube.create(DATA_VOLUMES, {
+      apiVersion: "cdi.kubevirt.io/v1beta1",
+      kind: "DataVolume",
+      metadata: { ...AT, annotations },
+      spec,
+    });
+  }
+
+  async addClass(volumeBindingMode: string): Promise<void> {
+    await this.kube.create(STORAGE_CLASSES, {
+      apiVersion: "storage.k8s.io/v1",
+      kind: "StorageClass",
+      metadata: {
+        name: "local",
+        annotations: { "storageclass.kubernetes.io/is-default-class": "true" },
+      },
+      volumeBindingMode,
+    });
+  }
+
+  volume(): Promise<Stored<DataVolume>> {
+    return this.kube.get(DATA_VOLUMES, AT);
+  }
+
+  async phase(): Promise<string> {
+    return (await this.volume()).status?.phase ?? "";
+  }
+
+  async pods(): Promise<readonly Stored<Pod>[]> {
+    return (await this.kube.list(PODS, { namespace: AT.namespace, labelSelector: FILLER_LABEL }))
+      .items;
+  }
+
+  /** What kubelet says of the one pod. */
+  async run(
+    phase: string,
+    state: NonNullable<Pod["status"]>["containerStatuses"] = [],
+  ): Promise<void> {
+    const [pod] = await this.pods();
+    if (pod === undefined) throw new Error("there is no pod");
+    const status = { phase, containerStatuses: state };
+    await this.kube.update(PODS, { ...pod, status }, { subresource: "status" });
+  }
+
+  async #bind(): Promise<void> {
+    for (const claim of (await this.kube.list(CLAIMS, {})).items) {
+      if (!this.binds || claim.status?.phase === "Bound") continue;
+      const status = { phase: "Bound", capacity: { storage: "20Gi" } };
+      await this.kube.update(CLAIMS, { ...claim, status }, { subresource: "status" });
+    }
+  }
+
+  /** Until nothing is written any more. Whatever fails is tried again, as the queue does. */
+  async settle(): Promise<unknown> {
+    let failed: unknown;
+    for (let round = 0; round < MOST_ROUNDS; round += 1) {
+      const { length } = this.kube.writes;
+      failed = undefined;
+      await this.#reconciler.reconcile("shop/disk", signal).catch((cause: unknown) => {
+        failed = cause;
+      });
+      await this.#bind();
+      if (this.kube.writes.length > length) continue;
+      if (failed === undefined || round === MOST_ROUNDS - 1) return failed;
+    }
+    throw new Error("does not settle");
+  }
+}
