@@ -10,7 +10,7 @@ const config = (rules: readonly Rule[], more: Partial<Explained> = {}): Explaine
   ],
   rules,
   untrusted: { handler: "", backEnd: "", hostAccess: "refuse" },
-  urlImages: { prefix: "virtlet.cloud/", mappings: "", hosts: [], backEnd: "" },
+  urlImages: { prefix: "virtlet.cloud/", mappings: "", kubeconfig: "", hosts: [], backEnd: "" },
   ...more,
 });
 
@@ -23,7 +23,13 @@ test("says where pods and images go, in the order in which they are looked at", 
   const { lines, warnings } = explainRules(
     config(rules, {
       untrusted: { handler: "trine-microvm", backEnd: "", hostAccess: "refuse" },
-      urlImages: { prefix: "virtlet.cloud/", mappings: "/etc/m", hosts: ["h"], backEnd: "b" },
+      urlImages: {
+        prefix: "virtlet.cloud/",
+        mappings: "/etc/m",
+        kubeconfig: "/k",
+        hosts: ["h"],
+        backEnd: "b",
+      },
     }),
   );
   expect(warnings).toEqual([]);
@@ -35,7 +41,7 @@ test("says where pods and images go, in the order in which they are looked at", 
     '  3. trust: untrusted to a as handler "trine-microvm", where access to the host is refused; trusted to a',
     "  4. the default, a",
     'an image: "x/" to b; else where its pod goes',
-    'disks by URL: "virtlet.cloud/" into b, by mappings in /etc/m and servers h',
+    'disks by URL: "virtlet.cloud/" into b, by mappings in /etc/m and mappings of the API by /k and servers h',
   ]);
 });
 
@@ -61,7 +67,13 @@ test("a longer prefix before a shorter one is as it should be", () => {
 });
 
 test("disks that come into one store and are looked for in another are told", () => {
-  const urlImages = { prefix: "virtlet.cloud/", mappings: "/m", hosts: [], backEnd: "" };
+  const urlImages = {
+    prefix: "virtlet.cloud/",
+    mappings: "/m",
+    kubeconfig: "",
+    hosts: [],
+    backEnd: "",
+  };
   const rule = (backEnd: string): Rule[] => [{ imagePrefix: "virtlet.cloud/", backEnd }];
   expect(explainRules(config(rule("b"), { urlImages })).warnings).toEqual([
     "rules[0] looks for images in b, and disks by URL come into a",

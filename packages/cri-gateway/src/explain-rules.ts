@@ -14,6 +14,7 @@ export interface Explained extends RoutingConfig {
   readonly urlImages: {
     readonly prefix: string;
     readonly mappings: string;
+    readonly kubeconfig: string;
     readonly hosts: readonly string[];
     readonly backEnd: string;
   };
@@ -52,10 +53,11 @@ function trustText({ handler, backEnd, hostAccess }: Untrusted, first: string): 
 }
 
 function urlText({ urlImages }: Explained, first: string): string[] {
-  const { prefix, mappings, hosts, backEnd } = urlImages;
-  if (mappings === "" && hosts.length === 0) return [];
+  const { prefix, mappings, kubeconfig, hosts, backEnd } = urlImages;
+  if (mappings === "" && kubeconfig === "" && hosts.length === 0) return [];
   const from = [
     ...(mappings === "" ? [] : [`mappings in ${mappings}`]),
+    ...(kubeconfig === "" ? [] : [`mappings of the API by ${kubeconfig}`]),
     ...(hosts.length === 0 ? [] : [`servers ${hosts.join(", ")}`]),
   ];
   return [

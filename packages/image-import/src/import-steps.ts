@@ -9,6 +9,7 @@ import { copyDisk } from "./copy-disk.ts";
 import { checkSum } from "./fetch/checksum.ts";
 import type { Checksum } from "./fetch/checksum.ts";
 import type { HttpSettings } from "./fetch/http-client.ts";
+import type { Version } from "./fetch/download.ts";
 import { isReadableToAll } from "./jail/readable.ts";
 import type { ImportLimits, OnProgress } from "./limits.ts";
 import { unpackFile } from "./unpack-file.ts";
@@ -24,6 +25,8 @@ export interface SourceRequest {
   readonly limits: ImportLimits;
   readonly http: HttpSettings;
   readonly retries: number;
+  /** Told of what is fetched, before it comes; the last one is what has come. */
+  readonly onVersion?: (version: Version) => void;
   /** Keeps what was downloaded when the import is interrupted; `never`: neither when it fails in a way that passes. */
   readonly keepPartial: boolean | "never";
   /** Where imports do their work; on the file system of containerd's images an image is moved, not copied. */

@@ -11,6 +11,7 @@ export type { Checksum } from "./fetch/checksum.ts";
 export { parseAuthFile, sameForAll } from "./fetch/credentials.ts";
 export type { Credentials, CredentialsOf } from "./fetch/credentials.ts";
 export type { HttpSettings } from "./fetch/http-client.ts";
+export { isUnchanged } from "./fetch/is-unchanged.ts";
 export { collectLeftovers } from "./collect-garbage.ts";
 export type { Leftover } from "./collect-garbage.ts";
 export { isDigestName, listImages } from "./store/list-images.ts";

@@ -111,6 +111,16 @@ const UrlImages = v.strictObject({
     ),
     "",
   ),
+  kubeconfig: v.optional(
+    v.pipe(
+      v.union([v.literal(""), path], "an absolute path is wanted"),
+      v.title("absolute path, or empty"),
+      v.description(
+        "A kubeconfig that may list VirtletImageMapping resources in kube-system (deploy/virtlet): read at each pull, behind those of mappings; while the API server is away they are as they last were. Empty: there are none.",
+      ),
+    ),
+    "",
+  ),
   hosts: v.optional(
     v.pipe(
       v.array(

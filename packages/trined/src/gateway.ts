@@ -52,6 +52,7 @@ export async function keepGateway(deps: GatewayDeps): Promise<KeptGateway | unde
   };
   const over = new AbortController();
   await attempt();
+  const clearing = clearLeft(deps, over.signal);
   const trying = (async () => {
     while (why !== undefined && (await untilNext(deps, over.signal))) await attempt();
   })();
@@ -62,6 +63,7 @@ export async function keepGateway(deps: GatewayDeps): Promise<KeptGateway | unde
     stop: async () => {
       over.abort();
       await trying;
+      await clearing;
       await gateway?.stop();
     },
   };
@@ -105,7 +107,6 @@ async function startGateway(
     views: viewsOf(deps),
   });
   log.info({ socket: config.socket, backEnds: config.backEnds }, "gateway serves CRI");
-  void clearLeft(deps);
   return gateway;
 }
 
@@ -119,11 +120,14 @@ function viewsOf({ config, views, log }: GatewayDeps): ViewsGiver | undefined {
 }
 
 /** What killed imports have left, also of a configuration that has none any more. */
-async function clearLeft({ config, rootDir, log }: GatewayDeps): Promise<void> {
+async function clearLeft(
+  { config, rootDir, log }: GatewayDeps,
+  signal: AbortSignal,
+): Promise<void> {
   const { backEnds, urlImages } = config;
   const backEnd = backEnds.find(({ name }) => name === urlImages.backEnd) ?? backEnds[0];
   const { clearImports } = await import("./url-images/clear-imports.ts");
-  await clearImports(backEnd?.socket ?? "", importsIn(rootDir), log);
+  await clearImports(backEnd?.socket ?? "", importsIn(rootDir), log, signal);
 }
 
 function importsIn(rootDir: string): string {
@@ -132,8 +136,9 @@ function importsIn(rootDir: string): string {
 
 /** Undefined where nothing says what a name leads to. The import is a process of its own: this program's, told what to be. */
 function urlImagesOf({ config, rootDir, program }: GatewayDeps): UrlImages | undefined {
-  const { prefix, mappings, hosts, protocol, backEnd, snapshotter } = config.urlImages;
-  if (mappings === "" && hosts.length === 0) return undefined;
+  const { prefix, mappings, kubeconfig, hosts, protocol, backEnd, snapshotter } = config.urlImages;
+  if (mappings === "" && kubeconfig === "" && hosts.length === 0) return undefined;
+  const kept = join(rootDir, "image-mappings.json");
   const { execPath, argv } = process;
   const command = [...(program ?? [execPath, argv[1] ?? ""]), "import-image"];
   return {
@@ -145,6 +150,7 @@ function urlImagesOf({ config, rootDir, program }: GatewayDeps): UrlImages | und
         command,
         {
           ...{ name, mappings, socket, snapshotter, credentials },
+          ...(kubeconfig !== "" && { api: { kubeconfig, kept } }),
           rules: { prefix, hosts, protocol },
           workDir: importsIn(rootDir),
         },

@@ -29,6 +29,7 @@ export async function fetchDisk(job: Job, url: URL): Promise<Current> {
         onVersion: async (version) => {
           await requireSpace(work.path, version);
           await work.keepVersion(version);
+          request.onVersion?.(version);
         },
         onProgress,
       },

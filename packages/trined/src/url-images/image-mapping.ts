@@ -4,7 +4,7 @@ import { parse } from "yaml";
 
 const MAX_FILE_BYTES = 1024 * 1024;
 const MAX_RULES = 4096;
-const KIND = "VirtletImageMapping";
+export const MAPPING_KIND = "VirtletImageMapping";
 
 /** What JavaScript takes too, in another meaning: `\A`, `\z`, `\C`, `\Q…\E`, `\a`, `\pN`, `\x{…}`, `[[:alpha:]]`. */
 const ONLY_GO = /(?<!\\)(?:\\\\)*(?:\\[AzCQEapP]|\\x\{|\[:\^?[a-z]+:\])/;
@@ -49,7 +49,7 @@ const MappingSchema = v.strictObject({
   transports: v.optional(v.record(v.string(), Transport), {}),
 });
 /** The same as a resource of Kubernetes. */
-const ResourceSchema = v.looseObject({ kind: v.literal(KIND), spec: MappingSchema });
+const ResourceSchema = v.looseObject({ kind: v.literal(MAPPING_KIND), spec: MappingSchema });
 
 /** One file of Virtlet's image name translation. */
 export type ImageMapping = v.InferOutput<typeof MappingSchema>;

@@ -9,6 +9,9 @@ import type { ErrorKind } from "@trine/base";
 import { createImageStore } from "@trine/containerd-client";
 import { DEFAULT_IMPORT_LIMITS, importDisk } from "@trine/image-import";
 import type { Credentials, CredentialsOf, HttpSettings } from "@trine/image-import";
+import { apiMappings } from "./api-mappings.ts";
+import type { ApiSource } from "./api-mappings.ts";
+import { isFetched, noteFetched } from "./fetched-before.ts";
 import { parseMapping } from "./image-mapping.ts";
 import type { ImageMapping } from "./image-mapping.ts";
 import { sourceOf } from "./image-source.ts";
@@ -30,6 +33,8 @@ export interface ImportOrder {
   readonly rules: SourceRules;
   /** Directory of mappings, or empty. */
   readonly mappings: string;
+  /** Absent: there are none in the API. */
+  readonly api?: ApiSource | undefined;
   /** containerd's */
   readonly socket: string;
   readonly snapshotter: string;
@@ -77,13 +82,19 @@ function say(word: ImportWord): void {
 }
 
 async function importOrdered(order: ImportOrder, signal: AbortSignal): Promise<string> {
-  const source = sourceOf(order.name, await readMappings(order.mappings), order.rules);
+  const ofApi = order.api === undefined ? [] : await apiMappings(order.api);
+  const mappings = [...(await readMappings(order.mappings)), ...ofApi];
+  const source = sourceOf(order.name, mappings, order.rules);
   say({ resolved: source.reference });
   const dir = await mkdtemp(join(tmpdir(), "trine-import-"));
   const store = createImageStore(order.socket, CRI_NAMESPACE);
   const { timeout = 0 } = source.transport ?? {};
   const late = timeout === 0 ? [] : [AbortSignal.timeout(timeout)];
+  const over = AbortSignal.any([signal, ...late]);
   try {
+    const http = await httpOf(source, order.credentials, dir);
+    if (await isFetched(store, source, http, over)) return source.reference;
+    let version: string | undefined;
     await importDisk(
       store,
       {
@@ -91,16 +102,20 @@ async function importOrdered(order: ImportOrder, signal: AbortSignal): Promise<s
         reference: source.reference,
         ...(source.checksum && { checksum: source.checksum }),
         limits: DEFAULT_IMPORT_LIMITS,
-        http: await httpOf(source, order.credentials, dir),
+        http,
         retries: RETRIES,
+        onVersion: ({ validator }) => {
+          version = validator;
+        },
         keepPartial: "never",
         workDir: order.workDir,
         snapshotter: order.snapshotter,
         architecture: "amd64",
       },
       () => undefined,
-      AbortSignal.any([signal, ...late]),
+      over,
     );
+    await noteFetched(store, source, version);
   } finally {
     store.close();
     await rm(dir, { recursive: true });

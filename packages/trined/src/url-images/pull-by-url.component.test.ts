@@ -23,7 +23,8 @@ let dir: string;
 let containerd: Containerd;
 let server: Server;
 let disk: Buffer;
-let asked: { url: string; authorization: string | undefined }[] = [];
+let tag = '"first"';
+let asked: { url: string; authorization: string | undefined; status: number }[] = [];
 let gateway: KeptGateway | undefined;
 let cri: CriClient;
 
@@ -32,11 +33,13 @@ beforeAll(async () => {
   disk = await readFile(await tinyGuestDisk());
   server = createServer((request, response) => {
     const { url = "", headers } = request;
-    asked.push({ url, authorization: headers.authorization });
+    const told = { url, authorization: headers.authorization };
+    response.once("close", () => asked.push({ ...told, status: response.statusCode }));
     if (url.startsWith("/none")) response.writeHead(404).end();
     else if (url.startsWith("/secret") && headers.authorization === undefined)
       response.writeHead(401).end();
-    else response.writeHead(200, { "content-length": disk.length }).end(disk);
+    else if (headers["if-none-match"] === tag) response.writeHead(304).end();
+    else response.writeHead(200, { "content-length": disk.length, etag: tag }).end(disk);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
@@ -105,6 +108,25 @@ test(
 );
 
 test(
+  "a file that has not changed is not fetched anew, one that has is",
+  async () => {
+    const name = "virtlet.cloud/tiny:again";
+    const id = await pull(name);
+    asked = [];
+    expect(await pull(name)).toBe(id);
+    expect(asked).toMatchObject([{ url: "/Tiny.QCOW2", status: 304 }]);
+    tag = '"second"';
+    asked = [];
+    await pull(name);
+    expect(asked.at(-1)).toMatchObject({ url: "/Tiny.QCOW2", status: 200 });
+    asked = [];
+    await pull(name);
+    expect(asked).toMatchObject([{ status: 304 }]);
+  },
+  MS,
+);
+
+test(
   "a digest is that of the file, and credentials are for its server",
   async () => {
     const hex = createHash("sha256").update(disk).digest("hex");
@@ -118,7 +140,7 @@ test(
     await expect(pull("virtlet.cloud/secret")).rejects.toThrow(/401/);
     asked = [];
     await pull("virtlet.cloud/secret", { username: "me", password: "word" });
-    expect(asked).toEqual([{ url: "/secret", authorization: "Basic bWU6d29yZA==" }]);
+    expect(asked).toEqual([{ url: "/secret", authorization: "Basic bWU6d29yZA==", status: 200 }]);
   },
   MS,
 );
