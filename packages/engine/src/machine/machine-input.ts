@@ -11,6 +11,8 @@ export interface MachineInput {
   readonly task: CreateTask;
   readonly bundle: Bundle;
   readonly settings: MachineSettings;
+  /** The guest's. */
+  readonly hostname: string;
   /** The pod's as the guest has them, the primary one first. */
   readonly interfaces: readonly PodInterface[];
   /** Of each of them the link of the namespace that the guest has; undefined where passt carries it. */

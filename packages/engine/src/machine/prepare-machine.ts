@@ -11,7 +11,7 @@ import { removeMachineFiles } from "../pod-files.ts";
 import { containerNameOf } from "../pod-identity.ts";
 import type { CreateTask } from "../requests.ts";
 import { serveDhcp } from "../sandbox-network.ts";
-import { hostnameOf, podDns } from "./seed.ts";
+import { podDns } from "./seed.ts";
 
 /** Makes all ready that the machine of a container needs, and says what there is; `undo` takes it back. */
 export async function prepareMachine(
@@ -19,8 +19,8 @@ export async function prepareMachine(
   container: { task: CreateTask; bundle: Bundle; settings: MachineSettings },
   undo: Undo,
 ): Promise<MachineRecord> {
-  const { task, bundle } = container;
-  const { shim, deps, document, files, identity, facts } = pod;
+  const { task, bundle, settings } = container;
+  const { shim, deps, document, files, identity, facts, sandbox } = pod;
   const uid = await takeUid(deps.uids, pod.key, files.podDir);
   undo.defer("release the user id", () => releaseUid(deps.uids, pod.key, files.podDir));
   undo.defer("remove the machine's files", () => removeMachineFiles(files));
@@ -31,12 +31,15 @@ export async function prepareMachine(
     ...{ interfaces, links: guestLinks(document), queues },
     ...(containersAt === undefined ? {} : { containersAt }),
   };
-  const input = { identity, ...container, ...network, files, uid, cgroups: facts.cgroups };
+  // Containers of a pod have none of their own: it is said of the pod.
+  const hostname = settings.hostname ?? bundle.hostname ?? sandbox.hostname ?? identity.name;
+  const about = { identity, hostname, files, uid, cgroups: facts.cgroups };
+  const input = { ...about, ...container, ...network };
   const dns = await podDns(bundle.resolvConf);
-  const passt = await machinePasst(pod, container.settings, dns);
+  const passt = await machinePasst(pod, settings, dns);
   const spec = await createMachine({ shim, config: deps.config, uids: deps.uids, undo }, input);
   if (interfaces.length > 0) {
-    await serveDhcp(pod, { hostname: hostnameOf(input), dns });
+    await serveDhcp(pod, { hostname, dns });
   }
   return {
     taskId: task.id,

@@ -50,7 +50,7 @@ export async function machineSeed(
   input: MachineInput,
   { shares, agent }: SeedExtras,
 ): Promise<Seed | undefined> {
-  const { settings, interfaces, bundle, containersAt } = input;
+  const { settings, interfaces, bundle, hostname, containersAt } = input;
   const { cloudInit, networkConfig, metaData } = settings;
   if (cloudInit === "off") return undefined;
   const isDrive = cloudInit === "configdrive";
@@ -62,7 +62,7 @@ export async function machineSeed(
   const files = fileHook([...environmentFile(bundle.spec), ...given]);
   const seed = (isDrive ? configDriveSeed : nocloudSeed)({
     instanceId: instanceOf(input),
-    hostname: hostnameOf(input),
+    hostname,
     ...told,
     metaData,
     vendorData: vendorDataOf([
@@ -124,10 +124,6 @@ function environmentFile(spec: JsonObject): GuestFile[] {
   if (lines.length === 0) return [];
   const bytes = Buffer.from(`${lines.join("\n")}\n`, "utf8");
   return [{ path: "/etc/cloud/environment", bytes, mode: 0o600, when: "boot" }];
-}
-
-export function hostnameOf(input: Pick<MachineInput, "settings" | "bundle" | "identity">): string {
-  return input.settings.hostname ?? input.bundle.hostname ?? input.identity.name;
 }
 
 export async function podDns(

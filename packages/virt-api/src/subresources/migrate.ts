@@ -1,5 +1,5 @@
 import { messageOf } from "@trine/base";
-import { resourceOf } from "@trine/kube-client";
+import { StatusError, resourceOf } from "@trine/kube-client";
 import { VIRTUAL_MACHINE_INSTANCE_MIGRATION } from "@trine/kube-types";
 import { empty } from "../http/answer.ts";
 import { decodeBody } from "../http/decode-body.ts";
@@ -28,7 +28,9 @@ export const migrate: Handle = async ({ kube, ...deps }, { target, body, signal 
     spec: { vmiName: name, ...(selector !== undefined && { addedNodeSelector: selector }) },
   };
   await kube.create(MIGRATIONS, migration, { dryRun, signal }).catch((cause: unknown) => {
-    throw internalError(messageOf(cause), { cause });
+    // Whoever asked for it did not ask for our request.
+    const why = cause instanceof StatusError ? cause.status.message : messageOf(cause);
+    throw internalError(why, { cause });
   });
   return empty(202);
 };

@@ -1,0 +1,37 @@
+// Machines by kubectl and virtctl, end to end: Kubernetes itself, Trine's control plane and node, QEMU. One cluster for all.
+import { KubeCluster, busyboxImage, tinyGuestImage } from "@trine/testkit";
+import { afterAll, beforeAll, describe, expect } from "vitest";
+import { faultTests } from "./machines-faults.ts";
+import { lifeTests } from "./machines-life.ts";
+import { madeTests } from "./machines-made.ts";
+import { LONG_MS, MachinesUnderTest } from "./machines-under-test.ts";
+import { verbTests } from "./machines-verbs.ts";
+
+describe("machines of Kubernetes", () => {
+  let at: MachinesUnderTest;
+
+  beforeAll(async () => {
+    const images = [await busyboxImage(), await tinyGuestImage()];
+    at = await MachinesUnderTest.of(await KubeCluster.start({ machines: true }));
+    for (const image of images) await at.cluster.node.containerd.importImage(image);
+  }, 3_600_000);
+
+  afterAll(async () => {
+    at.virtctl.close();
+    expect(await at.cluster.stop()).toEqual([]);
+  }, LONG_MS);
+
+  describe("life", () => {
+    lifeTests(() => at);
+  });
+  describe("verbs", () => {
+    verbTests(() => at);
+  });
+  describe("what makes them", () => {
+    madeTests(() => at);
+  });
+  // Last: they end what the others need.
+  describe("faults", () => {
+    faultTests(() => at);
+  });
+});
