@@ -45,8 +45,10 @@ test("on a root that stays another address takes the former one's place", async 
   expect(await text("hosts")).toBe("127.0.0.1 localhost\nfd10:0:77::1 containers.trine.internal\n");
 });
 
-test("a link stays a link; without a hosts file there is nothing to do", async () => {
+test("a link stays a link, and where there is no hosts file one is made", async () => {
   await boot("169.254.77.1");
+  expect(await text("hosts")).toBe(LINE);
+  await rm(at("hosts"));
   await writeFile(at("real"), "");
   await symlink("real", at("hosts"));
   await boot("169.254.77.1");

@@ -18,6 +18,8 @@ export function hostsHook(address: string): string {
     "#cloud-boothook",
     "#!/bin/sh",
     "# Names the containers beside this machine.",
+    // A small system may have none; a link that leads nowhere stays.
+    "[ -e /etc/hosts ] || [ -L /etc/hosts ] || : >/etc/hosts",
     `for file in /etc/hosts ${TEMPLATES}; do`,
     '  at=$(readlink -f "$file") && [ -f "$at" ] || continue',
     `  if grep -qxF "${line}" "$at"; then continue; fi`,
