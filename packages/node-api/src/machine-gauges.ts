@@ -71,7 +71,8 @@ export class MachineGauges {
     }));
   }
 
-  async update(): Promise<void> {
+  /** Answers what it has read, for others that tell of the same. */
+  async update(): Promise<Awaited<ReturnType<Engine["figures"]>>> {
     const machines = await this.#engine.figures();
     for (const { gauge, value } of this.#gauges) {
       gauge.reset();
@@ -80,5 +81,6 @@ export class MachineGauges {
         if (found !== undefined) gauge.set({ namespace: pod.podNamespace, pod: pod.name }, found);
       }
     }
+    return machines;
   }
 }

@@ -38,7 +38,7 @@ beforeEach(async () => {
     templates,
     spares,
   };
-  metrics = new NodeMetrics(engine as unknown as Engine, 500);
+  metrics = new NodeMetrics(engine as unknown as Engine, "n1", 500);
   server = await serveNodeApi(
     { engine, metrics, version: "1.2.3", notReady: () => notReady },
     socketPath,

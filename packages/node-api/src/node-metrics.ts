@@ -8,6 +8,7 @@ import { LoopDelay } from "./loop-delay.ts";
 import { MachineGauges } from "./machine-gauges.ts";
 import { registerSpares } from "./spare-gauges.ts";
 import { registerTemplates } from "./template-gauges.ts";
+import { VirtGauges } from "./virt-gauges.ts";
 
 /** Readiness looks at the delays of this window and the one before, not of the daemon's whole life. */
 const WINDOW_MS = 10_000;
@@ -20,8 +21,10 @@ export class NodeMetrics {
   readonly #launchSeconds: Histogram;
   readonly #guests: Counter<"how" | "why">;
   readonly #machines: MachineGauges;
+  readonly #virt: VirtGauges;
 
-  constructor(engine: Engine, windowMs = WINDOW_MS) {
+  /** `node`: its name in the cluster. */
+  constructor(engine: Engine, node: string, windowMs = WINDOW_MS) {
     collectDefaultMetrics({ register: this.#registry, prefix: "trined_" });
     this.#delay = new LoopDelay(windowMs);
     const worst = new Gauge({
@@ -54,6 +57,7 @@ export class NodeMetrics {
     registerTemplates(engine, this.#registry);
     registerSpares(engine, this.#registry);
     this.#machines = new MachineGauges(engine, this.#registry);
+    this.#virt = new VirtGauges(node, this.#registry);
     const machines = new Gauge({
       name: "trine_machines",
       help: "Machines on this node, by state.",
@@ -101,7 +105,7 @@ export class NodeMetrics {
   }
 
   async render(): Promise<string> {
-    await this.#machines.update();
+    this.#virt.update(await this.#machines.update());
     return this.#registry.metrics();
   }
 }

@@ -4,11 +4,11 @@ import {
   NodeMachines,
   controlCaches,
   instanceCaches,
+  installationController,
   instanceController,
   machineController,
   replicaSetController,
 } from "@trine/controllers";
-import { CLUSTER_DEFAULTS } from "@trine/kube-types";
 import { openDoor } from "@trine/node-door";
 import { doorCredentials } from "./doors.ts";
 import { CONTROL_CLIENT } from "./own-certificates.ts";
@@ -16,13 +16,14 @@ import type { ControlProcess } from "./process.ts";
 
 /** The controllers of this program, over caches of their own. */
 export function controllersOf(process: ControlProcess, make: MakeCache): readonly Controller[] {
-  const { client: api, events, metrics, logger } = process;
+  const { client: api, events, metrics, logger, settings, version } = process;
   const caches = controlCaches(make);
+  metrics.tellMachines(caches);
   const deps = {
     api,
     caches,
     events,
-    defaults: () => CLUSTER_DEFAULTS,
+    defaults: () => settings.now().defaults,
     now: () => new Date(),
     random: Math.random,
     onFailure: (controller: string, key: string, err: unknown, retryMs: number): void => {
@@ -43,7 +44,13 @@ export function controllersOf(process: ControlProcess, make: MakeCache): readonl
       return () => listeners.delete(listener);
     },
   });
-  return [machineController(deps), replicaSetController(deps), closing(instances, machines)];
+  const { kubeVirts } = settings;
+  return [
+    machineController(deps),
+    replicaSetController(deps),
+    closing(instances, machines),
+    installationController({ ...deps, kubeVirts, version }, make),
+  ];
 }
 
 function machinesOf(

@@ -10,12 +10,13 @@ import {
   inferMatcher,
 } from "@trine/instancetypes";
 import type { KubeApi } from "@trine/kube-client";
-import { CLUSTER_DEFAULTS, type VirtualMachine } from "@trine/kube-types";
+import type { ClusterDefaults, VirtualMachine } from "@trine/kube-types";
 
 /** A machine with its instance type and preference written out: as expand-spec answers it. */
 export async function expanded(
   api: Pick<KubeApi, "get" | "create">,
   machine: VirtualMachine,
+  defaults: ClusterDefaults,
   signal: AbortSignal,
 ): Promise<VirtualMachine> {
   const givers = new Givers({ api, revisions: { get: () => undefined } });
@@ -26,7 +27,7 @@ export async function expanded(
     preference: (await specOf(givers, machine, preference, "Preference", signal)) as
       PreferenceSpec | undefined,
   };
-  const result = expandMachine(machine, choice, CLUSTER_DEFAULTS, randomUUID());
+  const result = expandMachine(machine, choice, defaults, randomUUID());
   if (result.machine !== undefined) return result.machine;
   const fields = result.conflicts.map(({ field }) => field).join(", ");
   throw new TrineError("invalid", `VM field(s) ${fields} conflicts with selected instance type`);

@@ -1,4 +1,5 @@
 import { Counter, Gauge, Registry, collectDefaultMetrics } from "prom-client";
+import { type Machines, registerMachines } from "./machine-metrics.ts";
 
 /** What the program counts of itself. */
 export class ControlMetrics {
@@ -6,9 +7,19 @@ export class ControlMetrics {
   readonly #failures: Counter<"controller">;
   readonly #watches: Counter<"resource">;
   readonly #certificates: Counter<"decision">;
+  #machines: Machines | undefined;
 
-  constructor(isLeading: () => boolean) {
+  constructor(isLeading: () => boolean, version: string) {
     const registers = [this.#registry];
+    const info = new Gauge({
+      name: "kubevirt_info",
+      help: "1 of the version that runs.",
+      labelNames: ["kubeversion"],
+      registers,
+    });
+    info.set({ kubeversion: `v${version}` }, 1);
+    // Each machine is told once in a cluster.
+    registerMachines(this.#registry, () => (isLeading() ? this.#machines : undefined));
     collectDefaultMetrics({ register: this.#registry, prefix: "trine_control_" });
     const leading = new Gauge({
       name: "trine_control_leading",
@@ -36,6 +47,11 @@ export class ControlMetrics {
       labelNames: ["decision"],
       registers,
     });
+  }
+
+  /** From now on, while this process leads. */
+  tellMachines(machines: Machines): void {
+    this.#machines = machines;
   }
 
   stepFailed(controller: string): void {

@@ -2,6 +2,7 @@ import type { Cache, EventRecorder, KubeClient, Secret } from "@trine/kube-clien
 import type { Logger } from "pino";
 import type { Config } from "./config.ts";
 import type { ControlMetrics } from "./metrics.ts";
+import type { Settings } from "./settings.ts";
 
 /** What both roles have in common in one process. */
 export interface ControlProcess {
@@ -11,6 +12,8 @@ export interface ControlProcess {
   readonly secrets: Cache<Secret>;
   readonly events: EventRecorder;
   readonly metrics: ControlMetrics;
+  /** Of the KubeVirt object. */
+  readonly settings: Settings;
   readonly logger: Logger;
   readonly version: string;
 }

@@ -6,6 +6,7 @@ import {
   Leader,
   SECRETS,
 } from "@trine/kube-client";
+import { KUBEVIRTS } from "@trine/controllers";
 import type { Logger } from "pino";
 import { CacheSet } from "./caches.ts";
 import { type Config, parseListen } from "./config.ts";
@@ -14,6 +15,7 @@ import { lead } from "./lead.ts";
 import { ControlMetrics } from "./metrics.ts";
 import { type ControlProcess, together } from "./process.ts";
 import { serveApi } from "./serve-api.ts";
+import { Settings } from "./settings.ts";
 
 const LEASE = "trine-control";
 
@@ -30,13 +32,16 @@ export async function runControl(
   const { config, logger, version } = of;
   const client = new KubeClient(of.connection);
   const leader = leaderOf(client, config, logger);
-  const metrics = new ControlMetrics(() => leader.isLeading);
+  const metrics = new ControlMetrics(() => leader.isLeading, version);
   const caches = new CacheSet({ client, metrics, logger });
   const secrets = caches.make(SECRETS, {}, { namespace: config.namespace });
   const events = recorderOf(client, config, logger);
-  const process: ControlProcess = { config, client, secrets, events, metrics, logger, version };
+  const settings = new Settings(caches.make(KUBEVIRTS), logger);
+  const own = { config, client, secrets, events, metrics, logger, version };
+  const process: ControlProcess = { ...own, settings };
   const ready = { secrets: false, api: config.role === "controllers" };
-  secrets.whole.then(
+  // Who is asked before the configuration is read would answer by another one.
+  Promise.all([secrets.whole, settings.kubeVirts.whole]).then(
     () => {
       ready.secrets = true;
     },

@@ -2,7 +2,6 @@ import { randomUUID } from "node:crypto";
 import { arch, platform } from "node:os";
 import { inertFields } from "@trine/controllers";
 import type { Secret, Stored } from "@trine/kube-client";
-import { CLUSTER_DEFAULTS } from "@trine/kube-types";
 import { type ServingCertificate, serveVirtApi } from "@trine/virt-api";
 import { readKept } from "./authority/kept-certificate.ts";
 import { Doors, doorCredentials } from "./doors.ts";
@@ -50,7 +49,7 @@ export async function serveApi(
 }
 
 function optionsOf(
-  { client, config, logger, version }: ControlProcess,
+  { client, config, logger, settings, version }: ControlProcess,
   doors: Doors,
   serving: ServingCertificate,
 ): Parameters<typeof serveVirtApi>[0] {
@@ -61,8 +60,8 @@ function optionsOf(
     listen: config.apiListen,
     serving,
     doorOf: doors.of,
-    expand: (machine, signal) => expanded(client, machine, signal),
-    defaults: () => CLUSTER_DEFAULTS,
+    expand: (machine, signal) => expanded(client, machine, settings.now().defaults, signal),
+    defaults: () => settings.now().defaults,
     inertFields: (spec, at) => inertFields(spec, at).map(({ field }) => field),
     isSystem: (user) => user === account,
     version: {

@@ -15,6 +15,7 @@ import { TtrpcServer } from "@trine/ttrpc";
 import type { Accelerator } from "@trine/vmm";
 import { QemuDriver, probeAccelerator } from "@trine/vmm-qemu";
 import type { Config } from "./config.ts";
+import { nodeNameOf } from "./door/door-config.ts";
 import { keepDoor } from "./door/keep-door.ts";
 import { keepGateway } from "./gateway.ts";
 import type { KeptGateway } from "./gateway.ts";
@@ -83,7 +84,7 @@ async function startNode(
     guestImage: () => guestImage(config.microvms.guestDir),
     ...(roots === undefined ? {} : { roots }),
   });
-  const metrics = new NodeMetrics(engine);
+  const metrics = new NodeMetrics(engine, nodeNameOf(config.nodeDoor));
   let adopting: string | undefined = "adopting the pods of an earlier daemon";
   let gateway: KeptGateway | undefined;
   let door: ReturnType<typeof keepDoor>;

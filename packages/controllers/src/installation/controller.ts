@@ -1,0 +1,88 @@
+import { isDeepStrictEqual } from "node:util";
+import { type Cache, type Stored, type WorkQueue, keyOf, resourceOf } from "@trine/kube-client";
+import { CDI, type Cdi, KUBEVIRT, type KubeVirt } from "@trine/kube-types";
+import type { ControlDeps, Controller, MakeCache } from "../controller.ts";
+import { newest, queueController } from "../queue-controller.ts";
+import { timestamp } from "../timestamp.ts";
+import { chosenKubeVirt, clusterSettings } from "./cluster-settings.ts";
+import { cdiStatus, kubeVirtStatus } from "./status.ts";
+
+export const KUBEVIRTS = resourceOf(KUBEVIRT);
+const CDIS = resourceOf(CDI);
+
+interface InstallationDeps extends Pick<ControlDeps, "api" | "now" | "onFailure"> {
+  readonly kubeVirts: Cache<KubeVirt>;
+  readonly version: string;
+}
+
+/** Says in the KubeVirt and CDI objects which version serves, and what of their configuration nothing acts on. */
+export function installationController(deps: InstallationDeps, make: MakeCache): Controller {
+  const { kubeVirts } = deps;
+  const cdis = make(CDIS);
+  return queueController({
+    name: "installation",
+    workers: 1,
+    caches: [kubeVirts, cdis],
+    watch: (queue) => watchBoth(kubeVirts, cdis, queue),
+    reconcile: async (key, signal) => {
+      const [kind = "", name = ""] = key.split(" ");
+      if (kind === KUBEVIRTS.plural) await sayKubeVirt(deps, name, signal);
+      else await sayCdi(deps, cdis, name, signal);
+      return "settled";
+    },
+    onFailure: deps.onFailure,
+  });
+}
+
+function watchBoth(
+  kubeVirts: Cache<KubeVirt>,
+  cdis: Cache<Cdi>,
+  queue: WorkQueue,
+): readonly (() => void)[] {
+  return [
+    kubeVirts.onChange(
+      newest((object) => {
+        queue.add(`${KUBEVIRTS.plural} ${keyOf(object)}`);
+      }),
+    ),
+    cdis.onChange(
+      newest((object) => {
+        queue.add(`${CDIS.plural} ${keyOf(object)}`);
+      }),
+    ),
+  ];
+}
+
+async function sayKubeVirt(
+  { api, kubeVirts, version, now }: InstallationDeps,
+  key: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const object = kubeVirts.get(key);
+  // A second one changes nothing, so nothing is said of it.
+  if (object === undefined || chosenKubeVirt(kubeVirts.list()) !== object) return;
+  const { defaults, inert } = clusterSettings(object);
+  const status = kubeVirtStatus(object.status, {
+    version,
+    generation: object.metadata.generation ?? 0,
+    architecture: defaults.architecture,
+    inert,
+    now: timestamp(now()),
+  });
+  if (isDeepStrictEqual(status, object.status)) return;
+  await api.update(KUBEVIRTS, { ...object, status }, { subresource: "status", signal });
+}
+
+async function sayCdi(
+  { api, version, now }: InstallationDeps,
+  cdis: Cache<Cdi>,
+  key: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const object: Stored<Cdi> | undefined = cdis.get(key);
+  if (object === undefined) return;
+  const status = cdiStatus(object.status, { version, now: timestamp(now()) });
+  if (isDeepStrictEqual(status, object.status)) return;
+  // Its kind has no status apart from the rest.
+  await api.update(CDIS, { ...object, status }, { signal });
+}

@@ -1,0 +1,42 @@
+import { Registry } from "prom-client";
+import { expect, test } from "vitest";
+import { type FiguresOf, VirtGauges } from "./virt-gauges.ts";
+
+const figures: FiguresOf["figures"] = {
+  guest: {
+    cpus: 2,
+    cpuNs: 2_500_000_000n,
+    memory: { totalBytes: 1024, freeBytes: 256, majorFaults: 3 },
+    disks: [{ name: "root", readBytes: 10n, writtenBytes: 20n, reads: 1n, writes: 2n }],
+  },
+  network: undefined,
+  host: { vmmBytes: 4096, shimBytes: 7 },
+};
+
+const of = (name: string): FiguresOf => ({ pod: { podNamespace: "shop", name }, figures });
+
+test("tells of machines of instances by KubeVirt's names, and of no others", async () => {
+  const registry = new Registry();
+  const gauges = new VirtGauges("n1", registry);
+  gauges.update([of("virt-launcher-my-vm-x7k2p"), of("by-hand")]);
+  // Read twice: what has been counted is not counted again.
+  gauges.update([of("virt-launcher-my-vm-x7k2p")]);
+  const text = await registry.metrics();
+  const at = 'node="n1",namespace="shop",name="my-vm"';
+  expect(text).toContain(`kubevirt_vmi_cpu_usage_seconds_total{${at}} 2.5\n`);
+  expect(text).toContain(`kubevirt_vmi_memory_domain_bytes{${at}} 1024\n`);
+  expect(text).toContain(`kubevirt_vmi_memory_unused_bytes{${at}} 256\n`);
+  expect(text).toContain(`kubevirt_vmi_storage_iops_write_total{${at},drive="root"} 2\n`);
+  expect(text).toContain("# TYPE kubevirt_vmi_cpu_usage_seconds_total counter\n");
+  expect(text).not.toContain("by-hand");
+  // What the guest or the node does not say is not told as nothing.
+  expect(text).not.toMatch(/^kubevirt_vmi_(network|memory_cached)\S*\{/m);
+});
+
+test("a machine that is gone is not told any more", async () => {
+  const registry = new Registry();
+  const gauges = new VirtGauges("n1", registry);
+  gauges.update([of("virt-launcher-a-1")]);
+  gauges.update([]);
+  expect(await registry.metrics()).not.toMatch(/^kubevirt_\S*\{/m);
+});
