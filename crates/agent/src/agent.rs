@@ -13,6 +13,7 @@ use crate::container::Container;
 use crate::container::cgroup::Groups;
 use crate::container::parked::Parking;
 use crate::events::Events;
+use crate::freeze::Freezer;
 use crate::helper::Helper;
 use crate::link::{Link, Port};
 use crate::mounts::Mounts;
@@ -62,6 +63,8 @@ pub struct Agent {
     /// Disks that were busy when their container was over: said to whoever asks again.
     pub stuck_disks: BTreeSet<String>,
     pub pumps: BTreeMap<u32, Pump>,
+    /// Of a whole machine whose file systems stand still.
+    pub freezer: Option<Freezer>,
     pub mounts: Mounts,
     /// Volumes that a whole machine is to have.
     pub shares: Option<Shares>,
@@ -75,7 +78,7 @@ pub struct Agent {
     pub first_bytes: u64,
     /// The guest is a whole machine: see machine.rs.
     pub is_machine: bool,
-    outlives_host: bool,
+    pub outlives_host: bool,
 }
 
 impl Agent {
@@ -100,6 +103,7 @@ impl Agent {
             releases: BTreeMap::new(),
             stuck_disks: BTreeSet::new(),
             pumps: BTreeMap::new(),
+            freezer: None,
             mounts: Mounts::default(),
             shares: None,
             events: Events::default(),
@@ -172,6 +176,7 @@ impl Agent {
             Token::Pump(n) => self.pump(n),
             Token::Helper(n) => self.helper_reported(n),
             Token::Release(n) => self.release_reported(n),
+            Token::Freezer => self.freezer_reported(),
             Token::MemoryEvents(n) => self.memory_event(n),
             Token::FreezerEvents(n) => self.group_changed(n),
         }

@@ -122,7 +122,7 @@ impl Agent {
 
     /// SIGCHLD has told of this one.
     pub fn child_ended(&mut self, pid: i32, status: u32) {
-        if self.helper_ended(pid) || self.release_ended(pid) {
+        if self.helper_ended(pid) || self.release_ended(pid) || self.freezer_ended(pid) {
             return;
         }
         let found = self

@@ -26,6 +26,8 @@ pub enum Token {
     /// The report of a helper, and of a child that waits for disks.
     Helper(u32),
     Release(u32),
+    /// The report of the child that holds the file systems.
+    Freezer,
     MemoryEvents(u32),
     FreezerEvents(u32),
 }
@@ -44,6 +46,7 @@ impl Pack for Token {
             Token::MemoryEvents(n) => (9, n),
             Token::FreezerEvents(n) => (10, n),
             Token::Release(n) => (11, n),
+            Token::Freezer => (12, 0),
         };
         kind << 32 | u64::from(number)
     }
@@ -62,6 +65,7 @@ impl Pack for Token {
             9 => Token::MemoryEvents(number),
             10 => Token::FreezerEvents(number),
             11 => Token::Release(number),
+            12 => Token::Freezer,
             _ => return None,
         })
     }

@@ -12,7 +12,8 @@ mod harness;
 use harness::{Guest, process, revive, shell, spec};
 use serde_json::json;
 use trine_wire::agent::{
-    CreateProcessRequest, DescribeResponse, ProcessRequest, ResizeRequest, SignalRequest,
+    CreateProcessRequest, DescribeResponse, FreezeRequest, GuestInfoResponse, ProcessRequest,
+    ResizeRequest, SignalRequest,
 };
 
 const MACHINE: &str = "machine";
@@ -132,6 +133,23 @@ fn ended_processes_that_nobody_removes_make_room() {
             .expect("started");
         assert_eq!(guest.exit(MACHINE, &format!("e{number}")).status, 0);
     }
+}
+
+#[test]
+fn the_guest_says_who_it_is_and_other_programs_file_systems_are_let_alone() {
+    let mut guest = Guest::with("--machine");
+    let info: GuestInfoResponse = guest.call("GuestInfo", &()).expect("always");
+    let names: Vec<_> = info.interfaces.iter().map(|each| &each.name).collect();
+    assert_eq!(names, ["lo"]);
+    assert!(!info.hostname.is_empty() && !info.kernel_release.is_empty() && !info.frozen);
+    let request = FreezeRequest { timeout_ms: 1000 };
+    let refused = guest.call::<()>("Freeze", &request).expect_err("not here");
+    assert!(
+        refused.message.contains("no whole machine"),
+        "{}",
+        refused.message
+    );
+    guest.call::<()>("Thaw", &()).expect("nothing is frozen");
 }
 
 #[test]

@@ -5,6 +5,7 @@ import type {
   CreateContainerRequestSchema,
   CreateProcessRequestSchema,
   DescribeResponse,
+  GuestInfoResponse,
   MountRequestSchema,
   ReviveRequestSchema,
   SetNetworkRequestSchema,
@@ -12,6 +13,7 @@ import type {
 } from "@trine/proto/agent";
 import { TtrpcClient } from "@trine/ttrpc";
 import type { CallOptions, ServiceClient } from "@trine/ttrpc";
+import type { RequestOptions } from "./agent-link.ts";
 
 /** The protocol version of agent.proto this client speaks. */
 export const AGENT_PROTOCOL = 1;
@@ -162,6 +164,22 @@ export class AgentClient {
 
   async stats(container: string, signal: AbortSignal): Promise<StatsResponse> {
     return this.#call((agent, options) => agent.stats({ container }, options), { signal });
+  }
+
+  /** Kind `unimplemented` of an agent that an earlier release has started. */
+  guestInfo(options: RequestOptions = {}): Promise<GuestInfoResponse> {
+    return this.#call((agent, of) => agent.guestInfo({}, of), options);
+  }
+
+  /** The guest thaws by itself after `forMs`. */
+  async freeze(forMs: number, options: RequestOptions = {}): Promise<void> {
+    const timeoutMs = Math.ceil(forMs);
+    await this.#call((agent, of) => agent.freeze({ timeoutMs }, of), options);
+  }
+
+  /** One that is not frozen is a success. */
+  async thaw(options: RequestOptions = {}): Promise<void> {
+    await this.#call((agent, of) => agent.thaw({}, of), options);
   }
 
   /** Ends the connection; calls under way and later ones fail with kind `canceled`. */

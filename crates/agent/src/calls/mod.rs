@@ -2,12 +2,12 @@
 
 mod containers;
 pub mod guest;
+mod machine;
 mod processes;
 mod resources;
 
 use crate::agent::Agent;
 use crate::answer::{Call, Code, Failure, Handled, failure};
-use crate::machine;
 
 pub fn dispatch(agent: &mut Agent, call: Call, method: &str, payload: &[u8]) -> Handled {
     // A clone that has not been told who it is would use its template's random numbers and clock.
@@ -17,7 +17,7 @@ pub fn dispatch(agent: &mut Agent, call: Call, method: &str, payload: &[u8]) -> 
             format!("{method} before Revive: this guest belongs to no pod yet"),
         ));
     }
-    machine::check(agent, method)?;
+    crate::machine::check(agent, method)?;
     agent.parking.postpone();
     match method {
         "Describe" => guest::describe(agent),
@@ -25,6 +25,9 @@ pub fn dispatch(agent: &mut Agent, call: Call, method: &str, payload: &[u8]) -> 
         "SetTime" => guest::set_time(payload),
         "SetNetwork" => guest::set_network(payload),
         "OnlineResources" => guest::online_resources(agent),
+        "GuestInfo" => machine::guest_info(agent),
+        "Freeze" => machine::freeze(agent, call, payload),
+        "Thaw" => machine::thaw(agent, call),
         "Mount" => guest::mount(agent, call, payload),
         "Unmount" => guest::unmount(agent, call, payload),
         "Events" => guest::events(agent, call, payload),

@@ -1,5 +1,5 @@
 import { TrineError, kindOf, messageOf } from "@trine/base";
-import { AgentClient } from "@trine/guest-link";
+import { AgentClient, AgentVoice } from "@trine/guest-link";
 import type { StatsResponse } from "@trine/proto/agent";
 import { Status } from "@trine/proto/task";
 import type { PodContext } from "../pod-context.ts";
@@ -24,6 +24,8 @@ const PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
  */
 export class AgentExecs {
   readonly #pod: PodContext;
+  /** Says of the guest what it is. */
+  readonly voice = new AgentVoice(() => this.#agent);
   #agent: AgentClient | undefined;
   #life: AbortSignal = AbortSignal.abort();
   /** No figures are asked for before that, on the monotonic clock. */

@@ -1,5 +1,5 @@
 import { kindOf } from "@trine/base";
-import type { GuestAgent, RequestOptions } from "@trine/guest-link";
+import type { GuestVoice, RequestOptions } from "@trine/guest-link";
 import type {
   GuestFileSystem,
   GuestFileSystemList,
@@ -17,7 +17,7 @@ const MAX_COMMANDS = 256;
 const options: RequestOptions = { timeoutMs: 3_000 };
 
 /** All that the guest's agent says of its system; what it does not know is left out. */
-export async function osInfoOf(agent: GuestAgent): Promise<GuestOsInfo> {
+export async function osInfoOf(agent: GuestVoice): Promise<GuestOsInfo> {
   const info = await agent.info(options);
   const frozen = (await known(agent.isFrozen(options))) ?? false;
   const basics = {
@@ -42,7 +42,7 @@ export async function osInfoOf(agent: GuestAgent): Promise<GuestOsInfo> {
   };
 }
 
-export async function usersOf(agent: GuestAgent): Promise<GuestUserList> {
+export async function usersOf(agent: GuestVoice): Promise<GuestUserList> {
   const users = (await agent.users(options)).slice(0, MAX_ITEMS);
   return {
     items: users.map(({ name, domain, loginTime }): GuestUser => ({
@@ -53,7 +53,7 @@ export async function usersOf(agent: GuestAgent): Promise<GuestUserList> {
   };
 }
 
-export async function fileSystemsOf(agent: GuestAgent): Promise<GuestFileSystemList> {
+export async function fileSystemsOf(agent: GuestVoice): Promise<GuestFileSystemList> {
   const found = (await agent.fileSystems(options)).slice(0, MAX_ITEMS);
   return {
     items: found.map((each): GuestFileSystem => ({

@@ -1,3 +1,4 @@
+import type { TrineError } from "@trine/base";
 import { GuestAgent } from "@trine/guest-link";
 import { AgentRefusal, FakeGuestAgent } from "@trine/guest-link/testing";
 import { expect, test } from "vitest";
@@ -35,7 +36,7 @@ test("a guest's cards and system are what its agent says; without one nothing is
     "guest-get-timezone": { zone: "CET", offset: 3600 },
   });
   let isThere = true;
-  const watch = new GuestWatch(() => (isThere ? agent : undefined));
+  const watch = new GuestWatch(() => (isThere ? [agent] : []));
   await watch.look();
   expect(watch.said).toEqual({
     agent: {
@@ -61,7 +62,7 @@ test("what seldom changes is not asked for again, nor anything of a guest that i
     },
   });
   const agent = new GuestAgent(fake, { signal: life });
-  const watch = new GuestWatch(() => agent);
+  const watch = new GuestWatch(() => [agent]);
   await Promise.all([watch.look(), watch.look()]);
   expect(fake.requests.filter(({ execute }) => execute === "guest-info")).toHaveLength(1);
   frozen = true;
@@ -84,7 +85,7 @@ test("an answer that is too large, or makes no sense, is cut or left out", async
     "guest-get-osinfo": "no object",
     "guest-get-timezone": { offset: "far" },
   });
-  const watch = new GuestWatch(() => agent);
+  const watch = new GuestWatch(() => [agent]);
   await watch.look();
   const { nics = [], agent: said } = watch.said;
   expect(said).toEqual({ connected: true, frozen: false, version: "7.2" });
@@ -118,4 +119,59 @@ test("users and file systems are KubeVirt's lists, with sizes that are none as 0
     userList: users.items,
     fsInfo: { disks: fileSystems.items },
   });
+});
+
+function nested(depth: number): unknown {
+  let value: unknown = "deep";
+  for (let at = 0; at < depth; at += 1) value = [{ name: value }];
+  return value;
+}
+
+/** What an agent that a stranger has written may answer, whatever it was asked. */
+const HOSTILE: readonly (readonly [string, unknown])[] = [
+  ["nothing", null],
+  ["a number", -1e308],
+  ["a text of a megabyte", "x".repeat(1 << 20)],
+  ["a list without end", Array.from({ length: 20_000 }, () => ({ name: "n", version: 7 }))],
+  ["lists in lists", nested(2_000)],
+  ["names of objects' own parts", { __proto__: { version: "8" }, constructor: 1, toString: [] }],
+  ["texts that are numbers", { version: 7, "host-name": 1, offset: "1", frozen: "yes" }],
+];
+
+test.each(HOSTILE)("a guest that answers %s is heard without harm", async (_, answer) => {
+  const names = ["guest-info", "guest-fsfreeze-status", "guest-network-get-interfaces"];
+  const more = ["guest-get-osinfo", "guest-get-host-name", "guest-get-timezone"];
+  const lists = ["guest-get-users", "guest-get-fsinfo"];
+  const says = Object.fromEntries([...names, ...more, ...lists].map((name) => [name, answer]));
+  const { agent } = agentThat(says);
+  const watch = new GuestWatch(() => [agent]);
+  await watch.look();
+  expect(JSON.stringify(watch.said).length).toBeLessThan(64 * 1024);
+  // With a version that is none there is nobody to believe.
+  expect(watch.said).toEqual({ agent: { connected: false, frozen: false }, nics: undefined });
+  for (const question of [osInfoOf, usersOf, fileSystemsOf]) {
+    const told = await question(agent).catch((cause: unknown) => cause);
+    // What is nested too deeply is not read at all.
+    expect(["malformed", "unavailable"]).toContain((told as TrineError).kind);
+  }
+});
+
+test("who speaks for a guest: the first that answers, and the other when that falls silent", async () => {
+  const first = agentThat({ "guest-fsfreeze-status": "thawed" });
+  const second = agentThat({
+    "guest-fsfreeze-status": "thawed",
+    "guest-info": { ...INFO, version: "ours" },
+  });
+  const life = new AbortController();
+  const silent = new GuestAgent(new FakeGuestAgent({}), { signal: life.signal });
+  life.abort();
+  let voices = [silent, second.agent];
+  const watch = new GuestWatch(() => voices);
+  expect(await watch.voice()).toBe(second.agent);
+  expect(watch.said.agent).toMatchObject({ connected: true, version: "ours" });
+  voices = [first.agent];
+  await watch.look();
+  expect(watch.said.agent.version).toBe("7.2");
+  voices = [];
+  await expect(watch.voice()).rejects.toMatchObject({ kind: "wrongState" });
 });

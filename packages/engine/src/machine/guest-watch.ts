@@ -1,4 +1,5 @@
-import type { GuestAgent, GuestInterface, RequestOptions } from "@trine/guest-link";
+import { TrineError } from "@trine/base";
+import type { GuestInterface, GuestVoice, RequestOptions } from "@trine/guest-link";
 import type { MachineReport } from "@trine/node-door";
 import { cleanAddress, cleanMac, cleanText, cleanTexts } from "./clean.ts";
 import { known } from "./guest-info.ts";
@@ -27,14 +28,25 @@ const SILENT: GuestSaid = { agent: { connected: false, frozen: false }, nics: un
 
 /** Looks at the guest through its agent, when it is asked to; what it found stays until the next look. */
 export class GuestWatch {
-  readonly #agent: () => GuestAgent | undefined;
+  readonly #voices: () => readonly GuestVoice[];
+  /** Which of them has answered last. */
+  #voice: GuestVoice | undefined;
   #said: GuestSaid = SILENT;
   #looking: Promise<void> | undefined;
   /** On the monotonic clock. */
   #systemAt = -Infinity;
 
-  constructor(agent: () => GuestAgent | undefined) {
-    this.#agent = agent;
+  /** `voices`: who may speak for the guest that runs now, best first. */
+  constructor(voices: () => readonly GuestVoice[]) {
+    this.#voices = voices;
+  }
+
+  /** Who speaks for the guest. Kind `wrongState` where nobody does. */
+  async voice(): Promise<GuestVoice> {
+    if (this.#known() === undefined) await this.look();
+    const known = this.#known() ?? this.#voices()[0];
+    if (known !== undefined) return known;
+    throw new TrineError("wrongState", "the machine has no agent for its guest");
   }
 
   get said(): GuestSaid {
@@ -44,6 +56,7 @@ export class GuestWatch {
   /** The guest is another, or its agent is gone. */
   forget(): void {
     this.#said = SILENT;
+    this.#voice = undefined;
     this.#systemAt = -Infinity;
   }
 
@@ -56,20 +69,28 @@ export class GuestWatch {
   }
 
   async #look(): Promise<void> {
-    const agent = this.#agent();
-    if (agent === undefined) {
-      this.forget();
-      return;
+    const known = this.#known();
+    const others = this.#voices().filter((voice) => voice !== known);
+    for (const voice of known === undefined ? others : [known, ...others]) {
+      if (voice !== this.#voice) this.forget();
+      try {
+        this.#said = await this.#ask(voice);
+        this.#voice = voice;
+        return;
+      } catch {
+        // Not there, booting, or hanging: what it said before may not hold.
+        this.forget();
+      }
     }
-    try {
-      this.#said = await this.#ask(agent);
-    } catch {
-      // Not there, booting, or hanging: what it said before may not hold.
-      this.forget();
-    }
+    this.forget();
   }
 
-  async #ask(agent: GuestAgent): Promise<GuestSaid> {
+  #known(): GuestVoice | undefined {
+    const voice = this.#voice;
+    return voice !== undefined && this.#voices().includes(voice) ? voice : undefined;
+  }
+
+  async #ask(agent: GuestVoice): Promise<GuestSaid> {
     const frozen = await known(agent.isFrozen(options));
     const { agent: before, nics: earlier } = this.#said;
     // One that is frozen answers nothing else.
@@ -82,7 +103,7 @@ export class GuestWatch {
     };
   }
 
-  async #system(agent: GuestAgent): Promise<Omit<MachineReport["agent"], "connected" | "frozen">> {
+  async #system(agent: GuestVoice): Promise<Omit<MachineReport["agent"], "connected" | "frozen">> {
     if (performance.now() - this.#systemAt < SYSTEM_MS) return this.#said.agent;
     const { version } = await agent.info(options);
     const os = await known(agent.osInfo(options));

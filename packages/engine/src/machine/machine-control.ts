@@ -1,5 +1,5 @@
 import { TrineError, messageOf } from "@trine/base";
-import type { GuestAgent } from "@trine/guest-link";
+import type { GuestAgent, GuestVoice } from "@trine/guest-link";
 import type {
   GuestFileSystemList,
   GuestOsInfo,
@@ -25,6 +25,12 @@ const MEASURE_MS = 60_000;
 /** Less of a change than that is none. */
 const OVERHEAD_STEP = 4 * 1024 * 1024;
 
+/** Who may speak for the guest of the machine that runs; undefined where it is off. */
+interface GuestAgents {
+  readonly qemu: () => GuestAgent | undefined;
+  readonly ours: () => GuestVoice | undefined;
+}
+
 /** A machine beyond what a task is: what the control plane sees of it, and does with it. */
 export class MachineControl {
   readonly #pod: PodContext;
@@ -41,13 +47,14 @@ export class MachineControl {
   #measuredAt = -Infinity;
   #isNews = false;
 
-  /** `agent`: qemu-guest-agent in the machine that runs; undefined where it is off. */
-  constructor(pod: PodContext, vmm: PodVmm, agent: () => GuestAgent | undefined) {
+  constructor(pod: PodContext, vmm: PodVmm, agents: GuestAgents) {
     this.#pod = pod;
     this.#vmm = vmm;
-    this.#qemuAgent = agent;
-    this.#watch = new GuestWatch(agent);
-    this.#freeze = new MachineFreeze(pod, () => this.#agent());
+    this.#qemuAgent = agents.qemu;
+    this.#watch = new GuestWatch(() =>
+      [agents.qemu(), agents.ours()].filter((voice) => voice !== undefined),
+    );
+    this.#freeze = new MachineFreeze(pod, () => this.#watch.voice());
     this.#halt = new MachineHalt(pod, () => vmm.machine);
     this.#reboot = new SoftReboot(pod);
     this.#seen = pod.deps.now().toISOString();
@@ -132,16 +139,16 @@ export class MachineControl {
     await this.#halt.look();
   }
 
-  osInfo(): Promise<GuestOsInfo> {
-    return osInfoOf(this.#agent());
+  async osInfo(): Promise<GuestOsInfo> {
+    return osInfoOf(await this.#watch.voice());
   }
 
-  users(): Promise<GuestUserList> {
-    return usersOf(this.#agent());
+  async users(): Promise<GuestUserList> {
+    return usersOf(await this.#watch.voice());
   }
 
-  fileSystems(): Promise<GuestFileSystemList> {
-    return fileSystemsOf(this.#agent());
+  async fileSystems(): Promise<GuestFileSystemList> {
+    return fileSystemsOf(await this.#watch.voice());
   }
 
   async freeze(forMs: number): Promise<void> {
@@ -231,11 +238,5 @@ export class MachineControl {
     const { machine } = this.#vmm;
     if (machine !== undefined) return machine;
     throw new TrineError("wrongState", `${this.#name}: it does not run`);
-  }
-
-  #agent(): GuestAgent {
-    const agent = this.#qemuAgent();
-    if (agent !== undefined) return agent;
-    throw new TrineError("wrongState", `${this.#name}: it has no qemu-guest-agent`);
   }
 }

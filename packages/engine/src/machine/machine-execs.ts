@@ -1,5 +1,5 @@
 import { TrineError } from "@trine/base";
-import type { GuestAgent } from "@trine/guest-link";
+import type { GuestAgent, GuestVoice } from "@trine/guest-link";
 import type { StatsResponse } from "@trine/proto/agent";
 import type { ProcessHost } from "@trine/vmm";
 import type { PodContext } from "../pod-context.ts";
@@ -30,6 +30,11 @@ export class MachineExecs {
   /** qemu-guest-agent of the machine that runs now. */
   get qemuAgent(): GuestAgent | undefined {
     return this.#qemus.agent;
+  }
+
+  /** Trine's agent as who speaks for the guest, where it may run there. */
+  get voice(): GuestVoice | undefined {
+    return this.#mayHaveAgent() ? this.#ours.voice : undefined;
   }
 
   /** Gives the channels of a machine that runs now; `life` aborts with the machine. */

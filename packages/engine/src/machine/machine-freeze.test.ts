@@ -44,7 +44,7 @@ class FrozenGuest {
         return Promise.resolve();
       },
     } as unknown as PodContext;
-    return new MachineFreeze(pod, () => this.#agent);
+    return new MachineFreeze(pod, () => Promise.resolve(this.#agent));
   }
 
   until(isFrozen: boolean): Promise<true> {

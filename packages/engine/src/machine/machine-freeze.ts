@@ -1,5 +1,5 @@
 import { TrineError, messageOf, sleep } from "@trine/base";
-import type { GuestAgent } from "@trine/guest-link";
+import type { GuestVoice } from "@trine/guest-link";
 import type { PodContext } from "../pod-context.ts";
 
 const FREEZE_MS = 30_000;
@@ -13,11 +13,11 @@ const LONGEST_MS = 24 * 60 * 60 * 1_000;
  */
 export class MachineFreeze {
   readonly #pod: PodContext;
-  readonly #agent: () => GuestAgent;
+  readonly #agent: () => Promise<GuestVoice>;
   #timer = new AbortController();
 
-  /** `agent` throws where there is none. */
-  constructor(pod: PodContext, agent: () => GuestAgent) {
+  /** `agent` rejects where there is none. */
+  constructor(pod: PodContext, agent: () => Promise<GuestVoice>) {
     this.#pod = pod;
     this.#agent = agent;
   }
@@ -29,16 +29,18 @@ export class MachineFreeze {
     if (!Number.isFinite(forMs) || forMs <= 0 || forMs > LONGEST_MS) {
       throw new TrineError("invalid", `freeze for ${forMs} ms: 1 to ${LONGEST_MS} are possible`);
     }
-    const agent = this.#agent();
+    const agent = await this.#agent();
     const wasFrozen = await agent.isFrozen({ timeoutMs: THAW_MS });
     record.frozenUntil = new Date(this.#pod.deps.now().getTime() + forMs).toISOString();
     await this.#pod.save();
     this.#arm(life);
-    if (!wasFrozen) await agent.freeze({ timeoutMs: FREEZE_MS });
+    // Somewhat later than this daemon does, which is to say so.
+    const byItself = Math.min(forMs + THAW_MS, LONGEST_MS);
+    if (!wasFrozen) await agent.freeze({ timeoutMs: FREEZE_MS, forMs: byItself });
   }
 
   async thaw(): Promise<void> {
-    await this.#agent().thaw({ timeoutMs: THAW_MS });
+    await (await this.#agent()).thaw({ timeoutMs: THAW_MS });
     this.#timer.abort();
     await this.#forget();
   }
@@ -66,7 +68,7 @@ export class MachineFreeze {
     await sleep(Math.max(0, at - this.#pod.deps.now().getTime()), until);
     for (;;) {
       try {
-        await this.#agent().thaw({ timeoutMs: THAW_MS, signal: until });
+        await (await this.#agent()).thaw({ timeoutMs: THAW_MS, signal: until });
         break;
       } catch (cause) {
         until.throwIfAborted();

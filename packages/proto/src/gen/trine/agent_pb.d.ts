@@ -1009,6 +1009,219 @@ export declare type ResourcesResponse = Message<"trine.agent.v1.ResourcesRespons
 export declare const ResourcesResponseSchema: GenMessage<ResourcesResponse>;
 
 /**
+ * @generated from message trine.agent.v1.GuestInfoResponse
+ */
+export declare type GuestInfoResponse = Message<"trine.agent.v1.GuestInfoResponse"> & {
+  /**
+   * @generated from field: string hostname = 1;
+   */
+  hostname: string;
+
+  /**
+   * the file, at most 8 KiB
+   *
+   * @generated from field: string os_release = 2;
+   */
+  osRelease: string;
+
+  /**
+   * @generated from field: string kernel_release = 3;
+   */
+  kernelRelease: string;
+
+  /**
+   * @generated from field: string kernel_version = 4;
+   */
+  kernelVersion: string;
+
+  /**
+   * @generated from field: string machine = 5;
+   */
+  machine: string;
+
+  /**
+   * e.g. Europe/Berlin, as far as the guest's clock has one by name
+   *
+   * @generated from field: string timezone = 6;
+   */
+  timezone: string;
+
+  /**
+   * east of UTC
+   *
+   * @generated from field: sint32 offset_seconds = 7;
+   */
+  offsetSeconds: number;
+
+  /**
+   * at most 64
+   *
+   * @generated from field: repeated trine.agent.v1.GuestInterface interfaces = 8;
+   */
+  interfaces: GuestInterface[];
+
+  /**
+   * at most 256
+   *
+   * @generated from field: repeated trine.agent.v1.GuestUser users = 9;
+   */
+  users: GuestUser[];
+
+  /**
+   * on disks, at most 256
+   *
+   * @generated from field: repeated trine.agent.v1.GuestFileSystem file_systems = 10;
+   */
+  fileSystems: GuestFileSystem[];
+
+  /**
+   * @generated from field: bool frozen = 11;
+   */
+  frozen: boolean;
+
+  /**
+   * of the agent
+   *
+   * @generated from field: string version = 12;
+   */
+  version: string;
+};
+
+/**
+ * Describes the message trine.agent.v1.GuestInfoResponse.
+ * Use `create(GuestInfoResponseSchema)` to create a new message.
+ */
+export declare const GuestInfoResponseSchema: GenMessage<GuestInfoResponse>;
+
+/**
+ * @generated from message trine.agent.v1.GuestInterface
+ */
+export declare type GuestInterface = Message<"trine.agent.v1.GuestInterface"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string mac = 2;
+   */
+  mac: string;
+
+  /**
+   * without prefix; at most 32
+   *
+   * @generated from field: repeated string addresses = 3;
+   */
+  addresses: string[];
+};
+
+/**
+ * Describes the message trine.agent.v1.GuestInterface.
+ * Use `create(GuestInterfaceSchema)` to create a new message.
+ */
+export declare const GuestInterfaceSchema: GenMessage<GuestInterface>;
+
+/**
+ * @generated from message trine.agent.v1.GuestUser
+ */
+export declare type GuestUser = Message<"trine.agent.v1.GuestUser"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * since 1970
+   *
+   * @generated from field: uint64 login_seconds = 2;
+   */
+  loginSeconds: bigint;
+};
+
+/**
+ * Describes the message trine.agent.v1.GuestUser.
+ * Use `create(GuestUserSchema)` to create a new message.
+ */
+export declare const GuestUserSchema: GenMessage<GuestUser>;
+
+/**
+ * @generated from message trine.agent.v1.GuestFileSystem
+ */
+export declare type GuestFileSystem = Message<"trine.agent.v1.GuestFileSystem"> & {
+  /**
+   * e.g. vda1
+   *
+   * @generated from field: string device = 1;
+   */
+  device: string;
+
+  /**
+   * @generated from field: string mount_point = 2;
+   */
+  mountPoint: string;
+
+  /**
+   * @generated from field: string type = 3;
+   */
+  type: string;
+
+  /**
+   * @generated from field: uint64 used_bytes = 4;
+   */
+  usedBytes: bigint;
+
+  /**
+   * @generated from field: uint64 total_bytes = 5;
+   */
+  totalBytes: bigint;
+
+  /**
+   * of the disk
+   *
+   * @generated from field: string serial = 6;
+   */
+  serial: string;
+};
+
+/**
+ * Describes the message trine.agent.v1.GuestFileSystem.
+ * Use `create(GuestFileSystemSchema)` to create a new message.
+ */
+export declare const GuestFileSystemSchema: GenMessage<GuestFileSystem>;
+
+/**
+ * @generated from message trine.agent.v1.FreezeRequest
+ */
+export declare type FreezeRequest = Message<"trine.agent.v1.FreezeRequest"> & {
+  /**
+   * @generated from field: uint32 timeout_ms = 1;
+   */
+  timeoutMs: number;
+};
+
+/**
+ * Describes the message trine.agent.v1.FreezeRequest.
+ * Use `create(FreezeRequestSchema)` to create a new message.
+ */
+export declare const FreezeRequestSchema: GenMessage<FreezeRequest>;
+
+/**
+ * @generated from message trine.agent.v1.FreezeResponse
+ */
+export declare type FreezeResponse = Message<"trine.agent.v1.FreezeResponse"> & {
+  /**
+   * @generated from field: uint32 file_systems = 1;
+   */
+  fileSystems: number;
+};
+
+/**
+ * Describes the message trine.agent.v1.FreezeResponse.
+ * Use `create(FreezeResponseSchema)` to create a new message.
+ */
+export declare const FreezeResponseSchema: GenMessage<FreezeResponse>;
+
+/**
  * @generated from message trine.agent.v1.EventsRequest
  */
 export declare type EventsRequest = Message<"trine.agent.v1.EventsRequest"> & {
@@ -1292,6 +1505,37 @@ export declare const Agent: GenService<{
     methodKind: "unary";
     input: typeof EmptySchema;
     output: typeof ResourcesResponseSchema;
+  },
+  /**
+   * Who the guest is and what it has: a whole machine's. One that cannot be read is left out.
+   *
+   * @generated from rpc trine.agent.v1.Agent.GuestInfo
+   */
+  guestInfo: {
+    methodKind: "unary";
+    input: typeof EmptySchema;
+    output: typeof GuestInfoResponseSchema;
+  },
+  /**
+   * Lets nothing be written to the guest's file systems any more, of a whole machine. They are thawed when the time is over, and
+   * when the agent ends. Once more: the time begins anew.
+   *
+   * @generated from rpc trine.agent.v1.Agent.Freeze
+   */
+  freeze: {
+    methodKind: "unary";
+    input: typeof FreezeRequestSchema;
+    output: typeof FreezeResponseSchema;
+  },
+  /**
+   * What is not frozen is a success.
+   *
+   * @generated from rpc trine.agent.v1.Agent.Thaw
+   */
+  thaw: {
+    methodKind: "unary";
+    input: typeof EmptySchema;
+    output: typeof EmptySchema;
   },
   /**
    * What happened since `after`, oldest first; waits up to wait_ms. At most 256 are kept.
