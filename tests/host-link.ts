@@ -33,7 +33,7 @@ class LinkStream extends Duplex {
   }
 
   /** What the guest says of this stream. */
-  take(kind: number, payload: Buffer): void {
+  onFrame(kind: number, payload: Buffer): void {
     if (kind === DATA) {
       this.push(payload);
       const more = Buffer.alloc(4);
@@ -176,7 +176,7 @@ export class HostLink implements AsyncDisposable {
       this.#rest = this.#rest.subarray(HEADER_BYTES + length);
       if (kind === HELLO) {
         if (payload.subarray(4).equals(this.#nonce)) this.#greeted.resolve(undefined);
-      } else this.#streams.get(id)?.take(kind, payload);
+      } else this.#streams.get(id)?.onFrame(kind, payload);
     }
   }
 }

@@ -150,6 +150,38 @@ test(
 );
 
 test(
+  "one that is only read grows under its container, which goes on reading, and its next one has it at once",
+  async () => {
+    const loop = await loopDevice("grows-ro", "before");
+    const devices = [{ hostPath: loop.path, containerPath: "/dev/vol", permissions: "r" }];
+    // It has the device open all the time.
+    const script =
+      "exec 3</dev/vol; while :; do dd if=/dev/vol bs=6 count=1 2>/dev/null; echo; sleep 1; done";
+    const container = await pair.microvm.run({ devices, command: ["/bin/sh", "-c", script] });
+    const sees = (bytes: number): Promise<true> =>
+      pollUntil(`${bytes} bytes`, { ms: 60_000, everyMs: 500 }, async () =>
+        (await pair.microvm.sh(container, SIZE)) === `${bytes}\n` ? true : undefined,
+      );
+    await sees(4 * MIB);
+    for (const size of [6, 8]) {
+      await loop.grow(size * MIB);
+      await loop.write(`end of ${size}`, size * MIB - 512);
+      await sees(size * MIB);
+      const end = `tail -c 512 /dev/vol | head -c 8`;
+      expect(await pair.microvm.sh(container, end)).toMatch(new RegExp(`^end of ${size}`));
+    }
+    const write = "echo x | dd of=/dev/vol bs=2 count=1 2>&1";
+    expect(await pair.microvm.sh(container, write)).toContain("not permitted");
+    expect(new Set((await node.output(container)).trim().split("\n"))).toEqual(new Set(["before"]));
+    const next = await pair.microvm.run({ devices });
+    expect(await pair.microvm.sh(next, SIZE)).toBe(`${8 * MIB}\n`);
+    await Promise.all([container, next].map(remove));
+    expect(await loop.read(0, 6)).toBe("before");
+  },
+  2 * MS,
+);
+
+test(
   "what no guest can be given is refused by name, and a failure gives its disk back",
   async () => {
     const loop = await loopDevice("refused");

@@ -28,7 +28,7 @@ import { readStats } from "./machine-stats.ts";
 import { MEMORY_NAME } from "./plan-memory.ts";
 import type { QmpLink } from "./qmp-link.ts";
 import { resizeCpus, resizeMemory } from "./resize.ts";
-import { emptySlot, fillSlot, resizeSlot } from "./slot-images.ts";
+import { emptySlot, fillSlot, growReadOnlySlot, resizeSlot } from "./slot-images.ts";
 import { startAgain } from "./start-again.ts";
 import { saveState } from "./template-state.ts";
 
@@ -140,10 +140,19 @@ export class QemuMachine implements Machine {
     );
   }
 
-  async resizeSlot(name: SlotName, bytes: number, signal: AbortSignal): Promise<void> {
-    checkSlotSize(this.#spec, name, bytes);
+  async resizeSlot(
+    name: SlotName,
+    bytes: number,
+    signal: AbortSignal,
+    overlay?: string,
+  ): Promise<void> {
+    checkSlotSize(this.#spec, name, bytes, overlay);
     await this.#slot(name).run(() =>
-      this.#command(signal, (client) => resizeSlot(client, name, bytes, signal)),
+      this.#command(signal, (client) =>
+        overlay === undefined
+          ? resizeSlot(client, name, bytes, signal)
+          : growReadOnlySlot(client, name, { bytes, overlay }, signal),
+      ),
     );
   }
 

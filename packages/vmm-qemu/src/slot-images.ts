@@ -56,12 +56,69 @@ export async function resizeSlot(
   await client.execute("block_resize", { "node-name": name, size }, { signal });
 }
 
+/**
+ * QEMU refuses to change the size of what is read-only, and then the guest hears nothing; and it keeps the size that a
+ * device had when it was opened. So the slot is given, for the time of that one command, an empty overlay of the size
+ * wanted over the device as it is opened anew: what the guest reads meanwhile is the device's all the time, and nothing writes, for
+ * the guest's disk stays what it was made, read-only. Repeatable, also after one that was cut short.
+ */
+export async function growReadOnlySlot(
+  client: QmpClient,
+  name: SlotName,
+  { bytes, overlay }: { readonly bytes: number; readonly overlay: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const { nodes, held } = await slotState(client, name, signal);
+  if (held === undefined) throw new TrineError("wrongState", `${name} holds nothing that grows`);
+  if (laterNodes(name).some((node) => nodes.has(node))) await goBack(client, name, held, signal);
+  const [over, overFile, grown] = laterNodes(name);
+  const filename = join(SLOTS_DIR, basename(overlay));
+  const add = (options: Readonly<Record<string, unknown>>): Promise<unknown> =>
+    client.execute("blockdev-add", options, { signal });
+  try {
+    await add(deviceNode(grown, held));
+    await add({ driver: "file", "node-name": overFile, filename });
+    await add({ driver: "qcow2", "node-name": over, file: overFile, backing: grown });
+    const writable = [{ ...slotNode(name), "read-only": false, file: over }];
+    await client.execute("blockdev-reopen", { options: writable }, { signal });
+    await resizeSlot(client, name, bytes, signal);
+    await client.execute("blockdev-del", { "node-name": fileNode(name) }, { signal });
+  } finally {
+    await goBack(client, name, held, signal);
+  }
+}
+
+/** To the device alone, opened anew where its node has gone. */
+async function goBack(
+  client: QmpClient,
+  name: SlotName,
+  held: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const { nodes } = await slotState(client, name, signal);
+  const image = fileNode(name);
+  if (!nodes.has(image)) {
+    await client.execute("blockdev-add", deviceNode(image, held), { signal });
+  }
+  await reopen(client, name, image, signal);
+  await removeNodes(client, laterNodes(name), nodes, signal);
+}
+
+function deviceNode(node: string, filename: string): Readonly<Record<string, unknown>> {
+  return { driver: "host_device", "node-name": node, filename, "read-only": true };
+}
+
 function fileNode(name: SlotName): string {
   return `${name}-file`;
 }
 
 function formatNode(name: SlotName): string {
   return `${name}-format`;
+}
+
+/** What a read-only slot has while its guest is told a size: the overlay, its file, and the device below. */
+function laterNodes(name: SlotName): readonly [string, string, string] {
+  return [`${name}-overlay`, `${name}-overlay-file`, `${name}-grown`];
 }
 
 interface SlotState {
@@ -81,7 +138,9 @@ async function slotState(
     client.execute("query-blockstats", {}, { signal }),
   ]);
   const source = stats.find((each) => each["node-name"] === name)?.parent?.["node-name"];
-  const file = all.find((node) => node["node-name"] === fileNode(name))?.file;
+  const fileOf = (wanted: string): string | undefined =>
+    all.find((node) => node["node-name"] === wanted)?.file;
+  const file = fileOf(fileNode(name)) ?? fileOf(laterNodes(name)[2]);
   return {
     nodes: new Set(all.map((node) => node["node-name"] ?? "")),
     held: source === emptyNode(name) ? undefined : file,
@@ -104,7 +163,17 @@ async function removeImage(
   nodes: SlotState["nodes"],
   signal: AbortSignal,
 ): Promise<void> {
-  for (const node of [formatNode(name), fileNode(name)]) {
+  const left = [...laterNodes(name), formatNode(name), fileNode(name)];
+  await removeNodes(client, left, nodes, signal);
+}
+
+async function removeNodes(
+  client: QmpClient,
+  names: readonly string[],
+  nodes: SlotState["nodes"],
+  signal: AbortSignal,
+): Promise<void> {
+  for (const node of names) {
     if (nodes.has(node)) await client.execute("blockdev-del", { "node-name": node }, { signal });
   }
 }

@@ -24,10 +24,17 @@ export function checkSlotImage(spec: MachineSpec, name: SlotName, image?: SlotIm
   }
 }
 
-/** Kind `notFound` or `invalid` for a slot whose size cannot be told. */
-export function checkSlotSize(spec: MachineSpec, name: SlotName, bytes: number): void {
+/** Kind `notFound` or `invalid` for a slot whose size cannot be told, or not so. */
+export function checkSlotSize(
+  spec: MachineSpec,
+  name: SlotName,
+  bytes: number,
+  overlay: string | undefined,
+): void {
   checkSlotImage(spec, name);
-  if (!name.startsWith("slot-rw-") || !Number.isSafeInteger(bytes) || bytes < 0) {
+  const isWritable = name.startsWith("slot-rw-");
+  const isTold = isWritable === (overlay === undefined);
+  if (!isTold || !Number.isSafeInteger(bytes) || bytes < 0) {
     throw new TrineError(
       "invalid",
       `${name} of machine ${spec.id}: ${bytes} bytes: not to be told`,

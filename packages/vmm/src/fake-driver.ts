@@ -205,9 +205,9 @@ class FakeMachine implements Machine {
     });
   }
 
-  resizeSlot(name: SlotName, bytes: number, signal: AbortSignal): Promise<void> {
+  resizeSlot(name: SlotName, bytes: number, signal: AbortSignal, overlay?: string): Promise<void> {
     return this.#call(signal, () => {
-      checkSlotSize(this.#spec, name, bytes);
+      checkSlotSize(this.#spec, name, bytes, overlay);
     });
   }
 

@@ -69,10 +69,11 @@ export interface Machine {
   /** The guest must have unmounted it. Empty already is a success. */
   emptySlot(name: SlotName, signal: AbortSignal): Promise<void>;
   /**
-   * Tells the guest that what is in a writable slot has `bytes` by now, as its host has it. What reads or writes it
-   * goes on. Kind `invalid` for a read-only slot: a guest is not told of those.
+   * Tells the guest that what is in a slot has `bytes` by now, as its host has it. What reads or writes it goes on. Of a
+   * read-only slot, and only of one, `overlay` is the path of an empty QCOW2 image of that size, which the VMM
+   * may write and does not need afterwards.
    */
-  resizeSlot(name: SlotName, bytes: number, signal: AbortSignal): Promise<void>;
+  resizeSlot(name: SlotName, bytes: number, signal: AbortSignal, overlay?: string): Promise<void>;
   /**
    * Shows the guest a raw disk of the spec as large as its host has made it; `bytes` is all of its file or device, in
    * whole sectors. Answers whether the guest had less. Kind `invalid` for a disk that is not written.

@@ -41,6 +41,11 @@ export async function fillSlot(
   await machine.fillSlot(name, image, AbortSignal.timeout(SLOT_MS));
 }
 
+/** Where an overlay of a slot lies while the guest is told its size. */
+export function slotOverlay(slotsDir: string, name: SlotName): string {
+  return join(slotsDir, `${name}-overlay`);
+}
+
 export function isReadOnly(name: SlotName): boolean {
   return name.startsWith("slot-ro-");
 }
@@ -109,6 +114,7 @@ async function unmountSlot({ shim, files }: PodContext, name: SlotName): Promise
   const path = join(files.slotsDir, name);
   await shim.unmount(path);
   await unlink(path).catch(absent);
+  await unlink(slotOverlay(files.slotsDir, name)).catch(absent);
 }
 
 function absent(cause: unknown): void {

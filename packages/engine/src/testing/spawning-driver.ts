@@ -1,5 +1,5 @@
 import { TrineError } from "@trine/base";
-import { VMM_KEY, checkTarget, growingDisk } from "@trine/vmm";
+import { VMM_KEY, checkSlotSize, checkTarget, growingDisk } from "@trine/vmm";
 import type { Machine, MachineDriver, MachineSpec, MachineStatus, ProcessHost } from "@trine/vmm";
 
 /**
@@ -131,7 +131,8 @@ export class SpawningDriver implements MachineDriver {
         this.slots.delete(name);
         return Promise.resolve();
       },
-      resizeSlot: (name, bytes) => {
+      resizeSlot: (name, bytes, _, overlay) => {
+        checkSlotSize(spec, name, bytes, overlay);
         this.slotBytes.set(name, bytes);
         return Promise.resolve();
       },
