@@ -215,8 +215,11 @@ export const INSTANCE_SPEC: readonly FieldGroup[] = [
   ]),
   group("paused from the start", spec("startStrategy"), [
     reconcilesInstance("one that is to start paused is paused by its node"),
+    renders("a machine that is to start paused is one for its node"),
   ]),
-  group("keys and passwords", spec("accessCredentials"), []),
+  group("keys and passwords", spec("accessCredentials"), [
+    renders("public keys of one Secret come with the seed, from any of its keys"),
+  ]),
   group(
     "containers beside the machine (annotation trine.dev/containers)",
     [],

@@ -205,6 +205,19 @@ export const MACHINE_ANNOTATIONS = [
     virtlet: [],
   },
   {
+    key: "trine.dev/start",
+    setting: "start",
+    level: "vm",
+    type: "choice",
+    choices: ["running", "paused"],
+    default: "running",
+    description:
+      "paused: nothing of the guest runs until somebody resumes it; its container runs meanwhile.",
+    reason: "To look at a guest from its first instruction on, or to start several at once.",
+    example: "paused",
+    virtlet: [],
+  },
+  {
     key: "trine.dev/guest-agent",
     setting: "guestAgent",
     level: "vm",

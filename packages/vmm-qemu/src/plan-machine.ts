@@ -64,7 +64,8 @@ export function planMachine(spec: MachineSpec, environment: QemuEnvironment): Pr
 }
 
 /** Something is looked at, or set, before the guest runs. */
-export function waitsForWord({ hardware = {} }: MachineSpec): boolean {
+export function waitsForWord({ hardware = {}, startsPaused }: MachineSpec): boolean {
+  if (startsPaused === true) return true;
   const policies = Object.values(hardware.cpuFeatures ?? {});
   return hardware.pinning !== undefined || policies.some((each) => CHECKED.has(each));
 }

@@ -140,7 +140,7 @@ async function giveWord(
 ): Promise<void> {
   await checkFeatures(spec, client, signal);
   await pinCpus(spec, client, host, signal);
-  await client.execute("cont", {}, { signal });
+  if (spec.startsPaused !== true) await client.execute("cont", {}, { signal });
 }
 
 /** Gives the word that a daemon which has died did not come to give. */

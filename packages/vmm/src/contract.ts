@@ -27,6 +27,21 @@ function describeStart(makeRig: () => Promise<MachineRig>): void {
     expect(rig.running()).toBe(1);
   });
 
+  test("one that is to start paused waits for its resume, whichever driver gives it", async () => {
+    await using rig = await makeRig();
+    const spec = { ...rig.spec, startsPaused: true };
+    const machine = await rig.driver().start(spec, rig.host, signal());
+    expect(await machine.status(signal())).not.toBe("running");
+    machine.detach();
+    const after = await rig.driver().recover(spec, rig.host, signal());
+    expect(await after.status(signal())).not.toBe("running");
+    await after.resume(signal());
+    expect(await after.status(signal())).toBe("running");
+    after.detach();
+    const last = await rig.driver().recover(spec, rig.host, signal());
+    expect(await last.status(signal())).toBe("running");
+  });
+
   test("a repeated start finds the machine that runs", async () => {
     await using rig = await makeRig();
     const first = await rig.driver().start(rig.spec, rig.host, signal());

@@ -71,7 +71,12 @@ function fakePlan(spec: MachineSpec): ProcessPlan {
   const broken = spec.disks.some((disk) => disk.path.includes("missing"));
   return {
     key: VMM_KEY,
-    argv: ["fake-vmm", spec.id, ...(broken ? ["--broken"] : [])],
+    argv: [
+      "fake-vmm",
+      spec.id,
+      ...(broken ? ["--broken"] : []),
+      ...(spec.startsPaused === true ? ["--paused"] : []),
+    ],
     env: [],
     descriptors: [
       { number: 3, kind: "channel", name: CONSOLE_CHANNEL, use: "console" },

@@ -29,6 +29,7 @@ export class FakeVmm implements MemoryProgram {
   constructor(process: MemoryProcess, options: FakeVmmOptions) {
     this.#process = process;
     this.#options = options;
+    if (process.plan.argv.includes("--paused")) this.state = "paused";
     // What a real monitor refuses it refuses after exec, with a line in its log.
     if (process.plan.argv.includes("--broken")) {
       process.print("fake-vmm: cannot open disk");

@@ -20,6 +20,8 @@ export interface MachineSpec {
   /** Files that the guest reads from its firmware, not from a disk (fw_cfg). */
   readonly firmwareFiles?: readonly FirmwareFile[];
   readonly nics: readonly NicSpec[];
+  /** It waits, paused, for its first resume. */
+  readonly startsPaused?: boolean;
   /** A VNC display on a unix socket in the machine's directory. */
   readonly display: boolean;
   /** A channel `guest-agent` for qemu-guest-agent. */

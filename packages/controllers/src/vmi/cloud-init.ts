@@ -4,8 +4,8 @@ import { type DiskOfVolume, disksOf } from "./disk-names.ts";
 import { busOf } from "./disks.ts";
 import { type Parts, joined, refused } from "./parts.ts";
 
-/** Keys of KubeVirt's Secrets. */
-const [USER_DATA, NETWORK_DATA] = ["userdata", "networkdata"];
+/** The key of a Secret with user-data, which the node takes in any letters; of network-data it knows the key. */
+const USER_DATA = "userdata";
 
 type Seed = NonNullable<Volume["cloudInitNoCloud"]>;
 
@@ -24,10 +24,8 @@ function none(): Parts {
   return { annotations: { "trine.dev/cloud-init": "off" } };
 }
 
-function seedParts(
-  { disk, volume }: DiskOfVolume,
-  { volumes = [] }: VirtualMachineInstanceSpec,
-): Parts {
+function seedParts({ disk, volume }: DiskOfVolume, spec: VirtualMachineInstanceSpec): Parts {
+  const { volumes = [] } = spec;
   const { cloudInitNoCloud: noCloud, cloudInitConfigDrive: drive } = volume;
   const seed = noCloud ?? drive ?? {};
   const kind = noCloud === undefined ? "cloudInitConfigDrive" : "cloudInitNoCloud";
@@ -41,11 +39,31 @@ function seedParts(
     },
     userData(seed, at),
     networkData(seed, at, noCloud === undefined),
+    keys(spec),
   ]);
 }
 
+/** The Secret whose keys the seed brings, where it is one Secret. */
+export function seededKeys({
+  accessCredentials = [],
+}: Pick<VirtualMachineInstanceSpec, "accessCredentials">): string | undefined {
+  const [only, ...others] = accessCredentials;
+  const { source, propagationMethod } = only?.sshPublicKey ?? {};
+  const isSeeds =
+    propagationMethod?.noCloud !== undefined || propagationMethod?.configDrive !== undefined;
+  return isSeeds && others.length === 0 ? source?.secret?.secretName : undefined;
+}
+
+function keys(spec: VirtualMachineInstanceSpec): Parts {
+  const secretName = seededKeys(spec);
+  return secretName === undefined ? {} : fromSecret("ssh-keys-from", secretName);
+}
+
 function userData({ userData: plain, userDataBase64, secretRef }: Seed, at: string): Parts {
-  if (secretRef !== undefined) return fromSecret("user-data-from", secretRef.name, USER_DATA);
+  if (secretRef !== undefined) {
+    const key = { annotations: { "trine.dev/user-data-key": USER_DATA } };
+    return joined([key, fromSecret("user-data-from", secretRef.name)]);
+  }
   const text = textOf(plain, userDataBase64);
   if (text === undefined) return refused(`${at}.userDataBase64`, "is no text in UTF-8");
   return text.trim() === "" ? {} : { annotations: { "trine.dev/user-data": text } };
@@ -57,7 +75,7 @@ function networkData(
   isDrive: boolean,
 ): Parts {
   if (networkDataSecretRef !== undefined) {
-    return fromSecret("network-data-from", networkDataSecretRef.name, NETWORK_DATA);
+    return fromSecret("network-data-from", networkDataSecretRef.name);
   }
   const text = textOf(plain, networkDataBase64);
   if (text === undefined) return refused(`${at}.networkDataBase64`, "is no text in UTF-8");
@@ -77,14 +95,10 @@ function textOf(plain: string | undefined, base64: string | undefined): string |
   }
 }
 
-function fromSecret(
-  annotation: string,
-  secretName: string | undefined,
-  key: string | undefined,
-): Parts {
+function fromSecret(annotation: string, secretName: string | undefined): Parts {
   const name = secretName ?? "";
   return {
-    annotations: { [`trine.dev/${annotation}`]: `secret/${name}/${key ?? ""}` },
+    annotations: { [`trine.dev/${annotation}`]: `secret/${name}` },
     ...mountedSecret(name),
   };
 }

@@ -1,4 +1,5 @@
 import type { VirtualMachineInstanceSpec } from "@trine/kube-types";
+import { seededKeys } from "./cloud-init.ts";
 
 /** Where a value stands: the spec that it is in, and the indices of the lists on the way to it. */
 export interface Standing {
@@ -18,6 +19,11 @@ export interface InertField {
 
 const BOARD = /^(q35|pc-q35-\d{1,2}\.\d{1,2})?$/;
 const SERIAL = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,19}$/;
+const hasSeed = ({ volumes = [] }: VirtualMachineInstanceSpec): boolean =>
+  volumes.some(
+    ({ cloudInitNoCloud, cloudInitConfigDrive }) =>
+      cloudInitNoCloud !== undefined || cloudInitConfigDrive !== undefined,
+  );
 const isFalse = (value: unknown): boolean => value === false;
 const isTrue = (value: unknown): boolean => value === true;
 const is =
@@ -213,11 +219,6 @@ export const INERT_FIELDS: readonly InertField[] = [
     when: is("LiveMigrate", "LiveMigrateIfPossible"),
   },
   {
-    path: "startStrategy",
-    why: "the guest runs for a moment before it is paused",
-    when: is("Paused"),
-  },
-  {
     path: "networks[].pod.vmNetworkCIDR",
     why: "a masqueraded guest has 10.0.2.0/24",
     when: isNot("10.0.2.0/24"),
@@ -230,7 +231,8 @@ export const INERT_FIELDS: readonly InertField[] = [
   { path: "networks[].resourceClaim", why: "networks are the pod's interfaces" },
   {
     path: "accessCredentials",
-    why: "no key or password is brought into the guest: user-data can say them",
+    why: "the seed brings the public keys of one Secret, no agent any, and nobody passwords: user-data can say them",
+    when: (_, { spec }) => seededKeys(spec) === undefined || !hasSeed(spec),
   },
   { path: "utilityVolumes", why: "nothing is plugged in for them" },
   { path: "volumes[].configMap", why: directory("configMap") },

@@ -286,14 +286,32 @@ describe("first boot", () => {
       }),
     );
     expect(settingsOf(pod)).toMatchObject({
-      userDataFrom: { path: "/trine.dev/secret/init.data/userdata" },
-      networkDataFrom: { path: "/trine.dev/secret/init-data/networkdata" },
+      userDataFrom: { path: "/trine.dev/secret/init.data" },
+      userDataKey: "userdata",
+      networkDataFrom: { path: "/trine.dev/secret/init-data" },
     });
     expect(pod.spec.volumes).toMatchObject([
       { secret: { secretName: "init.data" } },
       { secret: { secretName: "init-data" } },
     ]);
     expect(new Set(pod.spec.volumes?.map(({ name }) => name)).size).toBe(2);
+  });
+
+  test("public keys of one Secret come with the seed, from any of its keys", () => {
+    const sshPublicKey = {
+      source: { secret: { secretName: "admins" } },
+      propagationMethod: { noCloud: {} },
+    };
+    const spec = { ...seed({ cloudInitNoCloud: { userData: "#cloud-config" } }) };
+    const pod = podOf({ ...spec, "spec.accessCredentials": [{ sshPublicKey }] });
+    expect(settingsOf(pod)).toMatchObject({ sshKeysFrom: { path: "/trine.dev/secret/admins" } });
+    expect(pod.spec.volumes).toMatchObject([{ secret: { secretName: "admins" } }]);
+  });
+
+  test("a machine that is to start paused is one for its node", () => {
+    expect(settingsOf(podOf({ "spec.startStrategy": "Paused" }))).toMatchObject({
+      start: "paused",
+    });
   });
 
   test("answers of Windows' setup", () => {

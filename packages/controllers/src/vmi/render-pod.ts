@@ -54,7 +54,7 @@ export function renderPod(vmi: Instance, claims: Claims, settings: LaunchSetting
   const parts = joined([
     disks,
     ...partsOf(vmi, spec, settings),
-    { annotations: { "trine.dev/machine": COMPUTE } },
+    { annotations: { "trine.dev/machine": COMPUTE, ...startOf(spec) } },
   ]);
   const entries = parts.disks;
   const ours = {
@@ -65,6 +65,10 @@ export function renderPod(vmi: Instance, claims: Claims, settings: LaunchSetting
   const [first, ...others] = [...parts.refusals, ...said.refusals, ...problemsOf(said.annotations)];
   if (first !== undefined) return { refusals: [first, ...others] };
   return { pod: podOf(vmi, parts, said.annotations, disks.image, settings) };
+}
+
+function startOf({ startStrategy }: VirtualMachineInstanceSpec): Record<string, string> {
+  return startStrategy === "Paused" ? { "trine.dev/start": "paused" } : {};
 }
 
 function partsOf(

@@ -61,6 +61,7 @@ export async function createMachine(
     firmwareFiles: told.firmwareFiles,
     ...(shares === undefined ? {} : { shares: shares.spec }),
     nics: nicsOf(input),
+    ...(settings.start === "paused" ? { startsPaused: true } : {}),
     display: settings.display,
     guestAgent: settings.guestAgent,
     ...(settings.agent ? { guestLink: true } : {}),

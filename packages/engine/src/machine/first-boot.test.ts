@@ -208,7 +208,7 @@ test("a network and an Ignition config come from a file as well", async () => {
   await volume("/trine.dev/secret/net", { v2: "version: 2\n", ign: config, bad: "{}" });
   expect((await told({ "network-data-from": "secret/net/v2" })).networkData).toBe("version: 2\n");
   await expect(told({ "network-data-from": "secret/net" })).rejects.toThrow(
-    /network-data-from: is a directory: name one of its files \(bad, ign, v2\)/,
+    /network-data-from: there is no networkdata: it has bad, ign, v2/,
   );
   const ignition = (from: string) => ignitionOf(settings({ "ignition-from": from }), spec());
   expect(await ignition("secret/net/ign")).toBe(config);
@@ -231,4 +231,29 @@ test("answers of Windows' setup are a directory that has them", async () => {
   );
   await expect(answers("/answers/run.cmd")).rejects.toThrow(/is a file: a directory is needed/);
   expect(await answersOf(settings({}), spec())).toBeUndefined();
+});
+
+test("a directory of keys is its authorized_keys, or all of its files", async () => {
+  const key = (of: string): string =>
+    `ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ${of}`;
+  await volume("/keys", { ada: key("ada"), bob: `${key("bob")}\n` });
+  expect((await told({ "ssh-keys-from": "/keys" })).sshKeys).toEqual([key("ada"), key("bob")]);
+  await volume("/whole", { ada: key("ada"), authorized_keys: key("all") });
+  expect((await told({ "ssh-keys-from": "/whole" })).sshKeys).toEqual([key("all")]);
+  await volume("/none", {});
+  await expect(told({ "ssh-keys-from": "/none" })).rejects.toThrow(/there is no key: it is empty/);
+});
+
+test.each([
+  ["in the letters that are said", { userdata: "#!/bin/a", userData: "#!/bin/b" }, "#!/bin/a"],
+  ["in others", { userData: "#!/bin/b", x: "#" }, "#!/bin/b"],
+])("a key of a Secret %s", async (_, files, text) => {
+  await volume("/s", files);
+  const { userData } = await told({ "user-data-from": "/s", "user-data-key": "userdata" });
+  expect(userData).toBe(text);
+});
+
+test("network-data of a directory is its networkdata", async () => {
+  await volume("/n", { networkData: "version: 2\n" });
+  expect((await told({ "network-data-from": "/n" })).networkData).toBe("version: 2\n");
 });

@@ -19,6 +19,7 @@ interface FirstBoot {
 
 const MAX_KEYS = 64;
 const DEFAULT_KEYS_FILE = "authorized_keys";
+const DEFAULT_NETWORK_FILE = "networkdata";
 const ANSWERS = ["autounattend.xml", "unattend.xml"];
 
 /** Reads what is to be read; kind `invalid` or `notFound`, naming the annotation. */
@@ -35,7 +36,7 @@ export async function firstBoot(settings: MachineSettings, spec: JsonObject): Pr
   const files = await of("files-from", filesFrom, (found) =>
     injectedFiles(directoryOf(found), filesFrom?.named?.kind === "secret" ? 0o600 : 0o644),
   );
-  const network = await of("network-data-from", networkDataFrom, wholeText);
+  const network = await of("network-data-from", networkDataFrom, networkOf);
   return {
     userData: userDataFrom === undefined ? settings.userData : userData,
     sshKeys: isReplaced ? sshKeys : [...(keys ?? []), ...sshKeys],
@@ -86,12 +87,23 @@ async function fromSource<T>(
   }
 }
 
+function networkOf(content: SourceContent): string {
+  if (content.kind === "file") return wholeText(content);
+  return wholeText({ kind: "file", bytes: fileOf(content.files, DEFAULT_NETWORK_FILE) });
+}
+
+/** Of a directory its authorized_keys; where it has none, all of its files. */
 function keysOf(content: SourceContent): readonly string[] {
-  const file =
-    content.kind === "file"
-      ? content
-      : { kind: "file" as const, bytes: fileOf(content.files, DEFAULT_KEYS_FILE) };
-  const read = readSshKeys(wholeText(file), MAX_KEYS);
+  const files = content.kind === "file" ? [content.bytes] : keyFiles(content.files);
+  const text = files.map((bytes) => wholeText({ kind: "file", bytes })).join("\n");
+  const read = readSshKeys(text, MAX_KEYS);
   if ("why" in read) throw new TrineError("invalid", read.why);
   return read.keys;
+}
+
+function keyFiles(files: ReadonlyMap<string, Buffer>): readonly Buffer[] {
+  const whole = files.get(DEFAULT_KEYS_FILE);
+  if (whole !== undefined) return [whole];
+  if (files.size > 0) return [...files.values()];
+  throw new TrineError("notFound", "there is no key: it is empty");
 }

@@ -97,6 +97,24 @@ test("a guest that powers itself off as it is stopped ends", async () => {
   );
 });
 
+test("a machine that is to start paused is, also for a daemon that comes back, until it is resumed", async () => {
+  const bundle = await one.bundle("c2", configOf({ "trine.dev/start": "paused" }));
+  await mkdir(join(bundle, "rootfs/disk"));
+  await createOverlay(join(bundle, "rootfs/disk/disk.qcow2"), { virtualSizeBytes: 8 * MIB });
+  one.shim.end("vmm", { exitStatus: 0 });
+  await pollUntil("ended", WAIT, () =>
+    pod.summary().machine?.state === "ended" ? true : undefined,
+  );
+  await pod.delete({ id: "c1", execId: "" });
+  await pod.create({ id: "c1", bundle, rootfs: [], terminal: false, stdin: false });
+  await pod.start({ id: "c1", execId: "" }, signal);
+  expect(pod.control?.report()).toMatchObject({ phase: "paused" });
+  await nextDaemon();
+  expect(pod.control?.report()).toMatchObject({ phase: "paused" });
+  await pod.resume("c1", signal);
+  expect(pod.control?.report()).toMatchObject({ phase: "running" });
+});
+
 test("a guest that its VMM has stopped is told as paused, with why, and goes on when it is resumed", async () => {
   one.driver.halted = "io-error";
   const { control } = await nextDaemon();

@@ -53,7 +53,10 @@ export class MachineKeeper implements TaskKeeper {
     this.#vmm = new PodVmm(pod);
     this.#execs = new MachineExecs(pod);
     this.#sizes = new DiskSizes(pod, this.#vmm);
-    this.control = new MachineControl(pod, this.#vmm, () => this.#execs.qemuAgent);
+    this.control = new MachineControl(pod, this.#vmm, {
+      qemu: () => this.#execs.qemuAgent,
+      ours: () => this.#execs.voice,
+    });
   }
 
   /** A wrong annotation fails the pod here, before anything runs. */
@@ -108,7 +111,7 @@ export class MachineKeeper implements TaskKeeper {
         this.#launched();
       },
     });
-    await become(this.#pod, record, next);
+    await become(this.#pod, record, startedState(record));
     this.#watch(record);
   }
 
@@ -209,7 +212,7 @@ export class MachineKeeper implements TaskKeeper {
       return;
     }
     await this.#vmm.recover(record);
-    if (record.state === "created") await become(this.#pod, record, "running");
+    if (record.state === "created") await become(this.#pod, record, startedState(record));
     this.#watch(record);
     this.#passt?.revive();
     const machine = this.#running(record.taskId);
@@ -321,6 +324,10 @@ export class MachineKeeper implements TaskKeeper {
     const { document, identity } = this.#pod;
     return nextState(document.machine?.state ?? "absent", request, identity.name);
   }
+}
+
+function startedState({ spec }: MachineRecord): MachineState {
+  return spec.startsPaused === true ? "paused" : "running";
 }
 
 function noteEnd(record: MachineRecord, { exitStatus: status, reason }: Child): void {

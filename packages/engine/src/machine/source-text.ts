@@ -1,9 +1,11 @@
 import { TrineError } from "@trine/base";
 import type { SourceContent } from "./seed-volumes.ts";
 
-/** A file of a directory. Kind `notFound`, with the names there are. */
+/** A file of a directory, in the letters that are said or else in others. Kind `notFound`, with the names there are. */
 export function fileOf(files: ReadonlyMap<string, Buffer>, name: string): Buffer {
-  const found = files.get(name);
+  const wanted = name.toLowerCase();
+  const others = [...files].filter(([other]) => other.toLowerCase() === wanted);
+  const found = files.get(name) ?? (others.length === 1 ? others[0]?.[1] : undefined);
   if (found !== undefined) return found;
   const has = files.size === 0 ? "it is empty" : `it has ${[...files.keys()].join(", ")}`;
   throw new TrineError("notFound", `there is no ${name}: ${has}`.slice(0, 500));
