@@ -55,6 +55,7 @@ describe("the control plane in a cluster", () => {
     return [
       ...(await lines(all, ...OURS)),
       ...(await lines("-A", "roles,rolebindings,configmaps,services,deployments", ...OURS)),
+      ...(await lines("-n", "kube-public", "configmaps")).filter((name) => name.includes("trine")),
       ...named.filter((name) => /trine|kubevirt|virt-api/.test(name)),
     ];
   }

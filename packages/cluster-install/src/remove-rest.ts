@@ -1,4 +1,4 @@
-import { PODS, SIGNING_REQUESTS } from "@trine/kube-client";
+import { CONFIG_MAPS, PODS, SIGNING_REQUESTS } from "@trine/kube-client";
 import { OURS, isOurs } from "./ownership.ts";
 import { found, nameOf } from "./plan-install.ts";
 import { listed, remove, untilNone } from "./remove.ts";
@@ -6,6 +6,8 @@ import { NAMESPACES, OF_KUBERNETES, RUNTIME_CLASSES } from "./resources.ts";
 import type { Uninstall } from "./uninstall-cluster.ts";
 
 const SIGNER = "trine.dev/node";
+/** Made by the program, where everybody reads whom to believe. */
+const AUTHORITY = { namespace: "kube-public", name: "trine-authority" };
 
 /** Rights, requests of nodes, RuntimeClasses that no pod needs, and the namespace with what is in it. */
 export async function removeRest(step: Uninstall): Promise<void> {
@@ -21,6 +23,8 @@ export async function removeRest(step: Uninstall): Promise<void> {
   for (const request of await listed(api, SIGNING_REQUESTS, {}, signal)) {
     if (request.spec.signerName === SIGNER) await remove(step, SIGNING_REQUESTS, request);
   }
+  const authority = await found(api, CONFIG_MAPS, AUTHORITY, signal);
+  if (authority !== undefined) await remove(step, CONFIG_MAPS, authority);
   await removeNamespace(step);
 }
 
