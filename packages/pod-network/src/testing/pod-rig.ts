@@ -26,7 +26,7 @@ let children: ChildProcess[];
 
 export const netns = (name: Name): string => `trine${process.pid}${name}`;
 
-export async function run(argv: readonly string[], stdin = ""): Promise<Result> {
+async function run(argv: readonly string[], stdin = ""): Promise<Result> {
   const [file = "", ...args] = argv;
   const child = spawn(file, args, { timeout: 15_000 });
   const output = { stdout: "", stderr: "" };
@@ -98,7 +98,7 @@ export async function connect(pod: PodInterface): Promise<void> {
 }
 
 /** Runs a Node script in the namespace until the test ends; resolves once it has printed a line. */
-export async function serve(name: Name, script: string): Promise<void> {
+async function serve(name: Name, script: string): Promise<void> {
   const [file, ...args] = ["ip", "netns", "exec", netns(name), process.execPath, "-e", script];
   const child = spawn(file, args, { stdio: ["ignore", "pipe", "inherit"] });
   children.push(child);
