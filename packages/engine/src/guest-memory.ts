@@ -6,7 +6,7 @@ import type { Bundle } from "./bundle.ts";
 
 const MIB = 1024 * 1024;
 /**
- * What a machine costs its pod beyond the guest's own memory: VMM (45 to 85 MiB with its translation cache), shim,
+ * What a machine costs its pod beyond the guest's own memory: VMM (45 to 93 MiB with its translation cache), shim,
  * page tables. RuntimeClass `trine-vm` charges the same; `trine-microvm` the smallest guest besides.
  */
 export const MACHINE_OVERHEAD_BYTES = 96 * MIB;
