@@ -4,7 +4,7 @@ import { found, nameOf } from "./plan-install.ts";
 import { listed, remove, untilNone } from "./remove.ts";
 import { OURS, isOurs } from "./ownership.ts";
 import { API_SERVICES, BINDINGS, CLUSTER_BINDINGS, DEPLOYMENTS, WEBHOOKS } from "./resources.ts";
-import type { Uninstall } from "./uninstall-cluster.ts";
+import type { Uninstall } from "./uninstall.ts";
 
 /** Takes its rights, ends it, and tells the API server to ask it no more. */
 export async function endControlPlane(step: Uninstall): Promise<void> {

@@ -9,7 +9,7 @@ import { CONTROL, type ClusterApi } from "./cluster-api.ts";
 import { found, nameOf } from "./plan-install.ts";
 import { listed, remove, untilNone } from "./remove.ts";
 import { DEPLOYMENTS } from "./resources.ts";
-import type { Uninstall } from "./uninstall-cluster.ts";
+import type { Uninstall } from "./uninstall.ts";
 
 /** Kinds whose objects are users' machines and data; who makes others comes before them. */
 const MACHINES: readonly Resource[] = [

@@ -10,7 +10,7 @@ import { nameOf, placeOfObject } from "./plan-install.ts";
 import { listed } from "./remove.ts";
 import { OURS, isOurFinalizer } from "./ownership.ts";
 import { CRDS, type Crd } from "./resources.ts";
-import type { Uninstall } from "./uninstall-cluster.ts";
+import type { Uninstall } from "./uninstall.ts";
 
 /** Of how many objects finalizers are taken at once. */
 const AT_ONCE = 8;

@@ -4,7 +4,7 @@ import { listed, remove, untilNone } from "./remove.ts";
 import { storedResource } from "./release-objects.ts";
 import { OURS } from "./ownership.ts";
 import { CRDS } from "./resources.ts";
-import type { Uninstall } from "./uninstall-cluster.ts";
+import type { Uninstall } from "./uninstall.ts";
 
 /** Removes our kinds with all of their objects; kind `wrongState` names whose finalizers keep some of them. */
 export async function removeKinds(step: Uninstall): Promise<void> {

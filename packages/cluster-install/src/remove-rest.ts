@@ -3,7 +3,7 @@ import { OURS, isOurs } from "./ownership.ts";
 import { found, nameOf } from "./plan-install.ts";
 import { listed, remove, untilNone } from "./remove.ts";
 import { NAMESPACES, OF_KUBERNETES, RUNTIME_CLASSES } from "./resources.ts";
-import type { Uninstall } from "./uninstall-cluster.ts";
+import type { Uninstall } from "./uninstall.ts";
 
 const SIGNER = "trine.dev/node";
 /** Made by the program, where everybody reads whom to believe. */

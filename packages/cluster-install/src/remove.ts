@@ -2,7 +2,7 @@ import { kindOf, pollUntil } from "@trine/base";
 import type { KubeObject, Place, Resource, Selection, Stored } from "@trine/kube-client";
 import type { ClusterApi } from "./cluster-api.ts";
 import { nameOf, placeOfObject } from "./plan-install.ts";
-import type { Uninstall } from "./uninstall-cluster.ts";
+import type { Uninstall } from "./uninstall.ts";
 
 /** Empty also where the kind is not there. */
 export async function listed<T extends KubeObject>(
@@ -31,7 +31,7 @@ export async function remove(
   if (!dryRun) await deleted(api, resource, placeOfObject(object), signal);
 }
 
-export async function deleted(
+async function deleted(
   api: Pick<ClusterApi, "delete">,
   resource: Resource,
   at: Place,

@@ -1,26 +1,11 @@
 import { TrineError } from "@trine/base";
-import { type ClusterApi, NAMESPACE, type Tell } from "./cluster-api.ts";
+import { type ClusterApi, NAMESPACE } from "./cluster-api.ts";
 import { endControlPlane } from "./end-control-plane.ts";
 import { endMachinePods, machinesOf, removeMachines } from "./machines.ts";
 import { releaseObjects } from "./release-objects.ts";
 import { removeKinds } from "./remove-kinds.ts";
 import { removeRest } from "./remove-rest.ts";
-
-interface UninstallOptions {
-  /** Machines and DataVolumes go too, with their data. */
-  readonly removeMachines: boolean;
-  readonly dryRun: boolean;
-  /** How long each step may wait for what others do. */
-  readonly timeoutMs: number;
-  readonly tell: Tell;
-}
-
-/** What each step works with. */
-export interface Uninstall extends UninstallOptions {
-  readonly api: ClusterApi;
-  readonly namespace: string;
-  readonly signal: AbortSignal;
-}
+import type { Uninstall, UninstallOptions } from "./uninstall.ts";
 
 /**
  * Takes everything back, also where nothing of the control plane runs any more. The order is what keeps anything from being stuck:
