@@ -115,9 +115,9 @@ export class AgentVoice implements GuestVoice {
 /** os-release(5), as far as anybody asks for it: what a shell would make of escapes in it is not made here. */
 export function readOsRelease(text: string): ReadonlyMap<string, string> {
   const lines = text.split("\n", 64).flatMap((line) => {
-    const [, key, ...values] = OS_LINE.exec(line.slice(0, 1_024).trim()) ?? [];
-    const value = values.find((each) => each !== undefined);
-    return key === undefined || value === undefined || value === "" ? [] : [[key, value] as const];
+    const [, key, double, single, bare] = OS_LINE.exec(line.slice(0, 1_024).trim()) ?? [];
+    const value = double ?? single ?? bare ?? "";
+    return key === undefined || value === "" ? [] : [[key, value] as const];
   });
   return new Map(lines);
 }
