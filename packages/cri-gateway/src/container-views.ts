@@ -36,7 +36,7 @@ export interface ViewsGiver {
 }
 
 /** A creation with views in it. */
-export interface Given {
+interface Given {
   readonly message: Buffer;
   readonly keep: (id: string) => void;
 }

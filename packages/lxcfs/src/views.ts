@@ -45,7 +45,7 @@ export interface ViewsState {
 }
 
 /** What a container is to be made with. */
-export interface Offer {
+interface Offer {
   readonly mounts: readonly AddedMount[];
   /** It is made, with this id. */
   readonly keep: (id: string) => void;
