@@ -1,12 +1,15 @@
 // Volumes filled in containers of a pod, by the node's own importer on the real containerd, shims, trined, runc and qemu-img.
 import { createHash, randomBytes } from "node:crypto";
 import { createServer } from "node:http";
+import { connect } from "node:net";
+import { text } from "node:stream/consumers";
 import type { RequestListener, Server } from "node:http";
 import { mkdir, mkdtemp, open, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { pollUntil } from "@trine/base";
+import { UploadFrames } from "@trine/node-door";
 import type { VolumeOrder } from "@trine/node-door";
 import { TrineNode, busyboxImage, runCommand } from "@trine/testkit";
 import type { RunningPod } from "@trine/testkit";
@@ -255,6 +258,37 @@ describe.each(["1.6", "2.4"] as const)("imports, containerd %s", (version) => {
     expect((await ended(again)).code).toBe(0);
     await node.startTrined();
     expect(asked[1]).toMatch(/^bytes=[1-9]/);
+    const made = await readFile(join(at("volume"), "disk.img"));
+    expect(made.subarray(0, disk.length).equals(disk)).toBe(true);
+  }, 600_000);
+
+  test("an upload becomes a disk when all of it has come, and is waited for until then", async () => {
+    const container = await importing({ source: { kind: "upload" } });
+    const path = await pollUntil("it waits for an upload", { ms: STEP_MS }, async () => {
+      const pods = await readdir(join(node.stateDir, "pods"));
+      const found = pods.map((name) =>
+        join(node.stateDir, "pods", name, "imports/import/say/upload.sock"),
+      );
+      const there = await Promise.all(found.map((each) => stat(each).catch(() => undefined)));
+      return found.find((_, index) => there[index] !== undefined);
+    });
+    const upload = async (...bytes: Buffer[]): Promise<string> => {
+      const socket = connect({ path, allowHalfOpen: true });
+      for (const each of bytes) socket.write(each);
+      socket.end();
+      return text(socket);
+    };
+    const parts = (bytes: Buffer): Buffer[] => UploadFrames.part(bytes);
+    expect(await upload(...parts(qcow2))).toContain("cut off after");
+    const garbage = Buffer.concat([qcow2.subarray(0, 4), Buffer.alloc(4_096, 0xff)]);
+    expect(await upload(...parts(garbage), UploadFrames.end())).toMatch(
+      /"kind":"(invalid|unimplemented)"/,
+    );
+    expect(await readdir(at("volume"))).toEqual([]);
+    expect(await upload(...parts(qcow2), UploadFrames.end())).toBe(
+      '{"received":true}\n{"done":true}\n',
+    );
+    expect((await ended(container)).code).toBe(0);
     const made = await readFile(join(at("volume"), "disk.img"));
     expect(made.subarray(0, disk.length).equals(disk)).toBe(true);
   }, 600_000);

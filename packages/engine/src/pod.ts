@@ -11,6 +11,8 @@ import type { MachineFigures } from "./machine-figures.ts";
 import { PodContext } from "./pod-context.ts";
 import type { PodDeps } from "./pod-context.ts";
 import type { PodIdentity } from "./pod-identity.ts";
+import { saidImports, uploadSocket } from "./machine/pod-imports.ts";
+import type { SaidImport } from "./machine/pod-imports.ts";
 import { makeSummary } from "./pod-summary.ts";
 import type { PodSummary } from "./pod-summary.ts";
 import type { AddExec, CreateTask, ProcessRef } from "./requests.ts";
@@ -139,6 +141,13 @@ export class Pod {
   get control(): MachineControl | undefined {
     return this.#keeper.control;
   }
+
+  /** What the containers that fill volumes say of themselves. */
+  readonly imports = (): Promise<SaidImport[]> => saidImports(this.#context.files.podDir);
+
+  /** Where one of them takes an upload. */
+  readonly uploadSocket = (container: string): string =>
+    uploadSocket(this.#context.files.podDir, container);
 
   /** Socket of the containerd whose pod this is; empty = not known, as of docker's. */
   containerd(): Promise<string> {

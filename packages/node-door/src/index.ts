@@ -17,5 +17,10 @@ export type {
 export { DEFAULT_PORT, STREAM_PROTOCOL } from "./door-requests.ts";
 export { openDoor } from "./open-door.ts";
 export { UploadFrames } from "./upload-frames.ts";
-export { volumeOrderSchema, volumeWordSchema } from "./volume-order.ts";
+export {
+  FILLER_CONTAINER,
+  FILLER_LABEL,
+  volumeOrderSchema,
+  volumeWordSchema,
+} from "./volume-order.ts";
 export type { ImportReport, VolumeOrder, VolumeWord } from "./volume-order.ts";

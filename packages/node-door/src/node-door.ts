@@ -2,6 +2,7 @@ import type { Duplex } from "node:stream";
 import type { DoorEvent } from "./door-event.ts";
 import type { GuestFileSystemList, GuestOsInfo, GuestUserList } from "./guest-info.ts";
 import type { MachineRef, MachineReport } from "./machine-report.ts";
+import type { ImportReport } from "./volume-order.ts";
 
 /** PEM each. */
 export interface DoorCredentials {
@@ -55,6 +56,10 @@ export interface NodeDoor {
     to: { readonly port: number; readonly protocol: "tcp" | "udp" },
     signal?: AbortSignal,
   ): Promise<Duplex>;
+  /** What the node's imports say of themselves. */
+  imports(signal?: AbortSignal): Promise<readonly ImportReport[]>;
+  /** To an import that waits for an upload: `UploadFrames`, then its words. */
+  upload(ref: MachineRef, container: string, signal?: AbortSignal): Promise<Duplex>;
   close(): void;
 }
 

@@ -9,6 +9,8 @@ import type { GuestFileSystemList, GuestOsInfo, GuestUserList } from "./guest-in
 import { machineReportSchema } from "./machine-report.ts";
 import type { MachineRef, MachineReport } from "./machine-report.ts";
 import type { DoorOptions, MachineVerb, NodeDoor, StreamOptions } from "./node-door.ts";
+import { importsSchema } from "./volume-order.ts";
+import type { ImportReport } from "./volume-order.ts";
 import { watchDoor } from "./watch-door.ts";
 
 const MIB = 1024 * 1024;
@@ -85,6 +87,17 @@ class HttpsDoor implements NodeDoor {
     signal?: AbortSignal,
   ): Promise<Duplex> {
     return this.#requests.stream(pathOf(ref, `portforward/${port}/${protocol}`), signal);
+  }
+
+  async imports(signal?: AbortSignal): Promise<readonly ImportReport[]> {
+    const asked = { path: "/v1/imports", max: MAX_LIST_BYTES };
+    return (await this.#get(asked, importsSchema, signal)).items;
+  }
+
+  upload(ref: MachineRef, container: string, signal?: AbortSignal): Promise<Duplex> {
+    const names = [ref.namespace, ref.pod, container].map(encodeURIComponent).join("/");
+    const uid = encodeURIComponent(ref.uid);
+    return this.#requests.stream(`/v1/imports/${names}?uid=${uid}`, signal);
   }
 
   close(): void {

@@ -1,6 +1,11 @@
 import * as v from "valibot";
 import { listOf, text, whole } from "./text.ts";
 
+/** Of pods that fill volumes: the uid of whom the volume is made for. */
+export const FILLER_LABEL = "trine.dev/fills";
+/** Of such a pod, the container that does it. */
+export const FILLER_CONTAINER = "import";
+
 const MAX_HEADERS = 32;
 const path = v.pipe(text, v.regex(/^\/[^\0]*$/, "an absolute path"));
 const url = v.pipe(v.string(), v.maxLength(8_192));

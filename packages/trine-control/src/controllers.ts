@@ -1,16 +1,20 @@
 import {
   type Controller,
   type MakeCache,
+  type VolumeDeps,
   NodeMachines,
   controlCaches,
   instanceCaches,
   installationController,
   instanceController,
   machineController,
+  volumeCaches,
+  volumeController,
   replicaSetController,
 } from "@trine/controllers";
 import { openDoor } from "@trine/node-door";
-import { doorCredentials } from "./doors.ts";
+import { Doors, doorCredentials } from "./doors.ts";
+import { ImportReports } from "./import-reports.ts";
 import { CONTROL_CLIENT } from "./own-certificates.ts";
 import type { ControlProcess } from "./process.ts";
 
@@ -49,6 +53,7 @@ export function controllersOf(process: ControlProcess, make: MakeCache): readonl
     machineController(deps),
     replicaSetController(deps),
     closing(instances, machines),
+    volumesOf(process, { ...deps, caches: { ...caches, ...volumeCaches(make) } }),
     installationController({ ...deps, kubeVirts, version }, make),
   ];
 }
@@ -74,15 +79,29 @@ function machinesOf(
   });
 }
 
+/** Asks nodes how far their imports are, by doors of its own. */
+function volumesOf(
+  { client, config, secrets }: ControlProcess,
+  deps: Omit<VolumeDeps, "emptyImage" | "reportOf">,
+): Controller {
+  const doors = new Doors(client, () => doorCredentials(secrets, config.namespace, CONTROL_CLIENT));
+  const reports = new ImportReports(doors);
+  const { emptyImage } = config;
+  return closing(volumeController({ ...deps, emptyImage, reportOf: reports.of }), doors);
+}
+
 /** The same controller; the doors of its nodes are closed when it has ended. */
-function closing(controller: Controller, machines: NodeMachines): Controller {
+function closing(
+  controller: Controller,
+  doors: { readonly close: () => Promise<void> | void },
+): Controller {
   return {
     name: controller.name,
     run: async (signal) => {
       try {
         await controller.run(signal);
       } finally {
-        await machines.close();
+        await doors.close();
       }
     },
   };

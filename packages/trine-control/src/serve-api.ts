@@ -32,9 +32,12 @@ export async function serveApi(
   try {
     const serving = await latest.first(signal);
     if (serving === undefined) return;
-    const api = await serveVirtApi(optionsOf(process, doors, serving));
+    let { key: uploadKey } = serving;
+    const options = optionsOf(process, doors, serving);
+    const api = await serveVirtApi({ ...options, uploadKey: () => uploadKey });
     latest.onNext((next) => {
       api.setCertificate(next);
+      uploadKey = next.key;
       logger.info("serving with a new certificate");
     });
     onServing(true);
@@ -52,7 +55,7 @@ function optionsOf(
   { client, config, logger, settings, version }: ControlProcess,
   doors: Doors,
   serving: ServingCertificate,
-): Parameters<typeof serveVirtApi>[0] {
+): Omit<Parameters<typeof serveVirtApi>[0], "uploadKey"> {
   const account = `system:serviceaccount:${config.namespace}:trine-control`;
   return {
     kube: client,

@@ -45,6 +45,8 @@ export interface VirtApiDeps {
   readonly inertFields: (spec: VirtualMachineInstanceSpec, at: string) => readonly string[];
   /** Whether a user is the control plane itself. */
   readonly isSystem: (user: string) => boolean;
+  /** PEM: signs what allows an upload; the same in all processes that serve the API. */
+  readonly uploadKey: () => string;
   readonly version: VersionInfo;
   readonly guestfs: GuestfsInfo;
   readonly uuid: () => string;

@@ -1,12 +1,10 @@
 import type { PersistentVolumeClaim, Pod } from "@trine/kube-client";
+import { FILLER_CONTAINER as CONTAINER, FILLER_LABEL } from "@trine/node-door";
 import type { VolumeOrder } from "@trine/node-door";
 import { ownedBy } from "../owner.ts";
 import { type Filling, SOURCE } from "./plan-filling.ts";
 import type { Placement, Volume } from "./seen.ts";
 
-/** Of all pods that fill volumes. */
-export const FILLER_LABEL = "trine.dev/fills";
-export const CONTAINER = "import";
 const TARGET = { directory: "/volume", device: "/dev/volume" };
 const MAX_NAME = 63;
 

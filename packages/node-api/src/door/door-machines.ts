@@ -8,6 +8,9 @@ export interface DoorPod extends Pick<
   "identity" | "pause" | "resume" | "containerd" | "summary"
 > {
   readonly control?: Pick<MachineControl, keyof MachineControl> | undefined;
+  /** Of a pod whose containers fill volumes. */
+  readonly imports?: Pod["imports"];
+  readonly uploadSocket?: Pod["uploadSocket"];
 }
 
 /** What the door needs of the engine. */

@@ -1,9 +1,12 @@
 import { TrineError } from "@trine/base";
+import type { ImportRef } from "./door-imports.ts";
 
 /** What a request's path names. */
 export interface DoorPath {
   readonly query: URLSearchParams;
-  /** Undefined = all machines. */
+  /** Of a pod's container that fills a volume; empty = all of the node's. */
+  readonly imports?: Partial<ImportRef>;
+  /** Undefined = all machines, where no imports are meant. */
   readonly machine?: {
     readonly namespace: string;
     readonly pod: string;
@@ -14,6 +17,7 @@ export interface DoorPath {
 }
 
 const MAX_URL = 2_048;
+const IMPORT = /^\/v1\/imports\/([^/]+)\/([^/]+)\/([^/]+)$/;
 const MACHINE = /^\/v1\/machines\/([^/]+)\/([^/]+)(?:\/(.+))?$/;
 
 /** Kinds `notFound` for other paths, `invalid` for a machine without its uid. */
@@ -22,11 +26,16 @@ export function parseDoorPath(url = ""): DoorPath {
   const [path = "", search = ""] = url.split("?", 2);
   const query = new URLSearchParams(search);
   if (path === "/v1/machines") return { query };
-  const [, namespace, pod, rest = ""] = MACHINE.exec(path) ?? [];
-  if (namespace === undefined || pod === undefined)
-    throw new TrineError("notFound", "no such path");
+  if (path === "/v1/imports") return { query, imports: {} };
+  const [, of, podOf = "", container = ""] = IMPORT.exec(path) ?? [];
+  const [, namespace = of, pod = podOf, rest = ""] = MACHINE.exec(path) ?? [];
+  if (namespace === undefined) throw new TrineError("notFound", "no such path");
   const uid = query.get("uid") ?? "";
   if (uid === "") throw new TrineError("invalid", "which pod of that name? ?uid=UID");
+  if (of !== undefined) {
+    const ref = { namespace: decoded(of), pod: decoded(pod), uid, container: decoded(container) };
+    return { query, imports: ref };
+  }
   return { query, machine: { namespace: decoded(namespace), pod: decoded(pod), uid, rest } };
 }
 

@@ -53,7 +53,11 @@ export async function openConsole(
 }
 
 export async function openDisplay({ control }: FoundMachine): Promise<OpenStream> {
-  const socket = await connected(control.displaySocket, "display");
+  return joined(await connected(control.displaySocket, "display"));
+}
+
+/** The stream that a connection of the node's is. */
+export function joined(socket: Socket): OpenStream {
   return {
     join: (caller) => {
       joinStreams(caller, socket);

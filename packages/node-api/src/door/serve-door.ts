@@ -9,12 +9,14 @@ import { STREAM_PROTOCOL } from "@trine/node-door";
 import type { DoorCredentials } from "@trine/node-door";
 import type { Logger } from "pino";
 import { STATUS, bodyOf, refusalOf, requireMethod, send } from "./door-http.ts";
+import { foundImports, openUpload } from "./door-imports.ts";
 import { findMachine, foundMachines } from "./door-machines.ts";
 import type { DoorEngine, FoundMachine } from "./door-machines.ts";
 import { parseDoorPath } from "./door-path.ts";
 import type { DoorPath } from "./door-path.ts";
 import { DoorSessions } from "./door-sessions.ts";
 import { openConsole, openDisplay, openTcp, openUdp } from "./door-streams.ts";
+import type { OpenStream } from "./door-streams.ts";
 import { MachineFeed } from "./machine-feed.ts";
 import { ACTS, QUESTIONS, screenshotOf } from "./machine-routes.ts";
 import { watchMachines } from "./watch-response.ts";
@@ -135,6 +137,12 @@ export class DoorServer {
     signal: AbortSignal,
   ): Promise<void> {
     const path = parseDoorPath(request.url);
+    if (path.imports !== undefined) {
+      requireMethod(request, "GET");
+      if (path.imports.container !== undefined) throw new TrineError("invalid", "it is a stream");
+      send(response, 200, { items: await foundImports(this.#options.engine) });
+      return;
+    }
     if (path.machine === undefined) {
       requireMethod(request, "GET");
       if (path.query.get("watch") === "true") await watchMachines(this.#feed, response);
@@ -197,7 +205,18 @@ export class DoorServer {
     }
   }
 
-  async #stream({ machine, query }: DoorPath, socket: Duplex): Promise<void> {
+  async #stream({ machine, query, imports }: DoorPath, socket: Duplex): Promise<void> {
+    const { namespace, pod, uid, container } = imports ?? {};
+    if (
+      namespace !== undefined &&
+      pod !== undefined &&
+      uid !== undefined &&
+      container !== undefined
+    ) {
+      const ref = { namespace, pod, uid, container };
+      begin(socket, await openUpload(this.#options.engine, ref));
+      return;
+    }
     if (machine === undefined) throw new TrineError("notFound", "no such stream");
     const found = await findMachine(this.#options.engine, machine);
     const preserve = query.get("preserveSession") === "true";
@@ -205,15 +224,8 @@ export class DoorServer {
     const isSession = machine.rest === "console" || machine.rest === "vnc";
     if (isSession) this.#sessions.check(name, preserve);
     const stream = await openStream(found, machine.rest, preserve);
-    if (socket.destroyed) {
-      stream.close();
-      return;
-    }
-    socket.write(
-      `HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: ${STREAM_PROTOCOL}\r\n\r\n`,
-    );
-    if (isSession) this.#sessions.join(name, stream, socket);
-    else stream.join(socket);
+    if (!isSession) begin(socket, stream);
+    else if (isOpen(socket, stream)) this.#sessions.join(name, stream, socket);
   }
 
   #refuse(request: IncomingMessage, cause: unknown): void {
@@ -223,6 +235,22 @@ export class DoorServer {
     if (kind === "internal") this.#options.log.error({ ...told, cause }, "door: failed");
     else this.#options.log.debug({ ...told, kind }, "door: refused");
   }
+}
+
+/** Says that the stream begins, where its caller is still there. */
+function isOpen(socket: Duplex, stream: OpenStream): boolean {
+  if (socket.destroyed) {
+    stream.close();
+    return false;
+  }
+  socket.write(
+    `HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: ${STREAM_PROTOCOL}\r\n\r\n`,
+  );
+  return true;
+}
+
+function begin(socket: Duplex, stream: OpenStream): void {
+  if (isOpen(socket, stream)) stream.join(socket);
 }
 
 function openStream(

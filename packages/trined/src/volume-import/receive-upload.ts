@@ -11,6 +11,7 @@ import type { Says } from "./says.ts";
 
 const SOCKET = "upload.sock";
 const FILE = "upload";
+const LEAVE_MS = 10_000;
 
 interface Receiving {
   readonly says: Says;
@@ -66,7 +67,7 @@ async function receive(
   } catch (cause) {
     if (signal.aborted) throw signal.reason;
     say(socket, { kind: kindOf(cause), message: messageOf(cause).slice(0, 1_000) });
-    socket.end();
+    leave(socket);
     return messageOf(cause);
   } finally {
     signal.removeEventListener("abort", stop);
@@ -78,7 +79,8 @@ async function keep(socket: Socket, file: string): Promise<void> {
   await using handle = await open(file, "w", 0o600);
   const frames = new UploadFrames();
   let bytes = 0;
-  for await (const chunk of socket as AsyncIterable<Buffer>) {
+  // Whoever sent it is answered on the same socket.
+  for await (const chunk of socket.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     for (const part of frames.read(chunk)) {
       bytes += part.length;
       if (bytes > DEFAULT_IMPORT_LIMITS.maxBytes) {
@@ -89,6 +91,16 @@ async function keep(socket: Socket, file: string): Promise<void> {
     if (frames.isOver) return;
   }
   throw new TrineError("invalid", `the upload was cut off after ${bytes} bytes`);
+}
+
+/** What is still on its way is taken and thrown away: unread, it would take our last word with it. */
+function leave(socket: Socket): void {
+  socket.end();
+  socket.resume();
+  const late = setTimeout(() => socket.destroy(), LEAVE_MS);
+  socket.once("close", () => {
+    clearTimeout(late);
+  });
 }
 
 function say(socket: Socket, word: object): void {

@@ -1,4 +1,5 @@
 import { GROUP, VERSIONS } from "../http/target.ts";
+import { UPLOAD_GROUP, UPLOAD_VERSION } from "../upload/token-requests.ts";
 
 /** The service that the API server reaches us by, and whom our certificate is signed by. */
 export interface AggregatedAt {
@@ -10,12 +11,16 @@ export interface AggregatedAt {
 /** APIServices of all versions, as the API server takes them; the first version is preferred. */
 export function apiServices({ service, authority }: AggregatedAt): object[] {
   const caBundle = Buffer.from(authority).toString("base64");
-  return VERSIONS.map((version, index) => ({
+  const all = [
+    ...VERSIONS.map((version, index) => ({ group: GROUP, version, index })),
+    { group: UPLOAD_GROUP, version: UPLOAD_VERSION, index: 0 },
+  ];
+  return all.map(({ group, version, index }) => ({
     apiVersion: "apiregistration.k8s.io/v1",
     kind: "APIService",
-    metadata: { name: `${version}.${GROUP}` },
+    metadata: { name: `${version}.${group}` },
     spec: {
-      group: GROUP,
+      group,
       version,
       service,
       caBundle,

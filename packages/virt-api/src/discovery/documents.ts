@@ -1,3 +1,4 @@
+import { UPLOAD_GROUP, UPLOAD_VERSION } from "../upload/token-requests.ts";
 import { type Version, GROUP, VERSIONS } from "../http/target.ts";
 import { STREAMS } from "../streams/open-stream.ts";
 import { ROWS } from "../subresources/table.ts";
@@ -49,9 +50,35 @@ function resourceList(version: Version): object {
   };
 }
 
+const UPLOADS = { groupVersion: `${UPLOAD_GROUP}/${UPLOAD_VERSION}`, version: UPLOAD_VERSION };
+
+const UPLOAD_API_GROUP = {
+  name: UPLOAD_GROUP,
+  versions: [UPLOADS],
+  preferredVersion: UPLOADS,
+  serverAddressByClientCIDRs: SERVER_ADDRESSES,
+};
+
+const UPLOAD_RESOURCES = {
+  kind: "APIResourceList",
+  apiVersion: "v1",
+  groupVersion: UPLOADS.groupVersion,
+  resources: [
+    {
+      name: "uploadtokenrequests",
+      singularName: "uploadtokenrequest",
+      namespaced: true,
+      kind: "UploadTokenRequest",
+      verbs: ["create"],
+    },
+  ],
+};
+
 /** What anybody may read, by path: it says what is served and nothing of the cluster. */
 export const DOCUMENTS: ReadonlyMap<string, object> = new Map<string, object>([
-  ["/apis", { kind: "APIGroupList", apiVersion: "v1", groups: [API_GROUP] }],
+  ["/apis", { kind: "APIGroupList", apiVersion: "v1", groups: [API_GROUP, UPLOAD_API_GROUP] }],
   [`/apis/${GROUP}`, { kind: "APIGroup", apiVersion: "v1", ...API_GROUP }],
+  [`/apis/${UPLOAD_GROUP}`, { kind: "APIGroup", apiVersion: "v1", ...UPLOAD_API_GROUP }],
+  [`/apis/${UPLOAD_GROUP}/${UPLOAD_VERSION}`, UPLOAD_RESOURCES],
   ...VERSIONS.map((version) => [`/apis/${GROUP}/${version}`, resourceList(version)] as const),
 ]);

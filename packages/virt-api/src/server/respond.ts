@@ -7,6 +7,8 @@ import type { Answer } from "../http/answer.ts";
 import { readBody } from "../http/read-body.ts";
 import { parseTarget } from "../http/target.ts";
 import { type Access, admitted, serveSubresource } from "./serve-subresource.ts";
+import { requestToken, tokenAttributes, tokenNamespace } from "../upload/token-requests.ts";
+import { isUpload, takeUpload } from "../upload/upload-proxy.ts";
 import { urlOf } from "./url-of.ts";
 
 /** Options are a line; a machine's manifest is no longer than etcd keeps. */
@@ -28,6 +30,13 @@ export async function respond(
   if (isHook(path)) {
     if (method !== "POST") throw new TrineError("unimplemented", "webhooks are asked by POST");
     return serveHook(deps, path, query, await readBody(request, MAX_REVIEW));
+  }
+  if (isUpload(path)) return takeUpload(deps, path, request, signal);
+  const namespace = tokenNamespace(path);
+  if (namespace !== undefined && method === "POST") {
+    const user = await access.authentication.identify(request);
+    await access.authorization.require(user, tokenAttributes(namespace));
+    return requestToken(deps, namespace, await readBody(request, MAX_BODY), signal);
   }
   const target = parseTarget(path);
   // Who may not ask is not told what there is.

@@ -56,6 +56,17 @@ export class FakeDoor implements NodeDoor {
     return this.#answer(this.#open(), "portforward", ref, to);
   }
 
+  imports(): Promise<never[]> {
+    return Promise.resolve([]);
+  }
+
+  /** The import's side is `opened`: it says what the test has it say. */
+  upload(ref: MachineRef, container: string): Promise<Duplex> {
+    const [ours, theirs] = duplexPair();
+    this.opened.push(theirs);
+    return this.#answer(ours, "upload", ref, container);
+  }
+
   close(): void {
     for (const stream of this.opened) stream.destroy();
   }

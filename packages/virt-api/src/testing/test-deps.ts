@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from "node:crypto";
 import { TrineError } from "@trine/base";
 import { PODS } from "@trine/kube-client";
 import { MemoryKube } from "@trine/kube-client/testing";
@@ -39,6 +40,11 @@ export function instance(
   };
 }
 
+const UPLOAD_KEY = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({
+  type: "pkcs8",
+  format: "pem",
+});
+
 export const SYSTEM = "system:serviceaccount:trine-system:trine-control";
 
 /** A cluster's settings that nobody has changed; the log goes nowhere. */
@@ -47,6 +53,7 @@ export const testSettings: Omit<VirtApiDeps, "kube" | "doorOf"> = {
   defaults: () => CLUSTER_DEFAULTS,
   inertFields: () => [],
   isSystem: (user) => user === SYSTEM,
+  uploadKey: () => UPLOAD_KEY,
   version: {
     gitVersion: "v1.9.0",
     gitCommit: "none",

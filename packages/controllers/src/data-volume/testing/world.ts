@@ -2,10 +2,10 @@
 import { CLAIMS, PODS, type Pod, type Stored } from "@trine/kube-client";
 import { MemoryKube } from "@trine/kube-client/testing";
 import type { DataVolume } from "@trine/kube-types";
+import { FILLER_LABEL } from "@trine/node-door";
 import type { ImportReport } from "@trine/node-door";
 import { controlCaches } from "../../caches.ts";
 import { DATA_VOLUMES } from "../../kinds.ts";
-import { FILLER_LABEL } from "../filler-pod.ts";
 import { type VolumeDeps, volumeCaches } from "../look.ts";
 import { VolumeReconciler } from "../reconcile-dv.ts";
 import { STORAGE_CLASSES } from "../storage.ts";

@@ -1,0 +1,61 @@
+import { once } from "node:events";
+import { connect } from "node:net";
+import { TrineError, messageOf, withDeadline } from "@trine/base";
+import { volumeWordSchema } from "@trine/node-door";
+import type { ImportReport } from "@trine/node-door";
+import * as v from "valibot";
+import type { DoorEngine } from "./door-machines.ts";
+import { type OpenStream, joined } from "./door-streams.ts";
+
+const CONNECT_MS = 10_000;
+
+/** A container that fills a volume. */
+export interface ImportRef {
+  readonly namespace: string;
+  readonly pod: string;
+  readonly uid: string;
+  readonly container: string;
+}
+
+/** All imports of the node that have said anything, read by schema: their processes are the pods'. */
+export async function foundImports(engine: DoorEngine): Promise<ImportReport[]> {
+  const pods = await engine.machinePods();
+  const found = await Promise.all(
+    pods.map(async ({ identity, imports }) => {
+      const said = (await imports?.()) ?? [];
+      return said.flatMap(({ container, word }) => {
+        const read = v.safeParse(volumeWordSchema, word);
+        const { podNamespace: namespace, name: pod, uid } = identity;
+        return read.success ? [{ namespace, pod, uid, container, ...read.output }] : [];
+      });
+    }),
+  );
+  return found.flat();
+}
+
+/** A stream to an import that waits for an upload. Kinds `notFound`, `conflict` as of machines, `wrongState` where it does not wait. */
+export async function openUpload(engine: DoorEngine, wanted: ImportRef): Promise<OpenStream> {
+  const { namespace, pod: name, uid, container } = wanted;
+  const named = (await engine.machinePods()).filter(
+    ({ identity }) => identity.podNamespace === namespace && identity.name === name,
+  );
+  const pod = named.find(({ identity }) => identity.uid === uid);
+  const [other] = named;
+  if (pod === undefined && other !== undefined) {
+    throw new TrineError("conflict", `pod ${namespace}/${name} has uid ${other.identity.uid}`);
+  }
+  const said = (await pod?.imports?.()) ?? [];
+  const isKnown = said.some((each) => each.container === container);
+  const path = isKnown ? pod?.uploadSocket?.(container) : undefined;
+  if (path === undefined) {
+    throw new TrineError("notFound", `no import ${container} of pod ${namespace}/${name} is here`);
+  }
+  const socket = connect({ path, allowHalfOpen: true });
+  try {
+    await withDeadline("the import", CONNECT_MS, once(socket, "connect"));
+  } catch (cause) {
+    socket.destroy();
+    throw new TrineError("wrongState", `it waits for no upload: ${messageOf(cause)}`, { cause });
+  }
+  return joined(socket);
+}

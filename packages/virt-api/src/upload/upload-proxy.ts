@@ -1,0 +1,139 @@
+import { once } from "node:events";
+import type { IncomingMessage } from "node:http";
+import { createInterface } from "node:readline";
+import type { Duplex } from "node:stream";
+import { ERROR_KINDS, TrineError, abortable, kindOf, printable } from "@trine/base";
+import { CLAIMS, PODS, type Pod, type Stored } from "@trine/kube-client";
+import { FILLER_CONTAINER, FILLER_LABEL, UploadFrames } from "@trine/node-door";
+import * as v from "valibot";
+import type { VirtApiDeps } from "../deps.ts";
+import { type Answer, text } from "../http/answer.ts";
+import { badRequest } from "../refusals/refusal.ts";
+import { type UploadClaims, readToken } from "./upload-token.ts";
+
+/** The answer comes when the disk is whole, or when its bytes are all there. */
+const PATHS = new Map([
+  ["/v1beta1/upload", "whole"],
+  ["/v1beta1/upload-async", "received"],
+] as const) as ReadonlyMap<string, "whole" | "received">;
+/** A client that sends nothing for as long has left. */
+const STALL_MS = 60_000;
+
+const wordSchema = v.union([
+  v.object({ received: v.literal(true) }),
+  v.object({ done: v.literal(true) }),
+  v.object({ kind: v.picklist(ERROR_KINDS), message: v.string() }),
+]);
+
+type Deps = Pick<VirtApiDeps, "kube" | "doorOf" | "uploadKey" | "now">;
+
+export function isUpload(path: string): boolean {
+  return PATHS.has(path);
+}
+
+/** Takes what a token allows to the import that waits for it. What is cut off on the way reaches nobody as whole. */
+export async function takeUpload(
+  deps: Deps,
+  path: string,
+  request: IncomingMessage,
+  signal: AbortSignal,
+): Promise<Answer> {
+  const { method } = request;
+  if (method === "HEAD") return text(""); // clients ask so which of the paths are there
+  if (method !== "POST" && method !== "PUT") {
+    throw new TrineError("unimplemented", "an upload is a POST");
+  }
+  const pod = await waitingPod(deps, claimsOf(deps, request), signal);
+  const { namespace = "", name, uid } = pod.metadata;
+  const door = await deps.doorOf(pod.spec.nodeName ?? "", signal);
+  const stream = await door.upload({ namespace, pod: name, uid }, FILLER_CONTAINER, signal);
+  stream.on("error", () => undefined); // told by what is waited for
+  try {
+    const words = wordsOf(stream, signal);
+    const early = words.next();
+    await Promise.race([send(request, stream, signal), refusedBefore(early)]);
+    expectWord(await early);
+    if (PATHS.get(path) === "whole") expectWord(await words.next());
+    stream.end();
+    return text("");
+  } catch (cause) {
+    stream.destroy();
+    throw toldOf(cause);
+  }
+}
+
+function claimsOf({ uploadKey, now }: Deps, { headers }: IncomingMessage): UploadClaims {
+  const [, token = ""] = /^bearer +(\S+)$/i.exec(headers.authorization ?? "") ?? [];
+  const claims = readToken(token, uploadKey(), now());
+  if (claims === undefined) throw new TrineError("unauthenticated", "Unauthorized");
+  return claims;
+}
+
+/** The pod that fills the claim of the token, and no other of its name. */
+async function waitingPod(
+  { kube }: Deps,
+  { namespace, name, uid }: UploadClaims,
+  signal: AbortSignal,
+): Promise<Stored<Pod>> {
+  const claim = await kube.get(CLAIMS, { namespace, name }, signal).catch((cause: unknown) => {
+    if (kindOf(cause) === "notFound") return undefined;
+    throw cause;
+  });
+  if (claim?.metadata.uid !== uid) throw new TrineError("unauthenticated", "Unauthorized");
+  const owner = claim.metadata.ownerReferences?.find(({ controller }) => controller === true);
+  const labelSelector = `${FILLER_LABEL}=${owner?.uid ?? "none"}`;
+  const { items } = await kube.list(PODS, { namespace, labelSelector }, signal);
+  const pod = items.find(
+    ({ status, metadata }) =>
+      status?.phase === "Running" && metadata.deletionTimestamp === undefined,
+  );
+  if (pod !== undefined) return pod;
+  throw new TrineError("unavailable", `claim ${namespace}/${name} waits for no upload`);
+}
+
+async function send(request: IncomingMessage, to: Duplex, signal: AbortSignal): Promise<void> {
+  let late: NodeJS.Timeout | undefined;
+  const wait = (): void => {
+    clearTimeout(late);
+    late = setTimeout(() => {
+      request.destroy(new TrineError("timeout", `nothing came for ${STALL_MS} ms`));
+    }, STALL_MS);
+  };
+  try {
+    wait();
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      wait();
+      for (const part of UploadFrames.part(chunk)) {
+        if (!to.write(part)) await abortable("upload", signal, once(to, "drain"));
+      }
+    }
+    if (!request.complete) throw new TrineError("canceled", "the upload was cut off");
+    to.write(UploadFrames.end());
+  } finally {
+    clearTimeout(late);
+  }
+}
+
+async function* wordsOf(stream: Duplex, signal: AbortSignal): AsyncGenerator {
+  for await (const line of createInterface({ input: stream, signal })) {
+    yield JSON.parse(line.slice(0, 16_384));
+  }
+  throw new TrineError("unavailable", "the import has ended the upload without a word");
+}
+
+/** Rejects when the import refuses while it is still sent to; never resolves. */
+async function refusedBefore(early: Promise<IteratorResult<unknown>>): Promise<never> {
+  expectWord(await early);
+  return new Promise(() => undefined);
+}
+
+function expectWord({ value }: IteratorResult<unknown>): void {
+  const word = v.parse(wordSchema, value);
+  if ("kind" in word) throw new TrineError(word.kind, printable(word.message, 1_024));
+}
+
+/** What the client sent is no disk: its own fault, and not to be tried again. */
+function toldOf(cause: unknown): unknown {
+  const isClients = ["invalid", "malformed"].includes(kindOf(cause));
+  return isClients && cause instanceof Error ? badRequest(cause.message) : cause;
+}
