@@ -107,11 +107,7 @@ export async function checkManifest(
 }
 
 /** Unpacks what is packed, and removes that where it is ours. */
-export async function unpacked(
-  job: Job,
-  from: Current,
-  by: Compression | ZipMember,
-): Promise<Current> {
+async function unpacked(job: Job, from: Current, by: Compression | ZipMember): Promise<Current> {
   const { work, request, onProgress, signal } = job;
   const to = await work.create("unpacked");
   try {

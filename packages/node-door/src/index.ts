@@ -20,7 +20,7 @@ export { UploadFrames } from "./upload-frames.ts";
 export {
   FILLER_CONTAINER,
   FILLER_LABEL,
+  readVolumeWord,
   volumeOrderSchema,
-  volumeWordSchema,
 } from "./volume-order.ts";
 export type { ImportReport, VolumeOrder, VolumeWord } from "./volume-order.ts";

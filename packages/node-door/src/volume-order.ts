@@ -50,7 +50,7 @@ export const volumeOrderSchema = v.object({
 export type VolumeOrder = v.InferOutput<typeof volumeOrderSchema>;
 
 /** What an import says of itself, to its node and by it to the control plane. */
-export const volumeWordSchema = v.object({
+const volumeWordSchema = v.object({
   state: v.picklist(["running", "waiting", "done", "failed"]),
   /** Of 100. */
   progress: v.pipe(v.number(), v.minValue(0), v.maxValue(100)),
@@ -60,7 +60,7 @@ export const volumeWordSchema = v.object({
 export type VolumeWord = v.InferOutput<typeof volumeWordSchema>;
 
 /** An import of a pod. */
-export const importReportSchema = v.object({
+const importReportSchema = v.object({
   namespace: text,
   pod: text,
   uid: text,
@@ -71,3 +71,9 @@ export const importReportSchema = v.object({
 export type ImportReport = v.InferOutput<typeof importReportSchema>;
 
 export const importsSchema = v.object({ items: listOf(importReportSchema, 4_096) });
+
+/** What an import's own process says, if it makes sense. */
+export function readVolumeWord(said: unknown): VolumeWord | undefined {
+  const read = v.safeParse(volumeWordSchema, said);
+  return read.success ? read.output : undefined;
+}

@@ -70,6 +70,8 @@ export function fillerPod(volume: Volume, wanted: Wanted): Pod {
         {
           name: CONTAINER,
           image: filling.image ?? wanted.emptyImage,
+          // `trine install` has put that on the node: it is in no registry.
+          ...(filling.image === undefined ? { imagePullPolicy: "IfNotPresent" } : {}),
           command: ["import"],
           args: [JSON.stringify(order)],
           resources: { requests: { cpu: "100m", memory: "128Mi" } },

@@ -1,9 +1,8 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 import { TrineError, messageOf, withDeadline } from "@trine/base";
-import { volumeWordSchema } from "@trine/node-door";
+import { readVolumeWord } from "@trine/node-door";
 import type { ImportReport } from "@trine/node-door";
-import * as v from "valibot";
 import type { DoorEngine } from "./door-machines.ts";
 import { type OpenStream, joined } from "./door-streams.ts";
 
@@ -24,9 +23,9 @@ export async function foundImports(engine: DoorEngine): Promise<ImportReport[]> 
     pods.map(async ({ identity, imports }) => {
       const said = (await imports?.()) ?? [];
       return said.flatMap(({ container, word }) => {
-        const read = v.safeParse(volumeWordSchema, word);
+        const read = readVolumeWord(word);
         const { podNamespace: namespace, name: pod, uid } = identity;
-        return read.success ? [{ namespace, pod, uid, container, ...read.output }] : [];
+        return read === undefined ? [] : [{ namespace, pod, uid, container, ...read }];
       });
     }),
   );
