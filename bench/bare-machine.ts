@@ -29,6 +29,8 @@ export interface BareOptions {
   readonly disks?: readonly DiskSpec[];
   /** A directory that is shared as a pod's volumes are. */
   readonly shared?: string;
+  /** A directory that QEMU's own 9p shares, as `bare`. */
+  readonly shared9p?: string;
 }
 
 export interface BareMachine extends AsyncDisposable {
@@ -53,7 +55,8 @@ export async function startBareMachine(options: BareOptions): Promise<BareMachin
   try {
     const spec = await bareSpec(options, join(dir, "root.qcow2"));
     if (options.shared !== undefined) await startServer(dir, options.shared, options.cgroup);
-    const plan = planMachine(spec, await findQemuEnvironment({ qemuPath: QEMU }));
+    const planned = planMachine(spec, await findQemuEnvironment({ qemuPath: QEMU }));
+    const plan = { ...planned, argv: [...planned.argv, ...by9p(options.shared9p)] };
     const startedMs = performance.now();
     const { pid } = await host.spawn(plan);
     await options.cgroup.add(pid);
@@ -102,6 +105,12 @@ async function bareSpec(options: BareOptions, overlay: string): Promise<MachineS
     guestAgent: true,
     console: options.console,
   };
+}
+
+function by9p(dir: string | undefined): string[] {
+  if (dir === undefined) return [];
+  const share = `local,id=bare,path=${dir},security_model=none`;
+  return ["-fsdev", share, "-device", "virtio-9p-pci,fsdev=bare,mount_tag=bare"];
 }
 
 /** As a pod's, without a jail. It ends with the machine. */

@@ -57,7 +57,7 @@ export async function besideBare<T>(
 }
 
 /** Waits until the guest's agent answers. `signal` ends what reads its channel. */
-async function bareRunner(bare: BareMachine, signal: AbortSignal): Promise<RunInGuest> {
+export async function bareRunner(bare: BareMachine, signal: AbortSignal): Promise<RunInGuest> {
   const agent = new GuestAgent(bare.host.channel(GUEST_AGENT_CHANNEL), { signal });
   await pollUntil("the bare guest's agent answers", { ms: AGENT_MS, everyMs: 500 }, () =>
     agent.sync().then(

@@ -13,7 +13,7 @@ import { runCommand } from "./run-command.ts";
 const SOURCE = join(import.meta.dirname, "../guest/tiny");
 
 /** What only the generic kernel has. */
-const GENERIC_MODULES = ["9p", "9pnet_fd", "virtio_mem"];
+const GENERIC_MODULES = ["9p", "9pnet_fd", "9pnet_virtio", "virtio_mem"];
 const ROOT_MODULES = [
   ...["virtio_net", "virtio_console", "virtio-rng", "virtio_balloon", "virtio_scsi", "sd_mod"],
   ...["ata_piix", "sr_mod", "isofs", "button", "evdev", "pvpanic-pci", "fuse", "virtiofs"],
