@@ -45,9 +45,12 @@ beforeAll(async () => {
 
 afterAll(() => at.end());
 
-async function sh(pod: RunningPod, script: string): Promise<string> {
-  const { stdout, stderr } = await at.sh(pod, script);
-  return stdout + stderr;
+/** Of a Debian that has much to do yet. */
+async function sh({ containerId }: RunningPod, script: string): Promise<string> {
+  const cmd = ["/bin/sh", "-c", script];
+  const asked = { containerId, cmd, timeout: 300n };
+  const { stdout, stderr } = await at.runtime.execSync(asked, { timeoutMs: 310_000 });
+  return Buffer.concat([stdout, stderr]).toString();
 }
 
 /** What a login with that key says. */
@@ -129,6 +132,12 @@ test(
     expect(await ssh(pod, "implicit", "sudo id -u")).toBe("0\n");
     expect(await ssh(pod, "annotation", "echo in")).toBe("in\n");
     await expect(ssh(pod, "explicit", "true")).rejects.toThrow(/Permission denied/);
+    expect(await sh(pod, "getent hosts containers.trine.internal")).toMatch(/^169\.254\.77\.1 /);
+    // Without the daemon, and with the next one.
+    await at.node.killTrined();
+    expect(await ssh(pod, "annotation", "echo alone")).toBe("alone\n");
+    await at.node.startTrined();
+    expect(await ssh(pod, "annotation", "echo again")).toBe("again\n");
     await at.node.remove(pod);
   },
   DEBIAN_MS + 120_000,
@@ -136,16 +145,19 @@ test(
 
 // Two boots of a Debian more than CI has time for.
 if (SOAK) {
-  test(
-    "on a root that stays the first boot's work is done once, and the network is the pod's each time",
-    async () => {
+  test.each([
+    ["nocloud", "DataSourceNoCloud"],
+    ["configdrive", "DataSourceConfigDrive"],
+  ])(
+    "on a root that stays the first boot's work is done once, and the network is the pod's each time: %s",
+    async (kind, source) => {
       const volume = join(at.node.dir, "volume");
-      await mkdir(volume);
+      await mkdir(volume, { recursive: true });
       const root = join(volume, "root.qcow2");
       await runCommand("qemu-img", ["convert", "-O", "qcow2", await debianGuestDisk(), root]);
       const script = "#!/bin/sh\necho ran >>/root/runs\n";
       const mounts = [
-        await object("secret", "seed", {
+        await object("secret", `seed-${kind}`, {
           script: Buffer.from(script).toString("base64"),
           key: keys["explicit"] ?? "",
         }),
@@ -155,10 +167,11 @@ if (SOAK) {
         "trine.dev/memory": "512Mi",
         "trine.dev/shares": "off",
         "trine.dev/disks": "- {name: root, file: /vol/root.qcow2, format: qcow2}",
-        "trine.dev/user-data-from": "secret/seed",
+        "trine.dev/cloud-init": kind,
+        "trine.dev/user-data-from": `secret/seed-${kind}`,
         "trine.dev/user-data-key": "script",
         "trine.dev/user-data-encoding": "base64",
-        "trine.dev/ssh-keys-from": "secret/seed/key",
+        "trine.dev/ssh-keys-from": `secret/seed-${kind}/key`,
       };
       // Two pods of one name, one after the other, as a StatefulSet makes them: the second has another address.
       const seen: { ip: string; id: string }[] = [];
@@ -175,15 +188,20 @@ if (SOAK) {
         const ip = status?.network?.ip ?? "";
         expect(await sh(pod, "cat /root/runs; hostname")).toBe(`${runs}kept\n`);
         // Of every boot: cloud-init 22 writes its cloud-id only when it looks for the source anew.
-        const source = "cut -d: -f1 /var/lib/cloud/instance/datasource";
-        expect(await sh(pod, source)).toBe("DataSourceNoCloud\n");
+        const found = "cut -d: -f1 /var/lib/cloud/instance/datasource";
+        expect(await sh(pod, found)).toBe(`${source}\n`);
         expect(await sh(pod, "ip -4 -o addr show scope global")).toContain(` ${ip}/`);
         expect(await ssh({ ip }, "explicit", "echo in")).toBe("in\n");
-        seen.push({ ip, id: await sh(pod, "cat /var/lib/cloud/data/instance-id") });
+        expect(await sh(pod, "getent hosts containers.trine.internal")).toMatch(
+          /^169\.254\.77\.1 /,
+        );
+        // cloud-init has a directory for each instance that it knows.
+        seen.push({ ip, id: await sh(pod, "ls /var/lib/cloud/instances") });
         await at.runtime.stopContainer({ containerId: pod.containerId, timeout: 120n });
         await of.remove();
       }
       expect(seen[1]?.id).toBe(seen[0]?.id);
+      expect(seen[0]?.id).toMatch(/^\S+\n$/);
       expect(seen[1]?.ip).not.toBe(seen[0]?.ip);
       await rm(root);
     },
