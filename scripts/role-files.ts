@@ -107,7 +107,16 @@ function rules(byGroup: ByGroup, verbs: readonly string[]): Rule[] {
 }
 
 function rule(group: string, resources: readonly string[], verbs: readonly string[]): Rule {
-  return { apiGroups: [group], resources: [...resources], verbs: [...verbs] };
+  return { apiGroups: [group], resources: withHeads(resources), verbs: [...verbs] };
+}
+
+/** The API server in front knows subresources of one part only: it asks for `evacuate` before we ask for `evacuate/cancel`. */
+function withHeads(resources: readonly string[]): string[] {
+  const heads = resources
+    .map((name) => name.split("/"))
+    .filter(({ length }) => length > 2)
+    .map(([owner, head]) => `${owner ?? ""}/${head ?? ""}`);
+  return [...new Set([...resources, ...heads])];
 }
 
 function copied({ apiGroups, resources, verbs }: Rule): Rule {

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Undo } from "@trine/base";
 import { KubeClient, readKubeconfig } from "@trine/kube-client";
+import { KINDS, crdName } from "@trine/kube-types";
 import { openDoor } from "@trine/node-door";
 import { KubeControlPlane, VirtctlClient, kubeBinaries } from "@trine/testkit";
 import {
@@ -19,14 +20,6 @@ import { NodeDoorTwin } from "./node-door-twin.ts";
 
 const CRDS = join(import.meta.dirname, "../deploy/crds");
 const SERVICE = { namespace: "trine-system", name: "virt-api" };
-const PLURALS = [
-  "virtualmachines",
-  "virtualmachineinstances",
-  "virtualmachineinstancemigrations",
-  "virtualmachineinstancereplicasets",
-  "virtualmachinesnapshots.snapshot",
-];
-
 /** What a component test of virt-api works on. */
 export interface VirtApiUnderTest {
   readonly plane: KubeControlPlane;
@@ -132,12 +125,7 @@ async function register(plane: KubeControlPlane, { port }: VirtApi): Promise<voi
   const { kubectl } = plane;
   const authority = await readFile(plane.authority.cert, "utf8");
   const service = { ...SERVICE, port };
-  const crds = PLURALS.map((plural) => {
-    const [name = "", group = ""] = plural.split(".");
-    return `${name}.${group === "" ? "" : `${group}.`}kubevirt.io`;
-  });
-  const files = crds.flatMap((crd) => ["-f", join(CRDS, `${crd}.yaml`)]);
-  await kubectl.run("apply", "--server-side", ...files);
+  await kubectl.run("apply", "--server-side", "-f", CRDS);
   await kubectl.apply(
     { apiVersion: "v1", kind: "Namespace", metadata: { name: SERVICE.namespace } },
     // Pods are refused without it, and no controller makes it here.
@@ -155,7 +143,7 @@ async function register(plane: KubeControlPlane, { port }: VirtApi): Promise<voi
     ...apiServices({ service, authority }),
     ...webhookConfigurations({ at: service, authority }),
   );
-  const established = crds.map((crd) => `crd/${crd}`);
+  const established = KINDS.map((kind) => `crd/${crdName(kind)}`);
   await kubectl.run("wait", "--for=condition=Established", "--timeout=60s", ...established);
   const versions = ["v1", "v1alpha3"].map((version) => `${version}.subresources.kubevirt.io`);
   await kubectl.run(

@@ -12,6 +12,9 @@ import {
 import type { VirtctlClient } from "@trine/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { KubeRest } from "./kube-rest.ts";
+import { faultTests } from "./virt-api-faults.ts";
+import { virtctlTests } from "./virt-api-virtctl.ts";
+import { rightsTests } from "./virt-api-rights.ts";
 import { type VirtApiUnderTest, startVirtApi } from "./virt-api-under-test.ts";
 
 const MACHINES = resourceOf(VIRTUAL_MACHINE);
@@ -367,7 +370,7 @@ describe("subresources", () => {
     await rest.call("POST", VMS, vm("plain"));
     const refused = [
       await admin.objectGraph("plain"),
-      await admin.addVolume("plain"),
+      await admin.addVolume("plain", "extra"),
       await admin.migrate("plain"),
       await admin.restart("plain"),
     ].map(({ code, text }) => [code, (JSON.parse(text) as { message: string }).message]);
@@ -448,6 +451,18 @@ describe("streams through the API server", () => {
   function at(name: string) {
     return { namespace: "default", name };
   }
+});
+
+describe("faults", () => {
+  faultTests(() => rest);
+});
+
+describe("virtctl", () => {
+  virtctlTests(() => ({ admin, under, rest }));
+});
+
+describe("rights", () => {
+  rightsTests(() => under);
 });
 
 test("a new certificate serves new connections", async () => {

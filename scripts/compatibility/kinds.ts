@@ -9,7 +9,13 @@ import {
   MIGRATION,
   REPLICA_SET,
 } from "./machine-fields.ts";
-import { DATA_SOURCE_FIELDS, DATA_VOLUME_FIELDS } from "./volume-fields.ts";
+import {
+  CDI_FIELDS,
+  CONFIG_FIELDS,
+  DATA_SOURCE_FIELDS,
+  DATA_VOLUME_FIELDS,
+  PROFILE_FIELDS,
+} from "./volume-fields.ts";
 import type { State } from "./proof.ts";
 
 /** Kinds that something acts on, with all of their fields. */
@@ -25,13 +31,9 @@ export const FOLLOWED: Readonly<Record<string, readonly FieldGroup[]>> = {
   VirtualMachineClusterPreference: PREFERENCE,
   DataVolume: DATA_VOLUME_FIELDS,
   DataSource: DATA_SOURCE_FIELDS,
-};
-
-/** Kinds that are kept and that no webhook stands before: nothing warns of them. */
-export const UNSAID_KINDS: Readonly<Record<string, string>> = {
-  StorageProfile: "claims are made as their DataVolumes say",
-  CDIConfig: "there is nothing of CDI's to configure",
-  CDI: "there is nothing of CDI's to install",
+  StorageProfile: PROFILE_FIELDS,
+  CDIConfig: CONFIG_FIELDS,
+  CDI: CDI_FIELDS,
 };
 
 /** Kinds of KubeVirt's and CDI's that are not served. */
@@ -39,14 +41,13 @@ export const ABSENT_KINDS: Readonly<Record<string, string>> = {
   Plugin: "plugin.kubevirt.io (alpha)",
   VirtualMachineTemplate: "template.kubevirt.io",
   VirtualMachineTemplateRequest: "template.kubevirt.io",
-  UploadTokenRequest: "upload.cdi.kubevirt.io",
 };
 
 /** What becomes of a whole kind. */
 export function stateOfKind(name: string): { readonly state: State; readonly why: string } {
   if (Object.hasOwn(ABSENT_KINDS, name))
     return { state: "refused", why: "the API server knows no such kind" };
-  const inert = INERT_KINDS[name] ?? UNSAID_KINDS[name];
+  const inert = INERT_KINDS[name];
   if (inert !== undefined) return { state: "inert", why: inert };
   const groups = FOLLOWED[name] ?? [];
   const works = groups.some(({ proofs }) => proofs.length > 0);

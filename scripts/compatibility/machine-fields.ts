@@ -12,7 +12,9 @@ import {
   onMachines,
   reconciles,
   reconcilesInstance,
+  ofCluster,
   replicas,
+  settings,
   statuses,
   steps,
 } from "./proof.ts";
@@ -203,11 +205,18 @@ export const KUBEVIRT_SETTINGS: readonly FieldGroup[] = [
       but: "of developerConfiguration: cpuAllocationRatio, memoryOvercommit, nodeSelectors, disabledFeatureGates (ImageVolume)",
     },
   ),
-  group("the rest of the configuration", ["spec.configuration"], [], {
-    but: "the defaults are KubeVirt's",
-  }),
+  group(
+    "defaults of machines, how loud the log is, and the rest of the configuration",
+    ["spec.configuration"],
+    [ofCluster("says %s"), ofCluster("names what nothing acts on, by the path that was written")],
+    { but: "what of it nothing acts on is named in the object's status" },
+  ),
   group("how KubeVirt itself is run", ["spec"], [], {
     but: "trine-control is run by its own Deployment",
   }),
-  group("how it went", ["status"], [], { but: "nothing is written" }),
+  group(
+    "how it went",
+    ["status"],
+    [settings("writes what serves and what nothing acts on, once, and again when that changes")],
+  ),
 ];

@@ -1,4 +1,4 @@
-import { answers, onApi } from "./proof.ts";
+import { onApi, onVirtctl } from "./proof.ts";
 import type { Proof } from "./proof.ts";
 
 /** A command of virtctl 1.9, and what its requests meet here. */
@@ -67,9 +67,51 @@ export const VIRTCTL: readonly Command[] = [
     "evacuate-cancel",
     "works",
     ["evacuateCancel"],
-    [answers("an evacuation is cancelled for the node that is meant")],
+    [onVirtctl("evacuate-cancel takes back what an eviction has asked for")],
   ),
-  command("addvolume", "refused", ["addVolume"], [REFUSED]),
+  command(
+    "migrate-cancel",
+    "works",
+    ["migrateCancel"],
+    [onVirtctl("migrate-cancel deletes the migration that has not ended")],
+  ),
+  command(
+    "expose",
+    "works",
+    ["expose"],
+    [onVirtctl("expose makes a Service that selects the machine's pod and goes with the machine")],
+  ),
+  command(
+    "credentials add-ssh-key",
+    "works",
+    ["addSshKey"],
+    [onVirtctl("credentials add-ssh-key writes a Secret and the machine")],
+    "the objects are written; whether a guest gets the key: see accessCredentials",
+  ),
+  command(
+    "permitted-devices, adm log-verbosity",
+    "works",
+    ["permittedDevices", "logVerbosity"],
+    [onVirtctl("permitted-devices and adm log-verbosity find the one KubeVirt object")],
+  ),
+  command(
+    "addvolume, removevolume, memory-dump, usbredir",
+    "refused",
+    ["addVolume", "removeVolume", "memoryDump", "removeMemoryDump", "usbRedirection"],
+    [
+      onVirtctl(
+        "hot plug and memory dumps are refused in KubeVirt's words, for a machine and for an instance",
+      ),
+    ],
+  ),
+  command(
+    "vmexport",
+    "refused",
+    ["vmExport"],
+    [onVirtctl("vmexport's object is kept, with a warning, and nothing comes of it")],
+    "its object is kept; no link comes",
+  ),
+  command("guestfs, template", "not here", [], [], "guestfs' pod asks for devices.kubevirt.io/kvm"),
   command("objectgraph", "refused", ["objectGraph"], [REFUSED]),
   command("create vm, instancetype, preference, clone; completion", "no request", [], []),
 ];

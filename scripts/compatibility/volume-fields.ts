@@ -1,26 +1,98 @@
-// CDI's kinds, field by field where something acts on them.
+// CDI's kinds, field by field where something acts on them (docs/reference/data-volumes.md).
 import { group } from "./field-group.ts";
 import type { FieldGroup } from "./field-group.ts";
-import { infers, steps } from "./proof.ts";
+import { fillsVolumes, infers, settings, steps } from "./proof.ts";
+import type { Proof } from "./proof.ts";
 
+const sources = (...names: readonly string[]): string[] =>
+  names.map((name) => `spec.source.${name}`);
 const status = (...names: readonly string[]): string[] => names.map((name) => `status.${name}`);
 
+const FROM_URL = fillsVolumes(
+  "a volume from a URL: claim, pod, progress, success, and the pod goes",
+);
+const REFUSED = fillsVolumes("what cannot be is said, and nothing is made: %s");
+const UPLOADED: Proof = [
+  "packages/virt-api/src/upload/upload.test.ts",
+  "%s: all bytes come to the import of the claim",
+];
+
 export const DATA_VOLUME_FIELDS: readonly FieldGroup[] = [
-  group("where its bytes come from and go to", ["spec"], [], { but: "nothing fills volumes yet" }),
-  group("phase", status("phase", "claimName"), [steps("volumes are %s")], {
-    but: "read from another writer; not written",
+  group("from a URL, from an image, empty", sources("http", "registry", "blank"), [FROM_URL], {
+    but: "`registry.certConfigMap` is not looked at",
   }),
-  group("how it went", ["status"], [], { but: "nothing is written" }),
+  group(
+    "from a claim",
+    sources("pvc"),
+    [fillsVolumes("a claim is not copied while a pod may write it")],
+    { but: "of the same namespace" },
+  ),
+  group("by upload", sources("upload"), [
+    fillsVolumes("an upload is ready when its pod waits for it, and the claim says so"),
+    UPLOADED,
+  ]),
+  group("by reference", ["spec.sourceRef"], [FROM_URL]),
+  group("from elsewhere", sources("s3", "gcs", "imageio", "vddk", "snapshot"), [], {
+    refused: "phase Failed, and why in the condition Running",
+  }),
+  group(
+    "the claim",
+    ["spec.pvc", "spec.storage"],
+    [FROM_URL, fillsVolumes("a claim that is there is not written over, unless it is to be taken")],
+  ),
+  group("content", ["spec.contentType"], [REFUSED], { but: "`archive` is refused" }),
+  group(
+    "checkpoints, preallocation, priority and account of its pod",
+    [
+      "spec.checkpoints",
+      "spec.finalCheckpoint",
+      "spec.preallocation",
+      "spec.priorityClassName",
+      "spec.serviceAccountName",
+    ],
+    [],
+    { but: "not looked at" },
+  ),
+  group(
+    "phase, progress, restarts, conditions",
+    ["status"],
+    [
+      FROM_URL,
+      fillsVolumes("what failed is said, in the container's words, and tried again by kubelet"),
+      steps("volumes are %s"),
+    ],
+  ),
 ];
 
 export const DATA_SOURCE_FIELDS: readonly FieldGroup[] = [
   group(
     "its source, and the labels on it",
-    ["spec", "status.source"],
+    ["spec", ...status("source")],
     [infers("is inferred from %s")],
-    {
-      but: "read where an instance type is inferred from a volume",
-    },
+    { but: "read where a DataVolume refers to it, or an instance type is inferred" },
   ),
   group("how it went", ["status"], [], { but: "nothing is written" }),
+];
+
+export const CONFIG_FIELDS: readonly FieldGroup[] = [
+  group("what a file system takes of a claim", status("filesystemOverhead"), [FROM_URL]),
+  group("the rest", ["spec", "status"], [], { but: "not looked at" }),
+];
+
+export const PROFILE_FIELDS: readonly FieldGroup[] = [
+  group(
+    "access modes and volume mode",
+    ["spec.claimPropertySets", ...status("claimPropertySets")],
+    [FROM_URL],
+  ),
+  group("the rest", ["spec", "status"], [], { but: "not looked at" }),
+];
+
+export const CDI_FIELDS: readonly FieldGroup[] = [
+  group(
+    "how it went",
+    ["status"],
+    [settings("writes what serves and what nothing acts on, once, and again when that changes")],
+  ),
+  group("what is to be installed", ["spec"], [], { but: "there is nothing of CDI's to install" }),
 ];

@@ -20,6 +20,7 @@ export {
 } from "./images.ts";
 export type { TestImage } from "./test-image.ts";
 export { kubeBinaries } from "./kube-binaries.ts";
+export { LoggedProcess } from "./kube-process.ts";
 export { KubeAuthority } from "./kube-certificates.ts";
 export { KubeCluster } from "./kube-cluster.ts";
 export type { KubeClusterOptions } from "./kube-cluster.ts";
@@ -45,3 +46,4 @@ export { signedGuestImage } from "./signed-guest-disk.ts";
 export { tinyGuestDisk, tinyGuestTreeImage } from "./tiny-guest-disk.ts";
 export { VirtctlClient } from "./virtctl-client.ts";
 export type { ClientIdentity, VirtctlAnswer } from "./virtctl-client.ts";
+export { VirtctlObjects } from "./virtctl-objects.ts";

@@ -76,46 +76,71 @@ export class VirtctlClient {
   }
 
   guest(name: string, what: "guestosinfo" | "userlist" | "filesystemlist"): Promise<VirtctlAnswer> {
-    return this.#send("GET", this.#path("virtualmachineinstances", name, what));
+    return this.send("GET", this.#path("virtualmachineinstances", name, what));
   }
 
   screenshot(name: string): Promise<VirtctlAnswer> {
     const path = this.#path("virtualmachineinstances", name, "vnc/screenshot");
-    return this.#send("GET", `${path}?moveCursor=false`);
+    return this.send("GET", `${path}?moveCursor=false`);
   }
 
   expandVm(name: string): Promise<VirtctlAnswer> {
-    return this.#send("GET", this.#path("virtualmachines", name, "expand-spec"));
+    return this.send("GET", this.#path("virtualmachines", name, "expand-spec"));
   }
 
   expandFile(machine: object): Promise<VirtctlAnswer> {
     const path = `${BASE}/namespaces/${this.#namespace}/expand-vm-spec`;
-    return this.#send("PUT", path, machine, { "content-type": "application/json" });
+    return this.send("PUT", path, machine, { "content-type": "application/json" });
   }
 
   /** A GET that has a body, as the command does it. */
   objectGraph(name: string): Promise<VirtctlAnswer> {
     const path = this.#path("virtualmachines", name, "objectgraph");
-    return this.#send("GET", path, { includeOptionalNodes: true });
+    return this.send("GET", path, { includeOptionalNodes: true });
   }
 
   async evacuateCancel(name: string): Promise<VirtctlAnswer> {
-    await this.#object("virtualmachineinstances", name);
-    return this.#put("virtualmachineinstances", name, "evacuate/cancel", {});
+    const { status } = await this.#object("virtualmachineinstances", name);
+    const options = { evacuationNodeName: status?.nodeName ?? "" };
+    return this.#put("virtualmachineinstances", name, "evacuate/cancel", options);
   }
 
-  addVolume(name: string): Promise<VirtctlAnswer> {
-    const options = { name: "extra", disk: {}, volumeSource: {} };
-    return this.#put("virtualmachines", name, "addvolume", options);
+  /** Finds out first what is meant by the volume's name. */
+  async addVolume(name: string, volume: string): Promise<VirtctlAnswer> {
+    const path = `/apis/cdi.kubevirt.io/v1beta1/namespaces/${this.#namespace}/datavolumes/${volume}`;
+    const isData = (await this.send("GET", path)).code === 200;
+    const claim = `/api/v1/namespaces/${this.#namespace}/persistentvolumeclaims/${volume}`;
+    if (!isData) await this.send("GET", claim);
+    const volumeSource = isData
+      ? { dataVolume: { name: volume, hotpluggable: true } }
+      : { persistentVolumeClaim: { claimName: volume, hotpluggable: true } };
+    const disk = { disk: { bus: "scsi" }, serial: volume };
+    return this.#putOrInstance(name, "addvolume", { name: volume, disk, volumeSource });
+  }
+
+  removeVolume(name: string, volume: string): Promise<VirtctlAnswer> {
+    return this.#putOrInstance(name, "removevolume", { name: volume });
+  }
+
+  memoryDump(name: string, claimName: string): Promise<VirtctlAnswer> {
+    return this.#put("virtualmachines", name, "memorydump", { claimName, phase: "" });
+  }
+
+  removeMemoryDump(name: string): Promise<VirtctlAnswer> {
+    return this.#put("virtualmachines", name, "removememorydump");
+  }
+
+  usbRedirection(name: string): Promise<WebSocket> {
+    return this.#stream(this.#path("virtualmachineinstances", name, "usbredir"));
   }
 
   /** Of `version` and `guestfs`: first which version is preferred. */
   async info(what: "version" | "guestfs"): Promise<VirtctlAnswer> {
-    const group = await this.#send("GET", "/apis/subresources.kubevirt.io");
+    const group = await this.send("GET", "/apis/subresources.kubevirt.io");
     const { preferredVersion } = JSON.parse(group.text) as {
       preferredVersion: { groupVersion: string };
     };
-    return this.#send("GET", `/apis/${preferredVersion.groupVersion}/${what}`);
+    return this.send("GET", `/apis/${preferredVersion.groupVersion}/${what}`);
   }
 
   /** Asks each second while the machine does not run yet (400), and gives up at once after anything else. */
@@ -146,18 +171,29 @@ export class VirtctlClient {
     return `${BASE}/namespaces/${this.#namespace}/${kind}/${name}/${subresource}`;
   }
 
-  async #object(kind: Kind, name: string): Promise<void> {
+  async #object(
+    kind: Kind,
+    name: string,
+  ): Promise<{ readonly status?: { readonly nodeName?: string } }> {
     const path = `${OBJECTS}/namespaces/${this.#namespace}/${kind}/${name}`;
-    const { code, text } = await this.#send("GET", path);
+    const { code, text } = await this.send("GET", path);
     if (code !== 200) throw new TrineError("notFound", `${path}: ${code}: ${text}`);
+    return JSON.parse(text) as { status?: { nodeName?: string } };
   }
 
   /** No Content-Type: virtctl sends none. */
   #put(kind: Kind, name: string, verb: string, body?: object): Promise<VirtctlAnswer> {
-    return this.#send("PUT", this.#path(kind, name, verb), body);
+    return this.send("PUT", this.#path(kind, name, verb), body);
   }
 
-  #send(
+  /** Of a machine; of its instance where there is no machine of the name. */
+  async #putOrInstance(name: string, verb: string, body: object): Promise<VirtctlAnswer> {
+    const answer = await this.#put("virtualmachines", name, verb, body);
+    return answer.code === 404 ? this.#put("virtualmachineinstances", name, verb, body) : answer;
+  }
+
+  /** One request, as its command makes it. */
+  send(
     method: string,
     path: string,
     body?: object,

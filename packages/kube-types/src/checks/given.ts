@@ -20,9 +20,9 @@ export function checkInstancetype({ spec }: VirtualMachineInstancetype, report: 
 
 /** A core has two threads, so that is all that a spread over cores and threads can be. */
 export function checkPreference({ spec }: VirtualMachinePreference, report: Report): void {
-  const { preferredCPUTopology: topology, spreadOptions } = spec?.cpu ?? {};
+  const { preferredCPUTopology: topology, spreadOptions } = spec.cpu ?? {};
   if (topology !== "spread" && topology !== "preferSpread") return;
-  const { across, ratio = spec?.preferSpreadSocketToCoreRatio ?? 2 } = spreadOptions ?? {};
+  const { across, ratio = spec.preferSpreadSocketToCoreRatio ?? 2 } = spreadOptions ?? {};
   if (across === "CoresThreads" && ratio !== 2) {
     report.invalid("spec.cpu.spreadOptions.ratio", `is ${ratio}, must be 2 over cores and threads`);
   }

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { specFaults, refusals, type ByPath } from "../testing.ts";
-import { MACHINE_FAULTS, machine, volume, used, sized } from "../testing/faults/machine.ts";
+import { MACHINE_FAULTS, machine, used, sized } from "../testing/faults/machine.ts";
 
 test.each(refusals(MACHINE_FAULTS))("$what is refused", ({ fields, faults }) => {
   expect(specFaults(machine, fields)).toEqual(faults);

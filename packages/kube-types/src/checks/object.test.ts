@@ -2,7 +2,6 @@ import { expect, test } from "vitest";
 import {
   FAULTY_OBJECTS,
   GOOD_INSTANCE,
-  INVALID,
   REQUIRED,
   refusals,
   specFaults,

@@ -175,6 +175,18 @@ test("only named certificates of the cluster's authority come in", async () => {
   expect(engine.done).toEqual([]);
 });
 
+test("another node's certificate opens no door, nor a node's own", async () => {
+  for (const name of ["other-node", "node"] as const) {
+    const at = { node: NODE, host: "127.0.0.1", port: server.port };
+    const asNode = openDoor({ ...at, credentials: () => credentials(name) });
+    await expect(asNode.machines()).rejects.toMatchObject({ kind: "forbidden" });
+    await expect(asNode.act(REF, "pause")).rejects.toMatchObject({ kind: "forbidden" });
+    await expect(asNode.console(REF)).rejects.toMatchObject({ kind: "forbidden" });
+    asNode.close();
+  }
+  expect(engine.done).toEqual([]);
+});
+
 test("a node that shows another node's certificate is not talked to", async () => {
   await server.close();
   server = await listen(0, "other-node");

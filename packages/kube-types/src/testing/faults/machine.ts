@@ -14,7 +14,7 @@ export const machine = {
   spec: { runStrategy: "Halted", template: { spec: GOOD_INSTANCE.spec } },
 };
 
-export const volume = {
+const volume = {
   source: { blank: {} },
   storage: { resources: { requests: { storage: "1Gi" } } },
 };
