@@ -1,0 +1,268 @@
+// trine-control as it ships on a real etcd and API server, its webhooks in their way, and nodes that are only said to be there:
+// this process is scheduler, kubelet and, over TLS with certificates of the cluster's signer, the door of each of them.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Undo, pollUntil } from "@trine/base";
+import {
+  KubeClient,
+  ListWatchCache,
+  NODES,
+  PODS,
+  type Pod,
+  type Stored,
+  readKubeconfig,
+  resourceOf,
+} from "@trine/kube-client";
+import { VIRTUAL_MACHINE } from "@trine/kube-types";
+import { KubeControlPlane, LoggedProcess, freePort, kubeBinaries } from "@trine/testkit";
+import { command, install, machine } from "./control-program.ts";
+import { HollowDoor } from "./hollow-door.ts";
+import { nodeCertificate } from "./node-certificate.ts";
+
+const MACHINES = resourceOf(VIRTUAL_MACHINE);
+const LONG_MS = 120_000;
+const MIB = 1024 ** 2;
+
+export class ControlRig {
+  readonly client: KubeClient;
+  readonly plane: KubeControlPlane;
+  /** Writes of this process on pods' status: they are not the control plane's. */
+  ownPatches = 0;
+  readonly #control: LoggedProcess;
+  readonly #health: number;
+  readonly #doors: HollowDoor[] = [];
+  readonly #undo: Undo;
+
+  private constructor(of: {
+    client: KubeClient;
+    plane: KubeControlPlane;
+    control: LoggedProcess;
+    health: number;
+    undo: Undo;
+  }) {
+    this.client = of.client;
+    this.plane = of.plane;
+    this.#control = of.control;
+    this.#health = of.health;
+    this.#undo = of.undo;
+  }
+
+  static async start(nodes: number): Promise<ControlRig> {
+    const undo = new Undo();
+    const dir = await mkdtemp(join(tmpdir(), "trine-bench-control-"));
+    undo.defer("files", () => rm(dir, { recursive: true, force: true }));
+    try {
+      const binaries = await kubeBinaries();
+      const plane = await KubeControlPlane.start({
+        dir,
+        binaries,
+        address: "127.0.0.1",
+        apiOnly: true,
+      });
+      undo.defer("control plane", () => plane.stop());
+      const client = new KubeClient(await readKubeconfig(plane.kubeconfig));
+      undo.defer("client", () => {
+        client.close();
+        return Promise.resolve();
+      });
+      const [api, health] = [await freePort(), await freePort()];
+      await install(plane, api);
+      const control = new LoggedProcess(
+        "trine-control",
+        await command(plane, dir, api, health),
+        join(dir, "trine-control.log"),
+      );
+      undo.defer("trine-control", () => control.end());
+      const rig = new ControlRig({ client, plane, control, health, undo });
+      await rig.startControl();
+      await rig.#addNodes(nodes);
+      rig.#runPods();
+      return rig;
+    } catch (cause) {
+      await undo.run();
+      throw cause;
+    }
+  }
+
+  get pid(): number {
+    return this.#control.pid ?? 0;
+  }
+
+  /** Starts trine-control; resolves when it leads and serves. */
+  async startControl(): Promise<void> {
+    await this.#control.start();
+    await this.#control.untilReady(() => this.#answers("/readyz", /^ok/));
+    await this.#control.untilReady(() => this.#answers("/metrics", /^trine_control_leading 1$/m));
+  }
+
+  /** Ends it as its pod's end does: it gives the lease back. */
+  stopControl(): Promise<void> {
+    return this.#control.end();
+  }
+
+  /** How many nodes' doors it watches. */
+  get watched(): number {
+    return this.#doors.filter(({ watchers }) => watchers.size > 0).length;
+  }
+
+  /** Makes machines, some at a time, and waits until each is said to run. */
+  async makeMachines(count: number, atOnce = 8): Promise<void> {
+    const names = Array.from({ length: count }, (_, index) => `m-${index}`)[Symbol.iterator]();
+    const worker = async (): Promise<void> => {
+      for (const name of names) await this.client.create(MACHINES, machine(name));
+    };
+    await Promise.all(Array.from({ length: atOnce }, worker));
+    await this.untilRunning(count);
+  }
+
+  async untilRunning(count: number): Promise<void> {
+    await pollUntil(
+      `${count} machines run`,
+      { ms: LONG_MS + count * 2_000, everyMs: 1_000 },
+      async () => {
+        const { items } = await this.client.list(MACHINES, { namespace: "default" });
+        const running = items.filter(({ status }) => status?.printableStatus === "Running");
+        return running.length === count || undefined;
+      },
+    );
+  }
+
+  /** Requests that wrote machines, instances and pods, this process's own left out. */
+  async writes(): Promise<number> {
+    const text = await this.plane.kubectl.run("get", "--raw", "/metrics");
+    let sum = 0;
+    for (const [, labels = "", value = "0"] of text.matchAll(
+      /^apiserver_request_total\{([^}]*)\} (\S+)$/gm,
+    )) {
+      const of = (name: string): string =>
+        new RegExp(`(?:^|,)${name}="([^"]*)"`).exec(labels)?.[1] ?? "";
+      const isWrite = ["PUT", "PATCH", "APPLY"].includes(of("verb"));
+      const isOurs = ["virtualmachines", "virtualmachineinstances", "pods"].includes(
+        of("resource"),
+      );
+      if (isWrite && isOurs) sum += Number(value);
+    }
+    return sum - this.ownPatches;
+  }
+
+  log(): Promise<string> {
+    return this.#control.logTail(200);
+  }
+
+  async stop(): Promise<void> {
+    const left = await this.#undo.run();
+    if (left.length > 0)
+      throw new AggregateError(
+        left.map(({ cause }) => cause),
+        "not cleared",
+      );
+  }
+
+  async #answers(path: string, wanted: RegExp): Promise<boolean> {
+    try {
+      const answer = await fetch(`http://127.0.0.1:${this.#health}${path}`);
+      return answer.ok && wanted.test(await answer.text());
+    } catch {
+      return false; // it does not listen yet
+    }
+  }
+
+  async #addNodes(count: number): Promise<void> {
+    for (let index = 0; index < count; index += 1) {
+      const [name, host] = [`hollow-${index}`, `127.77.${index >> 8}.${index & 255}`];
+      const node = await this.client.create(NODES, { metadata: { name } });
+      const status = { addresses: [{ type: "InternalIP", address: host }] };
+      await this.client.update(NODES, { ...node, status }, { subresource: "status" });
+      const door = new HollowDoor(await nodeCertificate(this.plane, this.client, { name, host }));
+      await door.listen(host);
+      this.#doors.push(door);
+      this.#undo.defer(`door of ${name}`, () => door.close());
+    }
+  }
+
+  /** What scheduler and kubelet do: a pod gets a node, and its machine runs there; one that is to go, goes. */
+  #runPods(): void {
+    const problems: unknown[] = [];
+    const cache = new ListWatchCache(this.client, PODS, {
+      onProblem: (cause) => problems.push(cause),
+    });
+    const begun = new Set<string>();
+    cache.onChange((_, pod) => {
+      if (pod === undefined) return;
+      const { uid, deletionTimestamp } = pod.metadata;
+      const key = `${uid} ${deletionTimestamp === undefined ? "runs" : "goes"}`;
+      if (begun.has(key)) return;
+      begun.add(key);
+      const done =
+        deletionTimestamp === undefined ? this.#runPod(pod, begun.size) : this.#endPod(pod);
+      done.catch((cause: unknown) => {
+        console.error(cause);
+        process.exitCode = 1;
+      });
+    });
+    const end = new AbortController();
+    const run = cache.run(end.signal);
+    this.#undo.defer("pods", async () => {
+      end.abort();
+      await run;
+    });
+  }
+
+  async #runPod(pod: Stored<Pod>, number: number): Promise<void> {
+    const { name, uid, namespace = "" } = pod.metadata;
+    const index = number % this.#doors.length;
+    const target = { apiVersion: "v1", kind: "Node", name: `hollow-${index}` };
+    const binding = { apiVersion: "v1", kind: "Binding", metadata: { name }, target };
+    const path = `/api/v1/namespaces/${namespace}/pods/${name}`;
+    const contentType = "application/json";
+    await this.client.request("POST", `${path}/binding`, {
+      body: JSON.stringify(binding),
+      contentType,
+    });
+    const since = new Date().toISOString();
+    this.ownPatches += 1;
+    const status = {
+      ...{ phase: "Running", podIP: "10.1.0.1", qosClass: "Burstable", startTime: since },
+      conditions: ["Initialized", "Ready", "ContainersReady", "PodScheduled"].map((type) => ({
+        type,
+        status: "True",
+      })),
+      containerStatuses: [
+        {
+          ...{
+            name: "compute",
+            ready: true,
+            started: true,
+            restartCount: 0,
+            image: "i",
+            imageID: "",
+          },
+          state: { running: { startedAt: since } },
+        },
+      ],
+    };
+    await this.client.patch(
+      PODS,
+      { namespace, name },
+      [{ op: "add", path: "/status", value: status }],
+      {
+        subresource: "status",
+      },
+    );
+    this.#doors[index]?.say({
+      ...{ namespace, pod: name, uid, sandboxId: uid, phase: "running", since, accelerator: "kvm" },
+      cpus: { sockets: 1, cores: 1, threads: 1 },
+      memory: { guestBytes: 64 * MIB, overheadBytes: 50 * MIB },
+      interfaces: [
+        { name: "eth0", mac: "02:00:00:00:00:01", addresses: ["10.1.0.1"], fromGuest: true },
+      ],
+      agent: { connected: true, frozen: false },
+      disks: [],
+    });
+  }
+
+  async #endPod({ metadata: { name, namespace = "", uid } }: Stored<Pod>): Promise<void> {
+    await this.client.delete(PODS, { namespace, name }, { uid, gracePeriodSeconds: 0 });
+  }
+}
