@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { LONG_MS, type MachinesUnderTest, READY, machine } from "./machines-under-test.ts";
 import { SOAK } from "./node-under-test.ts";
 
-const ROUNDS = SOAK ? 20 : 2;
+const ROUNDS = SOAK ? 20 : 1;
 /** Within it the pod is made, and the machine. */
 const START_MS = 6_000;
 

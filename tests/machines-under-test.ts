@@ -4,7 +4,6 @@ import { pollUntil, withDeadline } from "@trine/base";
 import type { VirtualMachine, VirtualMachineInstance } from "@trine/kube-types";
 import type { KubeCluster } from "@trine/testkit";
 import { type KubeObject, VirtctlClient } from "@trine/testkit";
-import type { WebSocket } from "ws";
 
 /** Guests run in software here, beside whatever else the machine does. */
 export const LONG_MS = 180_000;
@@ -39,7 +38,8 @@ export function instanceSpec(
   } = {},
 ): Fields {
   return {
-    terminationGracePeriodSeconds: 30,
+    // Enough for a guest that has come up; one that has not is not waited for.
+    terminationGracePeriodSeconds: 5,
     domain: {
       memory: { guest: "128Mi" },
       resources: { requests: { cpu: "10m" } },
@@ -223,14 +223,16 @@ export class MachinesUnderTest {
   }
 }
 
+type Socket = Awaited<ReturnType<VirtctlClient["vnc"]>>;
+
 /** A stream of the API as virtctl has it: what has come, and more of it. */
 export class Talk {
-  readonly socket: WebSocket;
+  readonly socket: Socket;
   readonly closed: Promise<number>;
   #said = Buffer.of();
   #heard = Promise.withResolvers<undefined>();
 
-  constructor(socket: WebSocket) {
+  constructor(socket: Socket) {
     this.socket = socket;
     this.closed = new Promise((resolve) =>
       socket.once("close", (code) => {

@@ -1,0 +1,183 @@
+// Machines and plain pods of a whole cluster (Kubernetes, Trine's control plane, one node), made at a rate and seen by one watch.
+import { Undo, pollUntil, sleep } from "@trine/base";
+import {
+  KubeClient,
+  type KubeObject,
+  ListWatchCache,
+  PODS,
+  type Pod,
+  type Resource,
+  type Stored,
+  placeOf,
+  readKubeconfig,
+  resourceOf,
+} from "@trine/kube-client";
+import { VIRTUAL_MACHINE_INSTANCE, type VirtualMachineInstance } from "@trine/kube-types";
+import { KubeCluster, busyboxImage, tinyGuestImage } from "@trine/testkit";
+
+const NAMESPACE = "default";
+const LONG_MS = 1_200_000;
+const INSTANCES = resourceOf(VIRTUAL_MACHINE_INSTANCE);
+
+/** When each object was first seen so. */
+class Seen<T extends KubeObject> {
+  readonly #at = new Map<string, number>();
+  readonly #gone = new Set<string>();
+
+  constructor(cache: ListWatchCache<T>, keyOf: (object: Stored<T>) => string | undefined) {
+    cache.onChange((before, after) => {
+      const key = after === undefined ? undefined : keyOf(after);
+      if (key !== undefined && !this.#at.has(key)) this.#at.set(key, performance.now());
+      if (after === undefined && before !== undefined) this.#gone.add(before.metadata.name);
+    });
+  }
+
+  until(key: string): Promise<number> {
+    return pollUntil(`${key} is seen`, { ms: LONG_MS, everyMs: 20 }, () => this.#at.get(key));
+  }
+
+  async untilGone(name: string): Promise<void> {
+    await pollUntil(`${name} is gone`, { ms: LONG_MS, everyMs: 50 }, () =>
+      this.#gone.has(name) ? true : undefined,
+    );
+  }
+}
+
+export interface Start {
+  /** The API server has answered the create. */
+  readonly createdAt: number;
+  readonly runningAt: number;
+}
+
+export class KubeMachines {
+  readonly #client: KubeClient;
+  /** An instance's phase is Running. */
+  readonly #running: Seen<VirtualMachineInstance>;
+  readonly #ready: Seen<Pod>;
+  readonly #undo: Undo;
+
+  private constructor(client: KubeClient, undo: Undo) {
+    this.#client = client;
+    this.#undo = undo;
+    const problems: unknown[] = [];
+    const onProblem = (cause: unknown): number => problems.push(cause);
+    const instances = new ListWatchCache(client, INSTANCES, { onProblem });
+    const pods = new ListWatchCache(client, PODS, { onProblem });
+    this.#running = new Seen(instances, ({ metadata, status }) =>
+      status?.phase === "Running" ? metadata.name : undefined,
+    );
+    this.#ready = new Seen(pods, ({ metadata, status }) =>
+      status?.containerStatuses?.every(({ state }) => state?.running !== undefined) === true
+        ? metadata.name
+        : undefined,
+    );
+    const end = new AbortController();
+    const ran = Promise.all([instances.run(end.signal), pods.run(end.signal)]);
+    undo.defer("watches", async () => {
+      end.abort();
+      await ran;
+    });
+  }
+
+  static async start(): Promise<KubeMachines> {
+    const images = [await busyboxImage(), await tinyGuestImage()];
+    const cluster = await KubeCluster.start({ machines: true });
+    const undo = new Undo();
+    undo.defer("cluster", () => cluster.stop());
+    const client = new KubeClient(await readKubeconfig(cluster.kubeconfig));
+    undo.defer("client", async () => {
+      client.close();
+      await Promise.resolve();
+    });
+    for (const image of images) await cluster.node.containerd.importImage(image);
+    return new KubeMachines(client, undo);
+  }
+
+  async stop(): Promise<void> {
+    const [failed] = await this.#undo.run();
+    if (failed !== undefined) throw failed.cause;
+  }
+
+  /** Instances at that rate; each as it was seen, in the order of their making. */
+  machines(name: string, count: number, everyMs: number): Promise<Start[]> {
+    const until = (each: string): Promise<number> => this.#running.until(each);
+    return this.#burst(INSTANCES, { name, count, everyMs }, instanceOf, until);
+  }
+
+  /** The same of pods with runc. */
+  pods(name: string, count: number, everyMs: number): Promise<Start[]> {
+    const until = (each: string): Promise<number> => this.#ready.until(each);
+    return this.#burst(PODS, { name, count, everyMs }, podOf, until);
+  }
+
+  async #burst<T extends KubeObject>(
+    resource: Resource<T>,
+    of: { readonly name: string; readonly count: number; readonly everyMs: number },
+    make: (name: string) => T,
+    until: (name: string) => Promise<number>,
+  ): Promise<Start[]> {
+    const starts: Promise<Start>[] = [];
+    const names = Array.from({ length: of.count }, (_, index) => `${of.name}-${index}`);
+    for (const name of names) {
+      const next = sleep(of.everyMs);
+      starts.push(
+        this.#client.create(resource, make(name)).then(async () => {
+          const createdAt = performance.now();
+          return { createdAt, runningAt: await until(name) };
+        }),
+      );
+      await next;
+    }
+    const all = await Promise.all(starts);
+    for (const name of names) {
+      await this.#client.delete(resource, placeOf(`${NAMESPACE}/${name}`));
+    }
+    const seen = resource.kind === "Pod" ? this.#ready : this.#running;
+    await Promise.all(names.map((name) => seen.untilGone(name)));
+    return all;
+  }
+}
+
+const RESOURCES = { requests: { cpu: "10m", memory: "16Mi" } };
+
+function podOf(name: string): Pod {
+  return {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { namespace: NAMESPACE, name },
+    spec: {
+      terminationGracePeriodSeconds: 1,
+      automountServiceAccountToken: false,
+      containers: [
+        {
+          ...{ name: "main", image: "trine.test/busybox:1", imagePullPolicy: "Never" },
+          ...{ command: ["sleep", "100000"], resources: RESOURCES },
+        },
+      ],
+    },
+  };
+}
+
+/** As KubeVirt measures: one processor, one network behind masquerade. */
+function instanceOf(name: string): VirtualMachineInstance {
+  const domain = {
+    memory: { guest: "64Mi" },
+    resources: { requests: { cpu: "10m" } },
+    devices: {
+      disks: [{ name: "root", disk: { bus: "virtio" } }],
+      interfaces: [{ name: "default", masquerade: {} }],
+    },
+  };
+  const image = "trine.test/tiny-guest:1";
+  return {
+    apiVersion: "kubevirt.io/v1",
+    kind: "VirtualMachineInstance",
+    metadata: { namespace: NAMESPACE, name },
+    spec: {
+      terminationGracePeriodSeconds: 0,
+      domain,
+      networks: [{ name: "default", pod: {} }],
+      volumes: [{ name: "root", containerDisk: { image, imagePullPolicy: "IfNotPresent" } }],
+    },
+  };
+}
