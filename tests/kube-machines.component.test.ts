@@ -6,6 +6,7 @@ import { lifeTests } from "./machines-life.ts";
 import { madeTests } from "./machines-made.ts";
 import { LONG_MS, MachinesUnderTest } from "./machines-under-test.ts";
 import { verbTests } from "./machines-verbs.ts";
+import { volumeTests } from "./machines-volumes.ts";
 
 describe("machines of Kubernetes", () => {
   let at: MachinesUnderTest;
@@ -29,6 +30,9 @@ describe("machines of Kubernetes", () => {
   });
   describe("what makes them", () => {
     madeTests(() => at);
+  });
+  describe("volumes", () => {
+    volumeTests(() => at);
   });
   // Last: they end what the others need.
   describe("faults", () => {
