@@ -34,7 +34,6 @@ export const qemu = of("packages/vmm-qemu/src/plan-hardware.component.test.ts");
 /** On real parts. */
 export const onMachines = of("tests/control-machines.ts");
 export const onInstances = of("tests/control-instances.ts");
-export const onKinds = of("tests/kube-types.component.test.ts");
 export const onApi = of("tests/virt-api.component.test.ts");
 export const onVirtctl = of("tests/virt-api-virtctl.ts");
 export const onDoor = of("tests/node-door.component.test.ts");
