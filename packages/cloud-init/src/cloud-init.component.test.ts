@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { cachedDir, resolvePackages, unpackPackages } from "@trine/testkit";
-import { configDriveSeed, fileHook, nocloudSeed, vendorDataOf } from "./index.ts";
+import { FORGET_HOOK, configDriveSeed, fileHook, nocloudSeed, vendorDataOf } from "./index.ts";
 import type { SeedInput } from "./index.ts";
 
 const run = promisify(execFile);
@@ -242,7 +242,72 @@ test("cloud-init takes each part of our vendor data for what it is", async () =>
   ].join("\n");
   expect(await python(program, join(dir, "vendor"))).toEqual([
     ["text/cloud-config", config],
-    ["text/cloud-boothook", hook],
     ["text/cloud-boothook", "#cloud-boothook\n"],
+    ["text/cloud-boothook", hook],
+  ]);
+});
+
+/** Two boots of one ConfigDrive by cloud-init's own stages; the second has another network. What is said of each. */
+const BOOTS = String.raw`
+import json, os, shutil, subprocess, sys
+from cloudinit import sources, stages
+from cloudinit.settings import PER_INSTANCE
+root, hook = sys.argv[1:3]
+paths = {"cloud_dir": root + "/lib", "run_dir": root + "/run"}
+with open(root + "/cfg", "w") as file:
+    system = {"distro": "debian", "paths": paths}
+    json.dump({"datasource_list": ["ConfigDrive"], "system_info": system, "def_log_file": root + "/log"}, file)
+os.environ["CLOUD_CFG"] = root + "/cfg"
+def boot():
+    shutil.rmtree(paths["run_dir"], ignore_errors=True)
+    os.makedirs(paths["run_dir"])
+    init = stages.Init(ds_deps=[sources.DEP_FILESYSTEM])
+    init.read_cfg()
+    init.initialize()
+    init.fetch(existing="check")
+    init.instancify()
+    init.datasource.known_macs = {"02:00:00:00:00:01": "eth0"}
+    applied = []
+    # What would look at this machine's own network, or change it.
+    init._apply_netcfg_names = lambda config: None
+    init._network_already_configured = lambda: False
+    init.distro.apply_network_config = lambda config, bring_up=False: applied.append(config) or True
+    init.distro.networking.wait_for_physdevs = lambda *args, **more: None
+    init.apply_network_config(bring_up=False)
+    worked, _ = init.cloudify().run("once", lambda: None, {}, freq=PER_INSTANCE)
+    subprocess.run(["sh", "-c", hook], check=True)
+    return [[address for address in ("10.1.0.2", "10.1.0.3") if address in json.dumps(applied)], worked]
+first = boot()
+path = root + "/lib/seed/config_drive/openstack/latest/network_data.json"
+with open(path) as file: text = file.read()
+with open(path, "w") as file: file.write(text.replace("10.1.0.2", "10.1.0.3"))
+print(json.dumps([first, boot()]))
+`;
+
+test.each([
+  [
+    "with our hook the network is each boot's, and what is done once is done once",
+    FORGET_HOOK,
+    ["10.1.0.3"],
+  ],
+  ["without it the network stays the first boot's", "", []],
+])("a ConfigDrive on a root that stays: %s", async (_, hook, second) => {
+  const root = join(dir, hook === "" ? "plain" : "hooked");
+  const nic = { name: "eth0", mac: "02:00:00:00:00:01", mtu: 1450, addresses: ["10.1.0.2/24"] };
+  const interfaces = [{ ...nic, routes: [{ to: "0.0.0.0/0", via: "10.1.0.1" }] }];
+  const network = { interfaces, nameservers: [], search: [] };
+  for (const file of configDriveSeed({
+    instanceId: "default.web",
+    hostname: "web",
+    sshKeys: [],
+    network,
+  })) {
+    const path = join(root, "lib/seed/config_drive", file.name);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, file.bytes);
+  }
+  expect(await python(BOOTS, root, hook.replaceAll("/var/lib/cloud", join(root, "lib")))).toEqual([
+    [["10.1.0.2"], true],
+    [second, false],
   ]);
 });

@@ -2,6 +2,7 @@ export { AGENT_FILE, agentHook } from "./agent-hook.ts";
 export { configDriveSeed } from "./config-drive-seed.ts";
 export { fileHook } from "./file-hook.ts";
 export type { GuestFile } from "./file-hook.ts";
+export { FORGET_HOOK } from "./forget-hook.ts";
 export { hostsHook } from "./hosts-hook.ts";
 export {
   cloudConfigOf,

@@ -2,6 +2,7 @@ import { constants, open } from "node:fs/promises";
 import { TrineError } from "@trine/base";
 import {
   AGENT_FILE,
+  FORGET_HOOK,
   agentHook,
   configDriveSeed,
   fileHook,
@@ -34,11 +35,6 @@ export interface SeedExtras {
 
 /** A later boot of the same instance keeps the network of its first, unless it is told not to: a pod's may change. */
 const NETWORK_AT_BOOT = "#cloud-config\nupdates: {network: {when: [boot]}}\n";
-/**
- * The same of cloud-init's ConfigDrive, which fails when it is told so (22.4): it takes the instance for a new one where it does not
- * know the last one's id, and what it has done for this one it knows by other files.
- */
-const FORGETS_LAST = "#cloud-boothook\n#!/bin/sh\nrm -f /var/lib/cloud/data/instance-id\n";
 /** What containerd and the image give every container; a machine has its own. */
 const NOT_ENVIRONMENT = ["PATH", "HOSTNAME", "HOME", "TERM"];
 
@@ -57,7 +53,7 @@ export async function machineSeed(
   const volumeLabel = isDrive ? "config-2" : "cidata";
   const dns = await podDns(bundle.resolvConf);
   const { files: given, ...told } = await firstBoot(settings, bundle.spec);
-  const looksAgain = isDrive ? FORGETS_LAST : NETWORK_AT_BOOT;
+  const looksAgain = isDrive ? FORGET_HOOK : NETWORK_AT_BOOT;
   const hasNetwork = interfaces.length > 0 && networkConfig !== "off";
   const files = fileHook([...environmentFile(bundle.spec), ...given]);
   const seed = (isDrive ? configDriveSeed : nocloudSeed)({
