@@ -177,18 +177,21 @@ export function streamTests(kube: () => KubeUnderTest): void {
   });
 
   test("kubelet's figures have the pod's memory and processor", async () => {
-    await both((pod) =>
-      pollUntil(`figures of ${pod}`, { ms: LONG_MS, everyMs: 1_000 }, async () => {
-        const path = `/api/v1/nodes/${kube().cluster.nodeName}/proxy/stats/summary`;
-        const summary = JSON.parse(await kube().kubectl.run("get", "--raw", path)) as Summary;
-        const found = summary.pods.find(({ podRef }) => podRef.name === pod);
-        const main = found?.containers.find(({ name }) => name === "main");
-        const isThere =
-          (main?.memory?.workingSetBytes ?? 0) > 0 && main?.cpu?.usageCoreNanoSeconds !== undefined;
-        return isThere && (found?.memory?.workingSetBytes ?? 0) > 0 ? true : undefined;
-      }),
-    );
+    await both((pod) => figuresOf(kube(), pod, "main"));
     expect(podOf(NAME, "microvm")).toBe("streams-microvm");
+  });
+}
+
+/** Waits until kubelet has what `kubectl top` shows, of the pod and of that container. */
+export async function figuresOf(kube: KubeUnderTest, pod: string, of: string): Promise<void> {
+  await pollUntil(`figures of ${pod}`, { ms: LONG_MS, everyMs: 1_000 }, async () => {
+    const path = `/api/v1/nodes/${kube.cluster.nodeName}/proxy/stats/summary`;
+    const summary = JSON.parse(await kube.kubectl.run("get", "--raw", path)) as Summary;
+    const found = summary.pods.find(({ podRef }) => podRef.name === pod);
+    const main = found?.containers.find(({ name }) => name === of);
+    const isThere =
+      (main?.memory?.workingSetBytes ?? 0) > 0 && main?.cpu?.usageCoreNanoSeconds !== undefined;
+    return isThere && (found?.memory?.workingSetBytes ?? 0) > 0 ? true : undefined;
   });
 }
 
@@ -220,7 +223,7 @@ interface Summary {
 }
 
 /** The local port that `kubectl port-forward` says it listens on. */
-async function forwarded(stdout: NodeJS.ReadableStream | null): Promise<number> {
+export async function forwarded(stdout: NodeJS.ReadableStream | null): Promise<number> {
   let said = "";
   stdout?.on("data", (chunk: Buffer) => (said += chunk.toString()));
   return pollUntil("port-forward listens", { ms: 60_000 }, () => {
@@ -230,10 +233,10 @@ async function forwarded(stdout: NodeJS.ReadableStream | null): Promise<number> 
 }
 
 /** What the server there says its host name is. */
-async function hostname(host: string, port: number): Promise<string> {
+export async function hostname(host: string, port: number, path = "/hostname"): Promise<string> {
   const socket = connect(port, host);
   await once(socket, "connect");
-  const sent = request({ path: "/hostname", createConnection: () => socket }).end();
+  const sent = request({ path, createConnection: () => socket }).end();
   const [answer] = (await once(sent, "response")) as [NodeJS.ReadableStream];
   let body = "";
   for await (const chunk of answer) body += chunk.toString();

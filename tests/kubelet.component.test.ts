@@ -10,6 +10,8 @@ import {
 } from "@trine/testkit";
 import { afterAll, beforeAll, describe, expect } from "vitest";
 import { changeTests } from "./kubelet-changes.ts";
+import { gvisorTests } from "./kubelet-gvisor.ts";
+import { MachineImages, machineTests, startMachine } from "./kubelet-machines.ts";
 import { KubeUnderTest, LONG_MS } from "./kubelet-pods.ts";
 import { probeTests } from "./kubelet-probes.ts";
 import { SOAK } from "./node-under-test.ts";
@@ -18,24 +20,39 @@ import { volumeTests } from "./kubelet-volumes.ts";
 
 describe("pods of Kubernetes", { timeout: 2 * LONG_MS }, () => {
   let kube: KubeUnderTest;
+  let machines: MachineImages;
 
   beforeAll(async () => {
     const images = [await busyboxImage(), await agnhostImage(), await tinyGuestImage()];
+    machines = await MachineImages.start();
     // kubelet is on the gateway's socket, and each of these tests proves the gateway too.
     const cluster = await KubeCluster.start({
       config: microvmConfig(await microvmGuest()),
-      gateway: [],
+      gateway: machines.config,
     });
     kube = new KubeUnderTest(cluster);
     for (const image of images) await cluster.node.containerd.importImage(image);
+    // It boots while other tests run.
+    await startMachine(kube, machines);
   }, 3_600_000);
 
   afterAll(async () => {
-    expect(await kube.cluster.stop()).toEqual([]);
+    const left = await kube.cluster.stop();
+    await machines.stop();
+    expect(left).toEqual([]);
   }, LONG_MS);
 
   describe("streams", () => {
     streamTests(() => kube);
+  });
+  describe("machines", () => {
+    machineTests(
+      () => kube,
+      () => machines,
+    );
+  });
+  describe("gVisor", () => {
+    gvisorTests(() => kube);
   });
   if (!SOAK) return; // the others take longer than CI has
   describe("volumes", () => {
