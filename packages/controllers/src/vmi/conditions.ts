@@ -153,9 +153,10 @@ function volumesOf(seen: Seen): Said[] {
   ];
 }
 
-function ofTheReport(seen: Seen, phase: Phase): Said[] {
+function ofTheReport(seen: Seen, phase: Phase): readonly Said[] {
   const report = reportOf(seen);
-  if (report === undefined || (phase !== "Running" && phase !== "Unknown")) return [];
+  if (phase !== "Running" && phase !== "Unknown") return [];
+  if (report === undefined) return seen.heard?.node === "lost" ? lastSaid(seen) : [];
   const isTrue = (type: string, reason?: string, message?: string): Said => ({
     ...{ type, status: "True" },
     ...(reason === undefined ? {} : { reason }),
@@ -180,6 +181,18 @@ function ofTheReport(seen: Seen, phase: Phase): Said[] {
         ]
       : []),
   ];
+}
+
+const OF_THE_REPORT: ReadonlySet<string> = new Set([
+  "LiveMigratable",
+  "Paused",
+  "AgentConnected",
+  "SoftwareEmulation",
+]);
+
+/** A door that has not answered yet, after a start of ours for one, takes nothing back. */
+function lastSaid({ vmi }: Seen): readonly Said[] {
+  return (vmi.status?.conditions ?? []).filter(({ type }) => OF_THE_REPORT.has(type));
 }
 
 /** `why`: of a machine that its VMM has stopped by itself. */

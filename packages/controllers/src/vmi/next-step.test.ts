@@ -564,3 +564,16 @@ test("a look at what is written already writes nothing", () => {
   const again = { ...first, vmi, now: new Date("2026-01-03T00:00:00Z") };
   expect(written(again, nextStep(again))).toBeUndefined();
 });
+
+test("a node that has not been heard yet takes nothing back of what it said before", () => {
+  const first = look({ pod: ON_NODE, heard: heard({ agent: { connected: true, frozen: false } }) });
+  const vmi = written(first, nextStep(first));
+  if (vmi === undefined) throw new Error("nothing was written");
+  expect(vmi.status?.conditions?.map(({ type }) => type)).toContain("AgentConnected");
+  const started: typeof first = {
+    ...first,
+    vmi,
+    heard: { node: "lost", since: first.now },
+  };
+  expect(written(started, nextStep(started))).toBeUndefined();
+});
