@@ -1,20 +1,10 @@
 import type { PersistentVolumeClaim } from "@trine/kube-client";
-import type { DataVolume, StorageProfile } from "@trine/kube-types";
+import type { DataVolume } from "@trine/kube-types";
 import { ownedBy } from "../owner.ts";
 import { bytesOf } from "../vmi/settings.ts";
-import type { Volume } from "./seen.ts";
+import type { ClaimFacts, Volume } from "./seen.ts";
 
 const MIB = 1024 ** 2;
-
-/** What else a claim follows from. */
-export interface ClaimFacts {
-  /** Of the storage class, where there is a profile of it. */
-  readonly profile?: StorageProfile | undefined;
-  /** Of 1: what a file system takes for itself. */
-  readonly overhead: number;
-  /** Of the claim that is copied, where the volume says no size. */
-  readonly sourceBytes?: number | undefined;
-}
 
 /** Label of all claims that a DataVolume has, as CDI's tools look for it. */
 const LABELS = { app: "containerized-data-importer" };

@@ -9,10 +9,17 @@ import type { DataVolumeSpec } from "@trine/kube-types";
 import { FILLER_LABEL } from "@trine/node-door";
 import type { ImportReport } from "@trine/node-door";
 import type { ControlDeps, MakeCache } from "../controller.ts";
-import { type ClaimFacts, requested } from "./claim-of.ts";
+import { requested } from "./claim-of.ts";
 import { fillerName } from "./filler-pod.ts";
 import { planFilling, sourceOfDataSource } from "./plan-filling.ts";
-import { type Placement, type Seen, type Volume, isFilled, isOwn } from "./seen.ts";
+import {
+  type ClaimFacts,
+  type Placement,
+  type Seen,
+  type Volume,
+  isFilled,
+  isOwn,
+} from "./seen.ts";
 import { DATA_SOURCES, absent, storageOf } from "./storage.ts";
 import { bytesOf } from "../vmi/settings.ts";
 

@@ -1,7 +1,11 @@
 import type { PersistentVolumeClaim, Pod, Stored } from "@trine/kube-client";
-import type { DataVolume, DataVolumeSpec, VirtualMachineInstanceSpec } from "@trine/kube-types";
+import type {
+  DataVolume,
+  DataVolumeSpec,
+  StorageProfile,
+  VirtualMachineInstanceSpec,
+} from "@trine/kube-types";
 import type { ImportReport } from "@trine/node-door";
-import type { ClaimFacts } from "./claim-of.ts";
 import type { Plan } from "./plan-filling.ts";
 
 export type Volume = Stored<DataVolume>;
@@ -19,6 +23,16 @@ export type Placement = Pick<
   VirtualMachineInstanceSpec,
   "nodeSelector" | "affinity" | "tolerations"
 >;
+
+/** What else a claim follows from. */
+export interface ClaimFacts {
+  /** Of the storage class, where there is a profile of it. */
+  readonly profile?: StorageProfile | undefined;
+  /** Of 1: what a file system takes for itself. */
+  readonly overhead: number;
+  /** Of the claim that is copied, where the volume says no size. */
+  readonly sourceBytes?: number | undefined;
+}
 
 /** All that a decision on a volume looks at. */
 export interface Seen {
