@@ -26,7 +26,12 @@ export type { Cause, Reason } from "./checks/report.ts";
 export { invalidStatus } from "./checks/status.ts";
 export { allDisks } from "./defaults/devices.ts";
 export { defaultInstanceSpec, defaultNetworks } from "./defaults/instance-spec.ts";
-export { INSTANCE_FINALIZER, defaultInstance, defaultMachine } from "./defaults/objects.ts";
+export {
+  INSTANCE_FINALIZER,
+  MACHINE_FINALIZER,
+  defaultInstance,
+  defaultMachine,
+} from "./defaults/objects.ts";
 export type { Fresh } from "./defaults/objects.ts";
 export { CLUSTER_DEFAULTS } from "./defaults/settings.ts";
 export type { ClusterDefaults } from "./defaults/settings.ts";

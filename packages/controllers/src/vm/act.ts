@@ -1,5 +1,6 @@
 import { TrineError, kindOf, messageOf } from "@trine/base";
 import { CONTROLLER_REVISIONS, keyOf, pointer } from "@trine/kube-client";
+import { MACHINE_FINALIZER } from "@trine/kube-types";
 import { timestamp } from "../timestamp.ts";
 import { createVolume } from "./create-volume.ts";
 import { BY_OWNER } from "../caches.ts";
@@ -8,7 +9,7 @@ import { type Start, instanceOf } from "./instance-of.ts";
 import { GENERATION, type Step } from "./next-step.ts";
 import { INSTANCES, MACHINES } from "../kinds.ts";
 import { controllerOf, ownedBy } from "../owner.ts";
-import { type Instance, MACHINE_FINALIZER, type Machine, type Seen } from "./seen.ts";
+import { type Instance, type Machine, type Seen } from "./seen.ts";
 import { startRevision, startRevisions } from "./start-revision.ts";
 
 /** What came of a step. */

@@ -1,11 +1,11 @@
 import { type Stored, type WorkQueue, keyOf } from "@trine/kube-client";
+import { MACHINE_FINALIZER } from "@trine/kube-types";
 import { BY_VOLUME } from "../caches.ts";
 import type { ControlDeps, Controller } from "../controller.ts";
 import { MACHINES } from "../kinds.ts";
 import { controllerOf } from "../owner.ts";
 import { newest, queueController } from "../queue-controller.ts";
 import { MachineReconciler } from "./reconcile-vm.ts";
-import { MACHINE_FINALIZER } from "./seen.ts";
 
 /** Keeps VirtualMachines as their specs say. */
 export function machineController(deps: ControlDeps): Controller {

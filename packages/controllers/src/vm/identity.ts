@@ -33,7 +33,12 @@ export function withIdentity(
 ): VirtualMachineInstanceSpec {
   const { domain } = spec;
   const { interfaces } = domain.devices;
-  const named = interfaces?.map((each) => withAddress(each, machineUid));
+  const onPod = new Set(
+    spec.networks?.flatMap(({ name, pod }) => (pod === undefined ? [] : [name])),
+  );
+  const named = interfaces?.map((each) =>
+    onPod.has(each.name) ? each : withAddress(each, machineUid),
+  );
   return {
     ...spec,
     domain: {
@@ -53,7 +58,7 @@ function withIds(firmware: Firmware, machineUid: string): Firmware {
   };
 }
 
-/** A function of real hardware keeps the address that its driver gave it. */
+/** A function of real hardware keeps the address that its driver gave it; on the pod's network the plugin gives one. */
 function withAddress(nic: Interface, machineUid: string): Interface {
   if (nic.sriov !== undefined || (nic.macAddress ?? "") !== "") return nic;
   return { ...nic, macAddress: macOf(`${machineUid} ${nic.name}`) };

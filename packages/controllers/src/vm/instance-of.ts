@@ -2,13 +2,14 @@ import { TrineError } from "@trine/base";
 import { type Choice, applyChoice } from "@trine/instancetypes";
 import {
   type ClusterDefaults,
+  MACHINE_FINALIZER,
   type VirtualMachineInstance,
   defaultInstance,
 } from "@trine/kube-types";
 import { withIdentity } from "./identity.ts";
 import { GENERATION } from "./next-step.ts";
 import { ownedBy } from "../owner.ts";
-import { MACHINE_FINALIZER, type Machine } from "./seen.ts";
+import { type Machine } from "./seen.ts";
 
 /** How a machine is started. */
 export interface Start {

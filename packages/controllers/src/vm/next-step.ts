@@ -1,3 +1,4 @@
+import { MACHINE_FINALIZER } from "@trine/kube-types";
 import { areVolumesReady, missingVolume } from "./data-volumes.ts";
 import type { VolumeTemplate } from "./data-volumes.ts";
 import { isTemplateSame } from "./restart-required.ts";
@@ -11,7 +12,6 @@ import {
 } from "./run-strategy.ts";
 import {
   type Instance,
-  MACHINE_FINALIZER,
   type Seen,
   hasCondition,
   isFinal,

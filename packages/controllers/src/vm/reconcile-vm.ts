@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import { kindOf, messageOf } from "@trine/base";
 import { type Outcome, keyOf, placeOf, pointer } from "@trine/kube-client";
 import type { Choice } from "@trine/instancetypes";
-import { INSTANCE_FINALIZER } from "@trine/kube-types";
+import { INSTANCE_FINALIZER, MACHINE_FINALIZER } from "@trine/kube-types";
 import { Ahead } from "../ahead.ts";
 import { give, givenThen } from "../instancetype/give.ts";
 import { Givers } from "../instancetype/givers.ts";
@@ -15,7 +15,6 @@ import { INSTANCES, MACHINES } from "../kinds.ts";
 import { controllerOf } from "../owner.ts";
 import {
   type Instance,
-  MACHINE_FINALIZER,
   type Machine,
   type Seen,
   type Started,

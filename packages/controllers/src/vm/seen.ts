@@ -36,9 +36,6 @@ export interface Seen {
   readonly now: Date;
 }
 
-/** The VM controller has a look at each instance before it goes. */
-export const MACHINE_FINALIZER = "kubevirt.io/virtualMachineControllerFinalize";
-
 const ORPHAN = "orphan";
 
 /** Whether the machine goes and its instance stays. */

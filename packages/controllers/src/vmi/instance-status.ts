@@ -16,9 +16,11 @@ const STEP_BYTES = 16 * MIB;
 export function statusOf(seen: Seen, phase: Phase): VirtualMachineInstanceStatus {
   const { vmi, pod } = seen;
   const before = vmi.status ?? {};
-  const nodeName = pod?.spec.nodeName;
+  // Where it will run and of what is told with the next phase: each telling is a write.
+  const isPlaced = phase !== "Pending" && phase !== "Scheduling";
+  const nodeName = isPlaced ? pod?.spec.nodeName : before.nodeName;
   const uid = pod?.metadata.uid;
-  const image = machineStatus(seen)?.image;
+  const image = isPlaced ? machineStatus(seen)?.image : undefined;
   const qosClass = pod?.status?.qosClass;
   const type = seen.spec.domain.machine?.type;
   const reason = phase === "Failed" ? reasonOf(seen) : undefined;

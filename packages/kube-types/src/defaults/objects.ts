@@ -13,6 +13,9 @@ export interface Fresh {
 /** Holds an instance until its pod is gone. */
 export const INSTANCE_FINALIZER = "kubevirt.io/foregroundDeleteVirtualMachine";
 
+/** Holds a machine until its instance is gone. */
+export const MACHINE_FINALIZER = "kubevirt.io/virtualMachineControllerFinalize";
+
 /** A new instance, filled in: Pending, with what its status says from the first moment on. */
 export function defaultInstance(
   instance: VirtualMachineInstance,

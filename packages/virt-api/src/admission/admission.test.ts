@@ -88,6 +88,19 @@ describe("a machine", () => {
     expect((await ask(other, MUTATE, same)).patch).toBeUndefined();
   });
 
+  test("that is new is held for its controller; one that is written anew is not held again", async () => {
+    const deps = await testDeps();
+    const [, held] = patchIn(await ask(deps, MUTATE, { object: vm() }));
+    const path = "/metadata/finalizers";
+    const finalizer = "kubevirt.io/virtualMachineControllerFinalize";
+    expect(held).toEqual({ op: "add", path, value: [finalizer] });
+    const metadata = { name: "vm", finalizers: ["example.com/own"] };
+    const [, beside] = patchIn(await ask(deps, MUTATE, { object: { ...vm(), metadata } }));
+    expect(beside).toEqual({ op: "add", path, value: ["example.com/own", finalizer] });
+    const update = { operation: "UPDATE", object: vm(), oldObject: vm() } as const;
+    expect(patchIn(await ask(deps, MUTATE, update)).map((each) => each.path)).toEqual(["/spec"]);
+  });
+
   test("that is no machine is left to the API server's own words", async () => {
     const said = await ask(await testDeps(), MUTATE, { object: { spec: 1 } });
     expect(said).toEqual({ uid: "review-1", allowed: true });

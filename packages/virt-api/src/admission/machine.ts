@@ -1,6 +1,8 @@
 import { isDeepStrictEqual } from "node:util";
 import { kindOf, messageOf } from "@trine/base";
+import type { JsonPatchOperation } from "@trine/kube-client";
 import {
+  MACHINE_FINALIZER,
   Report,
   VIRTUAL_MACHINE,
   type VirtualMachine,
@@ -26,9 +28,21 @@ export const defaultTheMachine: Admit = (deps, { operation, object, oldObject })
   if (machine.metadata?.deletionTimestamp !== undefined) return ALLOWED;
   const known = withOldIdentity(machine, (oldObject ?? undefined) as VirtualMachine | undefined);
   const { spec } = defaultMachine(known, deps.defaults(), deps);
-  if (isDeepStrictEqual(spec, machine.spec)) return ALLOWED;
-  return { allowed: true, patch: [{ op: "replace", path: "/spec", value: spec }] };
+  const patch: JsonPatchOperation[] = [
+    ...(isDeepStrictEqual(spec, machine.spec)
+      ? []
+      : [{ op: "replace", path: "/spec", value: spec } as const]),
+    ...(operation === "CREATE" ? held(machine) : []),
+  ];
+  return patch.length === 0 ? ALLOWED : { allowed: true, patch };
 };
+
+/** Its controller would hold it first of all: that is a write less at each start. */
+function held({ metadata }: VirtualMachine): JsonPatchOperation[] {
+  const finalizers = metadata?.finalizers ?? [];
+  if (finalizers.includes(MACHINE_FINALIZER)) return [];
+  return [{ op: "add", path: "/metadata/finalizers", value: [...finalizers, MACHINE_FINALIZER] }];
+}
 
 /** A manifest that is applied again does not say the firmware's identity, and the guest must not see another. */
 function withOldIdentity(machine: VirtualMachine, old: VirtualMachine | undefined): VirtualMachine {

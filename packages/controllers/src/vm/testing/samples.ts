@@ -5,9 +5,10 @@ import type {
   VirtualMachineSpec,
   VirtualMachineStatus,
 } from "@trine/kube-types";
+import { MACHINE_FINALIZER } from "@trine/kube-types";
 import { instance } from "../../testing.ts";
 import { ownedBy } from "../../owner.ts";
-import { type Instance, MACHINE_FINALIZER, type Machine, type Seen } from "../seen.ts";
+import { type Instance, type Machine, type Seen } from "../seen.ts";
 
 export const NOW = new Date("2026-01-02T04:00:00Z");
 const MACHINE_UID = "b7b0c1de-6c54-4b9a-8f4c-0ac2a2f0c7aa";
