@@ -20,6 +20,7 @@ export { UploadFrames } from "./upload-frames.ts";
 export {
   FILLER_CONTAINER,
   FILLER_LABEL,
+  FILL_PLACES,
   readVolumeWord,
   volumeOrderSchema,
 } from "./volume-order.ts";

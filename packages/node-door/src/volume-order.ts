@@ -6,8 +6,23 @@ export const FILLER_LABEL = "trine.dev/fills";
 /** Of such a pod, the container that does it. */
 export const FILLER_CONTAINER = "import";
 
+/** Where the container has what it works on. Nothing that its pod mounts elsewhere is there: the process has rights of the node. */
+export const FILL_PLACES = {
+  /** A volume of the pod: outlives the container. */
+  work: "/work",
+  target: { directory: "/volume", device: "/dev/volume" },
+  /** The volume that is copied. */
+  source: { directory: "/source", device: "/dev/source" },
+  credentials: "/credentials",
+  certificates: "/certificates",
+  /** Directories by number below it. */
+  headers: "/headers",
+} as const;
+
 const MAX_HEADERS = 32;
-const path = v.pipe(text, v.regex(/^\/[^\0]*$/, "an absolute path"));
+const volumeAt = (place: { readonly directory: string; readonly device: string }) =>
+  v.picklist([place.directory, place.device]);
+const headersDir = v.pipe(v.string(), v.regex(/^\/headers\/\d{1,2}$/, "/headers/NUMBER"));
 const url = v.pipe(v.string(), v.maxLength(8_192));
 
 /** Where a volume's disk comes from. Paths are the container's. */
@@ -18,18 +33,18 @@ const sourceSchema = v.variant("kind", [
     /** ALGORITHM:HEX */
     checksum: v.optional(text),
     /** A Secret's directory: accessKeyId and secretKey. */
-    credentials: v.optional(path),
+    credentials: v.optional(v.literal(FILL_PLACES.credentials)),
     /** A ConfigMap's directory of PEM files. */
-    certificates: v.optional(path),
+    certificates: v.optional(v.literal(FILL_PLACES.certificates)),
     /** NAME: VALUE */
     headers: v.optional(listOf(v.pipe(v.string(), v.maxLength(8_192)), MAX_HEADERS)),
     /** Secrets' directories: each value of them is a header. */
-    headerSecrets: v.optional(listOf(path, MAX_HEADERS)),
+    headerSecrets: v.optional(listOf(headersDir, MAX_HEADERS)),
   }),
   /** The disk of the container's own image. */
   v.object({ kind: v.literal("image") }),
   /** Another volume of the pod: a directory that holds disk.img, or a device. */
-  v.object({ kind: v.literal("volume"), path }),
+  v.object({ kind: v.literal("volume"), path: volumeAt(FILL_PLACES.source) }),
   v.object({ kind: v.literal("blank") }),
   /** What comes by the node's door. */
   v.object({ kind: v.literal("upload") }),
@@ -41,7 +56,7 @@ export const volumeOrderSchema = v.object({
   /** Of the import: one that is done is not done again. */
   id: v.pipe(text, v.minLength(1)),
   /** Directory of a volume with a file system, or a block device. */
-  target: path,
+  target: volumeAt(FILL_PLACES.target),
   /** What the disk is to have. */
   sizeBytes: v.optional(whole),
   source: sourceSchema,

@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { TrineError, errnoOf } from "@trine/base";
 import { list, record, text } from "../json-shape.ts";
 import type { JsonObject } from "../json-shape.ts";
+import { importLinux, podMounts } from "./import-limits.ts";
 
 /** The node's program that fills volumes, run as the process of a pod's container. */
 export interface Importer {
@@ -86,8 +87,8 @@ export async function systemDirs(): Promise<readonly string[]> {
 }
 
 /**
- * The OCI spec of a container whose process is the node's importer: volumes, devices, limits and network are as the pod
- * says; program, root, user and rights are the node's. The image is there to be read, below /trine/image.
+ * The OCI spec of a container whose process is the node's importer: volumes and devices at the places of an import, limits and
+ * network are as the pod says; program, root, user and rights are the node's. The image is there to be read, below /trine/image.
  */
 export function importSpec(
   spec: JsonObject,
@@ -95,8 +96,6 @@ export function importSpec(
   at: { readonly files: ImportFiles; readonly bundle: string; readonly system: readonly string[] },
 ): JsonObject {
   const said = record(spec["process"]);
-  const linux = { ...record(spec["linux"]) };
-  delete linux["seccomp"];
   const env = list(said["env"])
     .map(text)
     .filter((each) => KEPT.test(each));
@@ -109,15 +108,11 @@ export function importSpec(
     { destination: IMAGE, source: join(at.bundle, "rootfs") },
   ].map((bind) => ({ ...bind, type: "bind", options: READ_ONLY }));
   const say = { destination: SAY, source: at.files.say, type: "bind", options: ["rbind", "rw"] };
-  // Ours are the last, and in place of what the pod, or an earlier attempt, has there.
-  const ours = [...binds, say];
-  const isOurs = (mount: unknown): boolean =>
-    ours.some(({ destination }) => destination === text(record(mount)["destination"]));
   return {
     ...spec,
     root: { path: at.files.root, readonly: true },
-    mounts: [...list(spec["mounts"]).filter((each) => !isOurs(each)), ...ours],
-    linux,
+    mounts: [...podMounts(list(spec["mounts"])), ...binds, say],
+    linux: importLinux(record(spec["linux"])),
     process: {
       args: [NODE, `${PROGRAM_DIR}${script}`, "import-volume", orderOf(said)],
       cwd: "/",
