@@ -1,10 +1,11 @@
-import { type KubeObject, StatusError } from "@trine/kube-client";
+import { type KubeObject, SECRETS, StatusError } from "@trine/kube-client";
 import { VIRTUAL_MACHINE, crdOf } from "@trine/kube-types";
 import { expect, test } from "vitest";
 import { installCluster } from "./install-cluster.ts";
 import { readManifest } from "./read-manifest.ts";
 import { API_SERVICES, CRDS, DEPLOYMENTS, NAMESPACES } from "./resources.ts";
 import { MemoryCluster } from "./testing/memory-cluster.ts";
+import { uninstallCluster } from "./uninstall-cluster.ts";
 
 const labels = { "app.kubernetes.io/part-of": "trine" };
 const never = new AbortController().signal;
@@ -125,6 +126,30 @@ test("what is somebody else's is named, and nothing is written", async () => {
   const refused = installCluster(api, options(), never);
   await expect(refused).rejects.toThrow(/not Trine's.*namespaces\/trine-system.*virt-operator/);
   expect(api.writes).toHaveLength(length);
+});
+
+test("a namespace that was there before is as it was after an uninstall, with what is in it", async () => {
+  const api = new Living();
+  const metadata = { name: "trine-system", labels: { team: "shop" } };
+  await api.create(NAMESPACES, { metadata });
+  await api.create(SECRETS, { metadata: { namespace: "trine-system", name: "pull" } });
+  await api.create(SECRETS, { metadata: { namespace: "trine-system", name: "trine-authority" } });
+  await installCluster(api, options(), never);
+  // A second run says it again: what is applied no more would go.
+  const { cluster: objects } = options();
+  const changed = objects.map((each) => (each === deployment ? { ...each, spec: {} } : each));
+  await installCluster(api, { ...options(), cluster: changed }, never);
+  const told: string[] = [];
+  const tell = (line: string): unknown => told.push(line);
+  const uninstall = { removeMachines: false, dryRun: false, timeoutMs: 0, tell };
+  await uninstallCluster(api, uninstall, never);
+  expect(told.at(-1)).toBe("keep    namespaces/trine-system: somebody else has made it");
+  const { metadata: left } = await api.get(NAMESPACES, { name: "trine-system" });
+  expect(left).toMatchObject({ labels: { team: "shop" }, annotations: {} });
+  expect(Object.keys(left.labels ?? {})).toEqual(["team"]);
+  const { items } = await api.list(SECRETS, {});
+  expect(items.map(({ metadata: { name } }) => name)).toEqual(["pull"]);
+  expect(await api.list(DEPLOYMENTS, {})).toMatchObject({ items: [] });
 });
 
 test.each([

@@ -8,8 +8,8 @@ import {
   type Stored,
 } from "@trine/kube-client";
 import type { ClusterApi } from "./cluster-api.ts";
-import { isOurs } from "./ownership.ts";
-import { resourceOfObject } from "./resources.ts";
+import { adopting, isAdopted, isOurs } from "./ownership.ts";
+import { NAMESPACES, resourceOfObject } from "./resources.ts";
 
 export const MANAGER = "trine-install";
 
@@ -33,14 +33,17 @@ export async function planInstall(
 ): Promise<readonly Planned[]> {
   const planned: Planned[] = [];
   const foreign: string[] = [];
-  for (const object of objects) {
-    const resource = resourceOfObject(object);
-    const there = await found(api, resource, placeOfObject(object), signal);
+  for (const wanted of objects) {
+    const resource = resourceOfObject(wanted);
+    const there = await found(api, resource, placeOfObject(wanted), signal);
     if (there === undefined) {
-      planned.push({ object, resource, verb: "create", force: false });
+      planned.push({ object: wanted, resource, verb: "create", force: false });
       continue;
     }
     const force = isOurs(there);
+    // Our label says "delete it" to an uninstall, so it comes with the word that somebody else has made it.
+    const isOthers = resource === NAMESPACES && (!force || isAdopted(there));
+    const object = isOthers ? adopting(wanted) : wanted;
     try {
       const after = await api.apply(resource, object, {
         manager: MANAGER,

@@ -1,6 +1,14 @@
-import { CONFIG_MAPS, PODS, SIGNING_REQUESTS } from "@trine/kube-client";
-import { OURS, isOurs } from "./ownership.ts";
-import { found, nameOf } from "./plan-install.ts";
+import {
+  CONFIG_MAPS,
+  LEASES,
+  PODS,
+  SECRETS,
+  SIGNING_REQUESTS,
+  type Stored,
+} from "@trine/kube-client";
+import { CONTROL } from "./cluster-api.ts";
+import { OURS, isAdopted, isOurs } from "./ownership.ts";
+import { MANAGER, found, nameOf } from "./plan-install.ts";
 import { listed, remove, untilNone } from "./remove.ts";
 import { NAMESPACES, OF_KUBERNETES, RUNTIME_CLASSES } from "./resources.ts";
 import type { Uninstall } from "./uninstall.ts";
@@ -8,6 +16,16 @@ import type { Uninstall } from "./uninstall.ts";
 const SIGNER = "trine.dev/node";
 /** Made by the program, where everybody reads whom to believe. */
 const AUTHORITY = { namespace: "kube-public", name: "trine-authority" };
+/** What the program keeps in its namespace. */
+const KEPT = [
+  [LEASES, CONTROL],
+  ...[
+    "trine-authority",
+    "trine-virt-api-serving",
+    "trine-virt-api-client",
+    "trine-control-client",
+  ].map((name) => [SECRETS, name] as const),
+] as const;
 
 /** Rights, requests of nodes, RuntimeClasses that no pod needs, and the namespace with what is in it. */
 export async function removeRest(step: Uninstall): Promise<void> {
@@ -33,15 +51,12 @@ async function usedClasses({ api, signal }: Uninstall): Promise<ReadonlySet<stri
   return new Set(pods.flatMap(({ spec }) => spec.runtimeClassName ?? []));
 }
 
-/** With the certificates and the lease in it; one that was there before stays. */
+/** With the certificates and the lease in it; of one that was there before, these alone. */
 async function removeNamespace(step: Uninstall): Promise<void> {
   const { api, namespace, dryRun, tell, signal } = step;
   const there = await found(api, NAMESPACES, { name: namespace }, signal);
   if (there === undefined) return;
-  if (!isOurs(there)) {
-    tell(`keep    ${nameOf(NAMESPACES, there)}: somebody else has made it`);
-    return;
-  }
+  if (!isOurs(there) || isAdopted(there)) return giveBack(step, there);
   await remove(step, NAMESPACES, there);
   if (dryRun) return;
   const left = async () => {
@@ -51,4 +66,19 @@ async function removeNamespace(step: Uninstall): Promise<void> {
   for (const object of await untilNone(step, "the namespace is gone", left)) {
     tell(`note    ${nameOf(NAMESPACES, object)} is not gone yet: Kubernetes still empties it`);
   }
+}
+
+/** Leaves a namespace as it was before us. */
+async function giveBack(step: Uninstall, there: Stored): Promise<void> {
+  const { api, namespace, dryRun, tell, signal } = step;
+  for (const [resource, name] of KEPT) {
+    const object = await found(api, resource, { namespace, name }, signal);
+    if (object !== undefined) await remove(step, resource, object);
+  }
+  tell(`keep    ${nameOf(NAMESPACES, there)}: somebody else has made it`);
+  if (dryRun || !isAdopted(there)) return;
+  // What we apply no longer goes, and nothing else; the uid, so that a namespace that goes meanwhile is not made anew.
+  const { name, uid } = there.metadata;
+  const bare = { metadata: { name, uid } };
+  await api.apply(NAMESPACES, bare, { manager: MANAGER, signal });
 }

@@ -3,8 +3,13 @@ import { MemoryKube } from "@trine/kube-client/testing";
 import { storedResource } from "../release-objects.ts";
 import { CRDS, type Crd } from "../resources.ts";
 
-/** The API server in memory, with apply, and with kinds that go with their objects. */
+type Marks = Readonly<Record<string, string>>;
+
+/** The API server in memory, with apply by one manager, and with kinds that go with their objects. */
 export class MemoryCluster extends MemoryKube {
+  /** Labels and annotations as they were applied: what is applied no more goes. */
+  readonly #applied = new Map<string, KubeObject["metadata"]>();
+
   async apply<T extends KubeObject>(
     resource: Resource<T>,
     object: T,
@@ -14,13 +19,16 @@ export class MemoryCluster extends MemoryKube {
     const at: Place = namespace === undefined ? { name } : { namespace, name };
     const there = await this.get(resource, at).catch(() => undefined);
     const { dryRun = false } = options;
+    const id = `${resource.plural} ${keyOf(object)}`;
+    const before = this.#applied.get(id);
+    if (!dryRun) this.#applied.set(id, object.metadata);
     if (there === undefined) return this.create(resource, object, { dryRun });
-    const labels = { ...there.metadata.labels, ...object.metadata?.labels };
-    return this.update(
-      resource,
-      { ...there, ...object, metadata: { ...there.metadata, labels } },
-      { dryRun },
-    );
+    const metadata = { ...there.metadata };
+    for (const marks of ["labels", "annotations"] as const) {
+      const all = [there.metadata[marks], before?.[marks], object.metadata?.[marks]] as const;
+      if (all.some((each) => each !== undefined)) metadata[marks] = merged(...all);
+    }
+    return this.update(resource, { ...there, ...object, metadata }, { dryRun });
   }
 
   override async delete(
@@ -39,4 +47,9 @@ export class MemoryCluster extends MemoryKube {
     if (items.length > 0) throw new Error(`${items.map(keyOf).join(", ")}: held`);
     await super.delete(resource, at, options);
   }
+}
+
+function merged(there: Marks = {}, before: Marks = {}, after: Marks = {}): Marks {
+  const kept = Object.entries(there).filter(([name]) => before[name] === undefined);
+  return { ...Object.fromEntries(kept), ...after };
 }
