@@ -3,6 +3,7 @@ import type { Controller } from "../controller.ts";
 import { DATA_VOLUMES } from "../kinds.ts";
 import { controllerOf } from "../owner.ts";
 import { newest, queueController } from "../queue-controller.ts";
+import { claimOf } from "../vmi/disks.ts";
 import type { VolumeDeps } from "./look.ts";
 import { VolumeReconciler } from "./reconcile-dv.ts";
 
@@ -39,8 +40,8 @@ function watchAll({ caches }: VolumeDeps, queue: WorkQueue): readonly (() => voi
     ),
     instances.onChange(
       newest(({ metadata: { namespace = "" }, spec }) => {
-        for (const { dataVolume, persistentVolumeClaim } of spec.volumes ?? []) {
-          const name = dataVolume?.name ?? persistentVolumeClaim?.claimName;
+        for (const volume of spec.volumes ?? []) {
+          const name = claimOf(volume)?.claimName;
           if (name !== undefined) queue.add(`${namespace}/${name}`);
         }
       }),

@@ -21,6 +21,7 @@ import {
   isOwn,
 } from "./seen.ts";
 import { DATA_SOURCES, absent, storageOf } from "./storage.ts";
+import { claimOf } from "../vmi/disks.ts";
 import { bytesOf } from "../vmi/settings.ts";
 
 /** Caches that only volumes' controller has. */
@@ -68,6 +69,8 @@ export async function look(deps: VolumeDeps, volume: Volume, signal: AbortSignal
     isOpen && from !== undefined
       ? await troubleWith(deps, { namespace, name: from }, copied, signal)
       : undefined;
+  const isToFill = isOpen && claim !== undefined && isOwn(claim, volume);
+  const writer = isToFill ? await userOf(api, { namespace, name }, hasNode, signal) : undefined;
   const facts: ClaimFacts = {
     profile: storage?.profile,
     overhead: storage?.overhead ?? 0,
@@ -78,6 +81,7 @@ export async function look(deps: VolumeDeps, volume: Volume, signal: AbortSignal
     waitsForConsumer: storage?.waitsForConsumer ?? false,
     consumer: consumerOf(deps, namespace, name),
     sourceTrouble: isDone ? undefined : (trouble ?? inUse),
+    targetTrouble: writer,
     report:
       pod?.status?.phase === "Running" && !isDone ? await deps.reportOf(pod, signal) : undefined,
     now: deps.now(),
@@ -113,10 +117,24 @@ async function troubleWith(
   if (volume !== undefined && isOwn(claim, volume) && volume.status?.phase !== "Succeeded") {
     return `DataVolume ${namespace}/${name} is not filled yet`;
   }
+  return userOf(api, { namespace, name }, () => true, signal);
+}
+
+/** Which pod uses a claim, in words. */
+async function userOf(
+  api: VolumeDeps["api"],
+  { namespace, name }: { readonly namespace: string; readonly name: string },
+  counts: (pod: Pod) => boolean,
+  signal: AbortSignal,
+): Promise<string | undefined> {
   const { items } = await api.list(PODS, { namespace }, signal);
-  const user = items.find((pod) => isUsing(pod, name));
+  const user = items.find((pod) => counts(pod) && isUsing(pod, name));
   if (user === undefined) return undefined;
   return `pod ${namespace}/${user.metadata.name} is using PVC ${name}`;
+}
+
+function hasNode({ spec }: Pod): boolean {
+  return spec.nodeName !== undefined && spec.nodeName !== "";
 }
 
 function isUsing({ spec, status, metadata }: Pod, claim: string): boolean {
@@ -145,7 +163,7 @@ function consumerOf(
       ({ spec, status, metadata }) =>
         metadata.deletionTimestamp === undefined &&
         !["Succeeded", "Failed"].includes(status?.phase ?? "") &&
-        uses(spec.volumes ?? [], name),
+        (spec.volumes ?? []).some((volume) => claimOf(volume)?.claimName === name),
     );
   if (found === undefined) return undefined;
   const { nodeSelector, affinity, tolerations } = found.spec;
@@ -154,16 +172,4 @@ function consumerOf(
     ...(affinity && { affinity }),
     ...(tolerations && { tolerations }),
   };
-}
-
-function uses(volumes: readonly VolumeUse[], name: string): boolean {
-  return volumes.some(
-    ({ dataVolume, persistentVolumeClaim }) =>
-      dataVolume?.name === name || persistentVolumeClaim?.claimName === name,
-  );
-}
-
-interface VolumeUse {
-  readonly dataVolume?: { readonly name: string } | undefined;
-  readonly persistentVolumeClaim?: { readonly claimName: string } | undefined;
 }

@@ -25,8 +25,8 @@ export type Step =
 const NOTHING: Step = { do: "nothing" };
 /** So often a node is asked how far an import is. */
 const LOOK_MS = 2_000;
-/** A source that is in use may be free then. */
-const SOURCE_MS = 5_000;
+/** A claim that is in use may be free then. */
+const IN_USE_MS = 5_000;
 
 /** Decides; does no I/O. */
 export function nextStep(seen: Seen): Step {
@@ -41,7 +41,8 @@ export function nextStep(seen: Seen): Step {
     return { do: "createClaim", claim: made };
   }
   if (!isOwn(claim, volume)) return NOTHING;
-  if (isLeaving(claim)) return NOTHING;
+  // While a pod has it, it stays.
+  if (isLeaving(claim)) return ended(seen.pod);
   // Either says it alone: a cache may not have the other yet.
   if (isFilled(claim) || volume.status?.phase === "Succeeded") return afterwards(seen);
   if ("refused" in plan) return NOTHING;
@@ -49,21 +50,24 @@ export function nextStep(seen: Seen): Step {
 }
 
 function later(): Step {
-  return { do: "wait", ms: SOURCE_MS };
+  return { do: "wait", ms: IN_USE_MS };
 }
 
 function afterwards({ volume, pod }: Seen): Step {
   // Only when its user has been told: the claim's word is for us alone until then.
   const isTold = volume.status?.phase === "Succeeded";
   const isKept = volume.metadata.annotations?.[RETAIN] === "true";
-  if (pod === undefined || isLeaving(pod) || !isTold || isKept) return NOTHING;
-  return { do: "deletePod", pod };
+  return !isTold || isKept ? NOTHING : ended(pod);
+}
+
+function ended(pod: Stored<Pod> | undefined): Step {
+  return pod === undefined || isLeaving(pod) ? NOTHING : { do: "deletePod", pod };
 }
 
 function filling(seen: Seen, claim: Stored<PersistentVolumeClaim>): Step {
-  const { pod, sourceTrouble } = seen;
+  const { pod, sourceTrouble, targetTrouble } = seen;
   if (pod === undefined) {
-    if (sourceTrouble !== undefined) return later();
+    if ((sourceTrouble ?? targetTrouble) !== undefined) return later();
     return waits(seen) ? NOTHING : { do: "createPod", claim };
   }
   if (isLeaving(pod)) return NOTHING; // the next one has the same name

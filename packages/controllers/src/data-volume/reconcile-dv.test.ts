@@ -3,12 +3,8 @@ import { CLAIMS, PODS } from "@trine/kube-client";
 import { expect, test } from "vitest";
 import { DATA_VOLUMES, INSTANCES } from "../kinds.ts";
 import { instance } from "../testing.ts";
-import { AT, World } from "./testing/world.ts";
+import { AT, HTTP, World, conditions } from "./testing/world.ts";
 
-const HTTP = {
-  source: { http: { url: "https://images.test/disk.qcow2" } },
-  storage: { resources: { requests: { storage: "10Gi" } } },
-};
 const DONE = [
   {
     name: "import",
@@ -19,15 +15,6 @@ const DONE = [
     state: { terminated: { exitCode: 0 } },
   },
 ];
-
-async function conditions(world: World): Promise<Record<string, string>> {
-  const { status } = await world.volume();
-  const found = (status?.conditions ?? []).map(({ type, status: is, reason = "" }) => [
-    type,
-    `${is} ${reason}`.trim(),
-  ]);
-  return Object.fromEntries(found) as Record<string, string>;
-}
 
 test("a volume from a URL: claim, pod, progress, success, and the pod goes", async () => {
   const world = new World();
@@ -94,7 +81,11 @@ test("what failed is said, in the container's words, and tried again by kubelet"
   expect(world.events).toEqual(["ImportFailed"]);
 });
 
-test("a volume waits for its first consumer, and is filled where that may run", async () => {
+test.each([
+  { dataVolume: { name: "disk" } },
+  { persistentVolumeClaim: { claimName: "disk" } },
+  { ephemeral: { persistentVolumeClaim: { claimName: "disk" } } },
+])("a volume waits for its first consumer, and is filled where that may run: %o", async (by) => {
   const world = new World();
   world.binds = false;
   await world.addClass("WaitForFirstConsumer");
@@ -103,7 +94,7 @@ test("a volume waits for its first consumer, and is filled where that may run", 
   expect(await world.phase()).toBe("WaitForFirstConsumer");
   expect(await world.pods()).toEqual([]);
   const vmi = instance({
-    "spec.volumes": [{ name: "root", dataVolume: { name: "disk" } }],
+    "spec.volumes": [{ name: "root", ...by }],
     "spec.nodeSelector": { disk: "fast" },
   });
   const { apiVersion, kind, spec } = vmi;

@@ -15,7 +15,7 @@ import { diskBytes } from "./claim-of.ts";
 import { fillerPod } from "./filler-pod.ts";
 import { type VolumeDeps, look } from "./look.ts";
 import { type Step, nextStep } from "./next-step.ts";
-import { type Seen, type Volume, failureOf, isFilled } from "./seen.ts";
+import { type Seen, type Volume, failureOf, isFilled, isLeaving } from "./seen.ts";
 import { isForeign, refusalOf, statusOf } from "./status.ts";
 
 /** A cache that was behind is right again soon. */
@@ -93,6 +93,7 @@ async function createPod(
 ): Promise<void> {
   const claim = await deps.api.get(CLAIMS, placeOf(keyOf(cached)), signal);
   if ("refused" in plan || isFilled(claim) || claim.metadata.uid !== cached.metadata.uid) return;
+  if (isLeaving(claim)) return;
   const { namespace = "default" } = volume.metadata;
   const source = deps.caches.claims.get(`${namespace}/${plan.from ?? ""}`);
   const pod = fillerPod(volume, {

@@ -50,6 +50,8 @@ export interface Seen {
   readonly consumer: Placement | undefined;
   /** Why its source cannot be read now. */
   readonly sourceTrouble: string | undefined;
+  /** Why its claim cannot be written to now. */
+  readonly targetTrouble: string | undefined;
   readonly report: ImportReport | undefined;
   readonly now: Date;
 }
@@ -72,8 +74,8 @@ export function isAdopted(claim: Stored<PersistentVolumeClaim>, volume: Volume):
   );
 }
 
-export function isFilled({ metadata }: Stored<PersistentVolumeClaim>): boolean {
-  return metadata.annotations?.[POD_PHASE] === "Succeeded";
+export function isFilled({ metadata }: PersistentVolumeClaim): boolean {
+  return metadata?.annotations?.[POD_PHASE] === "Succeeded";
 }
 
 export function isImmediate({ metadata }: Volume): boolean {

@@ -2,8 +2,9 @@ import type { DataVolume } from "@trine/kube-types";
 import { timestamp } from "../timestamp.ts";
 import { claimOf } from "./claim-of.ts";
 import { waits } from "./next-step.ts";
-import { type Seen, failureOf, isAdopted, isBound, isFilled, isOwn } from "./seen.ts";
+import { type Seen, type Volume, failureOf, isAdopted, isBound, isFilled, isOwn } from "./seen.ts";
 
+type Claim = NonNullable<Seen["claim"]>;
 type Status = NonNullable<DataVolume["status"]>;
 type Phase = NonNullable<Status["phase"]>;
 type Condition = NonNullable<Status["conditions"]>[number];
@@ -34,7 +35,7 @@ function phaseOf(seen: Seen): Phase {
   const { claim, plan, volume, pod, report } = seen;
   if (refusalOf(seen) !== undefined) return "Failed";
   if (claim === undefined || isForeign(seen)) return "Pending";
-  if (isFilled(claim) || isAdopted(claim, volume)) return isBound(claim) ? "Succeeded" : "PVCBound";
+  if (isContent(claim, volume)) return isBound(claim) ? "Succeeded" : "PVCBound";
   if ("refused" in plan) return "Failed";
   if (waits(seen)) return "WaitForFirstConsumer";
   const { verb } = plan;
@@ -50,10 +51,16 @@ function phaseOf(seen: Seen): Phase {
 
 /** Why it can never be filled as it is. */
 export function refusalOf({ plan, claim, volume, facts, sourceTrouble }: Seen): string | undefined {
+  if (claim !== undefined && isContent(claim, volume)) return undefined;
   if ("refused" in plan) return plan.refused;
   if (claim !== undefined || sourceTrouble !== undefined) return undefined;
   const made = claimOf(volume, facts);
   return "refused" in made ? made.refused : undefined;
+}
+
+/** Whether a claim has all that the volume is to have, wherever it came from. */
+function isContent(claim: Claim, volume: Volume): boolean {
+  return isAdopted(claim, volume) || (isOwn(claim, volume) && isFilled(claim));
 }
 
 /** A claim of the name that was there before, and is not to be written over. */
@@ -87,7 +94,7 @@ function bound(seen: Seen): Said {
 }
 
 function running(seen: Seen, phase: Phase): Said {
-  const { pod, sourceTrouble, plan } = seen;
+  const { pod, sourceTrouble, targetTrouble, plan } = seen;
   const type = "Running";
   const refused = refusalOf(seen);
   if (refused !== undefined) return { type, status: "False", reason: "Error", message: refused };
@@ -97,6 +104,9 @@ function running(seen: Seen, phase: Phase): Said {
   }
   if (sourceTrouble !== undefined && pod === undefined) {
     return { type, status: "False", reason: "SourceInUse", message: sourceTrouble };
+  }
+  if (targetTrouble !== undefined && pod === undefined) {
+    return { type, status: "False", reason: "TargetInUse", message: targetTrouble };
   }
   const [status] = pod?.status?.containerStatuses ?? [];
   const waiting = status?.state?.waiting;

@@ -133,8 +133,8 @@ export function refusalText(refusals: readonly Refusal[]): string {
 }
 
 function volumesOf(seen: Seen): Said[] {
-  if (dataVolumeNames(seen.spec).length === 0) return [];
   const missing = unfilled(seen);
+  if (missing.length === 0 && dataVolumeNames(seen.spec).length === 0) return [];
   const type = "DataVolumesReady";
   if (missing.length === 0) {
     return [

@@ -1,4 +1,4 @@
-import type { Pod, Stored } from "@trine/kube-client";
+import type { PersistentVolumeClaim, Pod, Stored } from "@trine/kube-client";
 import type { MachineReport } from "@trine/node-door";
 import type { ByPath } from "@trine/kube-types/testing";
 import { describe, expect, test } from "vitest";
@@ -28,11 +28,23 @@ function look({ vmi: fields = {}, pod, heard, isFenced = false }: World): Seen {
   return {
     ...{ vmi, spec: filledSpec(vmi), heard, isFenced, now: NOW },
     pod: pod as Stored<Pod> | undefined,
-    claim: () => undefined,
-    dataVolume: (name) =>
-      name === "filling" ? { spec: {}, status: { phase: "ImportInProgress" } } : undefined,
+    claim: claimIn,
+    dataVolume: (name) => {
+      const state = { filling: "ImportInProgress", full: "Succeeded" }[name];
+      return state === undefined ? undefined : { spec: {}, status: { phase: state } };
+    },
     rendering: pod === undefined ? renderPod(vmi, CLAIMS, SETTINGS) : undefined,
   };
+}
+
+/** Claims of DataVolumes, by the volume's name; `told` is filled by what the claim says alone. */
+function claimIn(name: string): Stored<PersistentVolumeClaim> | undefined {
+  if (!["filling", "full", "told", "unknown"].includes(name)) return undefined;
+  const of = { apiVersion: "cdi.kubevirt.io/v1beta1", kind: "DataVolume", name, uid: "dv" };
+  const annotations = name === "told" ? { "cdi.kubevirt.io/storage.pod.phase": "Succeeded" } : {};
+  const ownerReferences = [{ ...of, controller: true }];
+  const metadata = { name, uid: "claim", resourceVersion: "1", annotations, ownerReferences };
+  return { apiVersion: "v1", kind: "PersistentVolumeClaim", metadata, spec: {} };
 }
 
 function pod(fields: { status?: object; metadata?: object; nodeName?: string } = {}): object {
@@ -69,6 +81,21 @@ function ended(exitCode: number): object {
 
 const LOST_LONG: Heard = { node: "lost", since: new Date("2026-01-02T03:00:00Z") };
 const LOST_NOW: Heard = { node: "lost", since: new Date("2026-01-02T03:09:30Z") };
+
+test.each([
+  ["dataVolume", (name: string) => ({ dataVolume: { name } })],
+  ["persistentVolumeClaim", (name: string) => ({ persistentVolumeClaim: { claimName: name } })],
+  ["ephemeral", (name: string) => ({ ephemeral: { persistentVolumeClaim: { claimName: name } } })],
+] as const)("by %s, no pod is made before the claim's DataVolume has filled it", (_, volumeOf) => {
+  const steps = ["filling", "unknown", "full", "told", "plain"].map((name) => {
+    const seen = look({ vmi: { "spec.volumes[0]": { name: "root", ...volumeOf(name) } } });
+    return [name, nextStep(seen).do];
+  });
+  expect(Object.fromEntries(steps)).toEqual({
+    ...{ filling: "nothing", unknown: "nothing" },
+    ...{ full: "createPod", told: "createPod", plain: "createPod" },
+  });
+});
 
 /** What is there, what is done, and the phase that is written; undefined: none. */
 test.each<[string, World, Step["do"], string | undefined]>([

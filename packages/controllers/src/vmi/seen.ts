@@ -6,6 +6,10 @@ import type {
 } from "@trine/kube-types";
 import type { MachineReport } from "@trine/node-door";
 import type { Heard } from "./heard.ts";
+import { DATA_VOLUMES } from "../kinds.ts";
+import { isFilled } from "../data-volume/seen.ts";
+import { controllerOf } from "../owner.ts";
+import { claimOf } from "./disks.ts";
 import { COMPUTE } from "./networks.ts";
 import type { Rendering } from "./render-pod.ts";
 
@@ -62,13 +66,31 @@ export function dataVolumeNames({ volumes = [] }: VirtualMachineInstanceSpec): r
   return volumes.flatMap(({ dataVolume }) => (dataVolume === undefined ? [] : [dataVolume.name]));
 }
 
-/** DataVolumes of the spec that are not filled yet. One that is not there stands for a claim of its name. */
-export function unfilled({
-  spec,
-  dataVolume,
-}: Pick<Seen, "spec" | "dataVolume">): readonly string[] {
-  return dataVolumeNames(spec).filter((name) => {
-    const found = dataVolume(name);
-    return found !== undefined && found.status?.phase !== "Succeeded";
+type Volumes = Pick<Seen, "spec" | "claim" | "dataVolume">;
+
+/** DataVolumes that are not filled yet and whose claims the spec has, by whichever kind of volume. */
+export function unfilled({ spec, ...seen }: Volumes): readonly string[] {
+  const names = (spec.volumes ?? []).flatMap((volume) => {
+    const name = claimOf(volume)?.claimName;
+    if (name === undefined) return [];
+    return fillerOf(name, volume.dataVolume !== undefined, seen) ?? [];
   });
+  return [...new Set(names)];
+}
+
+/** The DataVolume that has yet to fill a claim. One that is not there stands for a claim of its name, whoever made that. */
+function fillerOf(
+  name: string,
+  isNamed: boolean,
+  { claim, dataVolume }: Omit<Volumes, "spec">,
+): string | undefined {
+  const found = claim(name);
+  const owner = found === undefined ? undefined : controllerOf(found);
+  if (found !== undefined && owner?.kind === DATA_VOLUMES.kind) {
+    // Either says it alone. A cache that does not have the volume yet says nothing.
+    const isDone = isFilled(found) || dataVolume(owner.name)?.status?.phase === "Succeeded";
+    return isDone ? undefined : owner.name;
+  }
+  const volume = isNamed ? dataVolume(name) : undefined;
+  return volume === undefined || volume.status?.phase === "Succeeded" ? undefined : name;
 }

@@ -15,6 +15,11 @@ export const AT = { namespace: "shop", name: "disk" };
 const signal = new AbortController().signal;
 const MOST_ROUNDS = 60;
 
+/** Of a volume from a URL. */
+export const HTTP = {
+  source: { http: { url: "https://images.test/disk.qcow2" } },
+  storage: { resources: { requests: { storage: "10Gi" } } },
+};
 export class World {
   readonly kube = new MemoryKube({ now: () => Date.parse("2026-01-02T04:00:00Z") });
   readonly events: string[] = [];
@@ -119,4 +124,14 @@ export class World {
     }
     throw new Error("does not settle");
   }
+}
+
+/** What is said of a volume, in short. */
+export async function conditions(world: World): Promise<Record<string, string>> {
+  const { status } = await world.volume();
+  const found = (status?.conditions ?? []).map(({ type, status: is, reason = "" }) => [
+    type,
+    `${is} ${reason}`.trim(),
+  ]);
+  return Object.fromEntries(found) as Record<string, string>;
 }
