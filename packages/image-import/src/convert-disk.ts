@@ -33,8 +33,18 @@ export interface Conversion {
  * to say: qemu-img never looks for it, nor for a backing file. Kind `invalid` for a disk that grows beyond the limits.
  */
 export async function convertDisk(job: Conversion, signal: AbortSignal): Promise<void> {
-  const { virtualSizeBytes } = job.disk;
+  const { uid, gid } = await job.to.handle.stat();
   await job.to.handle.chown(JAIL_UID, JAIL_UID);
+  try {
+    await convertInJail(job, signal);
+  } finally {
+    // Whose it was: a volume's directory may give its group to all that is made in it.
+    await job.to.handle.chown(uid, gid);
+  }
+}
+
+async function convertInJail(job: Conversion, signal: AbortSignal): Promise<void> {
+  const { virtualSizeBytes } = job.disk;
   const files = await Promise.all([
     jailedFile("in", job.from, false),
     jailedFile("out", job.to, true),
@@ -56,7 +66,6 @@ export async function convertDisk(job: Conversion, signal: AbortSignal): Promise
     (output) => followProgress(output, job),
     signal,
   );
-  await job.to.handle.chown(0, 0);
 }
 
 /** A new file is zeros already; of a device qemu-img has the zeros written. */

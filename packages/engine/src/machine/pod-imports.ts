@@ -35,8 +35,12 @@ async function readWord(path: string): Promise<unknown> {
   if (handle === undefined) return undefined;
   try {
     const stats = await handle.stat();
-    if (!stats.isFile() || stats.size > MAX_WORD_BYTES) return undefined;
-    return JSON.parse(await handle.readFile("utf8")) as unknown;
+    if (!stats.isFile()) return undefined;
+    // It may grow while it is read.
+    const buffer = Buffer.alloc(MAX_WORD_BYTES + 1);
+    const { bytesRead } = await handle.read(buffer, 0, buffer.length, 0);
+    if (bytesRead > MAX_WORD_BYTES) return undefined;
+    return JSON.parse(buffer.toString("utf8", 0, bytesRead)) as unknown;
   } catch {
     return undefined; // no words of ours
   } finally {

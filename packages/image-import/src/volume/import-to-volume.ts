@@ -1,3 +1,4 @@
+import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { TrineError, kindOf, quote } from "@trine/base";
@@ -115,7 +116,9 @@ async function cloneRaw(
   onProgress: OnProgress,
   signal: AbortSignal,
 ): Promise<void> {
-  await using handle = await open(source, "r");
+  // Its guest or its pods may have put anything there: no link is followed, no pipe is waited for.
+  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
+  await using handle = await open(source, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   const bytes = await sizeOf(handle, source);
   await target.begin(bytes);
   await copyRaw({ handle, bytes, what: source }, target, onProgress, signal);

@@ -1,5 +1,8 @@
 import { once } from "node:events";
+import { constants } from "node:fs";
+import { open } from "node:fs/promises";
 import { connect } from "node:net";
+import type { Socket } from "node:net";
 import { TrineError, messageOf, withDeadline } from "@trine/base";
 import { readVolumeWord } from "@trine/node-door";
 import type { ImportReport } from "@trine/node-door";
@@ -7,6 +10,8 @@ import type { DoorEngine } from "./door-machines.ts";
 import { type OpenStream, joined } from "./door-streams.ts";
 
 const CONNECT_MS = 10_000;
+/** open(2); Node has no name for it. A descriptor that stands for the file and opens nothing. */
+const O_PATH = 0o10000000;
 
 /** A container that fills a volume. */
 export interface ImportRef {
@@ -49,12 +54,23 @@ export async function openUpload(engine: DoorEngine, wanted: ImportRef): Promise
   if (path === undefined) {
     throw new TrineError("notFound", `no import ${container} of pod ${namespace}/${name} is here`);
   }
-  const socket = connect({ path, allowHalfOpen: true });
+  try {
+    return joined(await connectTo(path));
+  } catch (cause) {
+    throw new TrineError("wrongState", `it waits for no upload: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/** The container could put a link to another socket of the node there: what is connected to is what was looked at. */
+async function connectTo(path: string): Promise<Socket> {
+  await using found = await open(path, O_PATH | constants.O_NOFOLLOW);
+  if (!(await found.stat()).isSocket()) throw new TrineError("invalid", "that is no socket");
+  const socket = connect({ path: `/proc/self/fd/${found.fd}`, allowHalfOpen: true });
   try {
     await withDeadline("the import", CONNECT_MS, once(socket, "connect"));
   } catch (cause) {
     socket.destroy();
-    throw new TrineError("wrongState", `it waits for no upload: ${messageOf(cause)}`, { cause });
+    throw cause;
   }
-  return joined(socket);
+  return socket;
 }

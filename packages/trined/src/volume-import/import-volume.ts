@@ -22,6 +22,7 @@ const WORK = "/work";
 const TERMINATION_LOG = "/dev/termination-log";
 const MAX_ORDER = 256 * 1024;
 const MAX_MESSAGE = 2_048;
+const TABLES_BYTES = 64 * 1024 * 1024;
 const RETRIES = 8;
 
 /** The exit code. */
@@ -68,12 +69,19 @@ function parseOrder(text: string): VolumeOrder {
 async function fill(order: VolumeOrder, says: Says, signal: AbortSignal): Promise<void> {
   const { source } = order;
   if (source.kind === "upload") {
-    await receiveUpload({ says, workDir: WORK, signal }, (file) =>
+    const maxBytes = mostSent(order);
+    await receiveUpload({ says, workDir: WORK, maxBytes, signal }, (file) =>
       writeTo(order, () => Promise.resolve({ ...requestOf(), source: file }), says, signal),
     );
     return;
   }
   await writeTo(order, () => requestFor(order), says, signal);
+}
+
+/** A packed disk is smaller than the disk; formats add tables to it. It lies on the node's own disk until it is written. */
+function mostSent({ sizeBytes }: VolumeOrder): number {
+  const { maxBytes } = DEFAULT_IMPORT_LIMITS;
+  return sizeBytes === undefined ? maxBytes : Math.min(maxBytes, sizeBytes * 1.125 + TABLES_BYTES);
 }
 
 /** Into a target that is whole in the end, or not there. */

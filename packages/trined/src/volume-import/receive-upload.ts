@@ -4,7 +4,6 @@ import { createServer } from "node:net";
 import type { Server, Socket } from "node:net";
 import { join } from "node:path";
 import { TrineError, kindOf, messageOf } from "@trine/base";
-import { DEFAULT_IMPORT_LIMITS } from "@trine/image-import";
 import { UploadFrames } from "@trine/node-door";
 import { SAY_DIR } from "./says.ts";
 import type { Says } from "./says.ts";
@@ -12,10 +11,15 @@ import type { Says } from "./says.ts";
 const SOCKET = "upload.sock";
 const FILE = "upload";
 const LEAVE_MS = 10_000;
+/** A client that says nothing for so long has gone, whether its node could say so or not. */
+const SILENT_MS = 120_000;
 
 interface Receiving {
   readonly says: Says;
   readonly workDir: string;
+  /** Most that may be sent. */
+  readonly maxBytes: number;
+  readonly silentMs?: number;
   readonly signal: AbortSignal;
 }
 
@@ -24,9 +28,10 @@ interface Receiving {
  * no disk is refused, and the next one is waited for.
  */
 export async function receiveUpload(
-  { says, workDir, signal }: Receiving,
+  receiving: Receiving,
   use: (file: string) => Promise<void>,
 ): Promise<void> {
+  const { says, signal } = receiving;
   const path = join(SAY_DIR, SOCKET);
   await rm(path, { force: true });
   const server = createServer({ allowHalfOpen: true });
@@ -38,7 +43,7 @@ export async function receiveUpload(
   try {
     says.waiting();
     for await (const [socket] of comers as AsyncIterable<[Socket]>) {
-      const failed = await receive(socket, join(workDir, FILE), use, signal);
+      const failed = await receive(socket, receiving, use);
       if (failed === undefined) return;
       says.waiting(failed);
     }
@@ -50,19 +55,20 @@ export async function receiveUpload(
 /** Undefined when it has become a disk, else why not. */
 async function receive(
   socket: Socket,
-  file: string,
+  receiving: Receiving,
   use: (file: string) => Promise<void>,
-  signal: AbortSignal,
 ): Promise<string | undefined> {
+  const { workDir, signal } = receiving;
+  const file = join(workDir, FILE);
   const stop = (): void => void socket.destroy();
   signal.addEventListener("abort", stop, { once: true });
   socket.on("error", stop);
   try {
-    await keep(socket, file);
+    await keep(socket, file, receiving);
     say(socket, { received: true });
     await use(file);
     say(socket, { done: true });
-    socket.end();
+    leave(socket);
     return undefined;
   } catch (cause) {
     if (signal.aborted) throw signal.reason;
@@ -75,20 +81,28 @@ async function receive(
   }
 }
 
-async function keep(socket: Socket, file: string): Promise<void> {
+async function keep(
+  socket: Socket,
+  file: string,
+  { maxBytes, silentMs = SILENT_MS }: Receiving,
+): Promise<void> {
   await using handle = await open(file, "w", 0o600);
+  socket.setTimeout(silentMs, () => {
+    socket.destroy(new TrineError("timeout", `nothing came for ${silentMs / 1000} s`));
+  });
   const frames = new UploadFrames();
   let bytes = 0;
   // Whoever sent it is answered on the same socket.
   for await (const chunk of socket.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     for (const part of frames.read(chunk)) {
       bytes += part.length;
-      if (bytes > DEFAULT_IMPORT_LIMITS.maxBytes) {
-        throw new TrineError("invalid", `more than ${DEFAULT_IMPORT_LIMITS.maxBytes} bytes`);
-      }
+      if (bytes > maxBytes) throw new TrineError("invalid", `more than ${maxBytes} bytes`);
       for (let at = 0; at < part.length;) at += (await handle.write(part, at)).bytesWritten;
     }
-    if (frames.isOver) return;
+    if (frames.isOver) {
+      socket.setTimeout(0);
+      return;
+    }
   }
   throw new TrineError("invalid", `the upload was cut off after ${bytes} bytes`);
 }
