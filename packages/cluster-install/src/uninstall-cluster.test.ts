@@ -1,5 +1,5 @@
 import { TrineError, kindOf } from "@trine/base";
-import { CLAIMS, type Resource, resourceOf } from "@trine/kube-client";
+import { CLAIMS, PODS, type Resource, resourceOf } from "@trine/kube-client";
 import { VIRTUAL_MACHINE, VIRTUAL_MACHINE_INSTANCE, crdOf } from "@trine/kube-types";
 import { expect, test } from "vitest";
 import { MemoryCluster } from "./testing/memory-cluster.ts";
@@ -22,7 +22,7 @@ const never = new AbortController().signal;
 const service = { namespace: "trine-system", name: "trine-virt-api" };
 
 /** What an installation and its program have made, with two machines; nothing of it runs. */
-async function installed(): Promise<MemoryCluster> {
+async function installed({ machines = true } = {}): Promise<MemoryCluster> {
   const api = new MemoryCluster();
   const put = (resource: Resource, object: object): Promise<unknown> =>
     api.create(resource, object);
@@ -42,14 +42,16 @@ async function installed(): Promise<MemoryCluster> {
   await put(API_SERVICES, { metadata: { name: "v1.apps" }, spec: {} });
   await put(RUNTIME_CLASSES, { metadata: { name: "trine-vm", labels }, handler: "trine-vm" });
   const finalizers = ["kubevirt.io/virtualMachineControllerFinalize"];
-  await put(MACHINES, { metadata: { namespace: "a", name: "vm", finalizers } });
-  await put(INSTANCES, {
-    metadata: {
-      namespace: "a",
-      name: "vm",
-      finalizers: [...finalizers, "kubevirt.io/foregroundDeleteVirtualMachine"],
-    },
-  });
+  if (machines) {
+    await put(MACHINES, { metadata: { namespace: "a", name: "vm", finalizers } });
+    await put(INSTANCES, {
+      metadata: {
+        namespace: "a",
+        name: "vm",
+        finalizers: [...finalizers, "kubevirt.io/foregroundDeleteVirtualMachine"],
+      },
+    });
+  }
   await put(CLAIMS, {
     metadata: {
       namespace: "a",
@@ -58,6 +60,20 @@ async function installed(): Promise<MemoryCluster> {
     },
   });
   return api;
+}
+
+function launcher(name: string, kind: string): object {
+  const owner = { apiVersion: "kubevirt.io/v1", kind, name: "vm", uid: "1", controller: true };
+  return {
+    metadata: {
+      namespace: "a",
+      name,
+      labels: { "kubevirt.io": "virt-launcher" },
+      ownerReferences: [owner],
+      ...(name === "theirs" && { finalizers: ["cdi.kubevirt.io/theirs"] }),
+    },
+    spec: { containers: [] },
+  };
 }
 
 function options(told: string[] = []) {
@@ -96,6 +112,59 @@ test("refuses while there are machines, and says how many", async () => {
   const refused = uninstallCluster(api, { ...options(), removeMachines: false }, never);
   await expect(refused).rejects.toThrow("1 virtualmachines, 1 virtualmachineinstances");
   expect(await left(api)).toEqual(before);
+});
+
+test("another KubeVirt's machines, their pods and its finalizers are not touched", async () => {
+  const api = await installed();
+  const { spec } = crdOf(VIRTUAL_MACHINE_INSTANCE) as { spec?: object };
+  const name = "virtualmachineinstances.kubevirt.io";
+  const { uid, resourceVersion } = (await api.get(CRDS, { name })).metadata;
+  await api.update(CRDS, { metadata: { name, uid, resourceVersion }, spec });
+  await api.create(PODS, launcher("theirs", "VirtualMachineInstance"));
+  const from = api.writes.length;
+  await expect(uninstallCluster(api, options(), never)).rejects.toMatchObject({
+    kind: "wrongState",
+    message: expect.stringContaining(`the kind ${name} is not Trine's`) as string,
+  });
+  // Nor the rest, where there is none of a kind at the moment.
+  const at = { namespace: "a", name: "vm" };
+  await api.patch(INSTANCES, at, [{ op: "remove", path: "/metadata/finalizers" }]);
+  await api.delete(INSTANCES, at);
+  await uninstallCluster(api, options(), never);
+  expect(await api.get(PODS, { namespace: "a", name: "theirs" })).toMatchObject({
+    metadata: { finalizers: ["cdi.kubevirt.io/theirs"] },
+  });
+  expect(await left(api)).toEqual([`customresourcedefinitions/${name}`, ...OTHERS]);
+  const deleted = api.writes.slice(from).filter(({ verb }) => verb === "delete");
+  expect(deleted.map(({ resource }) => resource)).not.toContain("pods");
+});
+
+test("pods of our instances end, whoever else calls its own so", async () => {
+  const api = await installed();
+  await api.create(PODS, launcher("ours", "VirtualMachineInstance"));
+  await api.create(PODS, launcher("another", "Job"));
+  await uninstallCluster(api, options(), never);
+  const { items } = await api.list(PODS, {});
+  expect(items.map(({ metadata }) => metadata.name)).toEqual(["another"]);
+});
+
+test("machines that are made while the control plane ends are not taken", async () => {
+  for (const late of ["deployments", "mutatingwebhookconfigurations", "persistentvolumeclaims"]) {
+    const api = await installed({ machines: false });
+    api.hooks.after = ({ verb, resource }) => {
+      if (verb === "create" || resource !== late) return;
+      api.hooks.after = () => undefined;
+      void api.create(MACHINES, { metadata: { namespace: "a", name: "late" } });
+      void api.create(PODS, launcher("ours", "VirtualMachineInstance"));
+    };
+    const ended = uninstallCluster(api, { ...options(), removeMachines: false }, never);
+    await expect(ended, late).rejects.toMatchObject({
+      kind: "wrongState",
+      message: expect.stringContaining("1 virtualmachines") as string,
+    });
+    expect(await left(api), late).toContain("virtualmachines/late");
+    expect(await api.list(PODS, {}), late).toMatchObject({ items: [{}] });
+  }
 });
 
 test("a dry run names what would go and writes nothing", async () => {

@@ -18,16 +18,27 @@ export async function uninstallCluster(
   signal: AbortSignal,
 ): Promise<void> {
   const step: Uninstall = { ...options, api, namespace: NAMESPACE, signal };
-  const machines = await machinesOf(api, signal);
-  if (machines.length > 0 && !options.removeMachines) {
-    const counts = machines.map(({ resource, objects }) => `${objects.length} ${resource.plural}`);
-    const how = "remove them first, or say --remove-machines, which takes their data too";
-    throw new TrineError("wrongState", `there are ${counts.join(", ")}: ${how}`);
-  }
+  const machines = await allowedMachines(step, "remove them first");
   await removeMachines(step, machines);
   await endControlPlane(step);
+  // Users go on meanwhile, and from here on nobody would end what they make in order.
+  const since = "they are new since this began: install it again to keep them";
+  await allowedMachines(step, since);
   await endMachinePods(step);
   await releaseObjects(step);
+  await allowedMachines(step, since);
   await removeKinds(step);
   await removeRest(step);
+}
+
+/** What there is of machines and volumes; kind `wrongState` where there are some and they are not to be removed. */
+async function allowedMachines(
+  { api, removeMachines: isAllowed, signal }: Uninstall,
+  otherwise: string,
+): ReturnType<typeof machinesOf> {
+  const machines = await machinesOf(api, signal);
+  if (machines.length === 0 || isAllowed) return machines;
+  const counts = machines.map(({ resource, objects }) => `${objects.length} ${resource.plural}`);
+  const how = `${otherwise}, or say --remove-machines, which takes their data too`;
+  throw new TrineError("wrongState", `there are ${counts.join(", ")}: ${how}`);
 }
