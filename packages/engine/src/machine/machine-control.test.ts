@@ -110,6 +110,8 @@ test("a machine that is to start paused is, also for a daemon that comes back, u
   await pod.start({ id: "c1", execId: "" }, signal);
   expect(pod.control?.report()).toMatchObject({ phase: "paused" });
   await nextDaemon();
+  // The one before died as it was to answer.
+  await pod.start({ id: "c1", execId: "" }, signal);
   expect(pod.control?.report()).toMatchObject({ phase: "paused" });
   await pod.resume("c1", signal);
   expect(pod.control?.report()).toMatchObject({ phase: "running" });

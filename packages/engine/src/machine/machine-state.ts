@@ -34,7 +34,8 @@ const MOVES: Record<MachineRequest, Partial<Record<MachineState, MachineState>>>
 /** States in which a request finds its work done: a repeat is a success. */
 const DONE: Record<MachineRequest, readonly MachineState[]> = {
   create: ["created"],
-  start: ["running"],
+  // Its spec may have it start paused.
+  start: ["running", "paused"],
   pause: ["paused"],
   resume: ["running"],
   stop: ["stopping", "ended"],
