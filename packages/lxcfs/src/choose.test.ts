@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import type { Message, MessageInitShape } from "@bufbuild/protobuf";
 import { ContainerSchema, PodSandboxSchema } from "@trine/proto/nri";
 import { expect, test } from "vitest";
-import { mountsFor, viewsFor } from "./choose.ts";
+import { isView, mountsFor, viewsFor } from "./choose.ts";
 
 const RULES = { handlers: ["", "runc"], byDefault: "on", isMachine: () => false } as const;
 
@@ -40,6 +40,11 @@ test("a container with a limit has all views, each read-only from lxcfs", () => 
       options: ["rbind", "ro", "nosuid", "nodev", "noexec"],
     },
   ]);
+});
+
+test("a view is one of the files, and nothing else of lxcfs", () => {
+  expect(["/proc/stat", "/proc/meminfo"].every(isView)).toBe(true);
+  expect(["/proc", "/proc/stat\n/etc", "/etc/passwd", ""].some(isView)).toBe(false);
 });
 
 test("limits are a quota, a set of CPUs or memory, of the container or its pod", () => {

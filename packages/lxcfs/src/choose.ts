@@ -15,6 +15,11 @@ const VIEWS = [
   "/sys/devices/system/cpu/online",
 ] as const;
 
+/** Whether a container may see that by lxcfs: a mount of ours has no other place. */
+export function isView(path: string): boolean {
+  return VIEWS.some((view) => view === path);
+}
+
 /** For a pod, and with `.CONTAINER` behind it for one of its containers, which goes first. */
 const ANNOTATION = "trine.dev/lxcfs";
 const KERNELS_OWN = ["proc", "sysfs"];

@@ -1,9 +1,9 @@
 import { SerialQueue, messageOf, sleep } from "@trine/base";
 import type { AddedMount, NriLog } from "@trine/nri";
-import type { Container, PodSandbox } from "@trine/proto/nri";
+import type { Container, Mount, PodSandbox } from "@trine/proto/nri";
 import { bindViews } from "./bind-views.ts";
 import type { Bound, Stuck, Target } from "./bind-views.ts";
-import { mountsFor, viewsFor } from "./choose.ts";
+import { isView, mountsFor, viewsFor } from "./choose.ts";
 import type { ViewRules } from "./choose.ts";
 import { isMounted, isSame, runningInstance } from "./instance.ts";
 import type { Instance } from "./instance.ts";
@@ -144,7 +144,8 @@ export class Views {
   #viewed(pod: PodSandbox, container: Container): Viewed | undefined {
     const { dir, rules } = this.#options;
     // One that is found again has ours among its mounts: what it was given stays its, whatever the rules say today.
-    const isOurs = ({ source }: { source: string }): boolean => source.startsWith(`${dir}/`);
+    const isOurs = ({ source, destination }: Mount): boolean =>
+      source.startsWith(`${dir}/`) && isView(destination);
     const given = container.mounts.filter(isOurs).map(({ destination }) => destination);
     const mounts = container.mounts.filter((mount) => !isOurs(mount));
     const files = new Set([...given, ...viewsFor(pod, { ...container, mounts }, rules)]);

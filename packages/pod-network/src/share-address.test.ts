@@ -97,6 +97,14 @@ test("the local table's rule goes behind the others, and only once", async () =>
   expect(rules(await runsOf(POD, DONE))).toEqual([]);
 });
 
+test("of two addresses of a family each has its rule, also where only one was there", async () => {
+  const second = { family: "ipv4", address: "10.9.3.78", prefix: 20 } as const;
+  const pod = { ...POD, addresses: [...POD.addresses, second] };
+  const runs = await runsOf(pod, DONE);
+  const rules = runs.filter(({ argv }) => / rule add /.test(argv)).map(({ argv }) => argv);
+  expect(rules).toEqual(["ip -4 rule add pref 0 from 169.254.77.1 to 10.9.3.78 lookup 29810"]);
+});
+
 test("a family that the pod has not is left alone; one without any address cannot be shared", async () => {
   const only = (family: string): PodInterface => {
     return { ...POD, addresses: POD.addresses.filter((each) => each.family === family) };

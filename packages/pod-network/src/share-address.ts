@@ -116,6 +116,7 @@ interface Rule {
   readonly table?: string;
   readonly fwmark?: string;
   readonly src?: string;
+  readonly dst?: string;
 }
 
 /**
@@ -133,10 +134,9 @@ function ruleCommands(shown: string, local: string, own: PodInterface["addresses
   if (!has((rule) => rule.fwmark !== undefined && rule.table === table)) {
     commands.push(["add", "pref", "0", "fwmark", String(TO_MACHINE), "lookup", table]);
   }
-  if (!has((rule) => rule.src === local && rule.table === table)) {
-    for (const { address } of own) {
-      commands.push([...["add", "pref", "0", "from", local, "to", address], ...["lookup", table]]);
-    }
+  for (const { address } of own) {
+    if (has((rule) => rule.src === local && rule.dst === address && rule.table === table)) continue;
+    commands.push([...["add", "pref", "0", "from", local, "to", address], ...["lookup", table]]);
   }
   if (has(isLocalAt(0))) commands.push(["del", "pref", "0", "lookup", "local"]);
   return commands;

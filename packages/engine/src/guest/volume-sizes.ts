@@ -45,6 +45,7 @@ async function withOverlay(
 ): Promise<void> {
   const overlay = slotOverlay(files.slotsDir, slot);
   const uid = document.guest?.uid ?? 0;
+  await rm(overlay, { force: true }); // an earlier one's, whose daemon died
   try {
     await createOverlay(overlay, { virtualSizeBytes: bytes, sync: false });
     await lchown(overlay, uid, uid);
