@@ -131,6 +131,22 @@ test("a guest that its VMM has stopped is told as paused, with why, and goes on 
   expect(control?.report()).not.toHaveProperty("reason");
 });
 
+test.each([
+  ["crashed", 0],
+  ["io-error", 1],
+] as const)(
+  "a machine that is %s and cannot go on is stopped all the same",
+  async (halted, resumes) => {
+    one.driver.halted = halted;
+    one.driver.failResume = new Error("Resetting the Virtual Machine is required");
+    const { control } = await nextDaemon();
+    await pollUntil("told", WAIT, () => (control?.isHalted === true ? true : undefined));
+    await pod.kill({ id: "c1", execId: "" }, { signal: 15, all: false });
+    expect(pod.summary().machine?.state).toBe("stopping");
+    expect(one.driver.resumes).toBe(resumes);
+  },
+);
+
 test("disks are told with their sizes as the VMM says them", async () => {
   one.driver.diskBytes.set("root", 8 * MIB);
   await pod.control?.look();

@@ -190,6 +190,18 @@ export class MachineControl {
     }
   }
 
+  /** For a machine that is to end: a guest that stands still hears no button. Where it cannot go on it ends with its grace period. */
+  async wake(): Promise<void> {
+    const { machine, life } = this.#vmm;
+    const stands = this.isHalted || this.#pod.document.machine?.state === "paused";
+    if (machine === undefined || !stands || this.#halt.isCrashed) return;
+    try {
+      await machine.resume(AbortSignal.any([life, AbortSignal.timeout(MONITOR_MS)]));
+    } catch (cause) {
+      this.#pod.log.warn({ err: messageOf(cause) }, "a machine that is to end stands still");
+    }
+  }
+
   async #agentReboots(): Promise<boolean> {
     const agent = this.#qemuAgent();
     if (agent === undefined) return false;

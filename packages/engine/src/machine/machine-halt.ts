@@ -16,6 +16,7 @@ const WORDS: Partial<Record<MachineStatus, string>> = {
 export class MachineHalt {
   readonly #pod: PodContext;
   readonly #machine: () => Machine | undefined;
+  #status: MachineStatus | undefined;
   #why: string | undefined;
   #detail: string | undefined;
 
@@ -29,6 +30,11 @@ export class MachineHalt {
     return this.#why;
   }
 
+  /** It goes on by a reset alone. */
+  get isCrashed(): boolean {
+    return this.#status === "crashed";
+  }
+
   onEvent({ what, detail }: MachineEvent): void {
     if (what === "io-error") this.#detail = detail;
     if (what === "paused") void this.look();
@@ -36,6 +42,7 @@ export class MachineHalt {
   }
 
   forget(): void {
+    this.#status = undefined;
     this.#why = undefined;
   }
 
@@ -44,7 +51,8 @@ export class MachineHalt {
     const machine = this.#machine();
     if (machine === undefined) return;
     try {
-      const words = WORDS[await machine.status(AbortSignal.timeout(MONITOR_MS))];
+      this.#status = await machine.status(AbortSignal.timeout(MONITOR_MS));
+      const words = WORDS[this.#status];
       const detail = this.#detail === undefined ? "" : ` (${cleanText(this.#detail)})`;
       const why = words === undefined ? undefined : `${words}${detail}`;
       if (why === this.#why) return;

@@ -132,8 +132,7 @@ export class MachineKeeper implements TaskKeeper {
     if (next === undefined) return;
     const machine = this.#running(process.id);
     await this.control.endSoftReboot();
-    if (record.state === "paused" || this.control.isHalted)
-      await machine.resume(bounded(this.#vmm.life));
+    await this.control.wake();
     await become(this.#pod, record, next);
     this.#pressUntilEnd(machine);
   }

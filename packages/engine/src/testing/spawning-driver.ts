@@ -26,6 +26,8 @@ export class SpawningDriver implements MachineDriver {
   onGuestOff: "end" | "stay" = "end";
   /** The VMM has stopped the guest by itself. */
   halted: MachineStatus | undefined;
+  failResume: Error | undefined;
+  resumes = 0;
   powerDowns = 0;
   resets = 0;
   failStart: Error | undefined;
@@ -91,6 +93,8 @@ export class SpawningDriver implements MachineDriver {
       },
       pause: set("paused"),
       resume: () => {
+        this.resumes += 1;
+        if (this.failResume !== undefined) return Promise.reject(this.failResume);
         this.halted = undefined;
         return set("running")();
       },
