@@ -9,7 +9,8 @@ const KUBEVIRTS = resourceOf(KUBEVIRT);
 const CDIS = resourceOf(CDI);
 
 test("writes what serves and what nothing acts on, once, and again when that changes", async () => {
-  const kube = new MemoryKube();
+  let nowMs = Date.parse("2026-01-02T03:00:00Z");
+  const kube = new MemoryKube({ now: () => (nowMs += 1000) });
   const at = { namespace: "trine-system", name: "kubevirt" };
   const spec = { configuration: { minCPUModel: "Penryn" } };
   await kube.create(KUBEVIRTS, { metadata: at, spec });
@@ -54,10 +55,18 @@ test("writes what serves and what nothing acts on, once, and again when that cha
     const { status } = await kube.get(KUBEVIRTS, at);
     return status?.conditions?.length === 4 || undefined;
   });
+  // A second one counts when the first is gone.
+  const other = { ...at, name: "other" };
+  await kube.create(KUBEVIRTS, { metadata: other, spec: {} });
+  await kube.delete(KUBEVIRTS, at);
+  await pollUntil("the second is told of", { ms: 10_000, everyMs: 5 }, async () => {
+    const { status } = await kube.get(KUBEVIRTS, other);
+    return status?.phase === "Deployed" || undefined;
+  });
   stop.abort();
   await ran;
   expect(failures).toEqual([]);
   const own = kube.writes.filter(({ verb }) => verb === "update");
-  // Twice of KubeVirt's, once of CDI's, and the test's own.
-  expect(own).toHaveLength(4);
+  // Twice of KubeVirt's and once of its successor's, once of CDI's, and the test's own.
+  expect(own).toHaveLength(5);
 });

@@ -41,8 +41,10 @@ function watchBoth(
 ): readonly (() => void)[] {
   return [
     kubeVirts.onChange(
-      newest((object) => {
-        queue.add(`${KUBEVIRTS.plural} ${keyOf(object)}`);
+      newest(() => {
+        // Where the one that counted is gone, another does.
+        const object = chosenKubeVirt(kubeVirts.list());
+        if (object !== undefined) queue.add(`${KUBEVIRTS.plural} ${keyOf(object)}`);
       }),
     ),
     cdis.onChange(
