@@ -31,7 +31,7 @@ const GIB = 1024 ** 3;
 export const CLAIMS: Claims = (name) =>
   name.startsWith("gone")
     ? undefined
-    : { block: name.startsWith("block"), capacityBytes: 10 * GIB };
+    : { block: name.startsWith("block"), capacityBytes: 10 * GIB, overhead: 0.055 };
 
 /** A pod's machine as its node says, with what differs. */
 export function report(fields: Partial<MachineReport> = {}): MachineReport {

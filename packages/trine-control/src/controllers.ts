@@ -53,7 +53,7 @@ export function controllersOf(process: ControlProcess, make: MakeCache): readonl
     machineController(deps),
     replicaSetController(deps),
     closing(instances, machines),
-    volumesOf(process, { ...deps, caches: { ...caches, ...volumeCaches(make) } }),
+    volumesOf(process, { ...deps, caches: { ...caches, ...volumeCaches(make), kubeVirts } }),
     installationController({ ...deps, kubeVirts, version }, make),
   ];
 }

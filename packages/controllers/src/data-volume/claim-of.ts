@@ -49,7 +49,7 @@ export function diskBytes(
 
 function specOf(
   { spec }: Volume,
-  { profile, overhead, sourceBytes }: ClaimFacts,
+  { className, profile, overhead, sourceBytes }: ClaimFacts,
 ): PersistentVolumeClaim["spec"] | { readonly refused: string } {
   if (spec.pvc !== undefined) {
     const { resources } = spec.pvc;
@@ -72,7 +72,14 @@ function specOf(
   // The disk is as large as asked: its file system needs more.
   const whole = volumeMode === "Block" ? bytes : Math.ceil(bytes / (1 - overhead) / MIB) * MIB;
   const requests = { ...storage.resources?.requests, storage: String(whole) };
-  return { ...storage, accessModes, volumeMode, resources: { ...storage.resources, requests } };
+  return {
+    // By name: the API server's own default may be another.
+    ...(className === undefined ? {} : { storageClassName: className }),
+    ...storage,
+    accessModes,
+    volumeMode,
+    resources: { ...storage.resources, requests },
+  };
 }
 
 export function requested({

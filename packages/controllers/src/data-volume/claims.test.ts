@@ -1,3 +1,4 @@
+import { KUBEVIRTS } from "../installation/controller.ts";
 import { CLAIMS, PODS } from "@trine/kube-client";
 import { expect, test } from "vitest";
 import { AT, HTTP, World, conditions } from "./testing/world.ts";
@@ -50,4 +51,44 @@ test("a claim that is taken needs no source that is supported", async () => {
   await world.settle();
   expect(await world.phase()).toBe("Succeeded");
   expect(await conditions(world)).toMatchObject({ Running: "False Completed" });
+});
+
+test("the claim of a disk names the class that is for disks, and one of spec.pvc is as it is", async () => {
+  const key = "storageclass.kubevirt.io/is-default-virt-class";
+  const { resources } = HTTP.storage;
+  const pvc = { accessModes: ["ReadWriteOnce"], resources };
+  for (const [spec, name, phase] of [
+    [HTTP, "disks", "WaitForFirstConsumer"],
+    [{ ...HTTP, storage: { resources, storageClassName: "local" } }, "local", "ImportScheduled"],
+    [{ source: HTTP.source, pvc }, undefined, "ImportScheduled"],
+  ] as const) {
+    const world = new World();
+    world.binds = false;
+    await world.addClass("Immediate");
+    await world.addClass("WaitForFirstConsumer", { name: "disks", annotations: { [key]: "true" } });
+    await world.add(spec);
+    await world.settle();
+    expect((await world.kube.get(CLAIMS, AT)).spec.storageClassName).toBe(name);
+    expect(await world.phase()).toBe(phase);
+  }
+});
+
+test("what fills a volume is where machines may be", async () => {
+  const world = new World();
+  await world.kube.create(KUBEVIRTS, {
+    metadata: { namespace: "trine-system", name: "kubevirt" },
+    spec: {
+      configuration: {
+        defaultRuntimeClass: "vm-large",
+        developerConfiguration: { nodeSelectors: { pool: "machines" } },
+      },
+    },
+  });
+  await world.add(HTTP);
+  await world.settle();
+  const [pod] = await world.pods();
+  expect(pod?.spec).toMatchObject({
+    runtimeClassName: "vm-large",
+    nodeSelector: { "kubernetes.io/arch": "amd64", pool: "machines" },
+  });
 });

@@ -10,11 +10,11 @@ import { VolumeReconciler } from "./reconcile-dv.ts";
 /** Makes and fills the claims of DataVolumes. */
 export function volumeController(deps: VolumeDeps): Controller {
   const reconciler = new VolumeReconciler(deps);
-  const { dataVolumes, claims, instances, fillers } = deps.caches;
+  const { dataVolumes, claims, instances, fillers, kubeVirts } = deps.caches;
   return queueController({
     name: "datavolume",
     workers: 8,
-    caches: [dataVolumes, claims, instances, fillers],
+    caches: [dataVolumes, claims, instances, fillers, kubeVirts],
     watch: (queue) => watchAll(deps, queue),
     reconcile: (key, signal) => reconciler.reconcile(key, signal),
     onFailure: deps.onFailure,

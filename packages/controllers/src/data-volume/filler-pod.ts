@@ -2,6 +2,8 @@ import type { PersistentVolumeClaim, Pod } from "@trine/kube-client";
 import { FILLER_CONTAINER as CONTAINER, FILLER_LABEL } from "@trine/node-door";
 import type { VolumeOrder } from "@trine/node-door";
 import { ownedBy } from "../owner.ts";
+import { nodesFor } from "../vmi/scheduling.ts";
+import type { LaunchSettings } from "../vmi/settings.ts";
 import { type Filling, SOURCE } from "./plan-filling.ts";
 import type { Placement, Volume } from "./seen.ts";
 
@@ -22,13 +24,13 @@ interface Wanted {
   readonly isSourceBlock: boolean;
   readonly sizeBytes: number | undefined;
   readonly placement: Placement | undefined;
-  /** Holds nothing. */
-  readonly emptyImage: string;
+  /** As of machines: what fills a volume is to be where one can have it. */
+  readonly settings: Pick<LaunchSettings, "runtimeClass" | "nodeSelectors" | "emptyImage">;
 }
 
 /** The pod that holds a volume while it is filled; its program comes from the node. */
 export function fillerPod(volume: Volume, wanted: Wanted): Pod {
-  const { filling, claim, sizeBytes, placement } = wanted;
+  const { filling, claim, sizeBytes, placement, settings } = wanted;
   const { name, namespace = "default", uid } = volume.metadata;
   const isBlock = claim.spec.volumeMode === "Block";
   const order: VolumeOrder = {
@@ -52,11 +54,12 @@ export function fillerPod(volume: Volume, wanted: Wanted): Pod {
       ownerReferences: [ownedBy(volume)],
     },
     spec: {
-      runtimeClassName: "trine-vm",
+      runtimeClassName: settings.runtimeClass,
       restartPolicy: "OnFailure",
       automountServiceAccountToken: false,
       enableServiceLinks: false,
       ...placement,
+      nodeSelector: nodesFor(settings, placement?.nodeSelector),
       ...(filling.pullSecrets.length === 0
         ? {}
         : { imagePullSecrets: filling.pullSecrets.map((secret) => ({ name: secret })) }),
@@ -69,7 +72,7 @@ export function fillerPod(volume: Volume, wanted: Wanted): Pod {
       containers: [
         {
           name: CONTAINER,
-          image: filling.image ?? wanted.emptyImage,
+          image: filling.image ?? settings.emptyImage,
           // `trine install` has put that on the node: it is in no registry.
           ...(filling.image === undefined ? { imagePullPolicy: "IfNotPresent" } : {}),
           command: ["import"],

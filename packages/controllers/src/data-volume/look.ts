@@ -5,7 +5,7 @@ import {
   type Pod,
   type Stored,
 } from "@trine/kube-client";
-import type { DataVolumeSpec } from "@trine/kube-types";
+import type { DataVolumeSpec, KubeVirt } from "@trine/kube-types";
 import { FILLER_LABEL } from "@trine/node-door";
 import type { ImportReport } from "@trine/node-door";
 import type { ControlDeps, MakeCache } from "../controller.ts";
@@ -20,17 +20,19 @@ import {
   isFilled,
   isOwn,
 } from "./seen.ts";
-import { DATA_SOURCES, absent, storageOf } from "./storage.ts";
+import { absent } from "./absent.ts";
+import { DATA_SOURCES, storageOf } from "./storage.ts";
 import { claimOf } from "../vmi/disks.ts";
 import { bytesOf } from "../vmi/settings.ts";
 
 /** Caches that only volumes' controller has. */
 export interface VolumeCaches {
+  readonly kubeVirts: Cache<KubeVirt>;
   /** Pods that fill volumes. */
   readonly fillers: Cache<Pod>;
 }
 
-export function volumeCaches(make: MakeCache): VolumeCaches {
+export function volumeCaches(make: MakeCache): Omit<VolumeCaches, "kubeVirts"> {
   return { fillers: make(PODS, {}, { labelSelector: FILLER_LABEL }) };
 }
 
@@ -60,9 +62,7 @@ export async function look(deps: VolumeDeps, volume: Volume, signal: AbortSignal
     isBlock,
   );
   const isOpen = !isDone && pod === undefined && (claim === undefined || !isFilled(claim));
-  const className =
-    claim?.spec.storageClassName ?? (volume.spec.pvc ?? volume.spec.storage)?.storageClassName;
-  const storage = isOpen ? await storageOf(api, className, signal) : undefined;
+  const storage = isOpen ? await storageOf(api, classOf(volume, claim), signal) : undefined;
   const from = "refused" in plan ? undefined : plan.from;
   const copied = from === undefined ? undefined : caches.claims.get(`${namespace}/${from}`);
   const inUse =
@@ -72,6 +72,7 @@ export async function look(deps: VolumeDeps, volume: Volume, signal: AbortSignal
   const isToFill = isOpen && claim !== undefined && isOwn(claim, volume);
   const writer = isToFill ? await userOf(api, { namespace, name }, hasNode, signal) : undefined;
   const facts: ClaimFacts = {
+    className: storage?.className,
     profile: storage?.profile,
     overhead: storage?.overhead ?? 0,
     sourceBytes: copied && bytesIn(copied),
@@ -86,6 +87,15 @@ export async function look(deps: VolumeDeps, volume: Volume, signal: AbortSignal
       pod?.status?.phase === "Running" && !isDone ? await deps.reportOf(pod, signal) : undefined,
     now: deps.now(),
   };
+}
+
+/** A claim that is there says it itself. */
+function classOf(
+  { spec }: Volume,
+  claim: PersistentVolumeClaim | undefined,
+): Parameters<typeof storageOf>[1] {
+  const name = claim?.spec.storageClassName ?? (spec.pvc ?? spec.storage)?.storageClassName;
+  return { name, isForDisk: claim === undefined && spec.pvc === undefined };
 }
 
 /** What a volume is made of; a DataSource stands for a claim. */

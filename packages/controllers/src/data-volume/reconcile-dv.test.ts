@@ -104,7 +104,7 @@ test.each([
   });
   await world.settle();
   const [pod] = await world.pods();
-  expect(pod?.spec["nodeSelector"]).toEqual({ disk: "fast" });
+  expect(pod?.spec["nodeSelector"]).toEqual({ "kubernetes.io/arch": "amd64", disk: "fast" });
 });
 
 test("asked to, it does not wait", async () => {

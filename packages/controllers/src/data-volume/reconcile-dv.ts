@@ -10,7 +10,9 @@ import {
   placeOf,
 } from "@trine/kube-client";
 import { Ahead } from "../ahead.ts";
+import { chosenKubeVirt } from "../installation/cluster-settings.ts";
 import { DATA_VOLUMES } from "../kinds.ts";
+import { launchSettings } from "../vmi/settings.ts";
 import { diskBytes } from "./claim-of.ts";
 import { fillerPod } from "./filler-pod.ts";
 import { type VolumeDeps, look } from "./look.ts";
@@ -96,13 +98,14 @@ async function createPod(
   if (isLeaving(claim)) return;
   const { namespace = "default" } = volume.metadata;
   const source = deps.caches.claims.get(`${namespace}/${plan.from ?? ""}`);
+  const { configuration } = chosenKubeVirt(deps.caches.kubeVirts.list())?.spec ?? {};
   const pod = fillerPod(volume, {
     filling: plan,
     claim,
     isSourceBlock: source?.spec.volumeMode === "Block",
     sizeBytes: diskBytes(volume, claim, facts),
     placement: consumer,
-    emptyImage: deps.emptyImage,
+    settings: launchSettings(configuration, deps),
   });
   await unless("alreadyExists", deps.api.create(PODS, pod, { signal }));
 }

@@ -26,6 +26,8 @@ export type Placement = Pick<
 
 /** What else a claim follows from. */
 export interface ClaimFacts {
+  /** That it is to have, where the volume says none. */
+  readonly className?: string | undefined;
   /** Of the storage class, where there is a profile of it. */
   readonly profile?: StorageProfile | undefined;
   /** Of 1: what a file system takes for itself. */

@@ -191,7 +191,7 @@ export function claimOf(
 }
 
 function ofClaim(placing: Placing): Parts {
-  const { volume, claims, at, settings } = placing;
+  const { volume, claims, at } = placing;
   const source = claimOf(volume);
   if (source === undefined) return refused(at, "is no volume that a disk can be made of");
   const claim = claims(source.claimName);
@@ -218,7 +218,7 @@ function ofClaim(placing: Placing): Parts {
     );
   }
   const mountPath = `${DISKS}/${placing.name}`;
-  const room = Math.floor((claim.capacityBytes * (1 - settings.filesystemOverhead)) / MIB) * MIB;
+  const room = Math.floor((claim.capacityBytes * (1 - claim.overhead)) / MIB) * MIB;
   // A file that is not there yet is made, one that is smaller grows with its volume.
   const size = mountsOnly || room < MIB ? {} : { size: quantityOf(room) };
   const mounts = [{ name, mountPath, ...(mountsOnly ? { readOnly: true } : {}) }];

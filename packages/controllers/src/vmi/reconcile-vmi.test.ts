@@ -16,6 +16,7 @@ import type { ByPath } from "@trine/kube-types/testing";
 import type { MachineRef, MachineReport } from "@trine/node-door";
 import { describe, expect, test } from "vitest";
 import { controlCaches } from "../caches.ts";
+import { CDI_CONFIGS } from "../data-volume/overhead.ts";
 import { INSTANCES } from "../kinds.ts";
 import { EMPTY_IMAGE, instance, report } from "../testing.ts";
 import { InstanceReconciler, instanceCaches } from "./reconcile-vmi.ts";
@@ -25,7 +26,8 @@ const AT = { namespace: "shop", name: "web" };
 
 /** A cluster in memory: the API server, and in place of kubelet and trined what they would say. */
 class World {
-  readonly kube = new MemoryKube();
+  nowMs = Date.parse("2026-01-02T03:00:00Z");
+  readonly kube = new MemoryKube({ now: () => this.nowMs });
   readonly told: Happening[] = [];
   readonly acts: string[] = [];
   readonly #reports = new Map<string, MachineReport>();
@@ -284,17 +286,46 @@ test("a fenced node's machine is given up, and its instance may go", async () =>
   await expect(world.vmi).rejects.toMatchObject({ kind: "notFound" });
 });
 
-test("the KubeVirt object's configuration is followed", async () => {
+test("the configuration of the KubeVirt object that was first is followed", async () => {
   const world = new World();
-  const spec = { configuration: { developerConfiguration: { cpuAllocationRatio: 1 } } };
-  await world.kube.create(resourceOf(KUBEVIRT), {
-    metadata: { name: "kubevirt", namespace: "kubevirt" },
-    spec,
-  });
+  for (const [name, cpuAllocationRatio, made] of [
+    ["second", 2, "2026-02-02T00:00:00Z"],
+    ["first", 1, "2026-01-02T00:00:00Z"],
+  ] as const) {
+    world.nowMs = Date.parse(made);
+    await world.kube.create(resourceOf(KUBEVIRT), {
+      metadata: { name, namespace: "kubevirt" },
+      spec: { configuration: { developerConfiguration: { cpuAllocationRatio } } },
+    });
+  }
   await world.create();
   await world.settle();
   const [pod] = await world.pods();
   expect(pod?.spec.containers[0]).toMatchObject({ resources: { requests: { cpu: "1000m" } } });
+});
+
+test("a disk has what CDI's configuration leaves of its volume, as its DataVolume has", async () => {
+  for (const [filesystemOverhead, size] of [
+    [undefined, "9625Mi"],
+    [{ global: "0.1", storageClass: { fast: "0.2" } }, "8Gi"],
+  ] as const) {
+    const world = new World();
+    await world.kube.create(CDI_CONFIGS, {
+      metadata: { name: "config" },
+      spec: { ...(filesystemOverhead && { filesystemOverhead }) },
+    });
+    await world.kube.create(CLAIMS, {
+      ...{ apiVersion: "v1", kind: "PersistentVolumeClaim" },
+      metadata: { namespace: "shop", name: "data" },
+      spec: { storageClassName: "fast", resources: { requests: { storage: "10Gi" } } },
+    });
+    const volume = { name: "root", persistentVolumeClaim: { claimName: "data" } };
+    await world.create({ "spec.volumes[0]": volume });
+    await world.settle();
+    const [pod] = await world.pods();
+    const [disk] = JSON.parse(pod?.metadata.annotations?.["trine.dev/disks"] ?? "[]") as unknown[];
+    expect(disk).toMatchObject({ size });
+  }
 });
 
 test("what the API server refuses is tried again", async () => {

@@ -17,7 +17,10 @@ import { KUBEVIRT, type KubeVirt } from "@trine/kube-types";
 import type { MachineRef } from "@trine/node-door";
 import { Ahead } from "../ahead.ts";
 import type { ControlDeps, MakeCache } from "../controller.ts";
+import { DEFAULT_OVERHEAD, overheads } from "../data-volume/overhead.ts";
+import { chosenKubeVirt } from "../installation/cluster-settings.ts";
 import { INSTANCES } from "../kinds.ts";
+import { claimOf } from "./disks.ts";
 import { happeningsOf, notCreated } from "./happenings.ts";
 import type { Heard } from "./heard.ts";
 import { knownClaim } from "./known.ts";
@@ -200,20 +203,27 @@ async function look(deps: InstanceDeps, vmi: Instance, signal: AbortSignal): Pro
     dataVolume: (name: string) => deps.caches.dataVolumes.get(at(name)),
   };
   const isToRender = pod === undefined && !isBegun && unfilled(seen).length === 0;
-  return { ...seen, rendering: isToRender ? rendered(deps, vmi) : undefined };
+  return { ...seen, rendering: isToRender ? await rendered(deps, vmi, signal) : undefined };
 }
 
-function rendered(deps: InstanceDeps, vmi: Instance): Rendering {
+async function rendered(
+  deps: InstanceDeps,
+  vmi: Instance,
+  signal: AbortSignal,
+): Promise<Rendering> {
+  const hasClaim = (vmi.spec.volumes ?? []).some((volume) => claimOf(volume) !== undefined);
+  const overheadOf = hasClaim ? await overheads(deps.api, signal) : () => DEFAULT_OVERHEAD;
   const namespace = vmi.metadata.namespace ?? "";
   const known = (name: string): ReturnType<typeof knownClaim> | undefined => {
     const claim = deps.caches.claims.get(`${namespace}/${name}`);
-    return claim === undefined ? undefined : knownClaim(claim);
+    return claim === undefined ? undefined : knownClaim(claim, overheadOf);
   };
   return renderPod(vmi, known, settingsOf(deps));
 }
 
 function settingsOf({ caches, emptyImage }: InstanceDeps): ReturnType<typeof launchSettings> {
-  return launchSettings(caches.kubeVirts.list()[0]?.spec.configuration, { emptyImage });
+  const { spec } = chosenKubeVirt(caches.kubeVirts.list()) ?? {};
+  return launchSettings(spec?.configuration, { emptyImage });
 }
 
 function isOwn({ metadata }: Stored<Pod>, vmi: Instance): boolean {

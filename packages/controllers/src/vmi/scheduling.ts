@@ -16,6 +16,14 @@ export function graceSeconds({
   return Math.max(terminationGracePeriodSeconds ?? GRACE, 1);
 }
 
+/** Labels of the nodes that a machine may be on, and what fills its volumes. */
+export function nodesFor(
+  { nodeSelectors }: Pick<LaunchSettings, "nodeSelectors">,
+  own: VirtualMachineInstanceSpec["nodeSelector"] | undefined,
+): Readonly<Record<string, string>> {
+  return { "kubernetes.io/arch": "amd64", ...nodeSelectors, ...own };
+}
+
 /** Where the pod runs, what it is called there, and how long it may take to end. */
 export function placeParts(
   spec: VirtualMachineInstanceSpec,
@@ -30,7 +38,7 @@ export function placeParts(
   const { schedulerName, dnsPolicy, dnsConfig } = spec;
   return {
     pod: {
-      nodeSelector: { "kubernetes.io/arch": "amd64", ...settings.nodeSelectors, ...nodeSelector },
+      nodeSelector: nodesFor(settings, nodeSelector),
       terminationGracePeriodSeconds: graceSeconds(spec),
       hostname: hostname === undefined || hostname === "" ? hostnameOf(name) : hostname,
       ...defined({ affinity, tolerations, topologySpreadConstraints }),

@@ -18,8 +18,6 @@ export interface LaunchSettings {
   readonly overheadBytes: number;
   /** As many times that overhead is asked for. */
   readonly overheadRatio: number;
-  /** The part of a volume with a file system that is not offered to a disk in it. */
-  readonly filesystemOverhead: number;
   readonly nodeSelectors: Readonly<Record<string, string>>;
   readonly smbios: Readonly<
     Record<"manufacturer" | "product" | "version" | "sku" | "family", string | undefined>
@@ -50,7 +48,6 @@ export function launchSettings(
     memoryOvercommit: positive(developerConfiguration?.memoryOvercommit, 100),
     overheadBytes: OVERHEAD_BYTES,
     overheadRatio: Number.isFinite(ratio) && ratio >= 1 ? ratio : 1,
-    filesystemOverhead: 0.055,
     nodeSelectors: developerConfiguration?.nodeSelectors ?? {},
     smbios: {
       manufacturer: smbios?.manufacturer,

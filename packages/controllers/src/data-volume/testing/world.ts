@@ -5,10 +5,11 @@ import type { DataVolume } from "@trine/kube-types";
 import { FILLER_LABEL } from "@trine/node-door";
 import type { ImportReport } from "@trine/node-door";
 import { controlCaches } from "../../caches.ts";
+import { KUBEVIRTS } from "../../installation/controller.ts";
 import { DATA_VOLUMES } from "../../kinds.ts";
 import { type VolumeDeps, volumeCaches } from "../look.ts";
 import { VolumeReconciler } from "../reconcile-dv.ts";
-import { STORAGE_CLASSES } from "../storage.ts";
+import { STORAGE_CLASSES, type StorageClass } from "../storage.ts";
 
 /** Where the volume is. */
 export const AT = { namespace: "shop", name: "disk" };
@@ -35,7 +36,7 @@ export class World {
       this.kube.cache(resource, indices);
     this.#deps = {
       api: this.kube,
-      caches: { ...controlCaches(make), ...volumeCaches(make) },
+      caches: { ...controlCaches(make), ...volumeCaches(make), kubeVirts: make(KUBEVIRTS) },
       events: { record: (_, { reason }) => this.events.push(reason) },
       now: () => new Date("2026-01-02T04:00:00Z"),
       onFailure: () => undefined,
@@ -65,14 +66,18 @@ export class World {
     });
   }
 
-  async addClass(volumeBindingMode: string): Promise<void> {
+  /** `metadata`: absent = that of the default. */
+  async addClass(
+    volumeBindingMode: string,
+    metadata: NonNullable<StorageClass["metadata"]> = {
+      name: "local",
+      annotations: { "storageclass.kubernetes.io/is-default-class": "true" },
+    },
+  ): Promise<void> {
     await this.kube.create(STORAGE_CLASSES, {
       apiVersion: "storage.k8s.io/v1",
       kind: "StorageClass",
-      metadata: {
-        name: "local",
-        annotations: { "storageclass.kubernetes.io/is-default-class": "true" },
-      },
+      metadata,
       volumeBindingMode,
     });
   }
