@@ -87,6 +87,8 @@ export interface MachineRecord extends VmmRecord {
   end?: { readonly status: number; readonly reason?: string };
   /** When the guest's file systems are thawed, whatever happens, RFC 3339; absent = they are not frozen. */
   frozenUntil?: string;
+  /** The agent that holds them; absent in the documents of older daemons. */
+  frozenBy?: "qemu" | "trine";
   /** Until then a guest that powers itself off begins anew, RFC 3339; absent = its machine ends. */
   rebootUntil?: string;
 }

@@ -15,6 +15,7 @@ const OS_LINE = /^([A-Z_]{1,32})=(?:"(.*)"|'(.*)'|(.*))$/;
 
 /** Trine's own agent in a whole machine's guest, where nobody else speaks for it. What it says is hostile. */
 export class AgentVoice implements GuestVoice {
+  readonly name = "trine";
   readonly #client: () => AgentClient | undefined;
   #answer: { readonly at: number; readonly info: Promise<GuestInfoResponse> } | undefined;
 

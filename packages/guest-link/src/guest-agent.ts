@@ -72,6 +72,7 @@ export interface GuestOs {
  * command, `wrongState` when it refuses with words of its own, `malformed` when the answer makes no sense.
  */
 export class GuestAgent {
+  readonly name = "qemu";
   readonly #link: AgentLink;
 
   /** Reads `channel` from now until `signal` aborts; nobody else may. */

@@ -14,6 +14,8 @@ export interface GuestVoice extends Pick<
   | "fileSystems"
   | "thaw"
 > {
+  /** `qemu` thaws whatever stands still; `trine` what it has frozen, by itself too, and takes a new time for it. */
+  readonly name: "qemu" | "trine";
   /** `forMs`: an agent that can thaws by itself then. */
   freeze(options: RequestOptions & { readonly forMs: number }): Promise<void>;
 }

@@ -51,10 +51,10 @@ export class MachineControl {
     this.#pod = pod;
     this.#vmm = vmm;
     this.#qemuAgent = agents.qemu;
-    this.#watch = new GuestWatch(() =>
-      [agents.qemu(), agents.ours()].filter((voice) => voice !== undefined),
-    );
-    this.#freeze = new MachineFreeze(pod, () => this.#watch.voice());
+    const voices = (): GuestVoice[] =>
+      [agents.qemu(), agents.ours()].filter((voice) => voice !== undefined);
+    this.#watch = new GuestWatch(voices);
+    this.#freeze = new MachineFreeze(pod, () => this.#watch.voice(), voices);
     this.#halt = new MachineHalt(pod, () => vmm.machine);
     this.#reboot = new SoftReboot(pod);
     this.#seen = pod.deps.now().toISOString();
@@ -110,6 +110,7 @@ export class MachineControl {
     const { what } = event;
     this.#halt.onEvent(event);
     if (what === "agent-down" || what === "reset") this.#watch.forget();
+    if (what === "reset") void this.#freeze.reset();
     if (what === "agent-up") this.#isNews = true;
     this.#pod.deps.changed?.();
   }

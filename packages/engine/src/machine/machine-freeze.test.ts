@@ -1,6 +1,7 @@
 import { TrineError, pollUntil } from "@trine/base";
 import { GuestAgent } from "@trine/guest-link";
-import { FakeGuestAgent } from "@trine/guest-link/testing";
+import type { GuestVoice } from "@trine/guest-link";
+import { AgentRefusal, FakeGuestAgent } from "@trine/guest-link/testing";
 import { pino } from "pino";
 import { expect, test } from "vitest";
 import type { PodContext } from "../pod-context.ts";
@@ -16,7 +17,23 @@ class FrozenGuest {
   readonly saved: (string | undefined)[] = [];
   readonly record = {} as MachineRecord;
   isFrozen = false;
+  isQemuSilent = false;
   readonly #agent: GuestAgent;
+  /** Trine's, which holds nothing: its answer to a thaw means nothing. */
+  readonly #ours = {
+    name: "trine",
+    isFrozen: () => Promise.resolve(false),
+    freeze: ({ forMs }) => {
+      this.freezes.push(forMs);
+      return Promise.resolve();
+    },
+    thaw: () => {
+      this.thaws += 1;
+      return Promise.resolve();
+    },
+  } satisfies Partial<GuestVoice> as unknown as GuestVoice;
+  readonly freezes: number[] = [];
+  thaws = 0;
 
   constructor() {
     const fake = new FakeGuestAgent({
@@ -26,6 +43,7 @@ class FrozenGuest {
         return 1;
       },
       "guest-fsfreeze-thaw": () => {
+        if (this.isQemuSilent) throw new AgentRefusal("not now");
         this.isFrozen = false;
         return 1;
       },
@@ -44,7 +62,11 @@ class FrozenGuest {
         return Promise.resolve();
       },
     } as unknown as PodContext;
-    return new MachineFreeze(pod, () => Promise.resolve(this.#agent));
+    return new MachineFreeze(
+      pod,
+      () => Promise.resolve(this.isQemuSilent ? this.#ours : this.#agent),
+      () => [this.#agent, this.#ours],
+    );
   }
 
   until(isFrozen: boolean): Promise<true> {
@@ -81,6 +103,42 @@ test("a daemon that comes back thaws what is overdue, and keeps what is not", as
   guest.record.frozenUntil = new Date(0).toISOString();
   guest.daemon().resume(guest.life.signal);
   await guest.until(false);
+  guest.life.abort();
+});
+
+test("a thaw is told to the agent that has frozen the guest, and no other is believed for it", async () => {
+  const guest = new FrozenGuest();
+  const freeze = guest.daemon();
+  await freeze.freeze(AN_HOUR_MS, guest.life.signal);
+  expect(guest.record.frozenBy).toBe("qemu");
+  guest.isQemuSilent = true;
+  await expect(freeze.thaw()).rejects.toMatchObject({ kind: "unavailable" });
+  expect([guest.thaws, guest.isFrozen, guest.record.frozenBy]).toEqual([1, true, "qemu"]);
+  guest.isQemuSilent = false;
+  await guest.daemon().thaw();
+  expect([guest.thaws, guest.isFrozen, guest.record]).toEqual([1, false, {}]);
+  guest.life.abort();
+});
+
+test("what Trine's agent has frozen any agent thaws; asked again it takes the new time", async () => {
+  const guest = new FrozenGuest();
+  guest.isQemuSilent = true;
+  const freeze = guest.daemon();
+  await freeze.freeze(AN_HOUR_MS, guest.life.signal);
+  guest.isQemuSilent = false;
+  await freeze.freeze(2 * AN_HOUR_MS, guest.life.signal);
+  expect(guest.freezes).toEqual([AN_HOUR_MS + 10_000, 2 * AN_HOUR_MS + 10_000]);
+  await freeze.thaw();
+  expect([guest.thaws, guest.record]).toEqual([1, {}]);
+  guest.life.abort();
+});
+
+test("a guest that begins anew is not frozen", async () => {
+  const guest = new FrozenGuest();
+  const freeze = guest.daemon();
+  await freeze.freeze(AN_HOUR_MS, guest.life.signal);
+  await freeze.reset();
+  expect([guest.record, guest.saved.at(-1)]).toEqual([{}, undefined]);
   guest.life.abort();
 });
 

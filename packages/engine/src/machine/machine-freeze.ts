@@ -1,5 +1,5 @@
 import { TrineError, messageOf, sleep } from "@trine/base";
-import type { GuestVoice } from "@trine/guest-link";
+import type { GuestVoice, RequestOptions } from "@trine/guest-link";
 import type { PodContext } from "../pod-context.ts";
 
 const FREEZE_MS = 30_000;
@@ -14,12 +14,18 @@ const LONGEST_MS = 24 * 60 * 60 * 1_000;
 export class MachineFreeze {
   readonly #pod: PodContext;
   readonly #agent: () => Promise<GuestVoice>;
+  readonly #voices: () => readonly GuestVoice[];
   #timer = new AbortController();
 
-  /** `agent` rejects where there is none. */
-  constructor(pod: PodContext, agent: () => Promise<GuestVoice>) {
+  /** `agent` rejects where there is none; `voices`: whoever may speak for the guest. */
+  constructor(
+    pod: PodContext,
+    agent: () => Promise<GuestVoice>,
+    voices: () => readonly GuestVoice[],
+  ) {
     this.#pod = pod;
     this.#agent = agent;
+    this.#voices = voices;
   }
 
   /** Kind `invalid` for a time that is none; freezing again sets the time anew. */
@@ -29,20 +35,31 @@ export class MachineFreeze {
     if (!Number.isFinite(forMs) || forMs <= 0 || forMs > LONGEST_MS) {
       throw new TrineError("invalid", `freeze for ${forMs} ms: 1 to ${LONGEST_MS} are possible`);
     }
-    const agent = await this.#agent();
+    const holder = this.#voices().find(({ name }) => name === record.frozenBy);
+    const agent = holder ?? (await this.#agent());
     const wasFrozen = await agent.isFrozen({ timeoutMs: THAW_MS });
     record.frozenUntil = new Date(this.#pod.deps.now().getTime() + forMs).toISOString();
+    record.frozenBy = agent.name;
     await this.#pod.save();
     this.#arm(life);
     // Somewhat later than this daemon does, which is to say so.
     const byItself = Math.min(forMs + THAW_MS, LONGEST_MS);
-    if (!wasFrozen) await agent.freeze({ timeoutMs: FREEZE_MS, forMs: byItself });
+    if (!wasFrozen || agent.name === "trine")
+      await agent.freeze({ timeoutMs: FREEZE_MS, forMs: byItself });
   }
 
   async thaw(): Promise<void> {
-    await (await this.#agent()).thaw({ timeoutMs: THAW_MS });
+    await this.#tellThaw({ timeoutMs: THAW_MS });
     this.#timer.abort();
     await this.#forget();
+  }
+
+  /** The guest begins anew: nothing of it stands still. Never rejects. */
+  async reset(): Promise<void> {
+    this.#timer.abort();
+    await this.#forget().catch((cause: unknown) => {
+      this.#pod.log.warn({ err: messageOf(cause) }, "a freeze that is over is noted still");
+    });
   }
 
   /** After a daemon's restart. */
@@ -68,7 +85,7 @@ export class MachineFreeze {
     await sleep(Math.max(0, at - this.#pod.deps.now().getTime()), until);
     for (;;) {
       try {
-        await (await this.#agent()).thaw({ timeoutMs: THAW_MS, signal: until });
+        await this.#tellThaw({ timeoutMs: THAW_MS, signal: until });
         break;
       } catch (cause) {
         until.throwIfAborted();
@@ -80,10 +97,35 @@ export class MachineFreeze {
     await this.#forget();
   }
 
+  /** To the agent that has frozen it; where that does not answer to the others too, of which not each is believed. */
+  async #tellThaw(options: RequestOptions): Promise<void> {
+    const by = this.#pod.document.machine?.frozenBy;
+    if (by === undefined) {
+      await (await this.#agent()).thaw(options);
+      return;
+    }
+    const all = this.#voices();
+    const holders = all.filter(({ name }) => name === by);
+    let why: unknown;
+    for (const voice of [...holders, ...all.filter(({ name }) => name !== by)]) {
+      try {
+        await voice.thaw(options);
+        // Trine's agent says the same when it has frozen nothing, and may have thawed nothing then.
+        if (voice.name === by || voice.name === "qemu") return;
+      } catch (cause) {
+        options.signal?.throwIfAborted();
+        why ??= cause;
+      }
+    }
+    const text = "the agent that has frozen the guest does not answer";
+    throw new TrineError("unavailable", text, { cause: why });
+  }
+
   async #forget(): Promise<void> {
     const record = this.#pod.document.machine;
     if (record?.frozenUntil === undefined) return;
     delete record.frozenUntil;
+    delete record.frozenBy;
     await this.#pod.save();
   }
 }

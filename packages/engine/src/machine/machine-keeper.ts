@@ -332,6 +332,7 @@ function startedState({ spec }: MachineRecord): MachineState {
 function noteEnd(record: MachineRecord, { exitStatus: status, reason }: Child): void {
   record.end = { status, ...(reason === "" ? {} : { reason }) };
   delete record.frozenUntil;
+  delete record.frozenBy;
   delete record.rebootUntil;
 }
 
