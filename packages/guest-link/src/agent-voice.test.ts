@@ -1,5 +1,31 @@
 import { expect, test } from "vitest";
-import { readOsRelease } from "./agent-voice.ts";
+import type { AgentClient } from "./agent-client.ts";
+import { AgentVoice, readOsRelease } from "./agent-voice.ts";
+
+test("whether a guest is frozen is asked each time, and no answer outlives a freeze or a thaw", async () => {
+  let asked = 0;
+  let during: (() => Promise<unknown>) | undefined;
+  const change = async (): Promise<void> => {
+    await during?.();
+  };
+  const client = {
+    guestInfo: () => Promise.resolve({ frozen: (asked += 1) % 2 === 0, hostname: `host-${asked}` }),
+    freeze: change,
+    thaw: change,
+  } as unknown as AgentClient;
+  const voice = new AgentVoice(() => client);
+  during = () => voice.hostName();
+  expect([await voice.isFrozen(), await voice.isFrozen()]).toEqual([false, true]);
+  // One look's questions are one.
+  expect(await voice.hostName()).toBe("host-2");
+  await voice.freeze({ forMs: 1 });
+  expect(await voice.hostName()).toBe("host-3");
+  during = async () => {
+    await voice.isFrozen();
+  };
+  await voice.thaw();
+  expect(await voice.hostName()).toBe("host-5");
+});
 
 test.each<[string, Readonly<Record<string, string>>]>([
   [

@@ -31,7 +31,9 @@ export class AgentVoice implements GuestVoice {
     return { version: `trine-agent ${version}`, enabledCommands: new Set(COMMANDS) };
   }
 
+  /** Always asked: what follows from it cannot wait for an answer to become old. */
   async isFrozen(options?: RequestOptions): Promise<boolean> {
+    this.#answer = undefined;
     return (await this.#ask(options)).frozen;
   }
 
@@ -85,13 +87,20 @@ export class AgentVoice implements GuestVoice {
   }
 
   async freeze(options: RequestOptions & { readonly forMs: number }): Promise<void> {
-    this.#answer = undefined;
-    await this.#agent().freeze(options.forMs, options);
+    await this.#change(this.#agent().freeze(options.forMs, options));
   }
 
   async thaw(options?: RequestOptions): Promise<void> {
-    this.#answer = undefined;
-    await this.#agent().thaw(options);
+    await this.#change(this.#agent().thaw(options));
+  }
+
+  /** What was answered while it was under way holds no more either. */
+  async #change(change: Promise<void>): Promise<void> {
+    try {
+      await change;
+    } finally {
+      this.#answer = undefined;
+    }
   }
 
   #ask(options: RequestOptions = {}): Promise<GuestInfoResponse> {
