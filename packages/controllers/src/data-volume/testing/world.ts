@@ -26,6 +26,7 @@ export class World {
   readonly events: string[] = [];
   readonly #deps: VolumeDeps;
   #reconciler: VolumeReconciler;
+  #isAtWork = false;
   /** What nodes say of their imports. */
   report: Pick<ImportReport, "state" | "progress"> | undefined;
   /** Whether what binds claims is at work. */
@@ -47,6 +48,13 @@ export class World {
         ),
     };
     this.#reconciler = new VolumeReconciler(this.#deps);
+  }
+
+  /** Before or after each write of the controller's own; what the hook throws it gets. */
+  onWrite(when: "before" | "after", hook: () => void): void {
+    this.kube.hooks[when] = () => {
+      if (this.#isAtWork) hook();
+    };
   }
 
   /** What a new leader is: it remembers nothing. */
@@ -120,9 +128,11 @@ export class World {
     for (let round = 0; round < MOST_ROUNDS; round += 1) {
       const { length } = this.kube.writes;
       failed = undefined;
+      this.#isAtWork = true;
       await this.#reconciler.reconcile("shop/disk", signal).catch((cause: unknown) => {
         failed = cause;
       });
+      this.#isAtWork = false;
       await this.#bind();
       if (this.kube.writes.length > length) continue;
       if (failed === undefined || round === MOST_ROUNDS - 1) return failed;
