@@ -84,6 +84,14 @@ test("a stop calls the reboot off, and ends a guest that is off already", async 
   expect(pod.summary().machine?.state).toBe("stopping");
 });
 
+test("a machine that is to end, or is paused, is not rebooted", async () => {
+  await pod.pause("c1", signal);
+  await expect(pod.control?.softReboot()).rejects.toMatchObject({ kind: "wrongState" });
+  await pod.kill({ id: "c1", execId: "" }, { signal: 15, all: false });
+  await expect(pod.control?.softReboot()).rejects.toMatchObject({ kind: "wrongState" });
+  expect([isNoted(), one.driver.onGuestOff]).toEqual([false, "end"]);
+});
+
 test("a guest that powers itself off as it is stopped ends", async () => {
   await pod.control?.softReboot();
   one.driver.onPowerDown = () => {

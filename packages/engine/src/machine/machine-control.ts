@@ -175,6 +175,7 @@ export class MachineControl {
   /** By the guest's own will: its agent's, else by the power button, and it begins anew when it is off. */
   async softReboot(): Promise<void> {
     const machine = this.#running();
+    this.#reboot.requireRunning();
     if (await this.#agentReboots()) return;
     await this.#reboot.begin(machine, this.#vmm.life);
     this.#pod.log.info("the power button was pressed for a guest that is to start anew");

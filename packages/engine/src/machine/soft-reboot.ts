@@ -1,4 +1,4 @@
-import { messageOf, sleep } from "@trine/base";
+import { TrineError, messageOf, sleep } from "@trine/base";
 import type { Machine } from "@trine/vmm";
 import type { PodContext } from "../pod-context.ts";
 
@@ -21,13 +21,30 @@ export class SoftReboot {
     this.#pod = pod;
   }
 
+  /** Kind `wrongState` for a machine that does not run, or is to end. */
+  requireRunning(): void {
+    const state = this.#pod.document.machine?.state;
+    if (state === undefined || state === "running") return;
+    const name = `machine of pod ${this.#pod.identity.name}`;
+    throw new TrineError("wrongState", `${name}: cannot reboot one that is ${state}`);
+  }
+
   /** The guest has heard the button when this resolves, or it will; asked again it goes on. */
   async begin(machine: Machine, life: AbortSignal): Promise<void> {
+    this.requireRunning();
     const record = this.#pod.document.machine;
     if (record === undefined || record.rebootUntil !== undefined) return;
+    const over = (this.#over = new AbortController());
     record.rebootUntil = new Date(this.#pod.deps.now().getTime() + PATIENCE_MS).toISOString();
     await this.#pod.save();
-    this.#carry(machine, life);
+    try {
+      this.requireRunning();
+    } catch (cause) {
+      await this.#forget();
+      throw cause;
+    }
+    // Else whoever is to end the machine has called it off meanwhile.
+    if (!over.signal.aborted) this.#carry(machine, life);
   }
 
   /** After a daemon's restart. */
