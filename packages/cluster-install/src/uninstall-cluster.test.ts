@@ -21,30 +21,35 @@ const INSTANCES = resourceOf(VIRTUAL_MACHINE_INSTANCE);
 const never = new AbortController().signal;
 const service = { namespace: "trine-system", name: "trine-virt-api" };
 
+function put(api: MemoryCluster, resource: Resource, object: object): Promise<unknown> {
+  return api.create(resource, object);
+}
+
 /** What an installation and its program have made, with two machines; nothing of it runs. */
 async function installed({ machines = true } = {}): Promise<MemoryCluster> {
   const api = new MemoryCluster();
-  const put = (resource: Resource, object: object): Promise<unknown> =>
-    api.create(resource, object);
-  for (const kind of [VIRTUAL_MACHINE, VIRTUAL_MACHINE_INSTANCE]) await put(CRDS, crdOf(kind));
-  await put(NAMESPACES, { metadata: { name: "trine-system", labels } });
-  await put(CLUSTER_BINDINGS, { metadata: { name: "trine-control", labels } });
-  await put(DEPLOYMENTS, {
+  for (const kind of [VIRTUAL_MACHINE, VIRTUAL_MACHINE_INSTANCE]) await put(api, CRDS, crdOf(kind));
+  await put(api, NAMESPACES, { metadata: { name: "trine-system", labels } });
+  await put(api, CLUSTER_BINDINGS, { metadata: { name: "trine-control", labels } });
+  await put(api, DEPLOYMENTS, {
     metadata: { namespace: "trine-system", name: "trine-control", labels },
     spec: { replicas: 2 },
   });
-  await put(MUTATING, {
+  await put(api, MUTATING, {
     metadata: { name: "virt-api-mutator" },
     webhooks: [{ clientConfig: { service } }],
   });
-  await put(MUTATING, { metadata: { name: "another" }, webhooks: [{ clientConfig: {} }] });
-  await put(API_SERVICES, { metadata: { name: "v1.subresources.kubevirt.io" }, spec: { service } });
-  await put(API_SERVICES, { metadata: { name: "v1.apps" }, spec: {} });
-  await put(RUNTIME_CLASSES, { metadata: { name: "trine-vm", labels }, handler: "trine-vm" });
+  await put(api, MUTATING, { metadata: { name: "another" }, webhooks: [{ clientConfig: {} }] });
+  await put(api, API_SERVICES, {
+    metadata: { name: "v1.subresources.kubevirt.io" },
+    spec: { service },
+  });
+  await put(api, API_SERVICES, { metadata: { name: "v1.apps" }, spec: {} });
+  await put(api, RUNTIME_CLASSES, { metadata: { name: "trine-vm", labels }, handler: "trine-vm" });
   const finalizers = ["kubevirt.io/virtualMachineControllerFinalize"];
   if (machines) {
-    await put(MACHINES, { metadata: { namespace: "a", name: "vm", finalizers } });
-    await put(INSTANCES, {
+    await put(api, MACHINES, { metadata: { namespace: "a", name: "vm", finalizers } });
+    await put(api, INSTANCES, {
       metadata: {
         namespace: "a",
         name: "vm",
@@ -52,7 +57,7 @@ async function installed({ machines = true } = {}): Promise<MemoryCluster> {
       },
     });
   }
-  await put(CLAIMS, {
+  await put(api, CLAIMS, {
     metadata: {
       namespace: "a",
       name: "disk",
@@ -116,11 +121,10 @@ test("refuses while there are machines, and says how many", async () => {
 
 test("another KubeVirt's machines, their pods and its finalizers are not touched", async () => {
   const api = await installed();
-  const { spec } = crdOf(VIRTUAL_MACHINE_INSTANCE) as { spec?: object };
   const name = "virtualmachineinstances.kubevirt.io";
-  const { uid, resourceVersion } = (await api.get(CRDS, { name })).metadata;
-  await api.update(CRDS, { metadata: { name, uid, resourceVersion }, spec });
-  await api.create(PODS, launcher("theirs", "VirtualMachineInstance"));
+  const { spec, metadata } = await api.get(CRDS, { name });
+  await api.update(CRDS, { spec, metadata: { ...metadata, labels: {} } });
+  await put(api, PODS, launcher("theirs", "VirtualMachineInstance"));
   const from = api.writes.length;
   await expect(uninstallCluster(api, options(), never)).rejects.toMatchObject({
     kind: "wrongState",
@@ -141,8 +145,8 @@ test("another KubeVirt's machines, their pods and its finalizers are not touched
 
 test("pods of our instances end, whoever else calls its own so", async () => {
   const api = await installed();
-  await api.create(PODS, launcher("ours", "VirtualMachineInstance"));
-  await api.create(PODS, launcher("another", "Job"));
+  await put(api, PODS, launcher("ours", "VirtualMachineInstance"));
+  await put(api, PODS, launcher("another", "Job"));
   await uninstallCluster(api, options(), never);
   const { items } = await api.list(PODS, {});
   expect(items.map(({ metadata }) => metadata.name)).toEqual(["another"]);
@@ -154,8 +158,8 @@ test("machines that are made while the control plane ends are not taken", async 
     api.hooks.after = ({ verb, resource }) => {
       if (verb === "create" || resource !== late) return;
       api.hooks.after = () => undefined;
-      void api.create(MACHINES, { metadata: { namespace: "a", name: "late" } });
-      void api.create(PODS, launcher("ours", "VirtualMachineInstance"));
+      void put(api, MACHINES, { metadata: { namespace: "a", name: "late" } });
+      void put(api, PODS, launcher("ours", "VirtualMachineInstance"));
     };
     const ended = uninstallCluster(api, { ...options(), removeMachines: false }, never);
     await expect(ended, late).rejects.toMatchObject({
