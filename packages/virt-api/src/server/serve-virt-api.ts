@@ -15,6 +15,7 @@ import type { VirtApiDeps } from "../deps.ts";
 import { type Answer, refused, send, sendRaw } from "../http/answer.ts";
 import { statusOf } from "../refusals/status-of.ts";
 import { Upgrades } from "../streams/upgrades.ts";
+import { isUpload } from "../upload/upload-proxy.ts";
 import { respond } from "./respond.ts";
 import type { Access } from "./serve-subresource.ts";
 import { serveStream } from "./serve-stream.ts";
@@ -37,7 +38,7 @@ export interface VirtApi {
   readonly port: number;
   /** New connections get this certificate; those that are open go on. */
   setCertificate(serving: ServingCertificate): void;
-  /** Takes no more requests, ends streams, waits for what is being answered. */
+  /** Takes no more requests, ends streams and uploads, waits for what is being answered. */
   close(): Promise<void>;
 }
 
@@ -61,6 +62,8 @@ class VirtApiServer implements VirtApi {
   readonly #options: ServeOptions;
   readonly #server: Server;
   readonly #upgrades = new Upgrades();
+  /** Of each that goes on: it may take hours. */
+  readonly #uploads = new Set<AbortController>();
   readonly #access: Access;
   readonly #timer: NodeJS.Timeout;
   #frontProxy: FrontProxySettings;
@@ -122,6 +125,9 @@ class VirtApiServer implements VirtApi {
     const closed = once(this.#server, "close");
     this.#server.close();
     this.#upgrades.close();
+    for (const upload of this.#uploads) {
+      upload.abort(new TrineError("unavailable", "this server ends: send it again"));
+    }
     this.#server.closeIdleConnections();
     await closed;
   }
@@ -152,19 +158,21 @@ class VirtApiServer implements VirtApi {
 
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const left = new AbortController();
+    const [path = ""] = request.url?.split("?", 1) ?? [];
+    if (isUpload(path)) this.#uploads.add(left);
     response.once("close", () => {
+      this.#uploads.delete(left);
       left.abort(new TrineError("canceled", "the client left"));
     });
     // A client that leaves in the middle is no failure of ours.
     request.on("error", () => undefined);
     response.on("error", () => undefined);
-    try {
-      send(response, await respond(this.#options, this.#access, request, left.signal));
-    } catch (cause) {
-      // What was not read of the body will not be.
-      if (!request.complete) response.setHeader("connection", "close");
-      send(response, this.#failure(request, cause));
-    }
+    const answer = await respond(this.#options, this.#access, request, left.signal).catch(
+      (cause: unknown) => this.#failure(request, cause),
+    );
+    // What was not read of the body will not be: a client that goes on with it has its connection no longer.
+    if (!request.complete) response.setHeader("connection", "close");
+    send(response, answer);
   }
 
   async #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {

@@ -1,8 +1,16 @@
 import { once } from "node:events";
 import type { IncomingMessage } from "node:http";
-import { createInterface } from "node:readline";
 import type { Duplex } from "node:stream";
-import { ERROR_KINDS, TrineError, abortable, kindOf, printable } from "@trine/base";
+import {
+  ERROR_KINDS,
+  JsonLines,
+  TrineError,
+  abortable,
+  kindOf,
+  messageOf,
+  printable,
+  withDeadline,
+} from "@trine/base";
 import { CLAIMS, PODS, type Pod, type Stored } from "@trine/kube-client";
 import { FILLER_CONTAINER, FILLER_LABEL, UploadFrames } from "@trine/node-door";
 import * as v from "valibot";
@@ -18,6 +26,10 @@ const PATHS = new Map([
 ] as const) as ReadonlyMap<string, "whole" | "received">;
 /** A client that sends nothing for as long has left. */
 const STALL_MS = 60_000;
+/** An import that takes nothing for as long has a disk that takes nothing either. */
+const TAKE_MS = 300_000;
+/** A node may be anybody's by now. */
+const WORD_LIMITS = { maxLineBytes: 16_384, maxDepth: 4 };
 
 const wordSchema = v.union([
   v.object({ received: v.literal(true) }),
@@ -49,16 +61,17 @@ export async function takeUpload(
   const stream = await door.upload({ namespace, pod: name, uid }, FILLER_CONTAINER, signal);
   stream.on("error", () => undefined); // told by what is waited for
   try {
-    const words = wordsOf(stream, signal);
+    const words = wordsOf(stream);
     const early = words.next();
-    await Promise.race([send(request, stream, signal), refusedBefore(early)]);
-    expectWord(await early);
-    if (PATHS.get(path) === "whole") expectWord(await words.next());
-    stream.end();
+    const sent = Promise.race([send(request, stream, signal), refusedBefore(early)]);
+    await abortable("upload", signal, sent);
+    expectWord(await abortable("upload", signal, early));
+    if (PATHS.get(path) === "whole") expectWord(await abortable("upload", signal, words.next()));
     return text("");
   } catch (cause) {
-    stream.destroy();
     throw toldOf(cause);
+  } finally {
+    stream.destroy(); // what the import has said, it has said of all that was sent
   }
 }
 
@@ -94,7 +107,6 @@ async function waitingPod(
 async function send(request: IncomingMessage, to: Duplex, signal: AbortSignal): Promise<void> {
   let late: NodeJS.Timeout | undefined;
   const wait = (): void => {
-    clearTimeout(late);
     late = setTimeout(() => {
       request.destroy(new TrineError("timeout", `nothing came for ${STALL_MS} ms`));
     }, STALL_MS);
@@ -102,10 +114,12 @@ async function send(request: IncomingMessage, to: Duplex, signal: AbortSignal): 
   try {
     wait();
     for await (const chunk of request as AsyncIterable<Buffer>) {
-      wait();
+      // While the import is waited for, it is not the client that says nothing.
+      clearTimeout(late);
       for (const part of UploadFrames.part(chunk)) {
-        if (!to.write(part)) await abortable("upload", signal, once(to, "drain"));
+        if (!to.write(part)) await taken(to, signal);
       }
+      wait();
     }
     if (!request.complete) throw new TrineError("canceled", "the upload was cut off");
     to.write(UploadFrames.end());
@@ -114,9 +128,18 @@ async function send(request: IncomingMessage, to: Duplex, signal: AbortSignal): 
   }
 }
 
-async function* wordsOf(stream: Duplex, signal: AbortSignal): AsyncGenerator {
-  for await (const line of createInterface({ input: stream, signal })) {
-    yield JSON.parse(line.slice(0, 16_384));
+async function taken(to: Duplex, signal: AbortSignal): Promise<void> {
+  const drained = abortable("upload", signal, once(to, "drain"));
+  await withDeadline("the import takes nothing of what is sent", TAKE_MS, drained);
+}
+
+async function* wordsOf(stream: Duplex): AsyncGenerator {
+  const lines = new JsonLines(WORD_LIMITS);
+  for await (const bytes of stream as AsyncIterable<Buffer>) {
+    for (const line of lines.push(bytes)) {
+      if ("value" in line) yield line.value;
+      else throw new TrineError("unavailable", `the import: ${messageOf(line.error)}`);
+    }
   }
   throw new TrineError("unavailable", "the import has ended the upload without a word");
 }

@@ -7,7 +7,7 @@ import type { Duplex } from "node:stream";
 import { pollUntil } from "@trine/base";
 import { CLAIMS, PODS } from "@trine/kube-client";
 import { FILLER_LABEL, UploadFrames } from "@trine/node-door";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { refused, send } from "../http/answer.ts";
 import { statusOf } from "../refusals/status-of.ts";
 import { testDeps } from "../testing/test-deps.ts";
@@ -152,6 +152,41 @@ test.each([
     import_(words, refusesAfter),
   ]);
   expect(sent).toMatchObject({ code: 400, body: expect.stringContaining("is no disk") as string });
+});
+
+test("an import that says words without an end is not listened to", async () => {
+  const stream = pollUntil<Duplex>("a stream", { ms: 10_000 }, () => deps.door.opened[0]);
+  const sent = post("/v1beta1/upload", await token());
+  (await stream).on("error", () => undefined).write(Buffer.alloc(20_000, "x"));
+  expect(await sent).toMatchObject({
+    code: 503,
+    body: expect.stringContaining("longer than 16384 bytes") as string,
+  });
+});
+
+test("an import whose disk stalls is waited for longer than a client, and not for ever", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"], shouldAdvanceTime: true });
+  try {
+    for (const [ms, code] of [
+      [61_000, 200],
+      [301_000, 504],
+    ] as const) {
+      const nth = deps.door.opened.length;
+      const sent = post("/v1beta1/upload-async", await token());
+      const stream = await pollUntil<Duplex>(
+        "a stream",
+        { ms: 10_000 },
+        () => deps.door.opened[nth],
+      );
+      await pollUntil("it is full", { ms: 10_000 }, () => stream.readableLength > 0 || undefined);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      await vi.advanceTimersByTimeAsync(ms);
+      if (code === 200) void import_([{ received: true }]);
+      expect(await sent).toMatchObject({ code });
+    }
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 test("an upload that is cut off never ends as a whole one", async () => {

@@ -1,0 +1,97 @@
+import { once } from "node:events";
+import { type IncomingMessage } from "node:http";
+import { request as httpsRequest } from "node:https";
+import { type TLSSocket, connect } from "node:tls";
+import { pollUntil, withDeadline } from "@trine/base";
+import { createAuthority, issue } from "@trine/certificates";
+import { CLAIMS, CONFIG_MAPS, PODS } from "@trine/kube-client";
+import { FILLER_LABEL } from "@trine/node-door";
+import { type VirtApi, serveVirtApi } from "@trine/virt-api";
+import { testDeps } from "@trine/virt-api/testing";
+import { afterEach, beforeEach, expect, test } from "vitest";
+
+const UPLOADS = "/apis/upload.cdi.kubevirt.io/v1beta1/namespaces/shop/uploadtokenrequests";
+
+let deps: Awaited<ReturnType<typeof testDeps>>;
+let api: VirtApi;
+
+beforeEach(async () => {
+  deps = await testDeps();
+  const authority = await createAuthority({ name: "front", lifeMs: 3_600_000, nowMs: Date.now() });
+  const serving = await issue(authority, {
+    subject: { name: "virt-api", dnsNames: ["localhost"] },
+    usages: ["serverAuth"],
+    lifeMs: 3_600_000,
+    nowMs: Date.now(),
+  });
+  await deps.kube.create(CONFIG_MAPS, {
+    metadata: { namespace: "kube-system", name: "extension-apiserver-authentication" },
+    data: { "requestheader-client-ca-file": authority.certificate },
+  });
+  const reviewer = {
+    request: (_method: string, path: string) => {
+      const status = path.includes("tokenreviews")
+        ? { authenticated: true, user: { username: "a", groups: [] } }
+        : { allowed: true };
+      return Promise.resolve({ status });
+    },
+  };
+  const options = { ...deps, reviewer, listen: "127.0.0.1:0", serving };
+  api = await serveVirtApi(options);
+});
+
+afterEach(() => {
+  deps.door.close();
+});
+
+function ask(method: string, path: string, headers: Record<string, string>) {
+  const of = { host: "127.0.0.1", port: api.port, rejectUnauthorized: false, agent: false };
+  return httpsRequest({ ...of, method, path, headers });
+}
+
+test("an upload that goes on does not keep the server from ending, and is told to come again", async () => {
+  const owner = { apiVersion: "v1", kind: "DataVolume", name: "d", uid: "dv", controller: true };
+  const at = { namespace: "shop", name: "d" };
+  await deps.kube.create(CLAIMS, { metadata: { ...at, ownerReferences: [owner] }, spec: {} });
+  const pod = await deps.kube.create(PODS, {
+    metadata: { ...at, labels: { [FILLER_LABEL]: "dv" } },
+    spec: { nodeName: "node-1", containers: [] },
+  });
+  await deps.kube.update(PODS, { ...pod, status: { phase: "Running" } }, { subresource: "status" });
+  const tokens = ask("POST", UPLOADS, { authorization: "Bearer a" });
+  tokens.end(JSON.stringify({ spec: { pvcName: "d" } }));
+  const [made] = (await once(tokens, "response")) as [IncomingMessage];
+  const { status } = (await new Response(made as never).json()) as { status: { token: string } };
+  const upload = ask("POST", "/v1beta1/upload", {
+    authorization: `Bearer ${status.token}`,
+    "content-length": "1000",
+  });
+  upload.write("some");
+  const answered = once(upload, "response") as Promise<[IncomingMessage]>;
+  await pollUntil("it goes on", { ms: 10_000 }, () => deps.door.opened[0]);
+  await withDeadline("close", 5_000, api.close());
+  expect((await answered)[0].statusCode).toBe(503);
+});
+
+test.each([
+  ["GET", "/apis/subresources.kubevirt.io/v1/version"],
+  ["HEAD", "/v1beta1/upload"],
+  ["POST", "/v1beta1/upload"],
+  ["POST", "/apis/subresources.kubevirt.io/v1/namespaces/a/virtualmachines/a/start"],
+])("who trickles a body to %s %s that nobody reads is answered and left", async (method, path) => {
+  const to = { host: "127.0.0.1", port: api.port, rejectUnauthorized: false };
+  const socket: TLSSocket = connect(to);
+  socket.on("error", () => undefined);
+  const left = once(socket, "close");
+  socket.write(`${method} ${path} HTTP/1.1\r\nhost: a\r\ncontent-length: 9999\r\n\r\n`);
+  const trickle = setInterval(() => socket.write("x"), 50);
+  try {
+    const [answer] = (await once(socket, "data")) as [Buffer];
+    expect(answer.toString()).toMatch(/^HTTP\/1\.1 \d+/);
+    await withDeadline("the end of the connection", 5_000, left);
+  } finally {
+    clearInterval(trickle);
+    socket.destroy();
+    await api.close();
+  }
+});
