@@ -91,6 +91,8 @@ export interface MachineRecord extends VmmRecord {
   frozenBy?: "qemu" | "trine";
   /** Until then a guest that powers itself off begins anew, RFC 3339; absent = its machine ends. */
   rebootUntil?: string;
+  /** It has powered itself off for that, and needs no button any more; goes with `rebootUntil`. */
+  rebootOff?: true;
 }
 
 export interface GuestRecord extends VmmRecord {

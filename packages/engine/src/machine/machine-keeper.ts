@@ -334,6 +334,7 @@ function noteEnd(record: MachineRecord, { exitStatus: status, reason }: Child): 
   delete record.frozenUntil;
   delete record.frozenBy;
   delete record.rebootUntil;
+  delete record.rebootOff;
 }
 
 function gone(record: MachineRecord): TrineError {

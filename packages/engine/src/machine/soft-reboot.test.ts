@@ -76,3 +76,33 @@ test("a reboot that is called off as it is written down is not begun", async () 
   await reboot.begin(told.machine, told.life.signal);
   expect(told.calls).toEqual([]);
 });
+
+test("a reboot that was cut off after the reset is gone on with, or ended", async () => {
+  const told = new Told();
+  told.record.rebootUntil = new Date(Date.now() + 60_000).toISOString();
+  told.status = "starting";
+  told.daemon().resume(told.machine, told.life.signal);
+  await told.over();
+  expect(told.calls).toEqual(["stay", "startAgain", "end"]);
+
+  const other = new Told();
+  other.record.rebootUntil = new Date(Date.now() + 60_000).toISOString();
+  other.status = "starting";
+  await other.daemon().cancel(other.machine);
+  expect(other.calls).toEqual(["end", "kill"]);
+});
+
+test("a guest that has begun anew hears no button again, whatever failed after that and for whichever daemon", async () => {
+  const told = new Told();
+  told.status = "off";
+  told.failEnds = 1;
+  const reboot = told.daemon();
+  await reboot.begin(told.machine, told.life.signal);
+  await pollUntil("cut off", WAIT, () => (told.calls.includes("end") ? true : undefined));
+  reboot.stop();
+  expect(told.record).toMatchObject({ rebootOff: true, rebootUntil: expect.any(String) as string });
+  told.daemon().resume(told.machine, told.life.signal);
+  await told.over();
+  expect(told.calls).toEqual(["stay", "startAgain", "end", "startAgain", "end"]);
+  expect(told.record).toEqual({ state: "running" });
+});

@@ -1,5 +1,5 @@
 import { TrineError, messageOf, sleep } from "@trine/base";
-import type { Machine } from "@trine/vmm";
+import type { Machine, MachineStatus } from "@trine/vmm";
 import type { PodContext } from "../pod-context.ts";
 
 /** How long a guest may take to power itself off; after that one that does ends the machine again. */
@@ -61,7 +61,7 @@ export class SoftReboot {
     await machine.onPowerOff("end", until);
     await this.#forget();
     // It has done so already.
-    if ((await machine.status(until)) === "off") await machine.kill(until);
+    if (isOff(await machine.status(until))) await machine.kill(until);
   }
 
   /** The machine has ended, or this daemon lets go of it. */
@@ -94,24 +94,37 @@ export class SoftReboot {
   async #once(machine: Machine, until: AbortSignal): Promise<void> {
     const { log } = this.#pod;
     const bounded = (): AbortSignal => AbortSignal.any([until, AbortSignal.timeout(MONITOR_MS)]);
-    await machine.onPowerOff("stay", bounded());
-    const isOff = await this.#isOff(machine, until, bounded);
+    const wentOff = await this.#waitOff(machine, until, bounded);
     // Without an ear for the button it would stay for ever when it powers itself off another day.
-    if (!isOff) await machine.onPowerOff("end", bounded());
+    if (!wentOff) await machine.onPowerOff("end", bounded());
     const started = await machine.startAgain(bounded());
-    if (isOff) await machine.onPowerOff("end", bounded());
+    if (wentOff) await machine.onPowerOff("end", bounded());
     await this.#forget();
-    if (started) log.info("the guest has powered itself off, and begins anew");
+    if (wentOff || started) log.info("the guest has powered itself off, and begins anew");
     else log.warn("the guest did not obey the power button: it runs on");
   }
 
-  /** Presses the button until the guest is off, or its time is over. */
-  async #isOff(machine: Machine, until: AbortSignal, bounded: () => AbortSignal): Promise<boolean> {
+  /**
+   * Presses the button until the guest is off, or its time is over. That it was off is written down before it begins anew: what
+   * fails after that is gone on with, and presses no button of a guest that has just booted.
+   */
+  async #waitOff(
+    machine: Machine,
+    until: AbortSignal,
+    bounded: () => AbortSignal,
+  ): Promise<boolean> {
     const { deps, document } = this.#pod;
-    const end = Date.parse(document.machine?.rebootUntil ?? "");
+    const record = document.machine;
+    if (record?.rebootOff === true) return true;
+    await machine.onPowerOff("stay", bounded());
+    const end = Date.parse(record?.rebootUntil ?? "");
     let pressedAt = -Infinity;
     while (deps.now().getTime() < end) {
-      if ((await machine.status(bounded())) === "off") return true;
+      if (isOff(await machine.status(bounded()))) {
+        if (record !== undefined) record.rebootOff = true;
+        await this.#pod.save();
+        return true;
+      }
       if (performance.now() - pressedAt >= deps.config.machines.powerButtonEveryMs) {
         await machine.powerDown(bounded());
         pressedAt = performance.now();
@@ -125,6 +138,12 @@ export class SoftReboot {
     const record = this.#pod.document.machine;
     if (record?.rebootUntil === undefined) return;
     delete record.rebootUntil;
+    delete record.rebootOff;
     await this.#pod.save();
   }
+}
+
+/** `starting`: its reset was granted, and then nobody had it go on. */
+function isOff(status: MachineStatus): boolean {
+  return status === "off" || status === "starting";
 }
