@@ -19,6 +19,8 @@ export class MachineHalt {
   #status: MachineStatus | undefined;
   #why: string | undefined;
   #detail: string | undefined;
+  /** Raised by `forget`: what was asked before holds no more. */
+  #generation = 0;
 
   constructor(pod: PodContext, machine: () => Machine | undefined) {
     this.#pod = pod;
@@ -42,17 +44,22 @@ export class MachineHalt {
   }
 
   forget(): void {
+    this.#generation += 1;
     this.#status = undefined;
     this.#why = undefined;
+    this.#detail = undefined;
   }
 
   /** Asks the VMM. Never rejects: where it does not answer nothing is known. */
   async look(): Promise<void> {
     const machine = this.#machine();
     if (machine === undefined) return;
+    const generation = this.#generation;
     try {
-      this.#status = await machine.status(AbortSignal.timeout(MONITOR_MS));
-      const words = WORDS[this.#status];
+      const status = await machine.status(AbortSignal.timeout(MONITOR_MS));
+      if (generation !== this.#generation) return;
+      this.#status = status;
+      const words = WORDS[status];
       const detail = this.#detail === undefined ? "" : ` (${cleanText(this.#detail)})`;
       const why = words === undefined ? undefined : `${words}${detail}`;
       if (why === this.#why) return;
