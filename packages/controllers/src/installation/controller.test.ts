@@ -1,7 +1,7 @@
 import { pollUntil } from "@trine/base";
 import { type KubeObject, resourceOf } from "@trine/kube-client";
 import { MemoryKube } from "@trine/kube-client/testing";
-import { CDI, KUBEVIRT } from "@trine/kube-types";
+import { CDI, CDI_CONFIG, KUBEVIRT } from "@trine/kube-types";
 import { expect, test } from "vitest";
 import { installationController } from "./controller.ts";
 
@@ -69,4 +69,42 @@ test("writes what serves and what nothing acts on, once, and again when that cha
   const own = kube.writes.filter(({ verb }) => verb === "update");
   // Twice of KubeVirt's and once of its successor's, once of CDI's, and the test's own.
   expect(own).toHaveLength(5);
+});
+
+test("says where uploads go while somebody says how that is reached", async () => {
+  const kube = new MemoryKube();
+  const configs = resourceOf(CDI_CONFIG);
+  const cdi = await kube.create(CDIS, {
+    metadata: { name: "cdi" },
+    spec: { config: { uploadProxyURLOverride: "https://up.example" } },
+  });
+  const failures: unknown[] = [];
+  const controller = installationController(
+    {
+      api: kube,
+      kubeVirts: kube.cache(KUBEVIRTS),
+      version: "0.1.0",
+      now: () => new Date("2026-01-02T03:04:05Z"),
+      onFailure: (...failure) => failures.push(failure),
+    },
+    (resource) => kube.cache(resource),
+  );
+  const stop = new AbortController();
+  const ran = controller.run(stop.signal);
+  const until = (url: string | undefined) =>
+    pollUntil(`it says ${url}`, { ms: 10_000, everyMs: 5 }, async () => {
+      const config = await kube.get(configs, { name: "config" }).catch(() => undefined);
+      return config !== undefined && config.status?.uploadProxyURL === url ? config : undefined;
+    });
+  const made = await until("https://up.example");
+  // The CDI object's counts more than its own, and its own where that has none.
+  await kube.update(configs, { ...made, spec: { uploadProxyURLOverride: "https://own" } });
+  const { metadata } = await kube.get(CDIS, { name: "cdi" });
+  await kube.update(CDIS, { ...cdi, metadata, spec: {} });
+  const own = await until("https://own");
+  await kube.update(configs, { ...own, spec: {} });
+  await until(undefined);
+  stop.abort();
+  await ran;
+  expect(failures).toEqual([]);
 });

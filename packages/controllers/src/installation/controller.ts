@@ -1,10 +1,11 @@
 import { isDeepStrictEqual } from "node:util";
 import { type Cache, type Stored, type WorkQueue, keyOf, resourceOf } from "@trine/kube-client";
-import { CDI, type Cdi, KUBEVIRT, type KubeVirt } from "@trine/kube-types";
+import { CDI, type Cdi, type CdiConfig, KUBEVIRT, type KubeVirt } from "@trine/kube-types";
 import type { ControlDeps, Controller, MakeCache } from "../controller.ts";
 import { newest, queueController } from "../queue-controller.ts";
 import { timestamp } from "../timestamp.ts";
 import { chosenKubeVirt, clusterSettings } from "./cluster-settings.ts";
+import { CDI_CONFIGS, sayUploadProxy } from "./say-upload-proxy.ts";
 import { cdiStatus, kubeVirtStatus } from "./status.ts";
 
 export const KUBEVIRTS = resourceOf(KUBEVIRT);
@@ -15,18 +16,23 @@ interface InstallationDeps extends Pick<ControlDeps, "api" | "now" | "onFailure"
   readonly version: string;
 }
 
-/** Says in the KubeVirt and CDI objects which version serves, and what of their configuration nothing acts on. */
+/**
+ * Says in the KubeVirt and CDI objects which version serves, and what of their configuration nothing acts on; in the CDIConfig
+ * where uploads go.
+ */
 export function installationController(deps: InstallationDeps, make: MakeCache): Controller {
   const { kubeVirts } = deps;
   const cdis = make(CDIS);
+  const configs = make(CDI_CONFIGS);
   return queueController({
     name: "installation",
     workers: 1,
-    caches: [kubeVirts, cdis],
-    watch: (queue) => watchBoth(kubeVirts, cdis, queue),
+    caches: [kubeVirts, cdis, configs],
+    watch: (queue) => watchAll({ kubeVirts, cdis, configs }, queue),
     reconcile: async (key, signal) => {
       const [kind = "", name = ""] = key.split(" ");
       if (kind === KUBEVIRTS.plural) await sayKubeVirt(deps, name, signal);
+      else if (kind === CDI_CONFIGS.plural) await sayUploadProxy(deps, { cdis, configs }, signal);
       else await sayCdi(deps, cdis, name, signal);
       return "settled";
     },
@@ -34,11 +40,18 @@ export function installationController(deps: InstallationDeps, make: MakeCache):
   });
 }
 
-function watchBoth(
-  kubeVirts: Cache<KubeVirt>,
-  cdis: Cache<Cdi>,
+interface Watched {
+  readonly kubeVirts: Cache<KubeVirt>;
+  readonly cdis: Cache<Cdi>;
+  readonly configs: Cache<CdiConfig>;
+}
+
+function watchAll(
+  { kubeVirts, cdis, configs }: Watched,
   queue: WorkQueue,
 ): readonly (() => void)[] {
+  // One, whatever has changed: it is of all of them.
+  const uploads = `${CDI_CONFIGS.plural} all`;
   return [
     kubeVirts.onChange(
       newest(() => {
@@ -50,8 +63,12 @@ function watchBoth(
     cdis.onChange(
       newest((object) => {
         queue.add(`${CDIS.plural} ${keyOf(object)}`);
+        queue.add(uploads);
       }),
     ),
+    configs.onChange(() => {
+      queue.add(uploads);
+    }),
   ];
 }
 
