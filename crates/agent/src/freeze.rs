@@ -1,11 +1,9 @@
 //! File systems of a whole machine's guest that stand still. A child holds them: it thaws them when their time is over,
 //! when it is told to, and when the agent ends, whose own work may not depend on them.
 
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::time::{Duration, Instant};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use trine_wire::Message;
 use trine_wire::agent::{FreezeRequest, FreezeResponse};
@@ -14,13 +12,10 @@ use crate::agent::Agent;
 use crate::answer::{Answer, Call, Code, Failure, failure};
 use crate::container::report::{self, Message as Said};
 use crate::container::spawn::{Fork, fork};
-use crate::disk_mounts::{self, DiskMount};
+use crate::file_systems::{freeze_all, open_all, thaw_all, wait};
 use crate::reactor::{READ, Token, Watched};
-use crate::sys::{check, close_all_but, pipe, read, write};
+use crate::sys::{close_all_but, pipe, write};
 
-/// `_IOWR('X', 119 and 120, int)` of linux/fs.h.
-const FIFREEZE: libc::c_ulong = 0xc004_5877;
-const FITHAW: libc::c_ulong = 0xc004_5878;
 const LONGEST_MS: u32 = 24 * 60 * 60 * 1000;
 
 /// The child and who waits for it.
@@ -31,15 +26,37 @@ pub struct Freezer {
     /// Its time, four bytes each time it is set; closed: thaw.
     orders: Option<OwnedFd>,
     count: u32,
-    /// It has said that everything stands still.
-    frozen: bool,
+    stage: Stage,
     freezing: Vec<Call>,
     thawing: Vec<Call>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Freezing,
+    /// It has said that everything stands still.
+    Frozen,
+    /// It was made for that alone: nobody holds what may stand still.
+    Thawing,
+    /// It has said so.
+    Thawed,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Heard {
+    Nothing,
+    Frozen,
+    /// Nothing more will come; why a freeze is over or did not succeed.
+    Over(String),
+    /// It is gone without having thawed.
+    Left,
+}
+
 impl Agent {
     pub fn is_frozen(&self) -> bool {
-        self.freezer.as_ref().is_some_and(|freezer| freezer.frozen)
+        self.freezer
+            .as_ref()
+            .is_some_and(|freezer| freezer.stage == Stage::Frozen)
     }
 
     /// None: answered later.
@@ -59,7 +76,7 @@ impl Agent {
                 return Err(failure(Code::FailedPrecondition, text));
             };
             write(orders, &ms.to_ne_bytes())?;
-            if freezer.frozen {
+            if freezer.stage == Stage::Frozen {
                 return Ok(Some(freezer.response()));
             }
             freezer.freezing.push(call);
@@ -69,41 +86,48 @@ impl Agent {
         Ok(None)
     }
 
-    /// None: answered later.
-    pub fn thaw(&mut self, call: Call) -> Option<Vec<u8>> {
-        let Some(freezer) = &mut self.freezer else {
-            return Some(Vec::new());
-        };
-        freezer.orders = None;
-        freezer.thawing.push(call);
-        None
+    /// None: answered later. What another has frozen is thawed as well.
+    pub fn thaw(&mut self, call: Call) -> Result<Option<Vec<u8>>, Failure> {
+        if let Some(freezer) = &mut self.freezer {
+            freezer.orders = None;
+            freezer.thawing.push(call);
+        } else {
+            self.freezer = Some(start_thaw(&self.reactor, vec![call])?);
+        }
+        Ok(None)
     }
 
     pub fn freezer_reported(&mut self) {
         let Some(freezer) = &mut self.freezer else {
             return;
         };
-        let why = match report::receive(&freezer.report) {
-            Ok(Said::NothingYet) => return,
-            Ok(Said::Ready) => {
-                freezer.frozen = true;
+        let heard = freezer.hear();
+        let why = match heard {
+            Heard::Nothing => return,
+            Heard::Frozen => {
                 let response = freezer.response();
                 let calls = std::mem::take(&mut freezer.freezing);
                 return self.answer_all(calls, &Ok(response));
             }
-            Ok(Said::Failed(text)) => text,
-            Ok(Said::Closed | Said::Terminal(_)) | Err(_) => {
-                "the guest was thawed meanwhile".to_owned()
-            }
+            Heard::Over(ref text) => text.clone(),
+            Heard::Left => "who was to freeze and thaw has died".to_owned(),
         };
         let Some(freezer) = self.freezer.take() else {
             return;
         };
-        self.answer_all(
-            freezer.freezing,
-            &Err(failure(Code::FailedPrecondition, why)),
-        );
-        self.answer_all(freezer.thawing, &Ok(Vec::new()));
+        let wrong = Err(failure(Code::FailedPrecondition, why));
+        self.answer_all(freezer.freezing, &wrong);
+        if heard != Heard::Left {
+            return self.answer_all(freezer.thawing, &Ok(Vec::new()));
+        }
+        self.answer_all(freezer.thawing, &wrong);
+        // Where it was told to thaw whoever asked for that has heard of it, and asks again.
+        if freezer.orders.is_some() {
+            match start_thaw(&self.reactor, Vec::new()) {
+                Ok(thawer) => self.freezer = Some(thawer),
+                Err(error) => eprintln!("trine-agent: thaw: {error}"),
+            }
+        }
     }
 
     /// True when it was this child.
@@ -116,7 +140,7 @@ impl Agent {
             return false;
         }
         // What it has said, and then that it is gone.
-        while self.freezer.is_some() {
+        while self.freezer.as_ref().is_some_and(|each| each.pid == pid) {
             self.freezer_reported();
         }
         true
@@ -130,6 +154,23 @@ impl Agent {
 }
 
 impl Freezer {
+    fn hear(&mut self) -> Heard {
+        match (report::receive(&self.report), self.stage) {
+            (Ok(Said::NothingYet), _) => Heard::Nothing,
+            (Ok(Said::Ready), Stage::Freezing) => {
+                self.stage = Stage::Frozen;
+                Heard::Frozen
+            }
+            (Ok(Said::Ready), _) => {
+                self.stage = Stage::Thawed;
+                Heard::Nothing
+            }
+            (Ok(Said::Failed(text)), _) => Heard::Over(text),
+            (_, Stage::Thawed) => Heard::Over("the guest was thawed meanwhile".to_owned()),
+            _ => Heard::Left,
+        }
+    }
+
     fn response(&self) -> Vec<u8> {
         FreezeResponse {
             file_systems: self.count,
@@ -140,7 +181,7 @@ impl Freezer {
 
 fn start(reactor: &crate::reactor::Reactor, call: Call, ms: u32) -> io::Result<Freezer> {
     // Opened before anything stands still.
-    let all: Vec<File> = disk_mounts::all().iter().filter_map(opened).collect();
+    let all = open_all();
     let (ours, theirs) = report::pair()?;
     let (their_orders, orders) = pipe()?;
     match fork(0, None)? {
@@ -153,6 +194,7 @@ fn start(reactor: &crate::reactor::Reactor, call: Call, ms: u32) -> io::Result<F
                 Err(error) => theirs.failed(&error),
             }
             thaw_all(&all);
+            let _ = theirs.ready();
             // SAFETY: ends the child without running anything of the agent's.
             unsafe { libc::_exit(0) }
         }
@@ -165,7 +207,7 @@ fn start(reactor: &crate::reactor::Reactor, call: Call, ms: u32) -> io::Result<F
                 report,
                 orders: Some(orders),
                 count: u32::try_from(all.len()).unwrap_or(u32::MAX),
-                frozen: false,
+                stage: Stage::Freezing,
                 freezing: vec![call],
                 thawing: Vec::new(),
             })
@@ -173,74 +215,30 @@ fn start(reactor: &crate::reactor::Reactor, call: Call, ms: u32) -> io::Result<F
     }
 }
 
-/// None: something else lies over it, or it cannot be opened; it goes on.
-fn opened(mount: &DiskMount) -> Option<File> {
-    let file = File::options()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(&mount.point)
-        .ok()?;
-    let device = file.metadata().ok()?.dev();
-    let number = format!("{}:{}", libc::major(device), libc::minor(device));
-    // Each of btrfs' subvolumes has a number of its own.
-    (number == mount.number || mount.kind == "btrfs").then_some(file)
-}
-
-/// The last that was mounted first: a file system may be in a file of one that was mounted before.
-fn freeze_all(all: &[File]) -> io::Result<()> {
-    for file in all.iter().rev() {
-        match order(file, FIFREEZE) {
-            Err(error) if !is_no_matter(&error) => return Err(error),
-            _ => {}
+/// For what nobody holds any more. A child does it: what stands still must not stop the agent.
+fn start_thaw(reactor: &crate::reactor::Reactor, thawing: Vec<Call>) -> io::Result<Freezer> {
+    let (ours, theirs) = report::pair()?;
+    match fork(0, None)? {
+        Fork::Child => {
+            close_all_but(vec![theirs.as_raw_fd()]);
+            thaw_all(&open_all());
+            let _ = theirs.ready();
+            // SAFETY: ends the child without running anything of the agent's.
+            unsafe { libc::_exit(0) }
         }
-    }
-    Ok(())
-}
-
-/// One that cannot stand still goes on, one that does so already is no failure.
-fn is_no_matter(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EOPNOTSUPP | libc::ENOTTY | libc::EBUSY)
-    )
-}
-
-/// What was not frozen says so, and nobody is to be told.
-fn thaw_all(all: &[File]) {
-    for file in all {
-        let _ = order(file, FITHAW);
-    }
-}
-
-fn order(file: &impl AsFd, what: libc::c_ulong) -> io::Result<()> {
-    // SAFETY: neither order takes or gives anything.
-    check(unsafe { libc::ioctl(file.as_fd().as_raw_fd(), what as _, 0) }).map(|_| ())
-}
-
-/// Until the time is over, which may be set anew, or the other end is closed.
-fn wait(orders: &OwnedFd, patience: Duration) {
-    let mut end = Instant::now() + patience;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let mut waits = libc::pollfd {
-            fd: orders.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        // At least a millisecond while anything is left.
-        let ms = i32::try_from(left.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
-        // SAFETY: the pointer is to one entry and outlives the call.
-        let count = unsafe { libc::poll(&raw mut waits, 1, ms) };
-        if count == 0 && end <= Instant::now() {
-            return;
-        }
-        if count <= 0 {
-            continue;
-        }
-        let mut ms = [0; 4];
-        match read(orders, &mut ms) {
-            Ok(4) => end = Instant::now() + Duration::from_millis(u32::from_ne_bytes(ms).into()),
-            _ => return,
+        Fork::Parent { pid, pidfd } => {
+            let mut report = Watched::new(ours, Token::Freezer);
+            report.set(reactor, READ);
+            Ok(Freezer {
+                pid,
+                _pidfd: pidfd,
+                report,
+                orders: None,
+                count: 0,
+                stage: Stage::Thawing,
+                freezing: Vec::new(),
+                thawing,
+            })
         }
     }
 }
@@ -249,22 +247,43 @@ fn wait(orders: &OwnedFd, patience: Duration) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_wait_ends_with_its_time_its_other_end_or_not_before() {
-        let (theirs, ours) = pipe().expect("pipe");
-        wait(&theirs, Duration::from_millis(1));
-        write(&ours, &1_u32.to_ne_bytes()).expect("written");
-        // The hour is taken back.
-        wait(&theirs, Duration::from_secs(3600));
-        drop(ours);
-        wait(&theirs, Duration::from_secs(3600));
+    /// Without a child: the other end of its report.
+    fn freezer(stage: Stage) -> (Freezer, report::Report) {
+        let (ours, theirs) = report::pair().expect("pair");
+        let (pidfd, orders) = pipe().expect("pipe");
+        let freezer = Freezer {
+            pid: 0,
+            _pidfd: pidfd,
+            report: Watched::new(ours, Token::Freezer),
+            orders: Some(orders),
+            count: 1,
+            stage,
+            freezing: Vec::new(),
+            thawing: Vec::new(),
+        };
+        (freezer, theirs)
     }
 
     #[test]
-    fn what_cannot_stand_still_is_no_matter() {
-        let file = File::open("/proc/self/stat").expect("there");
-        let error = order(&file, FITHAW).expect_err("nothing stands still there");
-        assert!(freeze_all(&[]).is_ok());
-        assert!(error.raw_os_error().is_some());
+    fn a_child_that_ends_has_thawed_only_when_it_said_so() {
+        let over = Heard::Over("the guest was thawed meanwhile".to_owned());
+        let (mut good, theirs) = freezer(Stage::Freezing);
+        assert_eq!(good.hear(), Heard::Nothing);
+        theirs.ready().expect("said");
+        assert_eq!(good.hear(), Heard::Frozen);
+        theirs.ready().expect("said");
+        assert_eq!((good.hear(), good.stage), (Heard::Nothing, Stage::Thawed));
+        drop(theirs);
+        assert_eq!(good.hear(), over);
+
+        for stage in [Stage::Freezing, Stage::Frozen, Stage::Thawing] {
+            let (mut killed, theirs) = freezer(stage);
+            drop(theirs);
+            assert_eq!(killed.hear(), Heard::Left);
+        }
+        let (mut thawer, theirs) = freezer(Stage::Thawing);
+        theirs.ready().expect("said");
+        drop(theirs);
+        assert_eq!((thawer.hear(), thawer.hear()), (Heard::Nothing, over));
     }
 }

@@ -12,6 +12,7 @@ mod container;
 mod disk_mounts;
 mod disks;
 mod events;
+mod file_systems;
 mod freeze;
 mod gather;
 mod helper;

@@ -22,7 +22,10 @@ pub fn freeze(agent: &mut Agent, call: Call, payload: &[u8]) -> Handled {
 }
 
 pub fn thaw(agent: &mut Agent, call: Call) -> Handled {
-    Ok(match agent.thaw(call) {
+    if !(agent.is_machine && agent.outlives_host) {
+        return Ok(Outcome::Now(Vec::new())); // it freezes nothing either
+    }
+    Ok(match agent.thaw(call)? {
         Some(response) => Outcome::Now(response),
         None => Outcome::Later,
     })
