@@ -128,11 +128,7 @@ describe.each(["1.6", "2.4"] as const)("trine on a node with containerd %s", (ve
     const byName = new Map(items.map((item) => [item.name, item]));
     expect(byName.get("containerd")).toMatchObject({ status: "ok" });
     expect(byName.get("shim")?.detail).toContain(join(DIST, "bin"));
-    // The test node's handlers let through Trine's own annotations and Virtlet's, not CRI Proxy's.
-    expect(byName.get("handlers")).toMatchObject({
-      status: "warn",
-      detail: expect.stringContaining("lacks kubernetes.io/target-runtime") as string,
-    });
+    expect(byName.get("handlers")).toMatchObject({ status: "ok" });
     await node.killTrined("SIGTERM");
     const down = await trine("doctor", "--containerd", node.containerd.socket);
     expect(down.code).toBe(1);

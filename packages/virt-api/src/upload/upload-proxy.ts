@@ -28,6 +28,9 @@ const PATHS = new Map([
 const STALL_MS = 60_000;
 /** An import that takes nothing for as long has a disk that takes nothing either. */
 const TAKE_MS = 300_000;
+/** What is taken of an upload that is refused. */
+const REFUSED_BYTES = 1024 * 1024;
+const REFUSED_MS = 1_000;
 /** A node may be anybody's by now. */
 const WORD_LIMITS = { maxLineBytes: 16_384, maxDepth: 4 };
 
@@ -55,10 +58,10 @@ export async function takeUpload(
   if (method !== "POST" && method !== "PUT") {
     throw new TrineError("unimplemented", "an upload is a POST");
   }
-  const pod = await waitingPod(deps, claimsOf(deps, request), signal);
-  const { namespace = "", name, uid } = pod.metadata;
-  const door = await deps.doorOf(pod.spec.nodeName ?? "", signal);
-  const stream = await door.upload({ namespace, pod: name, uid }, FILLER_CONTAINER, signal);
+  const stream = await openImport(deps, request, signal).catch(async (cause: unknown) => {
+    await takeSome(request);
+    throw cause;
+  });
   stream.on("error", () => undefined); // told by what is waited for
   try {
     const words = wordsOf(stream);
@@ -73,6 +76,37 @@ export async function takeUpload(
   } finally {
     stream.destroy(); // what the import has said, it has said of all that was sent
   }
+}
+
+async function openImport(
+  deps: Deps,
+  request: IncomingMessage,
+  signal: AbortSignal,
+): Promise<Duplex> {
+  const pod = await waitingPod(deps, claimsOf(deps, request), signal);
+  const { namespace = "", name, uid } = pod.metadata;
+  const door = await deps.doorOf(pod.spec.nodeName ?? "", signal);
+  return door.upload({ namespace, pod: name, uid }, FILLER_CONTAINER, signal);
+}
+
+/** A connection that ends with bytes unread may take its answer along: a client that has sent its first ones hears why. */
+function takeSome(request: IncomingMessage): Promise<void> {
+  if (request.readableEnded || request.destroyed) return Promise.resolve();
+  return new Promise((resolve) => {
+    let bytes = 0;
+    const done = (): void => {
+      clearTimeout(late);
+      request.off("data", take);
+      request.pause();
+      resolve();
+    };
+    const late = setTimeout(done, REFUSED_MS);
+    const take = (chunk: Buffer): void => {
+      bytes += chunk.length;
+      if (bytes > REFUSED_BYTES) done();
+    };
+    request.on("data", take).once("end", done).once("close", done);
+  });
 }
 
 function claimsOf({ uploadKey, now }: Deps, { headers }: IncomingMessage): UploadClaims {

@@ -51,7 +51,12 @@ export function HOSTILE_ZIPS(dir: string): readonly HostileFile[] {
     file("of gzip", () => zip(gzipSync(read("full.raw"))), /packed twice/),
     file("of a backing file", () => zip(qcow2Bytes({ backingFile })), /backing file/),
     file("of two files", () => read("two.zip"), /of 2 files \("a\.raw", "b\.vhdx"\): --disk/),
-    file("with damaged data", () => damaged(read("disk.zip")), /gzip refuses it|other bytes/),
+    file(
+      "with damaged data",
+      () => damaged(read("disk.zip")),
+      // What a damaged stream says is as its bytes are, which no two disks have alike.
+      /gzip refuses it|other bytes|unpacks to more than/,
+    ),
     file(
       "that says too little",
       () => zip(Buffer.alloc(64 * MIB), { says: MIB }),
