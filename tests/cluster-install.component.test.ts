@@ -152,6 +152,10 @@ describe("the control plane in a cluster", () => {
       const { kubectl } = cluster;
       await kubectl.run("apply", "--server-side", "-k", join(DEPLOY, "cluster"));
       await kubectl.run("wait", "--for=condition=Established", "--timeout=60s", "crd", ...OURS);
+      // Its webhooks are there as soon as it serves: by then the API server has to reach it.
+      const apis = ["wait", "--timeout=300s", "apiservice/v1.subresources.kubevirt.io"];
+      await kubectl.run(...apis, "--for=create");
+      await kubectl.run(...apis, "--for=condition=Available");
       await kubectl.run("apply", "--server-side", "-k", join(DEPLOY, "defaults"));
       expect((await left()).length).toBeGreaterThan(50);
       await trine("uninstall", "--cluster");

@@ -199,7 +199,7 @@ export const KUBEVIRT_SETTINGS: readonly FieldGroup[] = [
     ],
     [
       ["packages/controllers/src/vmi/render-pod.test.ts", "the cluster's settings"],
-      reconcilesInstance("the KubeVirt object's configuration is followed"),
+      reconcilesInstance("the configuration of the KubeVirt object that was first is followed"),
     ],
     {
       but: "of developerConfiguration: cpuAllocationRatio, memoryOvercommit, nodeSelectors, disabledFeatureGates (ImageVolume)",

@@ -165,6 +165,9 @@ export async function expectCounted(
   await provoking;
 }
 
+/** No address is looked for among others first: the bridge's would be nobody's for a second or two. */
+const AT_ONCE = ["all", "default"].map((each) => `net.ipv6.conf.${each}.accept_dad=0`);
+
 /** Namespaces of a node, its pod, that one's guest and another pod. */
 export async function makeNamespaces(): Promise<void> {
   dataDir = await mkdtemp(join(tmpdir(), "trine-cni-"));
@@ -172,6 +175,7 @@ export async function makeNamespaces(): Promise<void> {
   for (const name of NAMES) {
     await must(["ip", "netns", "add", netns(name)]);
     await ip(name, ["link set lo up"]);
+    await must([...inside(name), "sysctl", "-qw", ...AT_ONCE]);
   }
 }
 
