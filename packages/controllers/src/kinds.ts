@@ -1,5 +1,6 @@
 import { resourceOf } from "@trine/kube-client";
 import {
+  CDI_CONFIG,
   DATA_VOLUME,
   VIRTUAL_MACHINE,
   VIRTUAL_MACHINE_INSTANCE,
@@ -10,3 +11,4 @@ export const MACHINES = resourceOf(VIRTUAL_MACHINE);
 export const INSTANCES = resourceOf(VIRTUAL_MACHINE_INSTANCE);
 export const REPLICA_SETS = resourceOf(VIRTUAL_MACHINE_INSTANCE_REPLICA_SET);
 export const DATA_VOLUMES = resourceOf(DATA_VOLUME);
+export const CDI_CONFIGS = resourceOf(CDI_CONFIG);

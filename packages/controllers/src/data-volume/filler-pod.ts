@@ -1,13 +1,13 @@
 import type { PersistentVolumeClaim, Pod } from "@trine/kube-client";
-import { FILLER_CONTAINER as CONTAINER, FILLER_LABEL } from "@trine/node-door";
+import { FILLER_CONTAINER as CONTAINER, FILLER_LABEL, FILL_PLACES } from "@trine/node-door";
 import type { VolumeOrder } from "@trine/node-door";
 import { ownedBy } from "../owner.ts";
 import { nodesFor } from "../vmi/scheduling.ts";
 import type { LaunchSettings } from "../vmi/settings.ts";
-import { type Filling, SOURCE } from "./plan-filling.ts";
+import type { Filling } from "./plan-filling.ts";
 import type { Placement, Volume } from "./seen.ts";
 
-const TARGET = { directory: "/volume", device: "/dev/volume" };
+const { work: WORK, target: TARGET, source: SOURCE } = FILL_PLACES;
 const MAX_NAME = 63;
 
 /** It follows from the volume: two leaders make the same. */
@@ -84,7 +84,7 @@ export function fillerPod(volume: Volume, wanted: Wanted): Pod {
           },
           terminationMessagePath: "/dev/termination-log",
           volumeMounts: [
-            { name: "work", mountPath: "/work" },
+            { name: "work", mountPath: WORK },
             ...(target.volumeMounts ?? []),
             ...(source.volumeMounts ?? []),
             ...filling.mounts,
@@ -109,7 +109,12 @@ interface Use {
   readonly volumeDevices?: readonly object[];
 }
 
-function useOf(name: string, block: boolean, at: typeof TARGET, readOnly = false): Use {
+function useOf(
+  name: string,
+  block: boolean,
+  at: typeof TARGET | typeof SOURCE,
+  readOnly = false,
+): Use {
   if (block) return { volumeDevices: [{ name, devicePath: at.device }] };
   return { volumeMounts: [{ name, mountPath: at.directory, ...(readOnly ? { readOnly } : {}) }] };
 }

@@ -1,8 +1,6 @@
-import { type KubeApi, type Resource, resourceOf } from "@trine/kube-client";
-import { CDI_CONFIG, type CdiConfig } from "@trine/kube-types";
+import type { KubeApi } from "@trine/kube-client";
+import { CDI_CONFIGS } from "../kinds.ts";
 import { absent } from "./absent.ts";
-
-export const CDI_CONFIGS: Resource<CdiConfig> = resourceOf(CDI_CONFIG);
 
 /** Of a file system's size, what it takes for itself: CDI's. */
 export const DEFAULT_OVERHEAD = 0.06;

@@ -1,4 +1,5 @@
 import type { DataSource, DataVolumeSpec } from "@trine/kube-types";
+import { FILL_PLACES } from "@trine/node-door";
 import type { VolumeOrder } from "@trine/node-door";
 
 type Source = NonNullable<DataVolumeSpec["source"]>;
@@ -23,12 +24,12 @@ export type Plan = Filling | { readonly refused: string };
 
 const NONE = { pullSecrets: [], volumes: [], mounts: [] };
 const NOT_HERE = ["s3", "gcs", "imageio", "vddk", "snapshot"] as const;
-/** As the import sees them. */
-const CREDENTIALS = "/credentials";
-const CERTIFICATES = "/certificates";
-const HEADERS = "/headers";
-/** Where the volume is that is copied: of a file system, or a device. */
-export const SOURCE = { directory: "/source", device: "/dev/source" };
+const {
+  source: SOURCE,
+  credentials: CREDENTIALS,
+  certificates: CERTIFICATES,
+  headers: HEADERS,
+} = FILL_PLACES;
 
 /** How a volume is to be filled. Pure. */
 export function planFilling(

@@ -5,7 +5,8 @@ import type { ControlDeps, Controller, MakeCache } from "../controller.ts";
 import { newest, queueController } from "../queue-controller.ts";
 import { timestamp } from "../timestamp.ts";
 import { chosenKubeVirt, clusterSettings } from "./cluster-settings.ts";
-import { CDI_CONFIGS, sayUploadProxy } from "./say-upload-proxy.ts";
+import { CDI_CONFIGS } from "../kinds.ts";
+import { sayUploadProxy } from "./say-upload-proxy.ts";
 import { cdiStatus, kubeVirtStatus } from "./status.ts";
 
 export const KUBEVIRTS = resourceOf(KUBEVIRT);

@@ -1,8 +1,8 @@
-import { type Cache, resourceOf } from "@trine/kube-client";
-import { CDI_CONFIG, type Cdi, type CdiConfig } from "@trine/kube-types";
+import type { Cache } from "@trine/kube-client";
+import type { Cdi, CdiConfig } from "@trine/kube-types";
 import type { ControlDeps } from "../controller.ts";
+import { CDI_CONFIGS } from "../kinds.ts";
 
-export const CDI_CONFIGS = resourceOf(CDI_CONFIG);
 /** The one that clients read. */
 const NAME = "config";
 

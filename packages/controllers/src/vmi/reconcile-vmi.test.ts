@@ -16,7 +16,7 @@ import type { ByPath } from "@trine/kube-types/testing";
 import type { MachineRef, MachineReport } from "@trine/node-door";
 import { describe, expect, test } from "vitest";
 import { controlCaches } from "../caches.ts";
-import { CDI_CONFIGS } from "../data-volume/overhead.ts";
+import { CDI_CONFIGS } from "../kinds.ts";
 import { INSTANCES } from "../kinds.ts";
 import { EMPTY_IMAGE, instance, report } from "../testing.ts";
 import { InstanceReconciler, instanceCaches } from "./reconcile-vmi.ts";

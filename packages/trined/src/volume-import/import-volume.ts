@@ -8,7 +8,7 @@ import {
   makeBlank,
 } from "@trine/image-import";
 import type { VolumeRequest } from "@trine/image-import";
-import { volumeOrderSchema } from "@trine/node-door";
+import { FILL_PLACES, volumeOrderSchema } from "@trine/node-door";
 import type { VolumeOrder } from "@trine/node-door";
 import * as v from "valibot";
 import { httpOf } from "./http-of.ts";
@@ -18,7 +18,7 @@ import { receiveUpload } from "./receive-upload.ts";
 import { Says } from "./says.ts";
 
 /** A volume of the pod: outlives the container, not the pod. */
-const WORK = "/work";
+const WORK = FILL_PLACES.work;
 const TERMINATION_LOG = "/dev/termination-log";
 const MAX_ORDER = 256 * 1024;
 const MAX_MESSAGE = 2_048;
