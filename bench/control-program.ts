@@ -72,5 +72,6 @@ export async function command(
     join(DIST, "trine-control.mjs"),
     ...["--kubeconfig", kubeconfig, "--health-listen", `127.0.0.1:${health}`],
     ...["--api-listen", `127.0.0.1:${api}`, "--service-port", String(api), "--log-level", "warn"],
+    ...["--upload-listen", "127.0.0.1:0"],
   ];
 }

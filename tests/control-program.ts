@@ -45,7 +45,8 @@ export function programTests(control: () => ControlUnderTest): void {
     const { plane, client } = control();
     const problems: unknown[] = [];
     await plane.kubectl.run("apply", "-k", DEPLOY);
-    const config = readArguments(["--health-listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"]);
+    const listens = ["--health-listen", "--api-listen", "--upload-listen"];
+    const config = readArguments(listens.flatMap((flag) => [flag, "127.0.0.1:0"]));
     if (typeof config === "string") throw new Error("the program did not start");
     const stop = new AbortController();
     const logger = pino({ level: "warn" }, { write: (line) => problems.push(JSON.parse(line)) });

@@ -17,6 +17,8 @@ const APIS = ["v1", "v1alpha3"].map((version) => `${version}.subresources.kubevi
 
 /** Trine's control plane in a test cluster: the built program, with the rights of its account and no others. */
 export class TrineControl {
+  /** Where uploads go. */
+  readonly uploadProxy: string;
   readonly #control: KubeControlPlane;
   readonly #process: LoggedProcess;
   readonly #healthPort: number;
@@ -25,15 +27,18 @@ export class TrineControl {
     control: KubeControlPlane;
     process: LoggedProcess;
     healthPort: number;
+    uploadPort: number;
   }) {
     this.#control = of.control;
     this.#process = of.process;
     this.#healthPort = of.healthPort;
+    this.uploadProxy = `https://127.0.0.1:${of.uploadPort}`;
   }
 
   /** Installs kinds, rights and the way to its API, and starts it; answers when the API server has found that. */
   static async start(control: KubeControlPlane, dir: string): Promise<TrineControl> {
     const [healthPort, apiPort] = [await freePort(), await freePort()];
+    const uploadPort = await freePort();
     await install(control);
     // The names that rights are given to are of accounts; how they prove who they are is the cluster's matter.
     const account = `system:serviceaccount:${NAMESPACE}:${ACCOUNT}`;
@@ -44,10 +49,11 @@ export class TrineControl {
       ...["--kubeconfig", kubeconfig, "--namespace", NAMESPACE],
       ...["--health-listen", `127.0.0.1:${healthPort}`],
       ...["--api-listen", `127.0.0.1:${apiPort}`],
+      ...["--upload-listen", `127.0.0.1:${uploadPort}`],
       ...["--service", SERVICE, "--service-port", String(apiPort)],
     ];
     const program = new LoggedProcess("trine-control", command, join(dir, "trine-control.log"));
-    const started = new TrineControl({ control, process: program, healthPort });
+    const started = new TrineControl({ control, process: program, healthPort, uploadPort });
     try {
       await started.startProgram();
       await started.untilServing();

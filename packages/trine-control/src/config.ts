@@ -14,6 +14,8 @@ export interface Config {
   readonly healthListen: string;
   /** `HOST:PORT`: the aggregated API and the webhooks over HTTPS. */
   readonly apiListen: string;
+  /** `HOST:PORT`: the upload proxy over HTTPS. */
+  readonly uploadListen: string;
   /** The Service that leads to `apiListen`, in `namespace`. */
   readonly service: string;
   /** Of its pod where it has a Service; the API server reaches us by it. */
@@ -34,6 +36,7 @@ export const USAGE = `trine-control: the control plane of Trine
   --namespace NAME             of our Secrets and the lease; trine-system when left out
   --health-listen HOST:PORT    /livez, /readyz, /metrics; :8080 when left out
   --api-listen HOST:PORT       the aggregated API and webhooks; :8443 when left out
+  --upload-listen HOST:PORT    the upload proxy; :8444 when left out
   --service NAME               the Service that leads there; trine-virt-api when left out
   --service-port PORT          443 when left out
   --empty-image IMAGE          of machines whose root is a volume; trine.dev/machine when left out
@@ -49,6 +52,7 @@ const OPTIONS = {
   namespace: { type: "string", default: "trine-system" },
   "health-listen": { type: "string", default: ":8080" },
   "api-listen": { type: "string", default: ":8443" },
+  "upload-listen": { type: "string", default: ":8444" },
   service: { type: "string", default: "trine-virt-api" },
   "service-port": { type: "string", default: "443" },
   "empty-image": { type: "string", default: "trine.dev/machine" },
@@ -78,6 +82,7 @@ export function readArguments(args: readonly string[]): Config | "version" | "he
     servicePort: portIn("--service-port", values["service-port"]),
     healthListen: values["health-listen"],
     apiListen: values["api-listen"],
+    uploadListen: values["upload-listen"],
     emptyImage: values["empty-image"],
     identity: `${hostname()}_${randomBytes(4).toString("hex")}`,
     logLevel,

@@ -6,14 +6,15 @@ import { pollUntil, withDeadline } from "@trine/base";
 import { createAuthority, issue } from "@trine/certificates";
 import { CLAIMS, CONFIG_MAPS, PODS } from "@trine/kube-client";
 import { FILLER_LABEL } from "@trine/node-door";
-import { type VirtApi, serveVirtApi } from "@trine/virt-api";
+import { serveUploads, serveVirtApi } from "@trine/virt-api";
 import { testDeps } from "@trine/virt-api/testing";
 import { afterEach, beforeEach, expect, test } from "vitest";
 
 const UPLOADS = "/apis/upload.cdi.kubevirt.io/v1beta1/namespaces/shop/uploadtokenrequests";
 
 let deps: Awaited<ReturnType<typeof testDeps>>;
-let api: VirtApi;
+let api: Awaited<ReturnType<typeof serveVirtApi>>;
+let uploads: Awaited<ReturnType<typeof serveUploads>>;
 
 beforeEach(async () => {
   deps = await testDeps();
@@ -38,16 +39,53 @@ beforeEach(async () => {
   };
   const options = { ...deps, reviewer, listen: "127.0.0.1:0", serving };
   api = await serveVirtApi(options);
+  uploads = await serveUploads(options);
 });
 
-afterEach(() => {
+afterEach(async () => {
   deps.door.close();
+  await Promise.all([api.close(), uploads.close()]);
 });
 
-function ask(method: string, path: string, headers: Record<string, string>) {
-  const of = { host: "127.0.0.1", port: api.port, rejectUnauthorized: false, agent: false };
+function ask(
+  method: string,
+  path: string,
+  headers: Record<string, string>,
+  { port }: { readonly port: number } = api,
+) {
+  const of = { host: "127.0.0.1", port, rejectUnauthorized: false, agent: false };
   return httpsRequest({ ...of, method, path, headers });
 }
+
+async function answerTo(
+  sent: ReturnType<typeof ask>,
+): Promise<Pick<IncomingMessage, "statusCode" | "headers">> {
+  sent.end();
+  const [response] = (await once(sent, "response")) as [IncomingMessage];
+  response.resume();
+  return response;
+}
+
+test("a page of another origin may ask to upload, and nothing else is at that port", async () => {
+  const origin = { origin: "https://console.test", "access-control-request-method": "POST" };
+  const preflight = await answerTo(ask("OPTIONS", "/v1beta1/upload-form-async", origin, uploads));
+  expect(preflight.statusCode).toBe(200);
+  expect(preflight.headers).toMatchObject({
+    "access-control-allow-origin": "*",
+    "access-control-allow-headers": "authorization, content-type",
+  });
+  expect((await answerTo(ask("GET", "/healthz", {}, uploads))).statusCode).toBe(200);
+  for (const path of [
+    "/",
+    UPLOADS,
+    "/apis/subresources.kubevirt.io/v1/version",
+    "/virtualmachines-mutate",
+  ]) {
+    expect((await answerTo(ask("POST", path, {}, uploads))).statusCode).toBe(404);
+  }
+  // Nor uploads at the port that nobody but the API server is to reach.
+  expect((await answerTo(ask("HEAD", "/v1beta1/upload", {}))).statusCode).not.toBe(200);
+});
 
 test("an upload that goes on does not keep the server from ending, and is told to come again", async () => {
   const owner = { apiVersion: "v1", kind: "DataVolume", name: "d", uid: "dv", controller: true };
@@ -62,36 +100,45 @@ test("an upload that goes on does not keep the server from ending, and is told t
   tokens.end(JSON.stringify({ spec: { pvcName: "d" } }));
   const [made] = (await once(tokens, "response")) as [IncomingMessage];
   const { status } = (await new Response(made as never).json()) as { status: { token: string } };
-  const upload = ask("POST", "/v1beta1/upload", {
-    authorization: `Bearer ${status.token}`,
-    "content-length": "1000",
-  });
+  const upload = ask(
+    "POST",
+    "/v1beta1/upload",
+    {
+      authorization: `Bearer ${status.token}`,
+      "content-length": "1000",
+    },
+    uploads,
+  );
   upload.write("some");
   const answered = once(upload, "response") as Promise<[IncomingMessage]>;
   await pollUntil("it goes on", { ms: 10_000 }, () => deps.door.opened[0]);
-  await withDeadline("close", 5_000, api.close());
+  await withDeadline("close", 5_000, uploads.close());
   expect((await answered)[0].statusCode).toBe(503);
 });
 
 test.each([
-  ["GET", "/apis/subresources.kubevirt.io/v1/version"],
-  ["HEAD", "/v1beta1/upload"],
-  ["POST", "/v1beta1/upload"],
-  ["POST", "/apis/subresources.kubevirt.io/v1/namespaces/a/virtualmachines/a/start"],
-])("who trickles a body to %s %s that nobody reads is answered and left", async (method, path) => {
-  const to = { host: "127.0.0.1", port: api.port, rejectUnauthorized: false };
-  const socket: TLSSocket = connect(to);
-  socket.on("error", () => undefined);
-  const left = once(socket, "close");
-  socket.write(`${method} ${path} HTTP/1.1\r\nhost: a\r\ncontent-length: 9999\r\n\r\n`);
-  const trickle = setInterval(() => socket.write("x"), 50);
-  try {
-    const [answer] = (await once(socket, "data")) as [Buffer];
-    expect(answer.toString()).toMatch(/^HTTP\/1\.1 \d+/);
-    await withDeadline("the end of the connection", 5_000, left);
-  } finally {
-    clearInterval(trickle);
-    socket.destroy();
-    await api.close();
-  }
-});
+  ["GET", "/apis/subresources.kubevirt.io/v1/version", false],
+  ["HEAD", "/v1beta1/upload", true],
+  ["POST", "/v1beta1/upload", true],
+  ["POST", "/apis/subresources.kubevirt.io/v1/namespaces/a/virtualmachines/a/start", false],
+] as const)(
+  "who trickles a body to %s %s that nobody reads is answered and left",
+  async (...of) => {
+    const [method, path, isUpload] = of;
+    const { port } = isUpload ? uploads : api;
+    const to = { host: "127.0.0.1", port, rejectUnauthorized: false };
+    const socket: TLSSocket = connect(to);
+    socket.on("error", () => undefined);
+    const left = once(socket, "close");
+    socket.write(`${method} ${path} HTTP/1.1\r\nhost: a\r\ncontent-length: 9999\r\n\r\n`);
+    const trickle = setInterval(() => socket.write("x"), 50);
+    try {
+      const [answer] = (await once(socket, "data")) as [Buffer];
+      expect(answer.toString()).toMatch(/^HTTP\/1\.1 \d+/);
+      await withDeadline("the end of the connection", 5_000, left);
+    } finally {
+      clearInterval(trickle);
+      socket.destroy();
+    }
+  },
+);

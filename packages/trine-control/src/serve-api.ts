@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { arch, platform } from "node:os";
 import { inertFields } from "@trine/controllers";
 import type { Secret, Stored } from "@trine/kube-client";
-import { type ServingCertificate, serveVirtApi } from "@trine/virt-api";
+import { type ServingCertificate, serveUploads, serveVirtApi } from "@trine/virt-api";
 import { readKept } from "./authority/kept-certificate.ts";
 import { Doors, doorCredentials } from "./doors.ts";
 import { expanded } from "./expand.ts";
@@ -34,17 +34,20 @@ export async function serveApi(
     if (serving === undefined) return;
     let { key: uploadKey } = serving;
     const options = optionsOf(process, doors, serving);
-    const api = await serveVirtApi({ ...options, uploadKey: () => uploadKey });
+    const all = { ...options, uploadKey: () => uploadKey };
+    const api = await serveVirtApi(all);
+    const uploads = await serveUploads({ ...all, listen: config.uploadListen });
     latest.onNext((next) => {
       api.setCertificate(next);
+      uploads.setCertificate(next);
       uploadKey = next.key;
       logger.info("serving with a new certificate");
     });
     onServing(true);
-    logger.info({ port: api.port }, "serving");
+    logger.info({ port: api.port, uploadPort: uploads.port }, "serving");
     await untilAborted(signal);
     onServing(false);
-    await api.close();
+    await Promise.all([api.close(), uploads.close()]);
   } finally {
     stop();
     doors.close();

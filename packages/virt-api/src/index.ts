@@ -6,3 +6,4 @@ export type { Reviewer } from "./access/reviewer.ts";
 export type { GuestfsInfo, VersionInfo, VirtApiDeps } from "./deps.ts";
 export { serveVirtApi } from "./server/serve-virt-api.ts";
 export type { ServeOptions, ServingCertificate, VirtApi } from "./server/serve-virt-api.ts";
+export { serveUploads } from "./upload/serve-uploads.ts";

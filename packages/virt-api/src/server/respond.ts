@@ -8,7 +8,6 @@ import { readBody } from "../http/read-body.ts";
 import { parseTarget } from "../http/target.ts";
 import { type Access, admitted, serveSubresource } from "./serve-subresource.ts";
 import { requestToken, tokenAttributes, tokenNamespace } from "../upload/token-requests.ts";
-import { isUpload, takeUpload } from "../upload/upload-proxy.ts";
 import { urlOf } from "./url-of.ts";
 
 /** Options are a line; a machine's manifest is no longer than etcd keeps. */
@@ -31,7 +30,6 @@ export async function respond(
     if (method !== "POST") throw new TrineError("unimplemented", "webhooks are asked by POST");
     return serveHook(deps, path, query, await readBody(request, MAX_REVIEW));
   }
-  if (isUpload(path)) return takeUpload(deps, path, request, signal);
   const namespace = tokenNamespace(path);
   if (namespace !== undefined && method === "POST") {
     const user = await access.authentication.identify(request);

@@ -1,7 +1,6 @@
 import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { type Server, createServer } from "node:https";
-import { isIP } from "node:net";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { constants } from "node:crypto";
@@ -12,10 +11,10 @@ import type { FrontProxySettings } from "../access/front-proxy.ts";
 import { readFrontProxySettings } from "../access/front-proxy-settings.ts";
 import type { Reviewer } from "../access/reviewer.ts";
 import type { VirtApiDeps } from "../deps.ts";
-import { type Answer, refused, send, sendRaw } from "../http/answer.ts";
-import { statusOf } from "../refusals/status-of.ts";
+import { type Answer, send, sendRaw } from "../http/answer.ts";
 import { Upgrades } from "../streams/upgrades.ts";
-import { isUpload } from "../upload/upload-proxy.ts";
+import { failureAnswer } from "./failure-answer.ts";
+import { listenAt } from "./listen-at.ts";
 import { respond } from "./respond.ts";
 import type { Access } from "./serve-subresource.ts";
 import { serveStream } from "./serve-stream.ts";
@@ -38,7 +37,7 @@ export interface VirtApi {
   readonly port: number;
   /** New connections get this certificate; those that are open go on. */
   setCertificate(serving: ServingCertificate): void;
-  /** Takes no more requests, ends streams and uploads, waits for what is being answered. */
+  /** Takes no more requests, ends streams, waits for what is being answered. */
   close(): Promise<void>;
 }
 
@@ -62,8 +61,6 @@ class VirtApiServer implements VirtApi {
   readonly #options: ServeOptions;
   readonly #server: Server;
   readonly #upgrades = new Upgrades();
-  /** Of each that goes on: it may take hours. */
-  readonly #uploads = new Set<AbortController>();
   readonly #access: Access;
   readonly #timer: NodeJS.Timeout;
   #frontProxy: FrontProxySettings;
@@ -82,7 +79,7 @@ class VirtApiServer implements VirtApi {
     };
     const limits = {
       headersTimeout: HEADERS_MS,
-      // Bodies have deadlines of their own: an upload takes as long as it goes on.
+      // Bodies have deadlines of their own.
       requestTimeout: 0,
       maxHeaderSize: 64 * 1024,
     };
@@ -103,16 +100,8 @@ class VirtApiServer implements VirtApi {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  async listen(): Promise<void> {
-    const { listen } = this.#options;
-    const colon = listen.lastIndexOf(":");
-    const host = listen.slice(0, colon).replace(/^\[(.*)\]$/, "$1");
-    const port = Number(listen.slice(colon + 1));
-    if (colon < 0 || !Number.isInteger(port) || (host !== "" && isIP(host) === 0)) {
-      throw new TrineError("invalid", `virt-api cannot listen at ${listen}: it is no ADDRESS:PORT`);
-    }
-    this.#server.listen({ port, ...(host !== "" && { host }) });
-    await once(this.#server, "listening");
+  listen(): Promise<void> {
+    return listenAt(this.#server, this.#options.listen, "virt-api");
   }
 
   setCertificate(serving: ServingCertificate): void {
@@ -125,9 +114,6 @@ class VirtApiServer implements VirtApi {
     const closed = once(this.#server, "close");
     this.#server.close();
     this.#upgrades.close();
-    for (const upload of this.#uploads) {
-      upload.abort(new TrineError("unavailable", "this server ends: send it again"));
-    }
     this.#server.closeIdleConnections();
     await closed;
   }
@@ -158,10 +144,7 @@ class VirtApiServer implements VirtApi {
 
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const left = new AbortController();
-    const [path = ""] = request.url?.split("?", 1) ?? [];
-    if (isUpload(path)) this.#uploads.add(left);
     response.once("close", () => {
-      this.#uploads.delete(left);
       left.abort(new TrineError("canceled", "the client left"));
     });
     // A client that leaves in the middle is no failure of ours.
@@ -186,13 +169,7 @@ class VirtApiServer implements VirtApi {
     }
   }
 
-  /** The one place where failures become answers, and the log. */
-  #failure({ method, url = "" }: IncomingMessage, cause: unknown): Answer {
-    const status = statusOf(cause);
-    const [path] = url.split("?", 1);
-    const about = { method, path: path?.slice(0, 300), code: status.code };
-    if (status.code >= 500) this.#options.logger.error({ ...about, err: cause }, "request failed");
-    else this.#options.logger.debug({ ...about, why: status.message }, "request refused");
-    return refused(status);
+  #failure(request: IncomingMessage, cause: unknown): Answer {
+    return failureAnswer(this.#options.logger, request, cause);
   }
 }

@@ -17,13 +17,24 @@ import * as v from "valibot";
 import type { VirtApiDeps } from "../deps.ts";
 import { type Answer, text } from "../http/answer.ts";
 import { badRequest } from "../refusals/refusal.ts";
+import { fileOfForm } from "./file-of-form.ts";
 import { type UploadClaims, readToken } from "./upload-token.ts";
 
-/** The answer comes when the disk is whole, or when its bytes are all there. */
-const PATHS = new Map([
-  ["/v1beta1/upload", "whole"],
-  ["/v1beta1/upload-async", "received"],
-] as const) as ReadonlyMap<string, "whole" | "received">;
+interface Way {
+  /** The answer comes when the disk is whole, or when its bytes are all there. */
+  readonly until: "whole" | "received";
+  /** A form with the file, as browsers send it; else the file itself. */
+  readonly isForm: boolean;
+}
+
+const WAYS: ReadonlyMap<string, Way> = new Map(
+  ["v1beta1", "v1alpha1"].flatMap((version): (readonly [string, Way])[] => [
+    [`/${version}/upload`, { until: "whole", isForm: false }],
+    [`/${version}/upload-async`, { until: "received", isForm: false }],
+    [`/${version}/upload-form`, { until: "whole", isForm: true }],
+    [`/${version}/upload-form-async`, { until: "received", isForm: true }],
+  ]),
+);
 /** A client that sends nothing for as long has left. */
 const STALL_MS = 60_000;
 /** An import that takes nothing for as long has a disk that takes nothing either. */
@@ -43,7 +54,7 @@ const wordSchema = v.union([
 type Deps = Pick<VirtApiDeps, "kube" | "doorOf" | "uploadKey" | "now">;
 
 export function isUpload(path: string): boolean {
-  return PATHS.has(path);
+  return WAYS.has(path);
 }
 
 /** Takes what a token allows to the import that waits for it. What is cut off on the way reaches nobody as whole. */
@@ -54,6 +65,8 @@ export async function takeUpload(
   signal: AbortSignal,
 ): Promise<Answer> {
   const { method } = request;
+  const way = WAYS.get(path);
+  if (way === undefined) throw new TrineError("notFound", "no upload is taken there");
   if (method === "HEAD") return text(""); // clients ask so which of the paths are there
   if (method !== "POST" && method !== "PUT") {
     throw new TrineError("unimplemented", "an upload is a POST");
@@ -66,10 +79,10 @@ export async function takeUpload(
   try {
     const words = wordsOf(stream);
     const early = words.next();
-    const sent = Promise.race([send(request, stream, signal), refusedBefore(early)]);
+    const sent = Promise.race([send(request, way.isForm, stream, signal), refusedBefore(early)]);
     await abortable("upload", signal, sent);
     expectWord(await abortable("upload", signal, early));
-    if (PATHS.get(path) === "whole") expectWord(await abortable("upload", signal, words.next()));
+    if (way.until === "whole") expectWord(await abortable("upload", signal, words.next()));
     return text("");
   } catch (cause) {
     throw toldOf(cause);
@@ -127,8 +140,9 @@ async function waitingPod(
     throw cause;
   });
   if (claim?.metadata.uid !== uid) throw new TrineError("unauthenticated", "Unauthorized");
+  // Of a DataVolume's claim it is the DataVolume that is filled; others are filled for themselves.
   const owner = claim.metadata.ownerReferences?.find(({ controller }) => controller === true);
-  const labelSelector = `${FILLER_LABEL}=${owner?.uid ?? "none"}`;
+  const labelSelector = `${FILLER_LABEL}=${owner?.uid ?? uid}`;
   const { items } = await kube.list(PODS, { namespace, labelSelector }, signal);
   const pod = items.find(
     ({ status, metadata }) =>
@@ -138,7 +152,18 @@ async function waitingPod(
   throw new TrineError("unavailable", `claim ${namespace}/${name} waits for no upload`);
 }
 
-async function send(request: IncomingMessage, to: Duplex, signal: AbortSignal): Promise<void> {
+/** Who is refused in the middle is answered still. */
+function bodyOf(request: IncomingMessage, isForm: boolean): AsyncIterable<Buffer> {
+  const body = request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
+  return isForm ? fileOfForm(body, request.headers["content-type"] ?? "") : body;
+}
+
+async function send(
+  request: IncomingMessage,
+  isForm: boolean,
+  to: Duplex,
+  signal: AbortSignal,
+): Promise<void> {
   let late: NodeJS.Timeout | undefined;
   const wait = (): void => {
     late = setTimeout(() => {
@@ -147,7 +172,7 @@ async function send(request: IncomingMessage, to: Duplex, signal: AbortSignal): 
   };
   try {
     wait();
-    for await (const chunk of request as AsyncIterable<Buffer>) {
+    for await (const chunk of bodyOf(request, isForm)) {
       // While the import is waited for, it is not the client that says nothing.
       clearTimeout(late);
       for (const part of UploadFrames.part(chunk)) {

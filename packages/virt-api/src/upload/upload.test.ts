@@ -138,6 +138,25 @@ test.each([
   expect(deps.door.asked).toMatchObject([["upload", { pod: "import-disk" }, "import"]]);
 });
 
+test.each(["/v1beta1/upload-form-async", "/v1alpha1/upload-form-async"])(
+  "%s: the file of a form comes to the import, and a form that is none is refused",
+  async (path) => {
+    const { port } = server.address() as AddressInfo;
+    const by = async (body: FormData): Promise<Response> => {
+      const headers = { authorization: `Bearer ${await token()}` };
+      return fetch(`http://127.0.0.1:${port}${path}`, { method: "POST", body, headers });
+    };
+    const whole = new FormData();
+    whole.append("file", new Blob([DISK]), "disk.img");
+    const [sent, received] = await Promise.all([by(whole), import_([{ received: true }])]);
+    expect(sent.status).toBe(200);
+    expect(received.equals(DISK)).toBe(true);
+    const other = new FormData();
+    other.append("image", new Blob([DISK]), "disk.img");
+    expect((await by(other)).status).toBe(400);
+  },
+);
+
 test("a client asks by HEAD which path is there", async () => {
   expect((await post("/v1beta1/upload-async", await token(), { method: "HEAD" })).code).toBe(200);
 });
