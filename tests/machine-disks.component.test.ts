@@ -28,6 +28,9 @@ beforeAll(async () => {
   });
   await writeFile(join(dir, "tools.iso"), iso);
   await symlink("/etc/shadow", join(dir, "link.img"));
+  await mkdir(join(dir, "cfg", "deep"), { recursive: true });
+  await writeFile(join(dir, "cfg", "plain"), "of the volume");
+  await writeFile(join(dir, "cfg", "deep", "more"), "of below");
   const files = join(at.node.dir, "files");
   await mkdir(files);
   const raw = join(files, "root.img");
@@ -50,6 +53,8 @@ const DISKS = [
   "- {name: over, file: /vol/base.img, ephemeral: true, size: 3Mi, bus: scsi, serial: OVER}",
   "- {name: tools, image: /img}",
   "- {name: cd, file: /vol/tools.iso, cdrom: true, bus: scsi}",
+  "- {name: cfg, files: /vol/cfg, label: TESTCFG, serial: CFG}",
+  "- {name: drive, files: /vol/cfg/deep/more, bus: sata}",
 ].join("\n");
 
 function container(): ContainerInit {
@@ -115,9 +120,11 @@ test(
     expect(
       await sh(
         first,
-        "mount -t iso9660 /dev/sr0 /mnt 2>&1 || mkdir /mnt && mount -t iso9660 /dev/sr0 /mnt; cat /mnt/hello",
+        `mkdir -p /mnt; for d in /dev/sr* ${BY("CFG")}; do mount -t iso9660 $d /mnt && find /mnt -type f -exec cat {} + -exec echo \\; ; umount /mnt; done; dd if=${BY("CFG")} bs=1 skip=32808 count=7 2>/dev/null`,
       ),
-    ).toContain("of the iso");
+    ).toMatch(
+      /of the iso[^]*of below[^]*of the volume[^]*TESTCFG|of below[^]*of the iso[^]*of the volume[^]*TESTCFG/,
+    );
 
     const write = ["DATA-1", "file", "scratch", "OVER"].map(
       (serial) => `printf of-the-guest | dd of=${BY(serial)} conv=notrunc,fsync 2>/dev/null`,
@@ -235,6 +242,7 @@ test.each([
     "- {name: a, file: /img/disk/x, size: 1Gi}",
     /disk a: the volume of \/img\/disk\/x is read-only/,
   ],
+  ["- {name: a, files: /vol}", /disk a:.*link\.img.* is a link that leads out/],
   ["- {name: a, image: /vol}", /disk a: the image has no \/disk/],
   ["- {name: root, size: 1Mi}", /trine\.dev\/root-size.*only enlarges/],
 ])("%s is refused with the reason, and nothing is left", async (disks, says) => {

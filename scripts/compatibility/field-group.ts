@@ -9,8 +9,6 @@ export interface FieldGroup {
   readonly proofs: readonly Proof[];
   /** Of groups whose inert fields the controllers' table does not name: what is so instead. */
   readonly but?: string;
-  /** All of them are inert, and yet something comes of them: as the controllers' table says. */
-  readonly isOtherwise?: true;
   /** They are said no to: what the refusal says. */
   readonly refused?: string;
 }
@@ -19,7 +17,7 @@ export function group(
   title: string,
   fields: readonly string[],
   proofs: readonly Proof[],
-  more: Pick<FieldGroup, "but" | "refused" | "isOtherwise"> = {},
+  more: Pick<FieldGroup, "but" | "refused"> = {},
 ): FieldGroup {
   return { title, fields, proofs, ...more };
 }

@@ -35,7 +35,8 @@ const MULTUS = renders("networks by Multus, with their MACs and bindings");
 const CARDS = onNetworks(
   "a machine has a NIC for each of the pod's networks, and DHCP answers on those with addresses",
 );
-const DIRECTORY = renders("what the API holds as text is a directory of the guest's");
+const DIRECTORY = renders("is a directory of the guest's where a file system names it");
+const FILES = renders("is a disk of files: %s");
 const SHARED = withShares(
   "volumes are where the container says, shared both ways with others, live, and read-only where said",
 );
@@ -127,8 +128,7 @@ export const INSTANCE_SPEC: readonly FieldGroup[] = [
   group(
     "volumes: ConfigMaps, Secrets, downward API, service accounts",
     volumes("configMap", "secret", "downwardAPI", "serviceAccount"),
-    [DIRECTORY, SHARED],
-    { isOtherwise: true },
+    [FILES, DIRECTORY, DISKS, SHARED],
   ),
   group("volumes: memory dumps", [...volumes("memoryDump"), ...spec("utilityVolumes")], []),
   group(

@@ -100,7 +100,7 @@ export function stateOfGroup(kind: string, groups: readonly FieldGroup[], of: Fi
   const own = membersOf(kind, groups, of);
   const isLooked = kind === "VirtualMachineInstance" && own[0]?.path.startsWith("spec.") === true;
   if (!isLooked) return of.proofs.length > 0 ? "works" : "inert";
-  return own.every(isInert) && of.isOtherwise !== true ? "inert" : "works";
+  return own.every(isInert) ? "inert" : "works";
 }
 
 /** A field that is not followed whatever it says, or a switch that cannot be turned on. */

@@ -45,6 +45,18 @@ test("reads what is said, and gives what is not its default", () => {
   expect(disks("- {name: tmp, empty: true, size: 1Gi}")).toEqual([
     { ...PLAIN, name: "tmp", source: { kind: "empty" }, sizeBytes: 2 ** 30 },
   ]);
+  expect(
+    disks("- {name: a, files: /etc/a}\n- {name: b, files: /b, label: OEMDRV, bus: sata}"),
+  ).toEqual([
+    {
+      ...{ ...PLAIN, name: "a", source: { kind: "files", path: "/etc/a", label: "cfgdata" } },
+      readOnly: true,
+    },
+    {
+      ...{ ...PLAIN, name: "b", source: { kind: "files", path: "/b", label: "OEMDRV" } },
+      ...{ readOnly: true, bus: "sata" },
+    },
+  ]);
   expect(disks('[{"name": "root", "bus": "sata"}]')).toEqual([
     { ...PLAIN, name: "root", source: { kind: "machine" }, bus: "sata" },
   ]);
@@ -57,9 +69,14 @@ test.each<[string, RegExp]>([
   [`- ${"x".repeat(5000)}`, /^has 5002 bytes$/],
   ["- x", /^disk 1: is not a mapping$/],
   ["- {name: a, empty: true, size: 1Gi}\n- {}", /^disk 2: name is missing$/],
+  ["- {name: root, files: /a}", /: a machine does not boot from files$/],
+  ["- {name: a, files: /a, label: 'a b'}", /: label "a b": 1 to 16 of letters, digits, _ and -$/],
+  ["- {name: a, file: /a, label: x}", /: label is said of files$/],
+  ["- {name: a, files: /a, size: 1Gi}", /: a disk that is read-only cannot be given a size$/],
+  ["- {name: a, files: /a, ephemeral: true}", /readOnly \(or cdrom\) that there are none$/],
   ["- {name: A}", /^disk 1 \("A"\): name "A": 1 to 16 of a-z, 0-9 and -$/],
   ["- {name: seed, empty: true}", /the name seed is taken$/],
-  ["- {name: a}", /says not where it is: one of device, file, image, empty$/],
+  ["- {name: a}", /says not where it is: one of device, file, image, files, empty$/],
   ["- {name: a, file: /a, device: /b}", /device and file are given: one of/],
   ["- {name: a, file: /a, onError: retry}", /onError "retry": "report" or "stop" or "ignore"/],
   ["- {name: a, path: /a}", /"path" is no field of a disk: name, size/],

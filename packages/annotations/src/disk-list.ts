@@ -11,6 +11,8 @@ export type DiskSource =
   | { readonly kind: "file"; readonly path: string }
   /** A directory, such as an image volume, with one disk below its `disk/`. */
   | { readonly kind: "image"; readonly path: string }
+  /** Files of a directory, or one file, of a volume: as an ISO 9660 image with that label. */
+  | { readonly kind: "files"; readonly path: string; readonly label: string }
   /** Nothing: an empty disk that lives as long as the container. */
   | { readonly kind: "empty" };
 
@@ -43,11 +45,14 @@ export interface DiskSetting {
 }
 
 const NAME = /^[a-z0-9][a-z0-9-]{0,15}$/;
+const LABEL = /^[A-Za-z0-9_-]{1,16}$/;
+/** What guests that look for none in particular are used to. */
+const USUAL_LABEL = "cfgdata";
 const SERIAL = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,19}$/;
 const MAX_PATH = 4095;
 const [MIN_BYTES, MAX_BYTES] = [1024n ** 2n, 64n * 1024n ** 4n];
 const MAX_BOOT = 99;
-const SOURCES = ["device", "file", "image", "empty"] as const;
+const SOURCES = ["device", "file", "image", "files", "empty"] as const;
 const FORMATS = ["raw", "qcow2"] as const;
 const BUSES = ["virtio", "scsi", "sata"] as const;
 const CACHES = ["none", "writethrough", "writeback"] as const;
@@ -56,7 +61,19 @@ const ON_ERROR = ["report", "stop", "ignore", "enospc"] as const;
 const FROM_IMAGE = ["refuse", "rewrite"] as const;
 const SWITCHES = ["cdrom", "readOnly", "ephemeral", "shared", "discard"] as const;
 const KEYS: readonly string[] = [
-  ...["name", "size", "format", "bus", "cache", "io", "serial", "boot", "fromImage", "onError"],
+  ...[
+    "name",
+    "size",
+    "format",
+    "bus",
+    "cache",
+    "io",
+    "serial",
+    "boot",
+    "fromImage",
+    "onError",
+    "label",
+  ],
   ...SOURCES,
   ...SWITCHES,
 ];
@@ -113,13 +130,16 @@ function readDisk(value: unknown): DiskSetting {
   if (name === undefined) throw new Wrong("name is missing");
   if (TAKEN.includes(name)) throw new Wrong(`the name ${name} is taken`);
   const source = readSource(entry, name);
+  if (entry["label"] !== undefined && source.kind !== "files") {
+    throw new Wrong("label is said of files");
+  }
   const isSet = (key: (typeof SWITCHES)[number]): boolean => flag(entry, key) ?? false;
   const cdrom = isSet("cdrom");
   const disk = {
     name,
     source,
     cdrom,
-    readOnly: cdrom || isSet("readOnly"),
+    readOnly: cdrom || isSet("readOnly") || source.kind === "files",
     ephemeral: isSet("ephemeral"),
     shared: isSet("shared"),
     discard: flag(entry, "discard") ?? true,
@@ -155,7 +175,10 @@ function readSource(entry: Entry, name: string): DiskSource {
   const isPath = typeof value === "string" && value.startsWith("/") && value.length <= MAX_PATH;
   const isPlain = isPath && !/[\0-\x1f]|(^|\/)\.\.(\/|$)/.test(value); // eslint-disable-line no-control-regex -- those are what is refused
   if (!isPlain) throw new Wrong(`${kind} ${quoted(value)}: an absolute path in the container`);
-  return { kind, path: value };
+  if (kind !== "files") return { kind, path: value };
+  if (name === "root") throw new Wrong("a machine does not boot from files");
+  const label = text(entry, "label", LABEL, "1 to 16 of letters, digits, _ and -") ?? USUAL_LABEL;
+  return { kind, path: value, label };
 }
 
 /** What excludes what. */
@@ -172,7 +195,7 @@ function check(disk: DiskSetting): void {
   );
   refuse(cdrom && bus === "virtio", "a cdrom has bus scsi or sata");
   refuse(
-    bus === "sata" && readOnly && !cdrom,
+    bus === "sata" && readOnly && !cdrom && source.kind !== "files",
     "a disk on sata is always written: take scsi or virtio, or a cdrom",
   );
   refuse(

@@ -14,6 +14,8 @@ export interface PodFiles {
   /** The only directory the machine's user may write. */
   readonly machineDir: string;
   readonly seed: string;
+  /** Images of disks that show files of volumes. */
+  readonly filesDir: string;
   /** CD with the answers of Windows' setup. */
   readonly answers: string;
   readonly ignition: string;
@@ -46,6 +48,7 @@ export function podFiles(config: EngineConfig, podDir: string): PodFiles {
     podDir,
     machineDir: join(podDir, "machine"),
     seed: join(podDir, "seed.iso"),
+    filesDir: join(podDir, "files"),
     answers: join(podDir, "answers.iso"),
     ignition: join(podDir, "ignition.json"),
     vmmLog: join(podDir, "vmm.log"),
@@ -79,7 +82,9 @@ export async function makeMachineDirs(files: PodFiles, uid: number): Promise<voi
 }
 
 export async function removeMachineFiles(files: PodFiles): Promise<void> {
-  await rm(files.machineDir, { recursive: true, force: true });
+  for (const dir of [files.machineDir, files.filesDir]) {
+    await rm(dir, { recursive: true, force: true });
+  }
   const note = join(files.podDir, TPM_NOTE);
   const told = [files.seed, files.answers, files.ignition];
   for (const path of [...told, note]) await rm(path, { force: true });

@@ -1,19 +1,16 @@
 import type { VirtualMachineInstanceSpec, Volume } from "@trine/kube-types";
 import { claimOf } from "./disks.ts";
-import { isDirectory } from "./disk-names.ts";
-import { type Parts, defined, joined } from "./parts.ts";
+import { type Parts, joined } from "./parts.ts";
+import { textVolume } from "./text-volumes.ts";
 
 /** Where a guest with cloud-init finds a volume that is a directory. */
 const VOLUMES = "/run/trine/volumes";
 
-/**
- * Volumes that the guest has as directories: those that are named by `filesystems`, and what the API holds as text. A
- * machine without any sees none of its pod's volumes.
- */
+/** Volumes that the guest has as directories: those that `filesystems` name. A machine without any sees none of its pod's. */
 export function directoryParts(spec: VirtualMachineInstanceSpec): Parts {
   const { volumes = [], domain } = spec;
   const named = new Set((domain.devices.filesystems ?? []).map(({ name }) => name));
-  const shared = volumes.filter((volume) => isDirectory(volume) || named.has(volume.name));
+  const shared = volumes.filter(({ name }) => named.has(name));
   const account = volumes.find(({ serviceAccount }) => serviceAccount !== undefined);
   const token = account?.serviceAccount;
   const serviceAccountName = token?.serviceAccountName ?? spec.serviceAccountName;
@@ -42,17 +39,7 @@ function share(volume: Volume): Parts {
 
 /** The volume of a pod; the token of a service account is mounted by Kubernetes itself. */
 function sourceOf(volume: Volume): Readonly<Record<string, unknown>> | undefined {
-  const { configMap, secret, downwardAPI } = volume;
-  if (configMap !== undefined) {
-    const { name, optional } = configMap;
-    return { configMap: { ...defined({ name, optional }) } };
-  }
-  if (secret !== undefined) {
-    const { secretName, optional } = secret;
-    return { secret: { ...defined({ secretName, optional }) } };
-  }
-  if (downwardAPI !== undefined) return { downwardAPI: { items: downwardAPI.fields ?? [] } };
   const claim = claimOf(volume);
-  if (claim === undefined) return undefined;
+  if (claim === undefined) return textVolume(volume);
   return { persistentVolumeClaim: { claimName: claim.claimName, readOnly: claim.readOnly } };
 }

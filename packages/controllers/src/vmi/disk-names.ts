@@ -34,8 +34,8 @@ export function isSeed({ cloudInitNoCloud, cloudInitConfigDrive, sysprep }: Volu
   return [cloudInitNoCloud, cloudInitConfigDrive, sysprep].some((source) => source !== undefined);
 }
 
-/** What is a directory of the guest's here. */
-export function isDirectory({ configMap, secret, serviceAccount, downwardAPI }: Volume): boolean {
+/** What the API holds as files: a disk of them, or a directory of the guest's where `filesystems` name it. */
+export function holdsFiles({ configMap, secret, serviceAccount, downwardAPI }: Volume): boolean {
   return [configMap, secret, serviceAccount, downwardAPI].some((source) => source !== undefined);
 }
 
@@ -46,15 +46,13 @@ function isInert({ downwardMetrics, memoryDump, containerPath }: Volume): boolea
 
 /** The disks that the node is told of in trine.dev/disks, the root first; none: there is nothing to boot from. */
 export function toldDisks(spec: VirtualMachineInstanceSpec): readonly DiskOfVolume[] {
-  const told = disksOf(spec).filter(
-    ({ volume }) => !isSeed(volume) && !isDirectory(volume) && !isInert(volume),
-  );
+  const told = disksOf(spec).filter(({ volume }) => !isSeed(volume) && !isInert(volume));
   const root = rootOf(told);
   return root === undefined ? [] : [root, ...told.filter((each) => each !== root)];
 }
 
 /** What boots when nothing is said of it: the first that has something in it, a drive only where there is no disk. */
 function rootOf(disks: readonly DiskOfVolume[]): DiskOfVolume | undefined {
-  const full = disks.filter(({ volume }) => volume.emptyDisk === undefined);
+  const full = disks.filter(({ volume }) => volume.emptyDisk === undefined && !holdsFiles(volume));
   return full.find(({ disk }) => disk.cdrom === undefined) ?? full[0];
 }

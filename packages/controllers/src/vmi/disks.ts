@@ -1,13 +1,15 @@
 import type { Disk, VirtualMachineInstanceSpec, Volume } from "@trine/kube-types";
-import { type DiskOfVolume, shortName, toldDisks } from "./disk-names.ts";
+import { type DiskOfVolume, holdsFiles, shortName, toldDisks } from "./disk-names.ts";
 import { type DiskEntry, type Parts, defined, joined, refused } from "./parts.ts";
 import { type LaunchSettings, bytesOf } from "./settings.ts";
 import type { KnownClaim } from "./known.ts";
 import { quantityOf } from "./cpu-memory.ts";
+import { filesAt, labelOf, textVolume } from "./text-volumes.ts";
 
 /** Where volumes with disks are in the machine's container; nothing below /trine.dev is shared with the guest. */
 const DISKS = "/trine.dev/disks";
 const MIB = 1024 ** 2;
+const LABEL = /^[A-Za-z0-9_-]{1,16}$/;
 const SERIAL = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,19}$/;
 
 /** What is known of a claim by its name; undefined: it is not there. */
@@ -59,6 +61,7 @@ function placed(
     return entry(placing, { empty: true, size: quantityOf(Math.max(bytes, MIB)) });
   }
   if (volume.hostDisk !== undefined) return ofHost(placing, volume.hostDisk);
+  if (holdsFiles(volume)) return ofFiles(placing);
   return ofClaim(placing);
 }
 
@@ -103,6 +106,33 @@ function entry(
     }),
   };
   return joined([parts, { disks: [said] }]);
+}
+
+/** Files that the API holds, as a disk with a label; a volume that is a directory as well has one place for each. */
+function ofFiles(placing: Placing): Parts {
+  const { volume, at, name } = placing;
+  const said = labelOf(volume);
+  if (said !== undefined && !LABEL.test(said.label)) {
+    return refused(
+      `${at}.${said.field}`,
+      "is no label of a disk: 1 to 16 of letters, digits, _ and -",
+    );
+  }
+  const mountPath = `${DISKS}/${name}`;
+  const source = { files: filesAt(volume, mountPath), ...defined({ label: said?.label }) };
+  const here = { ...placing, disk: unwritten(placing.disk) };
+  const ofPod = textVolume(volume);
+  // The token of a service account: Kubernetes mounts it.
+  if (ofPod === undefined) return entry(here, source);
+  const volumes = [{ name: volume.name, ...ofPod }];
+  const mounts = [{ name: volume.name, mountPath, readOnly: true }];
+  return entry(here, source, { volumes, mounts });
+}
+
+/** Such a disk is never written, whatever it says; on SATA the node makes a drive of it. */
+function unwritten(of: Disk): Disk {
+  const bus = defined({ bus: of.disk?.bus ?? of.lun?.bus });
+  return { ...of, shareable: false, disk: bus, ...(of.lun === undefined ? {} : { lun: {} }) };
 }
 
 type ContainerDisk = NonNullable<Volume["containerDisk"]>;

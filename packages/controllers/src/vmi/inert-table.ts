@@ -235,13 +235,6 @@ export const INERT_FIELDS: readonly InertField[] = [
     when: (_, { spec }) => seededKeys(spec) === undefined || !hasSeed(spec),
   },
   { path: "utilityVolumes", why: "nothing is plugged in for them" },
-  { path: "volumes[].configMap", why: directory("configMap") },
-  { path: "volumes[].secret", why: directory("secret") },
-  { path: "volumes[].downwardAPI", why: directory("downwardAPI") },
-  {
-    path: "volumes[].serviceAccount",
-    why: "the token is a directory of the guest's at /var/run/secrets/kubernetes.io/serviceaccount, by cloud-init, and no disk",
-  },
   { path: "volumes[].downwardMetrics", why: "no figures of the node are shown" },
   { path: "volumes[].memoryDump", why: "memory is not dumped yet" },
   { path: "volumes[].containerPath", why: "the machine's container has no files of its own" },
@@ -256,7 +249,3 @@ export const INERT_FIELDS: readonly InertField[] = [
     when: isTrue,
   },
 ];
-
-function directory(kind: string): string {
-  return `a ${kind} is a directory of the guest's at /run/trine/volumes/NAME, by cloud-init, and no disk`;
-}

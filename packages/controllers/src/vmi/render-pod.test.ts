@@ -329,22 +329,80 @@ describe("first boot", () => {
   });
 });
 
-test("what the API holds as text is a directory of the guest's", () => {
-  const pod = podOf({
-    "spec.domain.devices.disks[1]": { name: "app", disk: {} },
-    "spec.volumes[1]": { name: "app", configMap: { name: "app", optional: true } },
-    "spec.volumes[2]": { name: "who", serviceAccount: { serviceAccountName: "robot" } },
-    "spec.volumes[3]": { name: "files", persistentVolumeClaim: { claimName: "data" } },
-    "spec.domain.devices.filesystems[0]": { name: "files", virtiofs: {} },
+describe("what the API holds as text", () => {
+  test("is a directory of the guest's where a file system names it", () => {
+    const pod = podOf({
+      "spec.volumes[1]": { name: "app", configMap: { name: "app", optional: true } },
+      "spec.volumes[2]": { name: "who", serviceAccount: { serviceAccountName: "robot" } },
+      "spec.volumes[3]": { name: "files", persistentVolumeClaim: { claimName: "data" } },
+      "spec.domain.devices.filesystems": ["app", "who", "files"].map((name) => {
+        return { name, virtiofs: {} };
+      }),
+    });
+    expect(settingsOf(pod)).toMatchObject({ shares: "virtiofs", disks: [{ name: "root" }] });
+    expect(compute(pod)["volumeMounts"]).toEqual([
+      { name: "app", mountPath: "/run/trine/volumes/app", readOnly: true },
+      { name: "files", mountPath: "/run/trine/volumes/files" },
+    ]);
+    expect(pod.spec).toMatchObject({
+      serviceAccountName: "robot",
+      automountServiceAccountToken: true,
+    });
   });
-  expect(settingsOf(pod)).toMatchObject({ shares: "virtiofs", disks: [{ name: "root" }] });
-  expect(compute(pod)["volumeMounts"]).toEqual([
-    { name: "app", mountPath: "/run/trine/volumes/app", readOnly: true },
-    { name: "files", mountPath: "/run/trine/volumes/files" },
-  ]);
-  expect(pod.spec).toMatchObject({
-    serviceAccountName: "robot",
-    automountServiceAccountToken: true,
+
+  const fields = [{ path: "labels", fieldRef: { fieldPath: "metadata.labels" } }];
+  const TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount";
+  test.each<[string, object, object, object, object | undefined]>([
+    [
+      "a ConfigMap with a label",
+      { configMap: { name: "app", volumeLabel: "OEMDRV" } },
+      { disk: { bus: "virtio", readonly: true }, serial: "CFG", shareable: true },
+      { source: { path: "/trine.dev/disks/more", label: "OEMDRV" }, bus: "virtio", serial: "CFG" },
+      { configMap: { name: "app" } },
+    ],
+    [
+      "a Secret in a drive",
+      { secret: { secretName: "keys", optional: true } },
+      { cdrom: { bus: "scsi" } },
+      { source: { path: "/trine.dev/disks/more", label: "cfgdata" }, bus: "scsi", cdrom: true },
+      { secret: { secretName: "keys", optional: true } },
+    ],
+    [
+      "what is said of its pod",
+      { downwardAPI: { fields } },
+      {},
+      { source: { path: "/trine.dev/disks/more" }, bus: "sata", shared: false },
+      { downwardAPI: { items: fields } },
+    ],
+    [
+      "a service account",
+      { serviceAccount: { serviceAccountName: "robot" } },
+      { disk: { bus: "sata", readonly: true } },
+      { source: { path: TOKEN }, bus: "sata" },
+      undefined,
+    ],
+  ])("is a disk of files: %s", (_, source, disk, told, volume) => {
+    const pod = podOf({ [DISK]: { name: "more", ...disk }, [VOLUME]: { name: "more", ...source } });
+    const { disks, shares } = settingsOf(pod);
+    expect(shares).toBe("off");
+    expect(disks).toMatchObject([
+      { name: "root", source: { kind: "machine" } },
+      { name: "more", readOnly: true, source: { kind: "files" } },
+    ]);
+    expect(disks[1]).toMatchObject(told);
+    const volumes = pod.spec.volumes ?? [];
+    expect(volumes).toEqual(volume === undefined ? [] : [{ name: "more", ...volume }]);
+    expect(pod.spec["automountServiceAccountToken"]).toBe(volume === undefined);
+  });
+
+  test("boots no machine, and has a label that disks can have", () => {
+    const only = { "spec.volumes": [{ name: "root", configMap: { name: "app" } }] };
+    expect(refusalsOf(only)).toEqual(["spec.domain.devices.disks: there is no disk to boot from"]);
+    const source = { secret: { secretName: "a", volumeLabel: "no label" } };
+    const fields = { [DISK]: { name: "more" }, [VOLUME]: { name: "more", ...source } };
+    expect(refusalsOf(fields)).toEqual([
+      "spec.volumes[1].secret.volumeLabel: is no label of a disk: 1 to 16 of letters, digits, _ and -",
+    ]);
   });
 });
 

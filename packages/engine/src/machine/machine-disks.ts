@@ -11,6 +11,7 @@ import { fileDisk } from "./disk-file.ts";
 import { deviceAt, mountDevice, mountVolume, unmountDisks, volumeAt } from "./disk-volumes.ts";
 import { ensureRoot } from "./image-root.ts";
 import type { MachineInput } from "./machine-input.ts";
+import { writeFilesDisk } from "./files-disk.ts";
 import { ROOT_OFFSET } from "./root-header.ts";
 
 /** Where disks are made, and what takes them back. */
@@ -65,10 +66,13 @@ async function makeDisk(
   disk: DiskSetting,
   boot: number | undefined,
 ): Promise<DiskSpec> {
-  const { name, serial, cache, io, onError, cdrom, readOnly, shared, discard } = disk;
+  const { name, serial, cache, io, onError, readOnly, shared, discard } = disk;
+  const bus = disk.bus ?? input.settings.diskBus;
+  // What is not written is a CD there.
+  const cdrom = disk.cdrom || (bus === "sata" && disk.source.kind === "files");
   return {
     name,
-    bus: disk.bus ?? input.settings.diskBus,
+    bus,
     ...(cdrom ? { media: "cdrom" } : {}),
     ...(await placed(to, input, disk)),
     readOnly,
@@ -128,6 +132,8 @@ async function baseOf(to: Places, input: MachineInput, disk: DiskSetting): Promi
       return deviceDisk(to, input, disk, source.path);
     case "file":
       return volumeFile(to, input, disk, source.path);
+    case "files":
+      return { format: "raw", ...(await writeFilesDisk(input, disk.name, source)) };
     case "empty":
       throw new TrineError("internal", "an empty disk is over nothing");
   }

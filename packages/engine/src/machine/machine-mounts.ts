@@ -32,7 +32,7 @@ export function machineMounts(
 ): readonly MachineMount[] {
   const binds = list(spec["mounts"]).map(readMount).filter(isVolume);
   const ofDisks = disks.flatMap(({ source }) => {
-    if (source.kind !== "file" && source.kind !== "image") return [];
+    if (source.kind !== "file" && source.kind !== "image" && source.kind !== "files") return [];
     return nearestAbove(binds, source.path) ?? [];
   });
   const volumes = binds.filter((mount) => !ofDisks.includes(mount));

@@ -15,11 +15,18 @@ export type SourceContent =
 const MAX_BYTES = 1.5 * 1024 * 1024;
 const MAX_FILES = 256;
 
+/** As many directories as an ISO 9660 image has above a file. */
+const MAX_DEPTH = 7;
+
 /**
  * Reads a file or directory of a volume of the container, on the host: the kubelet has put ConfigMaps and Secrets there. Of a
- * directory its files, not those below. Kind `invalid` or `notFound` with what is to be mounted.
+ * directory its files, and with `below` those below, by their paths. Kind `invalid` or `notFound` with what is to be mounted.
  */
-export async function readSource(spec: JsonObject, from: SeedSource): Promise<SourceContent> {
+export async function readSource(
+  spec: JsonObject,
+  from: SeedSource,
+  { below = false }: { readonly below?: boolean } = {},
+): Promise<SourceContent> {
   const { source, parts } = volumeOf(spec, from);
   try {
     const isFile = (await lstat(source)).isFile();
@@ -29,7 +36,9 @@ export async function readSource(spec: JsonObject, from: SeedSource): Promise<So
     if ((await handle.stat()).isFile()) {
       return { kind: "file", bytes: await readLimited(handle, MAX_BYTES) };
     }
-    return { kind: "directory", files: await readFiles(handle) };
+    const files = new Map<string, Buffer>();
+    await readFiles(handle, "", below ? MAX_DEPTH : 0, { files, count: 0, room: MAX_BYTES });
+    return { kind: "directory", files };
   } catch (cause) {
     throw TrineError.during(`read ${from.path}`, cause);
   }
@@ -51,22 +60,36 @@ function volumeOf(spec: JsonObject, { path, named }: SeedSource): ReturnType<typ
   }
 }
 
-async function readFiles(dir: FileHandle): Promise<Map<string, Buffer>> {
+interface Found {
+  readonly files: Map<string, Buffer>;
+  /** Of files and directories. */
+  count: number;
+  /** Bytes that may still come. */
+  room: number;
+}
+
+async function readFiles(
+  dir: FileHandle,
+  prefix: string,
+  depth: number,
+  found: Found,
+): Promise<void> {
   // kubelet's own begin with two dots, which no key does.
   const names = (await readdir(`/proc/self/fd/${dir.fd}`)).filter((name) => !name.startsWith(".."));
-  if (names.length > MAX_FILES) {
-    throw new TrineError("invalid", `${names.length} files; the limit is ${MAX_FILES}`);
+  found.count += names.length;
+  if (found.count > MAX_FILES) {
+    throw new TrineError("invalid", `${found.count} files; the limit is ${MAX_FILES}`);
   }
-  const files = new Map<string, Buffer>();
-  let room = MAX_BYTES;
   for (const name of names.sort()) {
     await using handle = await openWithin({ dir: `/proc/self/fd/${dir.fd}`, parts: [name] });
-    if (!(await handle.stat()).isFile()) continue;
-    const bytes = await readLimited(handle, room);
-    room -= bytes.length;
-    files.set(name, bytes);
+    if ((await handle.stat()).isFile()) {
+      const bytes = await readLimited(handle, found.room);
+      found.room -= bytes.length;
+      found.files.set(prefix + name, bytes);
+    } else if (depth > 0) {
+      await readFiles(handle, `${prefix}${name}/`, depth - 1, found);
+    }
   }
-  return files;
 }
 
 /** All of a file that may grow meanwhile. Kind `invalid` when it is larger than `limit`. */
