@@ -2,10 +2,13 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { pollUntil } from "@trine/base";
 import {
+  ContainerState,
   ContainerStatusResponseSchema,
   CreateContainerRequestSchema,
   CreateContainerResponseSchema,
+  ListContainersResponseSchema,
   NamespaceMode,
+  PodSandboxStatusResponseSchema,
 } from "@trine/proto/cri/api";
 import type { Container, PodSandbox } from "@trine/proto/nri";
 import { afterEach, expect, test } from "vitest";
@@ -168,3 +171,35 @@ test.each(["{}", "no JSON", '{"pid": 1}', '{"pid": -1, "runtimeSpec": {"mounts":
     expect(views.seenAs).toEqual([]);
   },
 );
+
+test("what runs already is found at the start, by its pod's limits where it has none itself", async () => {
+  const views = giver();
+  const runtimeSpec = { ...SPEC, linux: { ...SPEC.linux, resources: {} } };
+  const pod = create(PodSandboxStatusResponseSchema, {
+    status: { id: "s1" },
+    info: {
+      info: JSON.stringify({ config: { linux: { resources: { memory_limit_in_bytes: 77 } } } }),
+    },
+  });
+  const containers = [{ id: "c1", podSandboxId: "s1", state: ContainerState.CONTAINER_RUNNING }];
+  const list = create(ListContainersResponseSchema, { containers });
+  rig = await Rig.start(
+    {
+      a: {
+        ListPodSandbox: sandboxes("s1"),
+        ListContainers: () => [toBinary(ListContainersResponseSchema, list)],
+        ContainerStatus: status(JSON.stringify({ pid: 42, runtimeSpec })),
+        PodSandboxStatus: () => [toBinary(PodSandboxStatusResponseSchema, pod)],
+      },
+    },
+    { views },
+  );
+  const [seenPod, container] = await pollUntil("it was found", { ms: WAIT_MS }, () =>
+    views.seenAs.at(0),
+  );
+  expect(container).toMatchObject({ id: "c1", pid: 42 });
+  expect(seenPod.linux?.podResources).toMatchObject({
+    cpu: { cpus: "", quota: { value: 0n } },
+    memory: { limit: { value: 77n } },
+  });
+});

@@ -3,12 +3,20 @@ import type { Container, PodSandbox } from "@trine/proto/nri";
 import type { BackEnd } from "./back-end.ts";
 import { RUNTIME_SERVICE } from "./methods.ts";
 import type { NodeState } from "./node-state.ts";
-import { foundContainer, nriPod, plannedContainer } from "./nri-objects.ts";
+import {
+  foundContainer,
+  foundPodLimits,
+  hasLimit,
+  nriPod,
+  plannedContainer,
+  plannedPodLimits,
+} from "./nri-objects.ts";
 import type { Known } from "./registry.ts";
 import type { ServerCall } from "./server-call.ts";
 import { bytesField, messageAt, numberAt, numberField, stringAt } from "./wire.ts";
 
 const STATUS_PATH = `${RUNTIME_SERVICE}ContainerStatus`;
+const POD_STATUS_PATH = `${RUNTIME_SERVICE}PodSandboxStatus`;
 /** Values of ContainerState. */
 const [RUNNING, EXITED] = [1, 2];
 /** How often those that have ended by themselves are let go; lists say which, and kubelet asks for lists each second. */
@@ -65,7 +73,7 @@ export class ContainerViews {
   creation(backEnd: string, sandbox: Known | undefined, message: Buffer): Given | undefined {
     if (sandbox === undefined || !this.#giver.backEnds.includes(backEnd)) return undefined;
     try {
-      const pod = nriPod(sandbox.record, messageAt(message, 3));
+      const pod = nriPod(sandbox.record, plannedPodLimits(messageAt(message, 3)));
       const offer = this.#giver.offer(pod, plannedContainer(messageAt(message, 2)));
       if (offer === undefined) return undefined;
       const mounts = offer.mounts.map(({ source, destination }) =>
@@ -114,10 +122,15 @@ export class ContainerViews {
     try {
       const sandbox = this.#node.registry.find("sandbox", stringAt(record, 2));
       if (sandbox === undefined) return;
-      const request = Buffer.concat([bytesField(1, id), numberField(2, 1)]);
-      const answer = await this.#node.ask(this.#node.backEnd(backEnd), STATUS_PATH, request);
+      const ask = (path: string, of: string): Promise<Buffer> =>
+        this.#node.ask(this.#node.backEnd(backEnd), path, verbose(of));
+      const container = foundContainer(await ask(STATUS_PATH, id));
+      // Its pod's, which no list shows, count where it has none itself.
+      const limits = hasLimit(container)
+        ? undefined
+        : foundPodLimits(await ask(POD_STATUS_PATH, sandbox.id));
       this.#told.set(id, { backEnd, sandbox: sandbox.id });
-      this.#giver.seen(nriPod(sandbox.record), foundContainer(answer));
+      this.#giver.seen(nriPod(sandbox.record, limits), container);
     } catch (cause) {
       this.#warn(backEnd, id, cause);
     }
@@ -143,4 +156,9 @@ export class ContainerViews {
     const err = messageOf(cause);
     this.#node.log.warn({ backEnd, container, err }, "views of limits: left as it was");
   }
+}
+
+/** A ContainerStatusRequest or PodSandboxStatusRequest that wants all there is. */
+function verbose(id: string): Buffer {
+  return Buffer.concat([bytesField(1, id), numberField(2, 1)]);
 }

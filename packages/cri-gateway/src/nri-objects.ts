@@ -7,6 +7,7 @@ import {
   ContainerStatusResponseSchema,
   NamespaceMode,
   PodSandboxConfigSchema,
+  PodSandboxStatusResponseSchema,
 } from "@trine/proto/cri/api";
 import type { LinuxContainerResources } from "@trine/proto/cri/api";
 import { ContainerSchema, PodSandboxSchema } from "@trine/proto/nri";
@@ -18,10 +19,8 @@ type Resources = Exclude<
   undefined
 >;
 
-/** Of an item of ListPodSandbox; `config`, its PodSandboxConfig, has the limits of the whole. */
-export function nriPod(record: Uint8Array, config?: Uint8Array): PodSandbox {
-  const resources =
-    config === undefined ? undefined : fromBinary(PodSandboxConfigSchema, config).linux?.resources;
+/** Of an item of ListPodSandbox; `limits` are those of the whole pod. */
+export function nriPod(record: Uint8Array, limits?: Resources): PodSandbox {
   return create(PodSandboxSchema, {
     id: stringAt(record, 1),
     name: stringAt(record, 2, 1),
@@ -29,8 +28,49 @@ export function nriPod(record: Uint8Array, config?: Uint8Array): PodSandbox {
     namespace: stringAt(record, 2, 3),
     annotations: Object.fromEntries(mapAt(record, 6)),
     runtimeHandler: stringAt(record, 7),
-    ...(resources && { linux: { podResources: limitsOf(resources) } }),
+    ...(limits && { linux: { podResources: limits } }),
   });
+}
+
+/** A pod's limits by its PodSandboxConfig. */
+export function plannedPodLimits(config: Uint8Array): Resources | undefined {
+  const resources = fromBinary(PodSandboxConfigSchema, config).linux?.resources;
+  return resources && limitsOf(resources);
+}
+
+export function hasLimit({ linux }: Container): boolean {
+  const { cpu, memory } = linux?.resources ?? {};
+  const amounts = [cpu?.quota?.value ?? 0n, memory?.limit?.value ?? 0n];
+  return amounts.some((amount) => amount > 0n) || (cpu?.cpus ?? "") !== "";
+}
+
+/** What containerd puts under `info` of a PodSandboxStatus that is asked for verbosely: the configuration, in Go's JSON. */
+interface VerbosePod {
+  readonly config?: {
+    readonly linux?: {
+      readonly resources?: {
+        readonly cpu_quota?: number;
+        readonly cpuset_cpus?: string;
+        readonly memory_limit_in_bytes?: number;
+      };
+    };
+  };
+}
+
+/** A pod's limits by its verbose PodSandboxStatus; none where its runtime does not tell. */
+export function foundPodLimits(bytes: Uint8Array): Resources | undefined {
+  const { info } = fromBinary(PodSandboxStatusResponseSchema, bytes);
+  const { config } = JSON.parse(info["info"] ?? "{}") as VerbosePod;
+  const { resources } = config?.linux ?? {};
+  return (
+    resources && {
+      cpu: {
+        quota: { value: BigInt(resources.cpu_quota ?? 0) },
+        cpus: resources.cpuset_cpus ?? "",
+      },
+      memory: { limit: { value: BigInt(resources.memory_limit_in_bytes ?? 0) } },
+    }
+  );
 }
 
 /** One that is about to be made of this ContainerConfig. */

@@ -7,6 +7,8 @@ import { isView, mountsFor, viewsFor } from "./choose.ts";
 import type { ViewRules } from "./choose.ts";
 import { isMounted, isSame, runningInstance } from "./instance.ts";
 import type { Instance } from "./instance.ts";
+import { ViewTeller } from "./view-teller.ts";
+import type { ToldOf, ViewCounts, ViewHappening } from "./view-teller.ts";
 
 /** How soon a lost or new lxcfs is noticed. */
 const LOOK_MS = 100;
@@ -14,8 +16,10 @@ const LOOK_MS = 100;
 const CHECK_MS = 3_000;
 /** The helper has this long for all containers of the node, and lxcfs for its answers. */
 const BIND_MS = 2_000;
-/** One that runs and does not serve is asked again after this long at most, containers that got no views as well. */
+/** One that runs and does not serve is asked again after this long at most, containers that got no views at first. */
 const RETRY_MS = 5_000;
+/** And after this long at most: each attempt at one whose own mounts hang leaves a process that hangs with them. */
+const LAST_RETRY_MS = 600_000;
 
 export interface ViewsOptions {
   /** Where lxcfs is mounted. */
@@ -26,22 +30,19 @@ export interface ViewsOptions {
   readonly helper: string;
   readonly rules: ViewRules;
   readonly log: NriLog;
+  /** The first pause of a container that got no views; default: 5 s. */
+  readonly retryMs?: number;
+  /** What a pod's owner is told, beside the log. */
+  readonly onHappening?: ((happening: ViewHappening) => void) | undefined;
 }
 
 /** For metrics and readers of them. */
-export interface ViewsState {
+export interface ViewsState extends ViewCounts {
   readonly up: boolean;
   /** Containers that have the views. */
   readonly containers: number;
   /** Of them, those whose files are of an lxcfs that is gone. */
   readonly stale: number;
-  /** Times that lxcfs came (back). */
-  readonly starts: number;
-  /** Containers given the files of another lxcfs, and attempts that failed. */
-  readonly healed: number;
-  readonly failed: number;
-  /** Containers that were created without, as lxcfs was away. */
-  readonly missed: number;
 }
 
 /** What a container is to be made with. */
@@ -52,15 +53,13 @@ interface Offer {
 }
 
 /** A container that is to have views. */
-interface Viewed {
-  readonly pod: string;
-  readonly name: string;
+interface Viewed extends ToldOf {
   readonly files: readonly string[];
   pid: number;
   /** The lxcfs whose files it has. */
   of: Instance | undefined;
-  /** Why it got none the last time. */
-  why?: string;
+  /** That which it was last tried with, and when it may be tried with that again, by performance.now(). */
+  tried?: { readonly with: Instance; readonly pauseMs: number; readonly due: number } | undefined;
 }
 
 /**
@@ -82,11 +81,12 @@ export class Views {
   #pause = LOOK_MS;
   #checkDue = 0;
   readonly #stuck: Stuck = new Set();
-  #counts = { starts: 0, healed: 0, failed: 0, missed: 0 };
+  readonly #teller: ViewTeller;
   #willHeal = false;
 
   constructor(options: ViewsOptions) {
     this.#options = options;
+    this.#teller = new ViewTeller(options.log, options.onHappening);
     this.#watching = this.#watch();
   }
 
@@ -96,7 +96,7 @@ export class Views {
       up: this.#alive() !== undefined,
       containers: all.filter(({ of }) => of !== undefined).length,
       stale: all.filter(({ of }) => of !== undefined && !isSame(of, this.#instance)).length,
-      ...this.#counts,
+      ...this.#teller.counts,
     };
   }
 
@@ -115,12 +115,7 @@ export class Views {
       viewed.of === undefined ? [] : viewed.files.filter((file) => this.#files.includes(file));
     const keep = (id: string): void => {
       this.#containers.set(id, viewed);
-      if (viewed.of !== undefined) return;
-      this.#counts.missed += 1;
-      this.#options.log.warn(
-        { event: "LxcfsMissed", ...named(id, viewed) },
-        "lxcfs does not run: the container starts without its views, and gets them when lxcfs is back",
-      );
+      if (viewed.of === undefined) this.#teller.missed(id, viewed);
     };
     return { mounts: mountsFor(dir, files), keep };
   }
@@ -134,6 +129,7 @@ export class Views {
     if (viewed === undefined) return;
     this.#containers.set(container.id, viewed);
     if (container.pid !== 0) viewed.pid = container.pid;
+    delete viewed.tried; // it is another now
     if (viewed.pid !== 0 && !isSame(viewed.of, this.#instance)) this.#healSoon();
   }
 
@@ -151,7 +147,7 @@ export class Views {
     const files = new Set([...given, ...viewsFor(pod, { ...container, mounts }, rules)]);
     if (files.size === 0) return undefined;
     return {
-      pod: `${pod.namespace}/${pod.name}`,
+      pod: { namespace: pod.namespace, name: pod.name, uid: pod.uid },
       ...{ name: container.name, files: [...files], pid: container.pid, of: undefined },
     };
   }
@@ -169,7 +165,7 @@ export class Views {
       if (!isSame(now, this.#instance) && (isDue || this.#instance !== undefined)) {
         await this.#binding.run(() => this.#change(now));
       } else if (isDue && this.#waiting().length > 0) {
-        this.#due = performance.now() + RETRY_MS;
+        this.#due = performance.now() + (this.#options.retryMs ?? RETRY_MS);
         this.#healSoon();
       } else if (this.#instance !== undefined && performance.now() >= this.#checkDue) {
         await this.#binding.run(() => this.#check());
@@ -186,11 +182,9 @@ export class Views {
       const begun = performance.now();
       const bound = await this.#bind(now);
       [this.#instance, this.#files, this.#said] = [now, bound.files, undefined];
-      this.#counts.starts += 1;
       this.#checkDue = performance.now() + CHECK_MS;
       const ms = Math.round(performance.now() - begun);
-      const containers = bound.outcomes.size;
-      log.info({ event: "LxcfsUp", pid: now.pid, dir, containers, ms }, "lxcfs serves");
+      this.#teller.up({ pid: now.pid, dir, containers: bound.outcomes.size, ms });
     } catch (cause) {
       const why = messageOf(cause);
       if (why !== this.#said) log.warn({ dir, why }, "lxcfs runs and does not serve yet");
@@ -212,8 +206,8 @@ export class Views {
 
   #lose(why: string): void {
     if (this.#instance === undefined) return;
-    const { pid } = this.#instance;
-    this.#options.log.warn({ event: "LxcfsLost", pid, why }, "lxcfs does not serve any more");
+    const having = [...this.#containers].filter(([, { of }]) => isSame(of, this.#instance));
+    this.#teller.lost(this.#instance.pid, why, having);
     this.#instance = undefined;
     this.#askAgain(0);
   }
@@ -250,30 +244,25 @@ export class Views {
   }
 
   #tell(id: string, viewed: Viewed, instance: Instance, why: string | undefined): void {
-    const { log } = this.#options;
     if (why === undefined) {
       viewed.of = instance;
-      delete viewed.why;
-      this.#counts.healed += 1;
-      log.info({ event: "LxcfsViews", ...named(id, viewed) }, "the container has its views");
+      delete viewed.tried;
+      this.#teller.healed(id, viewed);
       return;
     }
-    this.#counts.failed += 1;
-    if (why !== viewed.why) {
-      log.warn({ event: "LxcfsFailed", ...named(id, viewed), why }, "no views; tried again");
-    }
-    viewed.why = why;
+    const { retryMs = RETRY_MS } = this.#options;
+    const pauseMs = Math.min((viewed.tried?.pauseMs ?? retryMs / 2) * 2, LAST_RETRY_MS);
+    viewed.tried = { with: instance, pauseMs, due: performance.now() + pauseMs };
+    this.#teller.failed(id, viewed, why);
   }
 
-  /** Running containers that have not got the files of this lxcfs. */
+  /** Running containers that have not got the files of this lxcfs, but for those it was tried with in vain a short while ago. */
   #waiting(instance = this.#instance): Target[] {
     if (instance === undefined) return [];
+    const now = performance.now();
     return [...this.#containers]
       .filter(([, { pid, of }]) => pid > 0 && !isSame(of, instance))
+      .filter(([, { tried }]) => !isSame(tried?.with, instance) || now >= (tried?.due ?? 0))
       .map(([id, { pid, files }]) => ({ id, pid, files }));
   }
-}
-
-function named(id: string, { pod, name }: Viewed): { id: string; pod: string; container: string } {
-  return { id, pod, container: name };
 }
