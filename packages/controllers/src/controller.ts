@@ -1,5 +1,6 @@
 import type {
   Cache,
+  CacheScope,
   ControllerRevision,
   EventRecorder,
   Indices,
@@ -7,7 +8,6 @@ import type {
   KubeObject,
   PersistentVolumeClaim,
   Resource,
-  Selection,
 } from "@trine/kube-client";
 import type {
   ClusterDefaults,
@@ -41,7 +41,7 @@ export interface ControlCaches {
 export type MakeCache = <T extends KubeObject>(
   resource: Resource<T>,
   indices?: Indices<T>,
-  within?: Selection,
+  within?: CacheScope<T>,
 ) => Cache<T>;
 
 /** What all controllers work with. */

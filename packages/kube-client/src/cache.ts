@@ -1,9 +1,16 @@
+import type { Selection } from "./kube-api.ts";
 import type { KubeObject, Stored } from "./object.ts";
 
 /** What an object is found by in an index: none, one or more values. */
 export type Index<T extends KubeObject> = (object: Stored<T>) => readonly string[];
 
 export type Indices<T extends KubeObject> = Readonly<Record<string, Index<T>>>;
+
+/** What of a resource a cache has. */
+export interface CacheScope<T extends KubeObject> extends Selection {
+  /** What of each object is kept: what nobody reads costs memory all the same. Its metadata's name, uid and version stay. */
+  readonly keep?: (object: Stored<T>) => Stored<T>;
+}
 
 /** Hears of a change after the cache has it. What it throws ends the cache's run: it is a bug. */
 export type ChangeListener<T extends KubeObject> = (

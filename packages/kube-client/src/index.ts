@@ -13,7 +13,7 @@ export type {
 } from "./kube-api.ts";
 export { pointer } from "./json-patch.ts";
 export type { JsonPatchOperation } from "./json-patch.ts";
-export type { Cache, ChangeListener, Index, Indices } from "./cache.ts";
+export type { Cache, CacheScope, ChangeListener, Index, Indices } from "./cache.ts";
 export { ListWatchCache } from "./list-watch-cache.ts";
 export { WorkQueue } from "./work-queue.ts";
 export type { Outcome, Reconcile } from "./work-queue.ts";

@@ -1,5 +1,6 @@
 import { TrineError, withDeadline } from "@trine/base";
 import { expect, test, vi } from "vitest";
+import type { CacheScope } from "./cache.ts";
 import { CONFIG_MAPS, type ConfigMap } from "./core-kinds.ts";
 import type { KubeList, ListWatch, WatchEvent } from "./kube-api.ts";
 import { ListWatchCache } from "./list-watch-cache.ts";
@@ -47,7 +48,7 @@ function played(script: Script) {
   return { api, asked, over: over.promise };
 }
 
-async function run(script: Script) {
+async function run(script: Script, more: Partial<CacheScope<ConfigMap>> = {}) {
   const { api, asked, over } = played(script);
   const problems: string[] = [];
   const changes: string[] = [];
@@ -55,6 +56,7 @@ async function run(script: Script) {
     onProblem: (cause) => problems.push(cause instanceof TrineError ? cause.kind : String(cause)),
     backoff: { baseMs: 1, capMs: 2 },
     indices: { data: ({ data }) => [data?.["data"] ?? ""] },
+    ...more,
   });
   cache.onChange((before, after) => {
     const of = (object: typeof before): string => object?.metadata.resourceVersion ?? "-";
@@ -115,4 +117,20 @@ test("what a listener throws ends the run", async () => {
   });
   await expect(cache.run(AbortSignal.timeout(60_000))).rejects.toThrow("a bug");
   await expect(cache.whole).rejects.toThrow("ended before its list");
+});
+
+test("what is not to be kept is dropped, of the list and of what comes after it", async () => {
+  const keep = ({ apiVersion, kind, metadata }: Stored<ConfigMap>): Stored<ConfigMap> => {
+    return { apiVersion, kind, metadata };
+  };
+  const { cache, changes } = await run(
+    [
+      { items: [map("x", 1, "long"), map("y", 2, "long")], resourceVersion: "2" },
+      { type: "MODIFIED", object: map("y", 3, "longer") },
+      { type: "MODIFIED", object: map("y", 3, "longer") },
+    ],
+    { keep },
+  );
+  expect(changes).toEqual(["x ->1", "y ->2", "y 2>3"]);
+  expect(cache.list().map(({ data }) => data)).toEqual([undefined, undefined]);
 });

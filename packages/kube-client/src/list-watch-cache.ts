@@ -1,12 +1,12 @@
 import { TrineError, kindOf, sleep } from "@trine/base";
 import { type Backoff, backoffMs } from "./backoff.ts";
-import type { Cache, ChangeListener, Indices } from "./cache.ts";
-import type { ListWatch, Selection, WatchEvent } from "./kube-api.ts";
+import type { Cache, CacheScope, ChangeListener, Indices } from "./cache.ts";
+import type { ListWatch, WatchEvent } from "./kube-api.ts";
 import { type KubeObject, type Stored, keyOf } from "./object.ts";
 import { ObjectStore } from "./object-store.ts";
 import type { Resource } from "./resource.ts";
 
-interface CacheOptions<T extends KubeObject> extends Selection {
+interface CacheOptions<T extends KubeObject> extends CacheScope<T> {
   readonly indices?: Indices<T>;
   /** Of each list or watch that failed, and when it is tried again. */
   readonly onProblem: (cause: unknown, retryMs: number) => void;
@@ -35,7 +35,7 @@ export class ListWatchCache<T extends KubeObject> implements Cache<T> {
     this.#api = api;
     this.#resource = resource;
     this.#options = options;
-    this.#store = new ObjectStore(options.indices ?? {});
+    this.#store = new ObjectStore(options.indices ?? {}, options.keep);
     this.whole = this.#whole.promise;
     // Whoever waits for it is told; that nobody waits is no failure.
     this.whole.catch(() => undefined);

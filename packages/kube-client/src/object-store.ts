@@ -7,11 +7,13 @@ import { type KubeObject, type Stored, keyOf } from "./object.ts";
 export class ObjectStore<T extends KubeObject> implements Omit<Cache<T>, "whole"> {
   readonly #objects = new Map<string, Stored<T>>();
   readonly #indices: Indices<T>;
+  readonly #keep: (object: Stored<T>) => Stored<T>;
   readonly #keys = new Map<string, Map<string, Set<string>>>();
   readonly #listeners = new Set<ChangeListener<T>>();
 
-  constructor(indices: Indices<T>) {
+  constructor(indices: Indices<T>, keep: (object: Stored<T>) => Stored<T> = (object) => object) {
     this.#indices = indices;
+    this.#keep = keep;
     for (const name of Object.keys(indices)) this.#keys.set(name, new Map());
   }
 
@@ -45,12 +47,13 @@ export class ObjectStore<T extends KubeObject> implements Omit<Cache<T>, "whole"
   }
 
   /** Takes an object in. One of the version that is there already changes nothing. */
-  put(object: Stored<T>): void {
-    const key = keyOf(object);
+  put(whole: Stored<T>): void {
+    const key = keyOf(whole);
     const before = this.#objects.get(key);
-    if (before !== undefined && isSame(before, object)) return;
+    if (before !== undefined && isSame(before, whole)) return;
+    const object = deepFreeze(this.#keep(whole));
     this.#unlink(key, before);
-    this.#objects.set(key, deepFreeze(object));
+    this.#objects.set(key, object);
     this.#link(key, object);
     this.#tell(before, object);
   }

@@ -1,10 +1,10 @@
 import {
   type Cache,
+  type CacheScope,
   type Indices,
   type KubeObject,
   ListWatchCache,
   type Resource,
-  type Selection,
 } from "@trine/kube-client";
 import type { ControlProcess } from "./process.ts";
 
@@ -20,7 +20,7 @@ export class CacheSet {
   readonly make = <T extends KubeObject>(
     resource: Resource<T>,
     indices: Indices<T> = {},
-    within: Selection = {},
+    within: CacheScope<T> = {},
   ): Cache<T> => {
     const { client, metrics, logger } = this.#of;
     const cache = new ListWatchCache(client, resource, {

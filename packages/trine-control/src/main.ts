@@ -1,8 +1,13 @@
+import { setFlagsFromString } from "node:v8";
 import { kindOf, messageOf } from "@trine/base";
 import { pino } from "pino";
 import { type Config, USAGE, connectionOf, readArguments } from "./config.ts";
 import { runControl } from "./run-control.ts";
 import { VERSION } from "./version.ts";
+
+// Most of what V8 would keep is room for garbage: each object that is read is decoded once and dropped. With this it
+// collects before it grows, and its young generation stays at a megabyte instead of 64.
+setFlagsFromString("--optimize-for-size");
 
 async function main(args: readonly string[]): Promise<number> {
   let config: Config | "help" | "version";

@@ -23,6 +23,7 @@ import { INSTANCES } from "../kinds.ts";
 import { claimOf } from "./disks.ts";
 import { happeningsOf, notCreated } from "./happenings.ts";
 import type { Heard } from "./heard.ts";
+import { keptNode, keptPod } from "./kept.ts";
 import { knownClaim } from "./known.ts";
 import { type Machines, NODE_INDEX } from "./machines.ts";
 import { type Step, nextStep, written } from "./next-step.ts";
@@ -56,8 +57,12 @@ export function instanceCaches(make: MakeCache): InstanceCaches {
   const onNode = ({ spec }: Pod): readonly string[] =>
     spec.nodeName === undefined || spec.nodeName === "" ? [] : [spec.nodeName];
   return {
-    pods: make(PODS, { [NODE_INDEX]: onNode }, { labelSelector: "kubevirt.io=virt-launcher" }),
-    nodes: make(NODES),
+    pods: make(
+      PODS,
+      { [NODE_INDEX]: onNode },
+      { labelSelector: "kubevirt.io=virt-launcher", keep: keptPod },
+    ),
+    nodes: make(NODES, {}, { keep: keptNode }),
     kubeVirts: make(resourceOf(KUBEVIRT)),
   };
 }

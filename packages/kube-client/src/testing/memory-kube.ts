@@ -1,5 +1,5 @@
 import { TrineError } from "@trine/base";
-import type { Cache, Indices } from "../cache.ts";
+import type { Cache, CacheScope, Indices } from "../cache.ts";
 import { deepFreeze } from "../freeze.ts";
 import type { JsonPatchOperation } from "../json-patch.ts";
 import type { DeleteOptions, KubeApi, KubeList, Selection, WriteOptions } from "../kube-api.ts";
@@ -110,9 +110,9 @@ export class MemoryKube implements KubeApi {
   cache<T extends KubeObject>(
     resource: Resource<T>,
     indices: Indices<T> = {},
-    within: Selection = {},
+    within: CacheScope<T> = {},
   ): Cache<T> {
-    const store = new ObjectStore<T>(indices);
+    const store = new ObjectStore<T>(indices, within.keep);
     const tell: Tell = (before, after) => {
       const isIn = after !== undefined && matches(after, within);
       if (isIn) store.put(after as Stored<T>);
