@@ -80,6 +80,12 @@ describe("the control plane in a cluster", () => {
       expect(stdout.trim().split("\n").at(-1)).toBe("the control plane serves");
       const again = await install();
       expect(again.stdout).toBe("nothing to change\nthe control plane serves\n");
+      // As an older release would have left one.
+      await kubectl.apply(OLD);
+      const removal = "remove  serviceaccounts/old-helper in trine-system\n";
+      expect((await install("--dry-run")).stdout).toBe(removal);
+      expect((await install()).stdout).toBe(`${removal}the control plane serves\n`);
+      expect((await install("--dry-run")).stdout).toBe("nothing to change\n");
 
       const pods = await kubectl.get<Pods>("-n", "trine-system", "pods", ...CONTROL);
       const [pod] = pods.items;
@@ -165,6 +171,16 @@ describe("the control plane in a cluster", () => {
   );
 });
 
+const OLD = {
+  apiVersion: "v1",
+  kind: "ServiceAccount",
+  metadata: {
+    namespace: "trine-system",
+    name: "old-helper",
+    labels: { "app.kubernetes.io/part-of": "trine" },
+    annotations: { "trine.dev/installed": "old-helper" },
+  },
+};
 const CONTROL = ["-l", "app.kubernetes.io/name=trine-control"];
 const SUBRESOURCES = "/apis/subresources.kubevirt.io/v1";
 

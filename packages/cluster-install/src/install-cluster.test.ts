@@ -1,9 +1,9 @@
-import { type KubeObject, SECRETS, StatusError } from "@trine/kube-client";
-import { VIRTUAL_MACHINE, crdOf } from "@trine/kube-types";
+import { type KubeObject, PODS, SECRETS, StatusError, resourceOf } from "@trine/kube-client";
+import { KINDS, VIRTUAL_MACHINE, crdOf } from "@trine/kube-types";
 import { expect, test } from "vitest";
 import { installCluster } from "./install-cluster.ts";
 import { readManifest } from "./read-manifest.ts";
-import { API_SERVICES, CRDS, DEPLOYMENTS, NAMESPACES } from "./resources.ts";
+import { API_SERVICES, CRDS, DEPLOYMENTS, NAMESPACES, ownResource } from "./resources.ts";
 import { MemoryCluster } from "./testing/memory-cluster.ts";
 import { uninstallCluster } from "./uninstall-cluster.ts";
 
@@ -150,6 +150,113 @@ test("a namespace that was there before is as it was after an uninstall, with wh
   const { items } = await api.list(SECRETS, {});
   expect(items.map(({ metadata: { name } }) => name)).toEqual(["pull"]);
   expect(await api.list(DEPLOYMENTS, {})).toMatchObject({ items: [] });
+});
+
+function crd(name: string): KubeObject {
+  return KINDS.filter((kind) => kind.name === name).map((kind) => crdOf(kind))[0] as KubeObject;
+}
+const account = (name: string): KubeObject => ({
+  apiVersion: "v1",
+  kind: "ServiceAccount",
+  metadata: { namespace: "trine-system", name, labels },
+});
+const runtimeClass = (name: string): KubeObject => ({
+  apiVersion: "node.k8s.io/v1",
+  kind: "RuntimeClass",
+  metadata: { name, labels },
+});
+
+/** What two releases have installed one after the other, with what came between them. */
+async function upgraded(
+  old: { readonly cluster?: readonly KubeObject[]; readonly defaults?: readonly KubeObject[] },
+  between: (api: Living) => Promise<unknown> = () => Promise.resolve(),
+) {
+  const api = new Living();
+  const before = {
+    cluster: [...cluster, ...(old.cluster ?? [])],
+    defaults: [...defaults, ...(old.defaults ?? [])],
+  };
+  await installCluster(api, { ...options(), ...before }, never);
+  await between(api);
+  const planned: string[] = [];
+  const { length } = api.writes;
+  await installCluster(api, { ...options(planned), dryRun: true }, never);
+  expect(api.writes).toHaveLength(length);
+  const told: string[] = [];
+  await installCluster(api, options(told), never);
+  expect(told).toEqual(planned);
+  const removed = api.writes
+    .slice(length)
+    .map(({ verb, resource, key }) => `${verb} ${resource} ${key}`);
+  return { planned, removed };
+}
+
+test("what an older release has installed and this one has not goes, and a dry run says so", async () => {
+  const old = [account("old-helper"), runtimeClass("trine-old"), crd("VirtualMachinePool")];
+  const { planned, removed } = await upgraded({ cluster: old });
+  expect(planned).toEqual([
+    "remove  serviceaccounts/old-helper in trine-system",
+    "remove  runtimeclasses.node.k8s.io/trine-old",
+    "remove  customresourcedefinitions.apiextensions.k8s.io/virtualmachinepools.pool.kubevirt.io",
+  ]);
+  expect(removed).toEqual([
+    "delete serviceaccounts trine-system/old-helper",
+    "delete runtimeclasses trine-old",
+    "delete customresourcedefinitions virtualmachinepools.pool.kubevirt.io",
+  ]);
+});
+
+test("what is in use stays: a class of pods, a kind with objects, an instance type of machines", async () => {
+  const type: KubeObject = {
+    apiVersion: "instancetype.kubevirt.io/v1beta1",
+    kind: "VirtualMachineClusterInstancetype",
+    metadata: { name: "u1.old", labels },
+  };
+  const old = [
+    runtimeClass("trine-old"),
+    crd("VirtualMachinePool"),
+    crd("VirtualMachineClusterInstancetype"),
+  ];
+  const { planned, removed } = await upgraded({ cluster: old, defaults: [type] }, async (api) => {
+    await api.create(PODS, {
+      metadata: { namespace: "a", name: "p" },
+      spec: { runtimeClassName: "trine-old", containers: [] },
+    });
+    await api.create(ownResource("VirtualMachinePool"), {
+      metadata: { namespace: "a", name: "p" },
+    });
+    await api.create(resourceOf(VIRTUAL_MACHINE), {
+      metadata: { namespace: "a", name: "m" },
+      spec: { instancetype: { name: "u1.old" }, template: { spec: { domain: { devices: {} } } } },
+    });
+  });
+  const crds = "customresourcedefinitions.apiextensions.k8s.io";
+  const types = "virtualmachineclusterinstancetypes.instancetype.kubevirt.io";
+  expect(planned).toEqual([
+    "keep    runtimeclasses.node.k8s.io/trine-old: no longer installed, but pods have it",
+    `keep    ${types}/u1.old: no longer installed, but machines have it`,
+    `keep    ${crds}/virtualmachinepools.pool.kubevirt.io: no longer installed, but there are 1 of it`,
+    `keep    ${crds}/${types}: no longer installed, but there are 1 of it`,
+    "nothing to change",
+  ]);
+  expect(removed).toEqual([]);
+});
+
+test("what others have made with our label stays, a copy of what was installed too", async () => {
+  const { planned } = await upgraded({}, async (api) => {
+    const accounts = {
+      group: "",
+      version: "v1",
+      kind: "ServiceAccount",
+      plural: "serviceaccounts",
+    };
+    const of = { ...accounts, namespaced: true };
+    const at = { namespace: "trine-system", labels };
+    const annotations = { "trine.dev/installed": "trine-control" };
+    await api.create(of, { metadata: { ...at, name: "theirs" } });
+    await api.create(of, { metadata: { ...at, name: "copy", annotations } });
+  });
+  expect(planned).toEqual(["nothing to change"]);
 });
 
 test.each([

@@ -1,6 +1,9 @@
 import type { KubeObject } from "@trine/kube-client";
 import { type ClusterApi, NAMESPACE, type Tell } from "./cluster-api.ts";
 import { MANAGER, type Planned, nameOf, planInstall } from "./plan-install.ts";
+import { installed } from "./ownership.ts";
+import { type Leftover, planPrune } from "./plan-prune.ts";
+import { remove } from "./remove.ts";
 import { CRDS, NAMESPACES } from "./resources.ts";
 import { untilEstablished, untilServing } from "./until-serving.ts";
 
@@ -21,10 +24,13 @@ export async function installCluster(
   options: InstallOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  const { cluster, defaults, dryRun, timeoutMs, tell } = options;
+  const { dryRun, timeoutMs, tell } = options;
+  const cluster = options.cluster.map(installed);
+  const defaults = options.defaults.map(installed);
   // All of it is looked at before anything is changed: what is somebody else's ends it here.
   const plan = await planInstall(api, [...cluster, ...defaults], signal);
-  tellPlan(plan, tell);
+  const leftovers = await planPrune(api, [...cluster, ...defaults], signal);
+  tellPlan(plan, leftovers, tell);
   if (dryRun) return;
   const isDefault = new Set(defaults);
   const own = plan.filter(({ object }) => !isDefault.has(object));
@@ -38,6 +44,19 @@ export async function installCluster(
   await untilServing(api, { namespace: NAMESPACE, timeoutMs, tell, signal });
   const last = plan.filter(({ object }) => isDefault.has(object));
   await applyAll(api, last, signal);
+  await prune(api, [...cluster, ...defaults], signal);
+}
+
+/** What an earlier release has left goes last: until now its pods may have needed it. */
+async function prune(
+  api: ClusterApi,
+  wanted: readonly KubeObject[],
+  signal: AbortSignal,
+): Promise<void> {
+  const silent = { api, dryRun: false, tell: () => undefined, signal };
+  for (const { resource, object, kept } of await planPrune(api, wanted, signal)) {
+    if (kept === undefined) await remove(silent, resource, object);
+  }
 }
 
 async function applyAll(
@@ -50,10 +69,17 @@ async function applyAll(
   }
 }
 
-function tellPlan(plan: readonly Planned[], tell: Tell): void {
+function tellPlan(plan: readonly Planned[], leftovers: readonly Leftover[], tell: Tell): void {
   const changed = plan.filter(({ verb }) => verb !== "same");
   for (const { resource, object, verb } of changed) {
     tell(`${verb.padEnd(6)}  ${nameOf(resource, object)}`);
   }
-  if (changed.length === 0) tell("nothing to change");
+  for (const { resource, object, kept } of leftovers) {
+    const name = nameOf(resource, object);
+    tell(
+      kept === undefined ? `remove  ${name}` : `keep    ${name}: no longer installed, but ${kept}`,
+    );
+  }
+  const isQuiet = leftovers.every(({ kept }) => kept !== undefined);
+  if (changed.length === 0 && isQuiet) tell("nothing to change");
 }

@@ -8,6 +8,19 @@ export function isOurs({ metadata }: KubeObject): boolean {
   return metadata?.labels?.[PART_OF.label] === PART_OF.value;
 }
 
+/** On what an install has applied: the object's own name, so that a copy of it under another name is not taken for it. */
+const INSTALLED = "trine.dev/installed";
+
+/** The same object, saying that an install has made it. */
+export function installed(object: KubeObject): KubeObject {
+  return withAnnotation(object, INSTALLED, object.metadata?.name ?? "");
+}
+
+export function isInstalled({ metadata }: KubeObject): boolean {
+  const said = metadata?.annotations?.[INSTALLED];
+  return said !== undefined && said === metadata?.name;
+}
+
 /** Of a namespace that was there before us: others' things are in it, so it is not ours to delete. */
 const ADOPTED = "trine.dev/adopted";
 
@@ -17,8 +30,12 @@ export function isAdopted({ metadata }: KubeObject): boolean {
 
 /** The same object, saying that it was there before us. */
 export function adopting(object: KubeObject): KubeObject {
+  return withAnnotation(object, ADOPTED, "true");
+}
+
+function withAnnotation(object: KubeObject, name: string, value: string): KubeObject {
   const { metadata } = object;
-  const annotations = { ...metadata?.annotations, [ADOPTED]: "true" };
+  const annotations = { ...metadata?.annotations, [name]: value };
   return { ...object, metadata: { ...metadata, annotations } };
 }
 

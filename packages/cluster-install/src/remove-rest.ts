@@ -1,14 +1,8 @@
-import {
-  CONFIG_MAPS,
-  LEASES,
-  PODS,
-  SECRETS,
-  SIGNING_REQUESTS,
-  type Stored,
-} from "@trine/kube-client";
+import { CONFIG_MAPS, LEASES, SECRETS, SIGNING_REQUESTS, type Stored } from "@trine/kube-client";
 import { CONTROL } from "./cluster-api.ts";
 import { OURS, isAdopted, isOurs } from "./ownership.ts";
 import { MANAGER, found, nameOf } from "./plan-install.ts";
+import { usedClasses } from "./plan-prune.ts";
 import { listed, remove, untilNone } from "./remove.ts";
 import { NAMESPACES, OF_KUBERNETES, RUNTIME_CLASSES } from "./resources.ts";
 import type { Uninstall } from "./uninstall.ts";
@@ -30,7 +24,7 @@ const KEPT = [
 /** Rights, requests of nodes, RuntimeClasses that no pod needs, and the namespace with what is in it. */
 export async function removeRest(step: Uninstall): Promise<void> {
   const { api, tell, signal } = step;
-  const used = await usedClasses(step);
+  const used = await usedClasses(api, signal);
   for (const resource of OF_KUBERNETES) {
     for (const object of await listed(api, resource, { labelSelector: OURS }, signal)) {
       const isUsed = resource === RUNTIME_CLASSES && used.has(object.metadata.name);
@@ -44,11 +38,6 @@ export async function removeRest(step: Uninstall): Promise<void> {
   const authority = await found(api, CONFIG_MAPS, AUTHORITY, signal);
   if (authority !== undefined) await remove(step, CONFIG_MAPS, authority);
   await removeNamespace(step);
-}
-
-async function usedClasses({ api, signal }: Uninstall): Promise<ReadonlySet<string>> {
-  const pods = await listed(api, PODS, {}, signal);
-  return new Set(pods.flatMap(({ spec }) => spec.runtimeClassName ?? []));
 }
 
 /** With the certificates and the lease in it; of one that was there before, these alone. */

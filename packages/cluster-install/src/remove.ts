@@ -21,7 +21,7 @@ export async function listed<T extends KubeObject>(
 
 /** Deletes an object, tells of it, and takes one that is gone for done. */
 export async function remove(
-  { api, dryRun, tell, signal }: Uninstall,
+  { api, dryRun, tell, signal }: Pick<Uninstall, "api" | "dryRun" | "tell" | "signal">,
   resource: Resource,
   object: KubeObject,
 ): Promise<void> {

@@ -60,6 +60,13 @@ const ALL = [
   ...KINDS.map((kind) => resourceOf(kind as Kind<KubeObject>)),
 ];
 
+/** Of this release's own kinds, by name. */
+export function ownResource(name: string): Resource {
+  const found = ALL.find(({ kind, group }) => kind === name && group.endsWith("kubevirt.io"));
+  if (found === undefined) throw new TrineError("internal", `${name}: is no kind of ours`);
+  return found;
+}
+
 /** The resource of an object; kind `invalid` where a manifest has what this release does not install. */
 export function resourceOfObject({ apiVersion, kind, metadata }: KubeObject): Resource {
   const found = ALL.find((each) => each.kind === kind && apiVersionOf(each) === apiVersion);
