@@ -21,6 +21,7 @@ export {
   FILLER_CONTAINER,
   FILLER_LABEL,
   FILL_PLACES,
+  mostFetched,
   readVolumeWord,
   volumeOrderSchema,
 } from "./volume-order.ts";

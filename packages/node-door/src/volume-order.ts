@@ -25,6 +25,13 @@ const volumeAt = (place: { readonly directory: string; readonly device: string }
 const headersDir = v.pipe(v.string(), v.regex(/^\/headers\/\d{1,2}$/, "/headers/NUMBER"));
 const url = v.pipe(v.string(), v.maxLength(8_192));
 
+const TABLES_BYTES = 64 * 1024 * 1024;
+
+/** Most that is fetched for a disk of that size: formats add tables to it, and what does not pack becomes a little larger. */
+export function mostFetched(diskBytes: number): number {
+  return Math.ceil(diskBytes * 1.125) + TABLES_BYTES;
+}
+
 /** Where a volume's disk comes from. Paths are the container's. */
 const sourceSchema = v.variant("kind", [
   v.object({

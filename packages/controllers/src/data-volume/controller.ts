@@ -1,4 +1,4 @@
-import { type Stored, type WorkQueue, keyOf } from "@trine/kube-client";
+import { CLAIMS, type Stored, type WorkQueue, keyOf } from "@trine/kube-client";
 import type { Controller } from "../controller.ts";
 import { DATA_VOLUMES } from "../kinds.ts";
 import { controllerOf } from "../owner.ts";
@@ -34,7 +34,7 @@ function watchAll({ caches }: VolumeDeps, queue: WorkQueue): readonly (() => voi
     fillers.onChange(
       newest((pod) => {
         const owner = controllerOf(pod);
-        if (owner?.kind !== DATA_VOLUMES.kind) return;
+        if (owner?.kind !== DATA_VOLUMES.kind && owner?.kind !== CLAIMS.kind) return;
         queue.add(`${pod.metadata.namespace ?? ""}/${owner.name}`);
       }),
     ),

@@ -1,7 +1,14 @@
 import type { PersistentVolumeClaim, Pod } from "@trine/kube-client";
-import { FILLER_CONTAINER as CONTAINER, FILLER_LABEL, FILL_PLACES } from "@trine/node-door";
+import {
+  FILLER_CONTAINER as CONTAINER,
+  FILLER_LABEL,
+  FILL_PLACES,
+  mostFetched,
+} from "@trine/node-door";
 import type { VolumeOrder } from "@trine/node-door";
 import { ownedBy } from "../owner.ts";
+import { bytesOf } from "../vmi/settings.ts";
+import { requested } from "./claim-of.ts";
 import { nodesFor } from "../vmi/scheduling.ts";
 import type { LaunchSettings } from "../vmi/settings.ts";
 import type { Filling } from "./plan-filling.ts";
@@ -9,6 +16,8 @@ import type { Placement, Volume } from "./seen.ts";
 
 const { work: WORK, target: TARGET, source: SOURCE } = FILL_PLACES;
 const MAX_NAME = 63;
+/** Marks, jails, what is told of itself. */
+const WORK_BYTES = 64 * 1024 ** 2;
 
 /** It follows from the volume: two leaders make the same. */
 export function fillerName({ metadata: { name, uid } }: Volume): string {
@@ -93,7 +102,7 @@ export function fillerPod(volume: Volume, wanted: Wanted): Pod {
         },
       ],
       volumes: [
-        { name: "work", emptyDir: {} },
+        { name: "work", emptyDir: { sizeLimit: String(workBytes(filling, diskOf(wanted))) } },
         { name: "volume", persistentVolumeClaim: { claimName: name } },
         ...(from === undefined
           ? []
@@ -102,6 +111,17 @@ export function fillerPod(volume: Volume, wanted: Wanted): Pod {
       ],
     },
   };
+}
+
+/** All of the disk, as far as it is known. */
+function diskOf({ sizeBytes, claim }: Wanted): number {
+  return sizeBytes ?? bytesOf(claim.status?.capacity?.["storage"]) ?? requested(claim.spec) ?? 0;
+}
+
+/** Most that lies on the node's own disk: what was fetched and what it is unpacked to, which is removed as the next is made. */
+function workBytes({ source }: Filling, diskBytes: number): number {
+  const isFetched = source.kind !== "blank" && source.kind !== "volume";
+  return isFetched ? 2 * mostFetched(diskBytes) + WORK_BYTES : WORK_BYTES;
 }
 
 interface Use {

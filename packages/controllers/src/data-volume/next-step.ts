@@ -31,8 +31,10 @@ const IN_USE_MS = 5_000;
 /** Decides; does no I/O. */
 export function nextStep(seen: Seen): Step {
   const { volume, claim, plan, facts } = seen;
-  // What it has goes with it: owner references.
-  if (isLeaving(volume)) return NOTHING;
+  // What it has goes with it: owner references. A claim stays for as long as a pod has it.
+  if (isLeaving(volume)) {
+    return claim?.metadata.uid === volume.metadata.uid ? ended(seen.pod) : NOTHING;
+  }
   if (claim === undefined) {
     // Cleared away after it was filled: its user's to say.
     if (volume.status?.phase === "Succeeded" || "refused" in plan) return NOTHING;

@@ -18,12 +18,13 @@ import { fillerPod } from "./filler-pod.ts";
 import { type VolumeDeps, look } from "./look.ts";
 import { type Step, nextStep } from "./next-step.ts";
 import { type Seen, type Volume, failureOf, isFilled, isLeaving } from "./seen.ts";
+import { isUploadTarget, volumeOf } from "./upload-claim.ts";
 import { isForeign, refusalOf, statusOf } from "./status.ts";
 
 /** A cache that was behind is right again soon. */
 const SOON: Outcome = { afterMs: 100 };
 
-/** Moves DataVolumes, a step at a time. `nextStep` decides, and does no I/O. */
+/** Moves DataVolumes, and claims that wait for an upload, a step at a time. `nextStep` decides, and does no I/O. */
 export class VolumeReconciler {
   readonly #deps: VolumeDeps;
   readonly #ahead = new Ahead();
@@ -36,7 +37,7 @@ export class VolumeReconciler {
     const volume = this.#deps.caches.dataVolumes.get(key);
     if (volume === undefined) {
       this.#ahead.forget(key);
-      return "settled"; // claim and pod have it as owner, and go with it
+      return this.#reconcileClaim(key, signal); // of a volume that is gone claim and pod go with it
     }
     if (this.#ahead.isPast(volume)) return "settled"; // its change is on the way
     try {
@@ -47,6 +48,20 @@ export class VolumeReconciler {
       return step.do === "wait" ? { afterMs: step.ms } : "settled";
     } catch (cause) {
       // What was looked at is not how it is any more.
+      if (kindOf(cause) === "conflict") return SOON;
+      throw cause;
+    }
+  }
+
+  async #reconcileClaim(key: string, signal: AbortSignal): Promise<Outcome> {
+    const claim = this.#deps.caches.claims.get(key);
+    if (claim === undefined || !isUploadTarget(claim)) return "settled";
+    try {
+      const seen = await look(this.#deps, volumeOf(claim), signal);
+      const step = nextStep(seen);
+      await act(this.#deps, seen, step, signal);
+      return step.do === "wait" ? { afterMs: step.ms } : "settled";
+    } catch (cause) {
       if (kindOf(cause) === "conflict") return SOON;
       throw cause;
     }

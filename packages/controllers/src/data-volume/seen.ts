@@ -63,7 +63,9 @@ export function isLeaving({ metadata }: Stored): boolean {
 }
 
 export function isOwn(claim: Stored<PersistentVolumeClaim>, volume: Volume): boolean {
-  return claim.metadata.ownerReferences?.some(({ uid }) => uid === volume.metadata.uid) ?? false;
+  const { uid } = volume.metadata;
+  if (claim.metadata.uid === uid) return true; // filled for itself
+  return claim.metadata.ownerReferences?.some((owner) => owner.uid === uid) ?? false;
 }
 
 /** Whether a claim that is there already is the volume's content. */

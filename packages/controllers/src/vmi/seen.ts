@@ -8,6 +8,7 @@ import type { MachineReport } from "@trine/node-door";
 import type { Heard } from "./heard.ts";
 import { DATA_VOLUMES } from "../kinds.ts";
 import { isFilled } from "../data-volume/seen.ts";
+import { isUploadTarget } from "../data-volume/upload-claim.ts";
 import { controllerOf } from "../owner.ts";
 import { claimOf } from "./disks.ts";
 import { COMPUTE } from "./networks.ts";
@@ -68,7 +69,7 @@ export function dataVolumeNames({ volumes = [] }: VirtualMachineInstanceSpec): r
 
 type Volumes = Pick<Seen, "spec" | "claim" | "dataVolume">;
 
-/** DataVolumes that are not filled yet and whose claims the spec has, by whichever kind of volume. */
+/** DataVolumes that are not filled yet and whose claims the spec has, by whichever kind of volume; and claims that wait for an upload. */
 export function unfilled({ spec, ...seen }: Volumes): readonly string[] {
   const names = (spec.volumes ?? []).flatMap((volume) => {
     const name = claimOf(volume)?.claimName;
@@ -91,6 +92,7 @@ function fillerOf(
     const isDone = isFilled(found) || dataVolume(owner.name)?.status?.phase === "Succeeded";
     return isDone ? undefined : owner.name;
   }
+  if (found !== undefined && isUploadTarget(found) && !isFilled(found)) return name;
   const volume = isNamed ? dataVolume(name) : undefined;
   return volume === undefined || volume.status?.phase === "Succeeded" ? undefined : name;
 }

@@ -7,8 +7,8 @@ import {
   importToVolume,
   makeBlank,
 } from "@trine/image-import";
-import type { VolumeRequest } from "@trine/image-import";
-import { FILL_PLACES, volumeOrderSchema } from "@trine/node-door";
+import type { ImportLimits, VolumeRequest } from "@trine/image-import";
+import { FILL_PLACES, mostFetched, volumeOrderSchema } from "@trine/node-door";
 import type { VolumeOrder } from "@trine/node-door";
 import * as v from "valibot";
 import { httpOf } from "./http-of.ts";
@@ -22,7 +22,6 @@ const WORK = FILL_PLACES.work;
 const TERMINATION_LOG = "/dev/termination-log";
 const MAX_ORDER = 256 * 1024;
 const MAX_MESSAGE = 2_048;
-const TABLES_BYTES = 64 * 1024 * 1024;
 const RETRIES = 8;
 
 /** The exit code. */
@@ -69,35 +68,44 @@ function parseOrder(text: string): VolumeOrder {
 async function fill(order: VolumeOrder, says: Says, signal: AbortSignal): Promise<void> {
   const { source } = order;
   if (source.kind === "upload") {
-    const maxBytes = mostSent(order);
+    // One that has no room for the disk is no place for an upload either.
+    const target = await openTarget(order);
+    const maxBytes = mostOf(target);
+    await target.discard();
     await receiveUpload({ says, workDir: WORK, maxBytes, signal }, (file) =>
-      writeTo(order, () => Promise.resolve({ ...requestOf(), source: file }), says, signal),
+      writeTo(
+        order,
+        (limits) => Promise.resolve({ ...requestOf(limits), source: file }),
+        says,
+        signal,
+      ),
     );
     return;
   }
-  await writeTo(order, () => requestFor(order), says, signal);
+  await writeTo(order, (limits) => requestFor(order, limits), says, signal);
 }
 
-/** A packed disk is smaller than the disk; formats add tables to it. It lies on the node's own disk until it is written. */
-function mostSent({ sizeBytes }: VolumeOrder): number {
-  const { maxBytes } = DEFAULT_IMPORT_LIMITS;
-  return sizeBytes === undefined ? maxBytes : Math.min(maxBytes, sizeBytes * 1.125 + TABLES_BYTES);
+/** It lies on the node's own disk until it is written. */
+function mostOf({ maxBytes }: VolumeTarget): number {
+  return Math.min(DEFAULT_IMPORT_LIMITS.maxBytes, mostFetched(maxBytes));
+}
+
+function openTarget({ target: path, sizeBytes }: VolumeOrder): Promise<VolumeTarget> {
+  return VolumeTarget.open({ path, ...(sizeBytes === undefined ? {} : { sizeBytes }) });
 }
 
 /** Into a target that is whole in the end, or not there. */
 async function writeTo(
-  { target: path, sizeBytes, source }: VolumeOrder,
-  request: () => Promise<VolumeRequest>,
+  order: VolumeOrder,
+  request: (limits: ImportLimits) => Promise<VolumeRequest>,
   says: Says,
   signal: AbortSignal,
 ): Promise<void> {
-  const target = await VolumeTarget.open({
-    path,
-    ...(sizeBytes === undefined ? {} : { sizeBytes }),
-  });
+  const target = await openTarget(order);
+  const limits = { ...DEFAULT_IMPORT_LIMITS, maxBytes: mostOf(target) };
   try {
-    if (source.kind === "blank") await makeBlank(target);
-    else await importToVolume(target, await request(), says.onProgress, signal);
+    if (order.source.kind === "blank") await makeBlank(target);
+    else await importToVolume(target, await request(limits), says.onProgress, signal);
     await target.finish();
   } catch (cause) {
     await target.discard();
@@ -106,9 +114,9 @@ async function writeTo(
   await target.close();
 }
 
-function requestOf(): Omit<VolumeRequest, "source"> {
+function requestOf(limits: ImportLimits): Omit<VolumeRequest, "source"> {
   return {
-    limits: DEFAULT_IMPORT_LIMITS,
+    limits,
     http: { environment: process.env, credentials: () => undefined, stallMs: 60_000 },
     retries: RETRIES,
     keepPartial: true,
@@ -116,8 +124,8 @@ function requestOf(): Omit<VolumeRequest, "source"> {
   };
 }
 
-async function requestFor({ source }: VolumeOrder): Promise<VolumeRequest> {
-  const request = requestOf();
+async function requestFor({ source }: VolumeOrder, limits: ImportLimits): Promise<VolumeRequest> {
+  const request = requestOf(limits);
   switch (source.kind) {
     case "http":
       return { ...request, ...(await httpOf(source, request.http, WORK)) };

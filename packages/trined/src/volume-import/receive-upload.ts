@@ -1,11 +1,10 @@
 import { on, once } from "node:events";
-import { chmod, open, rm } from "node:fs/promises";
+import { chmod, open, rm, statfs } from "node:fs/promises";
 import { createServer } from "node:net";
 import type { Server, Socket } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { TrineError, kindOf, messageOf } from "@trine/base";
 import { UploadFrames } from "@trine/node-door";
-import { SAY_DIR } from "./says.ts";
 import type { Says } from "./says.ts";
 
 const SOCKET = "upload.sock";
@@ -13,6 +12,8 @@ const FILE = "upload";
 const LEAVE_MS = 10_000;
 /** A client that says nothing for so long has gone, whether its node could say so or not. */
 const SILENT_MS = 120_000;
+/** Of the node's disk, for others: kubelet evicts pods where there is nothing left. */
+const SPARED_BYTES = 256 * 1024 * 1024;
 
 interface Receiving {
   readonly says: Says;
@@ -32,7 +33,7 @@ export async function receiveUpload(
   use: (file: string) => Promise<void>,
 ): Promise<void> {
   const { says, signal } = receiving;
-  const path = join(SAY_DIR, SOCKET);
+  const path = join(says.dir, SOCKET);
   await rm(path, { force: true });
   const server = createServer({ allowHalfOpen: true });
   server.maxConnections = 1;
@@ -87,24 +88,40 @@ async function keep(
   { maxBytes, silentMs = SILENT_MS }: Receiving,
 ): Promise<void> {
   await using handle = await open(file, "w", 0o600);
-  socket.setTimeout(silentMs, () => {
-    socket.destroy(new TrineError("timeout", `nothing came for ${silentMs / 1000} s`));
-  });
+  const { bavail, bsize } = await statfs(dirname(file));
+  const roomBytes = bavail * bsize - SPARED_BYTES;
   const frames = new UploadFrames();
   let bytes = 0;
-  // Whoever sent it is answered on the same socket.
-  for await (const chunk of socket.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    for (const part of frames.read(chunk)) {
-      bytes += part.length;
-      if (bytes > maxBytes) throw new TrineError("invalid", `more than ${maxBytes} bytes`);
-      for (let at = 0; at < part.length;) at += (await handle.write(part, at)).bytesWritten;
+  let silent: NodeJS.Timeout | undefined;
+  const wait = (): void => {
+    silent = setTimeout(() => {
+      socket.destroy(new TrineError("timeout", `nothing came for ${silentMs / 1000} s`));
+    }, silentMs);
+  };
+  try {
+    wait();
+    // Whoever sent it is answered on the same socket.
+    for await (const chunk of socket.iterator({ destroyOnReturn: false })) {
+      // While our own disk is waited for, it is not the client that says nothing.
+      clearTimeout(silent);
+      for (const part of frames.read(chunk as Buffer)) {
+        bytes += part.length;
+        if (bytes > maxBytes) throw new TrineError("invalid", `more than ${maxBytes} bytes`);
+        if (bytes > roomBytes) throw noRoom(roomBytes);
+        for (let at = 0; at < part.length;) at += (await handle.write(part, at)).bytesWritten;
+      }
+      if (frames.isOver) return;
+      wait();
     }
-    if (frames.isOver) {
-      socket.setTimeout(0);
-      return;
-    }
+  } finally {
+    clearTimeout(silent);
   }
   throw new TrineError("invalid", `the upload was cut off after ${bytes} bytes`);
+}
+
+function noRoom(roomBytes: number): TrineError {
+  const room = `the node's disk has room for ${Math.max(0, roomBytes)} bytes`;
+  return new TrineError("exhausted", `${room}: free some there, or send the disk packed`);
 }
 
 /** What is still on its way is taken and thrown away: unread, it would take our last word with it. */

@@ -4,7 +4,7 @@ import type { ImportProgress } from "@trine/image-import";
 import type { VolumeWord } from "@trine/node-door";
 
 /** The node's directory, which trined reads from its own side. */
-export const SAY_DIR = "/trine/say";
+const SAY_DIR = "/trine/say";
 const EVERY_MS = 500;
 const MAX_MESSAGE = 1_000;
 
@@ -27,12 +27,14 @@ export function percentOf({ step, done, total }: ImportProgress): number {
 
 /** Tells the node how far the import is: a file that is whole whenever it is read. */
 export class Says {
+  readonly dir: string;
   readonly #file: string;
   #progress = 0;
   #toldMs = -Infinity;
   #writing: Promise<void> = Promise.resolve();
 
   constructor(dir = SAY_DIR) {
+    this.dir = dir;
     this.#file = join(dir, "word.json");
   }
 
