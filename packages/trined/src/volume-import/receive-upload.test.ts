@@ -67,9 +67,9 @@ test("what is too much, or more than the node's disk takes, is refused, and the 
   expect(await upload(...UploadFrames.part(DISK), ...WHOLE)).toMatch(
     /"invalid".*more than 1048576/,
   );
-  const now = await statfs(dir);
-  const full = { ...now, bavail: Math.floor((256 * MIB + 1_000) / now.bsize) };
-  vi.mocked(statfs).mockResolvedValueOnce(full as never);
+  const full = await statfs(dir);
+  full.bavail = Math.floor((256 * MIB + 1_000) / full.bsize);
+  vi.mocked(statfs).mockResolvedValueOnce(full);
   expect(await upload(...WHOLE)).toMatch(/"exhausted".*the node's disk has room/);
   expect(await upload(...WHOLE)).toBe('{"received":true}\n{"done":true}\n');
   expect(used).toEqual([DISK]);
@@ -89,11 +89,8 @@ test("a client that says nothing is left, a disk that stalls is waited for", asy
   const answer = upload(...WHOLE);
   await sleep(3 * silentMs);
   reader.stdin.end("go\n");
-  const [[count]] = await Promise.all([
-    once(reader.stdout, "data"),
-    received.catch(() => undefined),
-  ]);
-  expect(Number(String(count))).toBe(DISK.length);
+  const [count] = await Promise.all([text(reader.stdout), received.catch(() => undefined)]);
+  expect(Number(count)).toBe(DISK.length);
   expect(await answer).toContain('{"received":true}');
 });
 
