@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { ImageInfo } from "./image-info.ts";
+import { TAR_END } from "./tar-header.ts";
 
 // Documents of the OCI image specification 1.0.
 const MANIFEST = "application/vnd.oci.image.manifest.v1+json";
@@ -34,17 +35,43 @@ export function imageDocuments(image: {
     },
     rootfs: { type: "layers", diff_ids: [layer.digest] },
   });
-  const manifest = documentOf(MANIFEST, {
+  return { config, manifest: manifestOf(config, layer) };
+}
+
+/** An image with nothing in it, for machines whose root is a volume: containers have to have one. */
+export function emptyImageDocuments(architecture: string): {
+  readonly layer: ImageDocument;
+  readonly config: ImageDocument;
+  readonly manifest: ImageDocument;
+} {
+  const layer = { mediaType: LAYER, digest: digestOf(TAR_END), bytes: TAR_END };
+  const config = documentOf(CONFIG, {
+    architecture,
+    os: "linux",
+    config: { Entrypoint: ["machine"], Labels: { "trine.dev/empty": "true" } },
+    rootfs: { type: "layers", diff_ids: [layer.digest] },
+  });
+  const sizeBytes = layer.bytes.length;
+  return { layer, config, manifest: manifestOf(config, { digest: layer.digest, sizeBytes }) };
+}
+
+function manifestOf(
+  config: ImageDocument,
+  layer: { readonly digest: string; readonly sizeBytes: number },
+): ImageDocument {
+  return documentOf(MANIFEST, {
     schemaVersion: 2,
     mediaType: MANIFEST,
     config: { mediaType: CONFIG, digest: config.digest, size: config.bytes.length },
     layers: [{ mediaType: LAYER, digest: layer.digest, size: layer.sizeBytes }],
   });
-  return { config, manifest };
 }
 
 function documentOf(mediaType: string, value: object): ImageDocument {
   const bytes = Buffer.from(JSON.stringify(value), "utf8");
-  const digest = `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
-  return { mediaType, bytes, digest };
+  return { mediaType, bytes, digest: digestOf(bytes) };
+}
+
+function digestOf(bytes: Buffer): string {
+  return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 }

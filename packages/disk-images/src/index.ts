@@ -7,7 +7,7 @@ export { buildIso9660 } from "./build-iso9660.ts";
 export type { IsoFile } from "./iso-tree.ts";
 export { machineLayer } from "./machine-layer.ts";
 export type { MachineLayer } from "./machine-layer.ts";
-export { imageDocuments } from "./image-documents.ts";
+export { emptyImageDocuments, imageDocuments } from "./image-documents.ts";
 export type { ImageDocument } from "./image-documents.ts";
 export { isDirectoryBeneath, openBeneath, renameBeneath } from "./open-beneath.ts";
 export type { Beneath } from "./open-beneath.ts";

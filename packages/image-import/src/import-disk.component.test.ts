@@ -4,13 +4,21 @@ import { createHash } from "node:crypto";
 import { copyFile, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createImageStore } from "@trine/containerd-client";
+import { pollUntil } from "@trine/base";
+import { createCriClient, createImageStore } from "@trine/containerd-client";
 import type { ImageStore } from "@trine/containerd-client";
 import { HOSTILE_IMAGES } from "@trine/disk-images/testing";
 import { startContainerd } from "@trine/testkit";
 import type { Containerd } from "@trine/testkit";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
-import { collectLeftovers, importAllDisks, importDisk } from "./index.ts";
+import {
+  EMPTY_IMAGE,
+  collectLeftovers,
+  importAllDisks,
+  importDisk,
+  putEmptyImage,
+  removeEmptyImage,
+} from "./index.ts";
 import type { ImportProgress, ImportRequest, ImportedImage } from "./index.ts";
 import { HOSTILE_FILES, SECOND_MIB, makeFiles } from "./hostile/testing.ts";
 import { httpOf, startServer } from "./testing.ts";
@@ -296,6 +304,35 @@ describe.each(["1.6", "2.4"] as const)("containerd %s", (version) => {
     expect((await stat(file)).mode & 0o777).toBe(0o600);
     await remove();
     expect(await added()).toEqual([]);
+  });
+
+  test("the empty image is put once, CRI has it for good, and it goes with all it brought", async () => {
+    const { signal } = new AbortController();
+    const cri = createCriClient(containerd.socket);
+    const known = async (): Promise<boolean | undefined> => {
+      const { image } = await cri.images.imageStatus({ image: { image: EMPTY_IMAGE } });
+      return image?.pinned;
+    };
+    try {
+      expect(await putEmptyImage(store, "amd64", signal)).toBe(true);
+      expect(await putEmptyImage(store, "amd64", signal)).toBe(false);
+      const pinned = await pollUntil("CRI knows it", { ms: 60_000, everyMs: 100 }, known);
+      // containerd 1.6 pins nothing.
+      expect(pinned).toBe(version !== "1.6");
+      // One that somebody has put there instead is replaced.
+      const { image } = await store.images.get({ name: EMPTY_IMAGE });
+      if (image === undefined) throw new Error("it has no image");
+      await store.images.update({
+        image: { ...image, labels: {} },
+        updateMask: { paths: ["labels"] },
+      });
+      expect(await putEmptyImage(store, "amd64", signal)).toBe(true);
+      await removeEmptyImage(store, "amd64");
+      await removeEmptyImage(store, "amd64");
+      expect(await added()).toEqual([]);
+    } finally {
+      cri.close();
+    }
   });
 });
 

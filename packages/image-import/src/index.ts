@@ -17,6 +17,7 @@ export type { Leftover } from "./collect-garbage.ts";
 export { isDigestName, listImages } from "./store/list-images.ts";
 export type { ImageView } from "./store/list-images.ts";
 export { removeImage } from "./store/remove-image.ts";
+export { EMPTY_IMAGE, putEmptyImage, removeEmptyImage } from "./store/empty-image.ts";
 export { putImage } from "./store/put-image.ts";
 export { pushImage } from "./registry/push-image.ts";
 export { importToVolume, makeBlank } from "./volume/import-to-volume.ts";

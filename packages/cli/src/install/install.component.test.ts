@@ -9,6 +9,7 @@ import {
   readFile,
   readdir,
   rm,
+  symlink,
   writeFile,
 } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -18,7 +19,13 @@ import { parse } from "smol-toml";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { parseAllDocuments } from "yaml";
 import { POD_ANNOTATION_PATTERNS } from "@trine/annotations";
-import { KubeControlPlane, containerdBinaries, kubeBinaries } from "@trine/testkit";
+import { createImageStore } from "@trine/containerd-client";
+import {
+  KubeControlPlane,
+  containerdBinaries,
+  kubeBinaries,
+  startContainerd,
+} from "@trine/testkit";
 import { runWith } from "../testing.ts";
 import type { Ran } from "../testing.ts";
 
@@ -191,6 +198,34 @@ test("a service that was restarted by hand is not restarted again", async () => 
   await install("--containerd-version", "1.6", "--restart");
   expect(await calls()).toEqual([]);
 });
+
+test("machines whose root is a volume have their image, as long as Trine is on the node", async () => {
+  const containerd = await startContainerd({ version: "2.4", dir: join(root, "c") });
+  const images = createImageStore(containerd.socket, "k8s.io");
+  const names = async (): Promise<string[]> => {
+    const { images: found } = await images.images.list({ filters: ["name~=trine.dev"] });
+    return found.map(({ name }) => name);
+  };
+  try {
+    await config("version = 3\n");
+    const without = await install("--containerd-version", "2.4");
+    expect(without.stderr).toContain("containerd does not run. Run trine install again");
+    await mkdir(join(root, "run/containerd"), { recursive: true });
+    await symlink(
+      containerd.socket.slice(root.length),
+      join(root, "run/containerd/containerd.sock"),
+    );
+    const line = "image   trine.dev/machine:latest: of machines whose root is a volume\n";
+    expect((await install("--containerd-version", "2.4")).stdout).toContain(line);
+    expect(await names()).toEqual(["trine.dev/machine:latest"]);
+    expect((await install("--containerd-version", "2.4")).stdout).not.toContain(line);
+    await trine("uninstall");
+    expect(await names()).toEqual([]);
+  } finally {
+    images.close();
+    expect(await containerd.stop()).toEqual([]);
+  }
+}, 600_000);
 
 test(
   "the cluster takes the RuntimeClasses and what installs nodes",

@@ -8,6 +8,7 @@ import { applyPlan, makePlan } from "./apply.ts";
 import { lookAtContainerd, parseContainerdVersion } from "./containerd-facts.ts";
 import type { ContainerdVersion } from "./containerd-facts.ts";
 import type { HandlerTables } from "./containerd-steps.ts";
+import { provideEmptyImage } from "./empty-image.ts";
 import { gvisorFrom, gvisorFromPackage, gvisorSteps } from "./gvisor-steps.ts";
 import type { GvisorPrograms } from "./gvisor-steps.ts";
 import { kubeletCommand } from "./kubelet-steps.ts";
@@ -61,6 +62,7 @@ export async function install(io: Io, flags: InstallFlags): Promise<void> {
     if (!flags.dryRun) {
       tellNotes(io, await applyPlan(files, plan, { steps, wishes, now: Date.now() }));
     }
+    await provideEmptyImage(io, files, { kind, dryRun: flags.dryRun });
     await restartPending(io, files, { kind, flags, plan });
     await changeRuntimeClasses(io, flags, { verb: "apply", classes: material.runtimeClasses });
   } finally {

@@ -1,6 +1,7 @@
 import { TrineError } from "@trine/base";
 import type { Io } from "../io.ts";
 import { undoAll } from "./apply.ts";
+import { withdrawEmptyImage } from "./empty-image.ts";
 import { changeRuntimeClasses } from "./kubectl.ts";
 import { nodeFiles } from "./node-flags.ts";
 import type { NodeFlags } from "./node-flags.ts";
@@ -36,6 +37,7 @@ export async function uninstall(io: Io, flags: UninstallFlags): Promise<void> {
   const classes = await classesOf(files);
   await changeRuntimeClasses(io, flags, { verb: "delete", classes });
   if (flags.dryRun) return;
+  await withdrawEmptyImage(io, files, await findNodeKind(files));
   tellNotes(io, await undoAll(files, record, () => stopServices(io, files, { record, flags })));
 }
 

@@ -1,6 +1,7 @@
 import { messageOf } from "@trine/base";
 import { createCriClient } from "@trine/containerd-client";
 import type { CriClient } from "@trine/containerd-client";
+import { EMPTY_IMAGE } from "@trine/image-import";
 import { findProgram, programDirs } from "./find-program.ts";
 import { UNTESTED } from "./finding.ts";
 import type { Check, Finding, Place } from "./finding.ts";
@@ -17,6 +18,7 @@ export const CONTAINERD_CHECKS: readonly Check[] = [
   { name: "containerd", run: checkVersion },
   { name: "cri", run: checkConditions },
   { name: "handlers", run: checkHandlers },
+  { name: "empty image", run: checkEmptyImage },
   { name: "shim", run: () => checkShim(process.env["PATH"] ?? "") },
 ];
 
@@ -57,6 +59,16 @@ function checkHandlers(place: Place): Promise<Result> {
   return asked(place, async ({ runtime }) => {
     const { info } = await runtime.status({ verbose: true }, { timeoutMs: CALL_MS });
     return judgeHandlers(info["config"] ?? "", place.stateDir);
+  });
+}
+
+function checkEmptyImage(place: Place): Promise<Result> {
+  return asked(place, async ({ images }) => {
+    const image = { image: EMPTY_IMAGE };
+    const { image: found } = await images.imageStatus({ image }, { timeoutMs: CALL_MS });
+    if (found !== undefined) return { status: "ok", detail: EMPTY_IMAGE };
+    const detail = `${EMPTY_IMAGE} is not there: machines whose root is a volume do not start`;
+    return { status: "warn", detail, fix: "run trine install on this node" };
   });
 }
 

@@ -37,11 +37,20 @@ export function diskParts(
     return refused("spec.domain.devices.disks", "there is no disk to boot from");
   }
   const parts = told.map((each) => placed(each, each === root, spec, claims, settings));
-  const { containerDisk } = root.volume;
+  const containerDisk = imageOf(root);
   const all = joined(parts);
-  if (containerDisk === undefined || isPathed(root.volume)) return all;
+  if (containerDisk === undefined) return all;
   const { image, imagePullPolicy: pullPolicy } = containerDisk;
   return { ...all, image: { image, ...defined({ pullPolicy }) } };
+}
+
+/** The image that is the machine's container's; undefined: its root is a volume, and that image is empty. */
+function imageOf(root: DiskOfVolume | undefined): ContainerDisk | undefined {
+  return root === undefined || isPathed(root.volume) ? undefined : root.volume.containerDisk;
+}
+
+export function isRootVolume(spec: VirtualMachineInstanceSpec): boolean {
+  return imageOf(toldDisks(spec)[0]) === undefined;
 }
 
 function placed(

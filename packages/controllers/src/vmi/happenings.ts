@@ -1,8 +1,9 @@
 import { messageOf } from "@trine/base";
 import type { Happening } from "@trine/kube-client";
 import { refusalReason, refusalText } from "./conditions.ts";
+import { isRootVolume } from "./disks.ts";
 import { type Step, cameTo } from "./next-step.ts";
-import type { Instance, Seen } from "./seen.ts";
+import { type Instance, type Seen, machineStatus } from "./seen.ts";
 
 const normal = (reason: string, message: string): Happening => ({
   type: "Normal",
@@ -25,7 +26,7 @@ export function notCreated(cause: unknown): Happening {
 
 /** What users are told of a step that was done: the cause, and what helps. */
 export function happeningsOf(seen: Seen, step: Step, after: Instance): readonly Happening[] {
-  return [...ofTheStep(seen, step), ...ofThePhase(seen, after)];
+  return [...ofTheStep(seen, step), ...ofThePhase(seen, after), ...ofTheImage(seen, after)];
 }
 
 function ofTheStep({ rendering, vmi }: Seen, step: Step): Happening[] {
@@ -51,6 +52,21 @@ function ofTheStep({ rendering, vmi }: Seen, step: Step): Happening[] {
   return said === text
     ? []
     : [warning(refusalReason(refusals), `The machine's pod cannot be made: ${text}`)];
+}
+
+const PULLS: readonly string[] = ["ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"];
+
+/** Nobody but a node's installation brings the image that is empty; kubelet's own words are in the condition. */
+function ofTheImage({ vmi, spec, pod }: Seen, after: Instance): Happening[] {
+  const lacks = ({ status }: Instance): boolean => {
+    const said = status?.conditions?.find(({ type }) => type === "Synchronized");
+    return PULLS.includes(said?.reason ?? "");
+  };
+  if (lacks(vmi) || !lacks(after) || !isRootVolume(spec)) return [];
+  const image = machineStatus({ pod })?.image ?? "";
+  const node = pod?.spec.nodeName ?? "";
+  const what = `Node ${node} lacks the image ${image} of machines whose root is a volume`;
+  return [warning("MissingEmptyImage", `${what}: run trine install there`)];
 }
 
 function ofThePhase({ vmi, isFenced, pod }: Seen, after: Instance): Happening[] {

@@ -91,7 +91,8 @@ async function nameImage(
 
 type KnownImage = Awaited<ReturnType<ImageStore["images"]["get"]>>["image"];
 
-async function findImage(store: ImageStore, name: string): Promise<KnownImage> {
+/** Undefined: no image has that name. */
+export async function findImage(store: ImageStore, name: string): Promise<KnownImage> {
   try {
     return (await store.images.get({ name })).image;
   } catch (cause) {
