@@ -214,7 +214,7 @@ export const INSTANCE_SPEC: readonly FieldGroup[] = [
     ["tests/virt-api.component.test.ts", "a machine that must move first is not evicted"],
   ]),
   group("paused from the start", spec("startStrategy"), [
-    reconcilesInstance("one that is to start paused is paused by its node"),
+    reconcilesInstance("one that starts paused runs, and is told as paused"),
     renders("a machine that is to start paused is one for its node"),
   ]),
   group("keys and passwords", spec("accessCredentials"), [

@@ -8,8 +8,7 @@ import { NodeMachines } from "./machines.ts";
 import { instanceCaches } from "./reconcile-vmi.ts";
 
 /** A node's door: what is put into it the watch tells, until it is closed. */
-class Door implements Pick<NodeDoor, "watch" | "act" | "close"> {
-  readonly acts: string[] = [];
+class Door implements Pick<NodeDoor, "watch" | "close"> {
   isClosed = false;
   #waiting: DoorEvent[] = [];
   #wake: () => void = () => undefined;
@@ -30,11 +29,6 @@ class Door implements Pick<NodeDoor, "watch" | "act" | "close"> {
         if (signal.aborted || this.#waiting.length > 0) resolve();
       });
     }
-  }
-
-  act({ pod }: { pod: string }, verb: string): Promise<void> {
-    this.acts.push(`${verb} ${pod}`);
-    return Promise.resolve();
   }
 
   close(): void {
@@ -149,13 +143,9 @@ test("a node whose last pod is gone is not asked any more", async () => {
   await machines.close();
 });
 
-test("a machine is acted on by its node; one without an address cannot be asked", async () => {
+test("a node without an address is not heard, and no door is opened", async () => {
   const { machines, doors } = await cluster();
-  const { signal } = new AbortController();
-  await machines.act("n1", REF, "pause", signal);
-  expect(doors[0]?.acts).toEqual(["pause pod"]);
-  await expect(machines.act("n2", REF, "pause", signal)).rejects.toMatchObject({
-    kind: "unavailable",
-  });
+  expect(machines.heard("n2", REF)).toEqual({ node: "lost", since: NOW });
+  expect(doors).toEqual([]);
   await machines.close();
 });

@@ -1,13 +1,12 @@
 import type { Cache, Node, Pod } from "@trine/kube-client";
-import type { DoorEvent, MachineRef, MachineReport, MachineVerb, NodeDoor } from "@trine/node-door";
-import { TrineError } from "@trine/base";
+import type { DoorEvent, MachineRef, MachineReport, NodeDoor } from "@trine/node-door";
+import type { TrineError } from "@trine/base";
 import type { Heard } from "./heard.ts";
 
 /** What the nodes say of their machines. */
 export interface Machines {
   /** Of a pod's machine, as its node said last. The first question about a node opens its door. */
   heard(node: string, ref: MachineRef): Heard;
-  act(node: string, ref: MachineRef, verb: MachineVerb, signal: AbortSignal): Promise<void>;
 }
 
 interface MachinesDeps {
@@ -65,17 +64,6 @@ export class NodeMachines implements Machines {
     return lostSince === undefined
       ? { node: "heard", ...said }
       : { node: "lost", since: lostSince, ...said };
-  }
-
-  async act(node: string, ref: MachineRef, verb: MachineVerb, signal: AbortSignal): Promise<void> {
-    const watched = this.#watched.get(node) ?? this.#watch(node);
-    if (watched === undefined) {
-      throw new TrineError(
-        "unavailable",
-        `node ${node}: it has no address, so nothing can be asked of it`,
-      );
-    }
-    await watched.door.act(ref, verb, { signal });
   }
 
   async close(): Promise<void> {

@@ -158,22 +158,6 @@ test.each<[string, World, Step["do"], string | undefined]>([
     "Running",
   ],
   [
-    "one that is to start paused is paused",
-    {
-      vmi: { ...phase("Scheduled"), "spec.startStrategy": "Paused" },
-      pod: ON_NODE,
-      heard: heard(),
-    },
-    "pause",
-    "Running",
-  ],
-  [
-    "and only at its start",
-    { vmi: { ...phase("Running"), "spec.startStrategy": "Paused" }, pod: ON_NODE, heard: heard() },
-    "nothing",
-    "Running",
-  ],
-  [
     "a node that is not heard is waited for",
     { vmi: phase("Running"), pod: ON_NODE, heard: LOST_NOW },
     "wait",

@@ -12,7 +12,6 @@ import {
   isFinal,
   isLeaving,
   phaseOf,
-  reportOf,
   unfilled,
 } from "./seen.ts";
 import { stateClaimName } from "./render-pod.ts";
@@ -28,7 +27,6 @@ export type Step =
   | { readonly do: "createClaim"; readonly name: string }
   | { readonly do: "createPod"; readonly pod: Pod }
   | { readonly do: "deletePod"; readonly pod: Stored<Pod>; readonly graceSeconds: number }
-  | { readonly do: "pause"; readonly pod: Stored<Pod> }
   /** Until `ms` have passed, or something changes. */
   | { readonly do: "wait"; readonly ms: number }
   | { readonly do: "nothing" };
@@ -42,7 +40,7 @@ export function nextStep(seen: Seen): Step {
   if (vmi.metadata.finalizers?.includes(INSTANCE_FINALIZER) !== true) return { do: "hold" };
   if (isFinal(nextPhase(seen))) return afterTheEnd(seen);
   if (pod === undefined) return starting(seen);
-  return running(seen, pod);
+  return running(seen);
 }
 
 /** The pod first, then the instance. A pod of a node that is fenced off is as good as gone. */
@@ -76,11 +74,7 @@ function starting(seen: Seen): Step {
   return { do: "createPod", pod: rendering.pod };
 }
 
-function running(seen: Seen, pod: Stored<Pod>): Step {
-  const { vmi, spec, heard, now } = seen;
-  const isFresh = phaseOf(vmi) === "Scheduling" || phaseOf(vmi) === "Scheduled";
-  const isOn = heard?.node === "heard" && reportOf(seen)?.phase === "running";
-  if (spec.startStrategy === "Paused" && isFresh && isOn) return { do: "pause", pod };
+function running({ heard, now }: Seen): Step {
   if (heard?.node !== "lost") return NOTHING;
   const silentMs = now.getTime() - heard.since.getTime();
   return silentMs < SILENCE_MS ? { do: "wait", ms: SILENCE_MS - silentMs } : NOTHING;

@@ -29,7 +29,6 @@ class World {
   nowMs = Date.parse("2026-01-02T03:00:00Z");
   readonly kube = new MemoryKube({ now: () => this.nowMs });
   readonly told: Happening[] = [];
-  readonly acts: string[] = [];
   readonly #reports = new Map<string, MachineReport>();
   #reconciler = this.#fresh();
 
@@ -41,12 +40,8 @@ class World {
       const said = this.#reports.get(ref.uid);
       return { node: "heard" as const, ...(said === undefined ? {} : { report: said }) };
     };
-    const act = (node: string, { pod }: MachineRef, verb: string): Promise<void> => {
-      this.acts.push(`${verb} ${pod} on ${node}`);
-      return Promise.resolve();
-    };
     return new InstanceReconciler({
-      ...{ api: this.kube, caches, events, machines: { heard, act }, emptyImage: EMPTY_IMAGE },
+      ...{ api: this.kube, caches, events, machines: { heard }, emptyImage: EMPTY_IMAGE },
       now: () => new Date("2026-01-02T03:04:05Z"),
       onFailure: () => undefined,
     });
@@ -256,15 +251,13 @@ test("what is to outlive the machine has a claim first", async () => {
   expect(await world.pods()).toHaveLength(1);
 });
 
-test("one that is to start paused is paused by its node", async () => {
+test("one that starts paused runs, and is told as paused", async () => {
   const world = new World();
   await world.create({ "spec.startStrategy": "Paused" });
   await world.settle();
   await world.bind();
-  await world.say({ phase: "running" });
-  await world.settle();
   const [pod] = await world.pods();
-  expect(world.acts).toEqual([`pause ${pod?.metadata.name ?? ""} on n1`]);
+  expect(pod?.metadata.annotations?.["trine.dev/start"]).toBe("paused");
   await world.say({ phase: "paused" });
   await world.settle();
   const { status } = await world.vmi;

@@ -104,7 +104,6 @@ export class InstanceReconciler {
     const step = nextStep(seen);
     if (step.do === "createPod" && (await isOld(this.#deps, seen.vmi, signal))) return SOON;
     const pod = await act(this.#deps, seen, step, signal);
-    if (step.do === "pause") return "settled"; // the node tells when it is
     const after = written({ ...seen, pod }, step);
     if (after !== undefined) {
       this.#ahead.wrote(await this.#deps.api.update(INSTANCES, after, { signal }));
@@ -133,9 +132,6 @@ async function act(
       return createPod(deps, vmi, step.pod, signal);
     case "deletePod":
       await deletePod(deps.api, step, signal);
-      return pod;
-    case "pause":
-      await deps.machines.act(step.pod.spec.nodeName ?? "", refOf(step.pod), "pause", signal);
       return pod;
     default:
       return pod;
