@@ -7,13 +7,32 @@ export interface MachineFigures {
   readonly guest: MachineStats;
   /** From the guest's side, all its NICs: received = sent to a tap. Undefined without a network. */
   readonly network: NetworkFigures | undefined;
-  /** Resident bytes of the processes that keep the machine. */
-  readonly host: { readonly vmmBytes: number; readonly shimBytes: number };
+  readonly host: {
+    /** Resident bytes of the processes that keep the machine. */
+    readonly vmmBytes: number;
+    readonly shimBytes: number;
+    /** Seconds of the VMM's process with all of its threads; undefined when it has just ended. */
+    readonly cpu?: { readonly userSeconds: number; readonly systemSeconds: number };
+  };
+}
+
+/** One way, from the guest's side. */
+interface Traffic {
+  readonly bytes: number;
+  readonly packets: number;
+  readonly errors: number;
+  readonly drops: number;
 }
 
 interface NetworkFigures {
   readonly receivedBytes: number;
   readonly sentBytes: number;
+  /** Of each NIC, by its tap. */
+  readonly links: readonly {
+    readonly name: string;
+    readonly received: Traffic;
+    readonly sent: Traffic;
+  }[];
 }
 
 /** Reads what the host knows of a machine. The shim is in the pod's network namespace: so is its /proc view. */
@@ -22,12 +41,25 @@ export async function hostFigures(pids: {
   readonly shim: number;
   readonly taps: readonly string[];
 }): Promise<Omit<MachineFigures, "guest">> {
-  const [vmmBytes, shimBytes, network] = await Promise.all([
+  const [vmmBytes, shimBytes, cpu, network] = await Promise.all([
     residentBytes(pids.vmm),
     residentBytes(pids.shim),
+    processorTime(pids.vmm),
     tapFigures(pids.shim, pids.taps),
   ]);
-  return { host: { vmmBytes, shimBytes }, network };
+  return { host: { vmmBytes, shimBytes, ...(cpu === undefined ? {} : { cpu }) }, network };
+}
+
+/** USER_HZ is 100 on every Linux. */
+const TICKS = 100;
+
+async function processorTime(pid: number): Promise<MachineFigures["host"]["cpu"]> {
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
+  // The name in parentheses may hold spaces; utime and stime are the 12th and 13th fields after it.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const [user, system] = [Number(fields[11]), Number(fields[12])];
+  if (!Number.isFinite(user + system)) return undefined;
+  return { userSeconds: user / TICKS, systemSeconds: system / TICKS };
 }
 
 /** 0 for a process that has just ended. */
@@ -36,24 +68,35 @@ export async function residentBytes(pid: number): Promise<number> {
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024;
 }
 
-/** Columns of /proc/net/dev: received bytes are the first, transmitted the ninth. */
+/** Columns of /proc/net/dev: bytes, packets, errors and drops that were received are the first, transmitted the ninth. */
 async function tapFigures(
   pid: number,
   taps: readonly string[],
 ): Promise<NetworkFigures | undefined> {
-  const table = await readFile(`/proc/${pid}/net/dev`, "utf8").catch(() => "");
-  const figures = table.split("\n").flatMap((line) => {
-    const [name = "", columns = ""] = line.split(":", 2);
-    if (!taps.includes(name.trim())) return [];
-    const fields = columns.trim().split(/\s+/);
-    const [received = "0", sent = "0"] = [fields[0], fields[8]];
+  return readLinks(await readFile(`/proc/${pid}/net/dev`, "utf8").catch(() => ""), taps);
+}
+
+export function readLinks(table: string, taps: readonly string[]): NetworkFigures | undefined {
+  const links = table.split("\n").flatMap((line) => {
+    const [word = "", columns = ""] = line.split(":", 2);
+    const name = word.trim();
+    if (!taps.includes(name)) return [];
+    const fields = columns.trim().split(/\s+/).map(Number);
+    const [received, sent] = [trafficAt(fields, 0), trafficAt(fields, 8)];
     // What a tap receives the guest has sent; a macvtap is the guest's own.
     return [
-      name.trim().startsWith(MACVTAP) ? { received, sent } : { received: sent, sent: received },
+      name.startsWith(MACVTAP)
+        ? { name, received, sent }
+        : { name, received: sent, sent: received },
     ];
   });
-  if (figures.length === 0) return undefined;
+  if (links.length === 0) return undefined;
   const sum = (way: "received" | "sent"): number =>
-    figures.reduce((total, figure) => total + Number(figure[way]), 0);
-  return { sentBytes: sum("sent"), receivedBytes: sum("received") };
+    links.reduce((total, link) => total + link[way].bytes, 0);
+  return { sentBytes: sum("sent"), receivedBytes: sum("received"), links };
+}
+
+function trafficAt(fields: readonly number[], from: number): Traffic {
+  const [bytes = 0, packets = 0, errors = 0, drops = 0] = fields.slice(from, from + 4);
+  return { bytes, packets, errors, drops };
 }

@@ -29,7 +29,7 @@ export function storedObject<T extends KubeObject>(
   const { metadata } = value;
   const { kind = resource.kind, apiVersion = apiVersionOf(resource) } = value;
   const kept = isObject(metadata) ? withoutManagers(metadata) : {};
-  return { ...value, kind, apiVersion, metadata: kept } as Stored<T>;
+  return { ...value, kind, apiVersion, metadata: kept } as unknown as Stored<T>;
 }
 
 /** Made anew: V8 keeps an object that a field was deleted from as a hash table, which takes several times the memory. */

@@ -15,6 +15,7 @@ const blockStats = v.object({
   flush_operations: counter,
   rd_total_time_ns: counter,
   wr_total_time_ns: counter,
+  flush_total_time_ns: counter,
   failed_rd_operations: counter,
   failed_wr_operations: counter,
 });

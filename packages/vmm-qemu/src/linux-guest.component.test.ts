@@ -73,7 +73,10 @@ test("a Linux guest tells its memory, has an agent, and powers off when asked", 
   expect(stats.memory.availableBytes).toBeGreaterThan(8 * MIB);
   expect(stats.memory.availableBytes).toBeLessThan(128 * MIB);
   expect(stats.disks[0]?.readBytes).toBeGreaterThan(1_000_000n);
+  expect(stats.disks[0]?.readNs).toBeGreaterThan(0n);
+  expect(stats.memory.seenBytes).toBeGreaterThan(64 * MIB);
   expect(stats.cpuNs).toBeGreaterThan(100_000_000n);
+  expect(stats.vcpus[0]?.delayNs).toBeGreaterThan(0n);
 
   await pollUntil("the agent", { ms: 30_000 }, () =>
     events.some((event) => event.what === "agent-up") ? true : undefined,

@@ -12,7 +12,7 @@ test("a guest's memory as it says it", () => {
   };
   expect(toMemory({ "last-update": 1_700_000_000, stats }, GIB)).toEqual({
     ...{ totalBytes: GIB, freeBytes: 10, availableBytes: 20, diskCacheBytes: 5 },
-    ...{ majorFaults: 1, minorFaults: 2 },
+    ...{ majorFaults: 1, minorFaults: 2, swappedInBytes: 0 },
   });
 });
 

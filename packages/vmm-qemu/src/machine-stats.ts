@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { kindOf } from "@trine/base";
 import type { QmpClient, QmpCommands } from "@trine/qmp";
-import type { MachineSpec, MachineStats } from "@trine/vmm";
+import type { MachineSpec, MachineStats, VcpuStats } from "@trine/vmm";
 import { diskNode } from "./plan-disks.ts";
 import { BALLOON_ID, GROWING_ID, hasBalloon } from "./plan-memory.ts";
 
@@ -35,9 +35,11 @@ export async function readStats(
     hasBalloon(spec) ? guestStats(client, signal) : undefined,
     spec.memoryMaxBytes === undefined ? 0 : grownBytes(client, signal),
   ]);
+  const vcpus = await readVcpus(cpus);
   return {
     cpus: cpus.length,
-    cpuNs: await threadsTime(cpus.map((cpu) => cpu["thread-id"])),
+    cpuNs: vcpus.reduce((sum, { ns }) => sum + ns, 0n),
+    vcpus,
     memory: toMemory(guest, spec.memoryBytes + grown),
     disks: toDisks(spec, blocks),
   };
@@ -59,21 +61,31 @@ async function guestStats(client: QmpClient, signal: AbortSignal): Promise<unkno
   }
 }
 
-/** vCPU threads are QEMU's own, in the host's pid namespace; one thread may run several vCPUs. */
-async function threadsTime(ids: readonly number[]): Promise<bigint> {
-  const times = await Promise.all([...new Set(ids)].map((id) => threadTime(id)));
-  return times.reduce((sum, time) => sum + time, 0n);
+/** vCPU threads are QEMU's own, in the host's pid namespace. Where one runs several vCPUs, its time is the first one's. */
+async function readVcpus(
+  cpus: QmpCommands["query-cpus-fast"]["returns"],
+): Promise<readonly VcpuStats[]> {
+  const threads = new Set<number>();
+  return Promise.all(
+    cpus.map(async ({ "cpu-index": id, "thread-id": thread }) => {
+      if (threads.has(thread)) return { id, ns: 0n };
+      threads.add(thread);
+      return { id, ...(await threadTime(thread)) };
+    }),
+  );
 }
 
-/** Time on a CPU: schedstat's first number in ns, else user and system ticks of stat. */
-async function threadTime(id: number): Promise<bigint> {
-  const exact = await readFile(`/proc/${id}/schedstat`, "utf8").catch(() => undefined);
-  const ns = exact?.split(" ")[0];
-  if (ns !== undefined && /^\d+$/.test(ns)) return BigInt(ns);
+/** Time on a CPU and waiting for one: schedstat's numbers in ns, else user and system ticks of stat. */
+async function threadTime(id: number): Promise<Omit<VcpuStats, "id">> {
+  const exact = await readFile(`/proc/${id}/schedstat`, "utf8").catch(() => "");
+  const [, ns, delayNs] = /^(\d+) (\d+) \d+$/m.exec(exact) ?? [];
+  if (ns !== undefined && delayNs !== undefined) {
+    return { ns: BigInt(ns), delayNs: BigInt(delayNs) };
+  }
   const stat = await readFile(`/proc/${id}/stat`, "utf8").catch(() => "");
   // The name in parentheses may hold spaces; utime and stime are the 12th and 13th fields after it.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (BigInt(fields[11] ?? 0) + BigInt(fields[12] ?? 0)) * TICK_NS;
+  return { ns: (BigInt(fields[11] ?? 0) + BigInt(fields[12] ?? 0)) * TICK_NS };
 }
 
 function toDisks(
@@ -88,6 +100,10 @@ function toDisks(
       writtenBytes: BigInt(stats?.wr_bytes ?? 0),
       reads: BigInt(stats?.rd_operations ?? 0),
       writes: BigInt(stats?.wr_operations ?? 0),
+      flushes: BigInt(stats?.flush_operations ?? 0),
+      readNs: BigInt(stats?.rd_total_time_ns ?? 0),
+      writeNs: BigInt(stats?.wr_total_time_ns ?? 0),
+      flushNs: BigInt(stats?.flush_total_time_ns ?? 0),
     };
   });
 }
@@ -110,6 +126,9 @@ export function toMemory(answer: unknown, totalBytes: number): MachineStats["mem
     diskCacheBytes: upTo("stat-disk-caches", totalBytes),
     majorFaults: upTo("stat-major-faults", Number.MAX_SAFE_INTEGER),
     minorFaults: upTo("stat-minor-faults", Number.MAX_SAFE_INTEGER),
+    seenBytes: upTo("stat-total-memory", totalBytes),
+    swappedInBytes: upTo("stat-swap-in", Number.MAX_SAFE_INTEGER),
+    swappedOutBytes: upTo("stat-swap-out", Number.MAX_SAFE_INTEGER),
   };
   return { totalBytes, ...definedOnly(all) };
 }

@@ -114,6 +114,8 @@ function describeRunning(makeRig: () => Promise<MachineRig>): void {
     await rig.guestReady();
     const stats = await machine.stats(signal());
     expect(stats.cpuNs).toBeGreaterThan(0n);
+    expect(stats.vcpus.map(({ id }) => id)).toEqual([...Array(stats.cpus).keys()]);
+    expect(stats.vcpus.reduce((sum, { ns }) => sum + ns, 0n)).toBeLessThanOrEqual(stats.cpuNs);
     expect(stats.memory.totalBytes).toBe(rig.spec.memoryBytes);
     expect(stats.disks.map((disk) => disk.name)).toEqual(rig.spec.disks.map((disk) => disk.name));
     for (const disk of stats.disks) expect(disk.readBytes).toBeGreaterThanOrEqual(0n);

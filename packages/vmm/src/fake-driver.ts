@@ -176,9 +176,11 @@ class FakeMachine implements Machine {
     return this.#call(signal, () => ({
       cpus: this.#vmm.cpus ?? this.#spec.cpus,
       cpuNs: 1_000_000n,
+      vcpus: Array.from({ length: this.#vmm.cpus ?? this.#spec.cpus }, (_, id) => ({ id, ns: 0n })),
       memory: { totalBytes: this.#vmm.memoryBytes ?? this.#spec.memoryBytes },
       disks: this.#spec.disks.map(({ name }) => ({
-        ...{ name, readBytes: 0n, writtenBytes: 0n, reads: 0n, writes: 0n },
+        ...{ name, readBytes: 0n, writtenBytes: 0n, reads: 0n, writes: 0n, flushes: 0n },
+        ...{ readNs: 0n, writeNs: 0n, flushNs: 0n },
       })),
     }));
   }

@@ -44,6 +44,7 @@ export type {
   MachineEvent,
   MachineReport,
   MachineStats,
+  VcpuStats,
   MachineStatus,
 } from "./machine-driver.ts";
 export { MAX_STATE_BYTES, checkTemplate, identifyTemplate } from "./checked-template.ts";

@@ -135,12 +135,33 @@ export interface MachineStats {
     readonly diskCacheBytes?: number;
     readonly majorFaults?: number;
     readonly minorFaults?: number;
+    /** What the guest's kernel calls all of its memory. */
+    readonly seenBytes?: number;
+    readonly swappedInBytes?: number;
+    readonly swappedOutBytes?: number;
   };
-  readonly disks: readonly {
-    readonly name: string;
-    readonly readBytes: bigint;
-    readonly writtenBytes: bigint;
-    readonly reads: bigint;
-    readonly writes: bigint;
-  }[];
+  readonly vcpus: readonly VcpuStats[];
+  readonly disks: readonly DiskStats[];
+}
+
+export interface VcpuStats {
+  readonly id: number;
+  /** Nanoseconds that its thread ran. */
+  readonly ns: bigint;
+  /** Nanoseconds that it could have run and another thread did; undefined where the host does not count them. */
+  readonly delayNs?: bigint;
+}
+
+/** Since the machine was started. */
+interface DiskStats {
+  readonly name: string;
+  readonly readBytes: bigint;
+  readonly writtenBytes: bigint;
+  readonly reads: bigint;
+  readonly writes: bigint;
+  readonly flushes: bigint;
+  /** Nanoseconds that each kind took, all of them together. */
+  readonly readNs: bigint;
+  readonly writeNs: bigint;
+  readonly flushNs: bigint;
 }

@@ -118,6 +118,7 @@ export class SpawningDriver implements MachineDriver {
         Promise.resolve({
           cpus: this.size.cpus,
           cpuNs: 0n,
+          vcpus: [],
           memory: { totalBytes: this.size.memoryBytes },
           disks: [],
         }),
