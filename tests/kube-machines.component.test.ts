@@ -5,6 +5,7 @@ import { faultTests } from "./machines-faults.ts";
 import { lifeTests } from "./machines-life.ts";
 import { madeTests } from "./machines-made.ts";
 import { LONG_MS, MachinesUnderTest } from "./machines-under-test.ts";
+import { uploadTests } from "./machines-uploads.ts";
 import { verbTests } from "./machines-verbs.ts";
 import { volumeTests } from "./machines-volumes.ts";
 
@@ -33,6 +34,9 @@ describe("machines of Kubernetes", () => {
   });
   describe("volumes", () => {
     volumeTests(() => at);
+  });
+  describe("uploads", () => {
+    uploadTests(() => at);
   });
   // Last: they end what the others need.
   describe("faults", () => {

@@ -1,100 +1,136 @@
 // DataVolumes on a cluster: their claims are filled by the node, and what becomes of them is in their status.
 import { createHash, randomBytes } from "node:crypto";
-import { mkdir, readFile } from "node:fs/promises";
+import { open, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import type { DataVolume } from "@trine/kube-types";
-import type { KubeObject } from "@trine/testkit";
-import { expect, test } from "vitest";
-import { LONG_MS, type MachinesUnderTest, TINY_GUEST } from "./machines-under-test.ts";
+import { runCommand } from "@trine/testkit";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import {
+  LONG_MS,
+  type MachinesUnderTest,
+  READY,
+  TINY_GUEST,
+  instance,
+  instanceSpec,
+} from "./machines-under-test.ts";
+import { MIB, NODE, VolumesUnderTest } from "./volumes-under-test.ts";
 
-type Volume = DataVolume & KubeObject;
-
-const MIB = 1024 * 1024;
 /** What `trine install` puts on nodes. */
 const EMPTY_IMAGE = "trine.dev/machine:latest";
 const BUSYBOX = "trine.test/busybox:1";
+/** Noise, and a hole. */
+const DISK = Buffer.concat([randomBytes(8 * MIB), Buffer.alloc(8 * MIB)]);
 
 export function volumeTests(at: () => MachinesUnderTest): void {
-  /** A directory of the node as a volume, for the claim of a DataVolume. */
-  async function directory(name: string): Promise<string> {
-    const path = join(at().cluster.node.dir, `volume-${name}`);
-    await mkdir(path);
-    await at().create({
-      apiVersion: "v1",
-      kind: "PersistentVolume",
-      metadata: { name },
-      spec: {
-        capacity: { storage: "1Gi" },
-        accessModes: ["ReadWriteOnce"],
-        storageClassName: name,
-        persistentVolumeReclaimPolicy: "Retain",
-        hostPath: { path },
-      },
-    });
-    return path;
-  }
+  const packed = gzipSync(DISK);
+  const server = createServer((_request, response) => response.end(packed));
+  let url: string;
 
-  async function filled(name: string, source: object): Promise<Volume> {
-    await at().create({
-      apiVersion: "cdi.kubevirt.io/v1beta1",
-      kind: "DataVolume",
-      metadata: { name },
-      spec: {
-        source,
-        storage: { storageClassName: name, resources: { requests: { storage: "256Mi" } } },
-      },
-    });
-    return at().kubectl.until<Volume>(
-      `${name} is filled`,
-      ["datavolume", name],
-      ({ status }) => status?.phase === "Succeeded",
-      2 * LONG_MS,
-    );
+  beforeAll(async () => {
+    const { node } = at().cluster;
+    await node.containerd.ctr("images", "tag", BUSYBOX, EMPTY_IMAGE);
+    const { gateway } = node.containerd.bridge;
+    await new Promise<void>((resolve) => server.listen(0, gateway, resolve));
+    const { port } = server.address() as AddressInfo;
+    url = `http://${gateway}:${port}/disk.gz`;
+  });
+
+  afterAll(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+
+  async function isDisk(path: string): Promise<boolean> {
+    await using handle = await open(path, "r");
+    const { buffer } = await handle.read(Buffer.alloc(DISK.length), 0, DISK.length, 0);
+    return buffer.equals(DISK);
   }
 
   test(
-    "a DataVolume is filled from a URL, and from an image",
+    "a DataVolume is filled from a URL, from an image, from another claim, and blank",
     async () => {
-      const { cluster, kubectl } = at();
-      await cluster.node.containerd.ctr("images", "tag", BUSYBOX, EMPTY_IMAGE);
-      const disk = Buffer.concat([randomBytes(MIB), Buffer.alloc(3 * MIB)]);
-      const packed = gzipSync(disk);
-      const server = createServer((_request, response) => response.end(packed));
-      const { gateway } = cluster.node.containerd.bridge;
-      await new Promise<void>((resolve) => server.listen(0, gateway, resolve));
-      const { port } = server.address() as AddressInfo;
-      try {
-        const path = await directory("from-url");
-        const checksum = `sha256:${createHash("sha256").update(packed).digest("hex")}`;
-        const url = `http://${gateway}:${port}/disk.gz`;
-        const { status } = await filled("from-url", { http: { url, checksum } });
-        expect(status).toMatchObject({ phase: "Succeeded", progress: "100.0%" });
-        const made = await readFile(join(path, "disk.img"));
-        expect(made.length).toBe(256 * MIB);
-        expect(made.subarray(0, disk.length).equals(disk)).toBe(true);
-      } finally {
-        server.close();
-        server.closeAllConnections();
+      const { kubectl } = at();
+      await using volumes = new VolumesUnderTest(at());
+      const [fromUrl, fromImage, fromClaim, blank] = [
+        await volumes.directory("from-url"),
+        await volumes.directory("from-image"),
+        await volumes.directory("from-claim"),
+        await volumes.directory("blank"),
+      ];
+      const checksum = `sha256:${createHash("sha256").update(packed).digest("hex")}`;
+      await volumes.fill("from-url", { http: { url, checksum } });
+      await volumes.fill("from-image", { registry: { url: `docker://${TINY_GUEST}` } });
+      // It waits for the one that it is made of.
+      await volumes.fill("from-claim", { pvc: { namespace: "default", name: "from-url" } });
+      await volumes.fill("blank", { blank: {} });
+      for (const name of ["from-url", "from-image", "from-claim", "blank"]) {
+        const { status } = await volumes.untilPhase(name, "Succeeded");
+        expect(status).toMatchObject({ progress: "100.0%" });
       }
-      const path = await directory("from-image");
-      await filled("from-image", { registry: { url: `docker://${TINY_GUEST}` } });
-      expect((await readFile(join(path, "disk.img"))).subarray(510, 512).toString("hex")).toBe(
-        "55aa",
-      );
+      const made = join(fromUrl, "disk.img");
+      expect((await readFile(made)).length).toBe(256 * MIB);
+      expect(await isDisk(made)).toBe(true);
+      expect(await isDisk(join(fromClaim, "disk.img"))).toBe(true);
+      const head = (await readFile(join(fromImage, "disk.img"))).subarray(510, 512);
+      expect(head.toString("hex")).toBe("55aa");
+      const zeros = await readFile(join(blank, "disk.img"));
+      expect(zeros.equals(Buffer.alloc(256 * MIB))).toBe(true);
       const columns = await kubectl.run("get", "dv", "from-image", "--no-headers");
       expect(columns).toMatch(/Succeeded +100\.0%/);
-      await kubectl.run(
-        "wait",
-        "--for=delete",
-        "pod",
-        "--selector=trine.dev/fills",
-        "--timeout=60s",
+    },
+    5 * LONG_MS,
+  );
+
+  test(
+    "a block volume is filled when a machine is to have it, where that may run, and it boots from it",
+    async () => {
+      await using volumes = new VolumesUnderTest(at());
+      await volumes.waitForConsumer("for-root");
+      await volumes.block("for-root", 300 * MIB);
+      const registry = { url: `docker://${TINY_GUEST}` };
+      await volumes.fill("for-root", { registry }, { volumeMode: "Block" });
+      await volumes.untilPhase("for-root", "WaitForFirstConsumer");
+      const { volumes: _, ...spec } = instanceSpec();
+      const root = { name: "root", dataVolume: { name: "for-root" } };
+      const nodeSelector = { "kubernetes.io/hostname": NODE };
+      await at().create(instance("first", { ...spec, volumes: [root], nodeSelector }));
+      await volumes.untilPhase("for-root", "Succeeded");
+      await at().untilPhase("first", "Running");
+      await at().untilLog("first", READY);
+      await at().delete("vmi", "first");
+    },
+    5 * LONG_MS,
+  );
+
+  test(
+    "a file system that is full is said with the remedy, is left clean, and filled when there is room",
+    async () => {
+      await using volumes = new VolumesUnderTest(at());
+      const path = await volumes.small("full", 32 * MIB);
+      await rm(join(path, "lost+found"), { recursive: true });
+      await writeFile(join(path, "others"), randomBytes(20 * MIB));
+      await volumes.fill("full", { http: { url } });
+      const said = await volumes.until("full", "has failed", (volume) =>
+        volumes.condition(volume, "Running").startsWith("False Error"),
       );
-      await kubectl.run("delete", "dv", "from-url", "from-image", "--timeout=60s");
-      await kubectl.run("delete", "pv", "from-url", "from-image", "--timeout=60s");
+      expect(volumes.condition(said, "Running")).toMatch(
+        /no space is left on the disk: make room on the volume/,
+      );
+      const events = await at().events("full");
+      expect(events).toContainEqual(
+        expect.objectContaining({
+          type: "Warning",
+          reason: "ImportFailed",
+          message: expect.stringContaining("no space is left") as string,
+        }),
+      );
+      expect(await readdir(path)).toEqual(["others"]);
+      await rm(join(path, "others"));
+      await volumes.untilPhase("full", "Succeeded");
+      expect(await isDisk(join(path, "disk.img"))).toBe(true);
+      await runCommand("sync", ["-f", path]);
     },
     5 * LONG_MS,
   );

@@ -47,3 +47,4 @@ export { tinyGuestDisk, tinyGuestTreeImage } from "./tiny-guest-disk.ts";
 export { VirtctlClient } from "./virtctl-client.ts";
 export type { ClientIdentity, VirtctlAnswer } from "./virtctl-client.ts";
 export { VirtctlObjects } from "./virtctl-objects.ts";
+export { VirtctlUpload } from "./virtctl-upload.ts";

@@ -8,3 +8,4 @@ export {
   testDeps,
   testSettings,
 } from "./testing/test-deps.ts";
+export { makeToken } from "./upload/upload-token.ts";

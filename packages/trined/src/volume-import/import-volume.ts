@@ -1,5 +1,5 @@
 // A process of its own, in a container of a pod: fills one volume of it and ends, with 0 when the disk is whole.
-import { writeFile } from "node:fs/promises";
+import { statfs, writeFile } from "node:fs/promises";
 import { TrineError, kindOf, messageOf } from "@trine/base";
 import {
   DEFAULT_IMPORT_LIMITS,
@@ -23,6 +23,8 @@ const TERMINATION_LOG = "/dev/termination-log";
 const MAX_ORDER = 256 * 1024;
 const MAX_MESSAGE = 2_048;
 const RETRIES = 8;
+/** A file system with less is full for what is written in pieces. */
+const FULL_BYTES = 8 * 1024 * 1024;
 
 /** The exit code. */
 export async function importVolume(text: string): Promise<number> {
@@ -108,10 +110,21 @@ async function writeTo(
     else await importToVolume(target, await request(limits), says.onProgress, signal);
     await target.finish();
   } catch (cause) {
+    const told = kindOf(cause) === "exhausted" ? await withRemedy(cause, order.target) : cause;
     await target.discard();
-    throw cause;
+    throw told;
   }
   await target.close();
+}
+
+/** Which of both disks is full, while what was written is still there. */
+async function withRemedy(cause: unknown, path: string): Promise<TrineError> {
+  const { bavail, bsize } = await statfs(path);
+  const remedy =
+    bavail * bsize < FULL_BYTES
+      ? "make room on the volume, or make the DataVolume anew with a larger one; it is tried again"
+      : "make room on the node's disk, where it lies until it is written; it is tried again";
+  return new TrineError("exhausted", `${messageOf(cause)}: ${remedy}`, { cause });
 }
 
 function requestOf(limits: ImportLimits): Omit<VolumeRequest, "source"> {
