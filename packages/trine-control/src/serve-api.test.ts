@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { type IncomingMessage } from "node:http";
-import { request as httpsRequest } from "node:https";
+import { Agent, request as httpsRequest } from "node:https";
 import { type TLSSocket, connect } from "node:tls";
 import { pollUntil, withDeadline } from "@trine/base";
 import { createAuthority, issue } from "@trine/certificates";
@@ -85,6 +85,19 @@ test("a page of another origin may ask to upload, and nothing else is at that po
   }
   // Nor uploads at the port that nobody but the API server is to reach.
   expect((await answerTo(ask("HEAD", "/v1beta1/upload", {}))).statusCode).not.toBe(200);
+});
+
+test("a connection that is not used stays longer than the API server keeps it", async () => {
+  const agent = new Agent({ keepAlive: true });
+  try {
+    const path = "/apis/subresources.kubevirt.io/v1/version";
+    const of = { host: "127.0.0.1", port: api.port, rejectUnauthorized: false, agent };
+    const { headers } = await answerTo(httpsRequest({ ...of, path }));
+    const [, seconds] = /timeout=(\d+)/.exec(headers["keep-alive"] ?? "") ?? [];
+    expect(Number(seconds)).toBeGreaterThan(90);
+  } finally {
+    agent.destroy();
+  }
 });
 
 test("an upload that goes on does not keep the server from ending, and is told to come again", async () => {

@@ -43,6 +43,11 @@ export interface VirtApi {
 
 const MAX_CONNECTIONS = 4_096;
 const HEADERS_MS = 10_000;
+/**
+ * The API server keeps a connection that is not used for 90 s. The end that closes it first must be its own: who closes it while the
+ * other writes fails that call, and a user's create with its webhook.
+ */
+const IDLE_MS = 180_000;
 /** How long after a change the API server's own authority is believed in at most. */
 const REREAD_MS = 60_000;
 
@@ -81,6 +86,7 @@ class VirtApiServer implements VirtApi {
       headersTimeout: HEADERS_MS,
       // Bodies have deadlines of their own.
       requestTimeout: 0,
+      keepAliveTimeout: IDLE_MS,
       maxHeaderSize: 64 * 1024,
     };
     // Whoever has no certificate may have a token; whoever has a wrong one has none.
