@@ -1,5 +1,10 @@
 import { connect as connectHttp2, constants } from "node:http2";
-import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from "node:http2";
+import type {
+  ClientHttp2Session,
+  ClientHttp2Stream,
+  IncomingHttpHeaders,
+  OutgoingHttpHeaders,
+} from "node:http2";
 import { connect as connectSocket } from "node:net";
 import { TrineError, abortError, messageOf } from "@trine/base";
 import { FrameReader, writeFrame } from "./grpc-frame.ts";
@@ -73,16 +78,16 @@ export class BackEnd {
 
   /** Starts a call with this one message; the stream is the caller's to read and to close. */
   send(path: string, message: Uint8Array, options: CallOptions): ClientHttp2Stream {
-    const stream = this.connect().request({
+    const headers: OutgoingHttpHeaders = {
       ...options.metadata,
       ":method": "POST",
       ":path": path,
       "content-type": "application/grpc",
       te: "trailers",
-      ...(options.timeoutMs === undefined
-        ? {}
-        : { "grpc-timeout": timeoutHeader(options.timeoutMs) }),
-    });
+    };
+    const { timeoutMs } = options;
+    if (timeoutMs !== undefined) headers["grpc-timeout"] = timeoutHeader(timeoutMs);
+    const stream = this.connect().request(headers);
     writeFrame(stream, message);
     stream.end();
     return stream;

@@ -89,12 +89,20 @@ export function httpCode(status: number | undefined): number {
   return HTTP_CODES[String(status)] ?? UNKNOWN;
 }
 
-/** Headers without HTTP/2's own; a name said twice is kept so. */
-export function metadataOf(headers: IncomingHttpHeaders): Record<string, string | string[]> {
-  const own = Object.entries(headers).filter(([name]) => !name.startsWith(":"));
-  return Object.fromEntries(
-    own.filter((entry): entry is [string, string | string[]] => entry[1] !== undefined),
-  );
+const NONE: ReadonlySet<string> = new Set();
+
+/** Headers without HTTP/2's own and those `without`; a name said twice is kept so. */
+export function metadataOf(
+  headers: IncomingHttpHeaders,
+  without = NONE,
+): Record<string, string | string[]> {
+  const metadata: Record<string, string | string[]> = {};
+  for (const name in headers) {
+    const value = headers[name];
+    if (value === undefined || name.startsWith(":") || without.has(name)) continue;
+    metadata[name] = value;
+  }
+  return metadata;
 }
 
 /** Percent-encoding of a `grpc-message`: printable ASCII but `%` stays. */

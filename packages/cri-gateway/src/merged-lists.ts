@@ -27,26 +27,63 @@ async function relayList(
   backEnd: BackEnd,
 ): Promise<void> {
   const token = node.registry.token();
+  const reading = startReading(node, call, list, backEnd);
+  try {
+    const patienceMs = node.patienceMs(call);
+    const end = await pass(call, backEnd, { patienceMs, ...(reading && { see: reading.see }) });
+    if (end instanceof BackEndFailure) {
+      if (isUnimplemented(end)) throw end;
+      call.reply(instead(node, call, { list, backEnd, cause: end, hasAnswer: false }));
+      return;
+    }
+    call.end(end);
+    const answer = codeOf(end) === 0 ? reading?.answer() : undefined;
+    if (answer === undefined) return;
+    learn(node, { list, backEnd: backEnd.name, request: call.message, answer, token });
+  } finally {
+    reading?.done();
+  }
+}
+
+interface Reading {
+  readonly see: (part: Buffer) => void;
+  /** The list, once it is whole; undefined where what came is none: its client has it, and nothing is learnt of it. */
+  readonly answer: () => Buffer | undefined;
+  readonly done: () => void;
+}
+
+/**
+ * Keeps what passes, to learn of it. Undefined where there is nothing to learn: also while the same list is on its way to another
+ * client. Many that are asked for at once would be held in memory for nothing.
+ */
+function startReading(
+  { registry }: NodeState,
+  { message }: ServerCall,
+  { records, unary }: ListKind,
+  { name }: BackEnd,
+): Reading | undefined {
+  if (records === undefined) return undefined;
+  const key = `${unary} ${name} ${message.toString("base64")}`;
+  if (!registry.startReading(key)) return undefined;
   const parts: Buffer[] = [];
   let size = 0;
-  const see = (part: Buffer): void => {
-    size += part.length;
-    // One longer than any list goes through, but is not kept.
-    if (list.records !== undefined && size <= MAX_FRAME_BYTES) parts.push(part);
+  return {
+    see: (part) => {
+      size += part.length;
+      // One longer than any list goes through, but is not kept.
+      if (size <= MAX_FRAME_BYTES) parts.push(part);
+    },
+    answer: () => {
+      if (size > MAX_FRAME_BYTES) return undefined;
+      const [answer, ...others] = new FrameReader().take(Buffer.concat(parts));
+      if (answer === undefined || others.length > 0) return undefined;
+      checkFields(answer);
+      return answer;
+    },
+    done: () => {
+      registry.endReading(key);
+    },
   };
-  const end = await pass(call, backEnd, { see, patienceMs: node.patienceMs(call) });
-  if (end instanceof BackEndFailure) {
-    if (isUnimplemented(end)) throw end;
-    call.reply(instead(node, call, { list, backEnd, cause: end, hasAnswer: false }));
-    return;
-  }
-  call.end(end);
-  if (codeOf(end) !== 0 || list.records === undefined || size > MAX_FRAME_BYTES) return;
-  // Its client has the answer: what is no list to us fails nobody's call, and nothing is learnt of it.
-  const [answer, ...others] = new FrameReader().take(Buffer.concat(parts));
-  if (answer === undefined || others.length > 0) return;
-  checkFields(answer);
-  learn(node, { list, backEnd: backEnd.name, request: call.message, answer, token });
 }
 
 /** The same in parts, as each back end sends them; one without streams is asked for its list. */

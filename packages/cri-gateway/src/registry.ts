@@ -46,6 +46,8 @@ export class Registry {
   readonly #complete = new Set<string>();
   /** The newest whole list of each, as `kind name`, until somebody wants to know what is in it. */
   readonly #unread = new Map<string, Unread>();
+  /** Lists that are on their way, and read as they pass. */
+  readonly #reading = new Set<string>();
   /** Answers to ListImages, by back end. */
   readonly #images = new Map<string, Buffer>();
   #count = 0;
@@ -94,6 +96,17 @@ export class Registry {
   /** One object; `token` of the list it is from, absent = as it is now. */
   learn(kind: ObjectKind, backEnd: string, record: Buffer, token = Number.POSITIVE_INFINITY): void {
     this.#learn(kind, { id: stringAt(record, 1), backEnd, record }, token);
+  }
+
+  /** False while the list of this key is being read already. */
+  startReading(key: string): boolean {
+    if (this.#reading.has(key)) return false;
+    this.#reading.add(key);
+    return true;
+  }
+
+  endReading(key: string): void {
+    this.#reading.delete(key);
   }
 
   /** What a successful call has done to an object. */

@@ -2,6 +2,8 @@ import { constants } from "node:http2";
 import type { ClientHttp2Stream } from "node:http2";
 import { AnswerStatus } from "./back-end.ts";
 import type { BackEnd, Metadata } from "./back-end.ts";
+import { callOff, expireIn } from "./expiry.ts";
+import type { Expiry } from "./expiry.ts";
 import { BackEndFailure, codeOf, metadataOf } from "./grpc-status.ts";
 import type { Trailers } from "./grpc-status.ts";
 import type { ServerCall } from "./server-call.ts";
@@ -30,7 +32,7 @@ export function pass(
   beside: Beside = {},
 ): Promise<Trailers | BackEndFailure> {
   call.backEnd = backEnd.name;
-  const stream = backEnd.send(call.path, call.message, call.options);
+  const stream = backEnd.send(call.path, call.message, call.sendOptions);
   const { promise, resolve } = Promise.withResolvers<Trailers | BackEndFailure>();
   new Passing(call, stream, new AnswerStatus(backEnd.name, stream), { ...beside, resolve });
   return promise;
@@ -42,7 +44,7 @@ class Passing {
   readonly #stream: ClientHttp2Stream;
   readonly #status: AnswerStatus;
   readonly #beside: Beside & { readonly resolve: (end: Trailers | BackEndFailure) => void };
-  readonly #late: NodeJS.Timeout | undefined;
+  readonly #late: Expiry | undefined;
   readonly #cancel = (): void => {
     this.#stream.close(constants.NGHTTP2_CANCEL);
   };
@@ -65,13 +67,12 @@ class Passing {
     this.#beside = beside;
     const { patienceMs } = beside;
     if (patienceMs !== undefined) {
-      this.#late = setTimeout(() => {
+      this.#late = expireIn(patienceMs, () => {
         this.#isLate = true;
         this.#cancel();
-      }, patienceMs);
+      });
     }
-    call.signal.addEventListener("abort", this.#cancel, { once: true });
-    if (call.signal.aborted) this.#cancel();
+    call.onGone(this.#cancel);
     stream.on("response", (headers) => {
       const isAnswer = headers["grpc-status"] === undefined && headers[":status"] === 200;
       if (isAnswer) this.#metadata = metadataOf(headers);
@@ -94,7 +95,7 @@ class Passing {
   #onData(chunk: Buffer): void {
     if (!this.#hasSent) {
       this.#hasSent = true;
-      clearTimeout(this.#late);
+      callOff(this.#late);
       this.#call.respond(this.#metadata);
     }
     const hasRoom = this.#call.write(chunk);
@@ -111,8 +112,8 @@ class Passing {
   #end(): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    clearTimeout(this.#late);
-    this.#call.signal.removeEventListener("abort", this.#cancel);
+    callOff(this.#late);
+    this.#call.offGone(this.#cancel);
     const { resolve, patienceMs = 0 } = this.#beside;
     if (this.#isLate) {
       resolve(this.#status.cutOff(new Error(`no answer within ${Math.ceil(patienceMs)} ms`)));

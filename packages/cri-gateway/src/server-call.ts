@@ -3,14 +3,19 @@ import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import { TrineError } from "@trine/base";
 import type { CallOptions, Metadata } from "./back-end.ts";
 import { writeFrame } from "./grpc-frame.ts";
+import { callOff, expireIn } from "./expiry.ts";
+import type { Expiry } from "./expiry.ts";
 import { CODE, codeOf, failureTrailers, metadataOf, timeoutMs, trailersOf } from "./grpc-status.ts";
 import type { Trailers } from "./grpc-status.ts";
 
 /** HTTP/2's and gRPC's own: each connection has its own of these. */
-const OWN_HEADERS = [
+const OWN_HEADERS: ReadonlySet<string> = new Set([
   ...["te", "content-type", "content-length", "host", "connection", "grpc-timeout"],
   ...["grpc-encoding", "grpc-accept-encoding", "accept-encoding"],
-];
+]);
+/** Made once: each new one would take down the stack of its call. */
+const LEFT = new TrineError("canceled", "the client left");
+const ENDED = new TrineError("canceled", "the answer has ended");
 
 const LATE_WORDS = "context deadline exceeded";
 const LATE = trailersOf(CODE.deadlineExceeded, LATE_WORDS);
@@ -27,22 +32,24 @@ export class ServerCall {
   backEnd = "";
   readonly #stream: ServerHttp2Stream;
   readonly #metadata: Metadata;
-  readonly #gone = new AbortController();
   readonly #timeout: string | string[] | undefined;
+  /** Why nobody waits for it any more. */
+  #gone: TrineError | undefined;
+  readonly #whenGone = new Set<() => void>();
+  /** Only where somebody asks for the signal: to make one costs more than a call's other work. */
+  #aborting: AbortController | undefined;
   #endsAt: number | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  #deadline: Expiry | undefined;
   #code: number | undefined;
 
   constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders) {
     this.#stream = stream;
     this.path = headers[":path"] ?? "";
-    const metadata = metadataOf(headers);
-    this.#timeout = metadata["grpc-timeout"];
-    for (const name of OWN_HEADERS) Reflect.deleteProperty(metadata, name);
-    this.#metadata = metadata;
+    this.#timeout = headers["grpc-timeout"];
+    this.#metadata = metadataOf(headers, OWN_HEADERS);
     stream.once("close", () => {
-      clearTimeout(this.#timer);
-      this.#gone.abort(new TrineError("canceled", "the client left"));
+      callOff(this.#deadline);
+      this.#leave(LEFT);
     });
   }
 
@@ -53,15 +60,29 @@ export class ServerCall {
     this.#endsAt = performance.now() + ms;
     // Node's timers hold no more: what is longer than 24 days is for ever.
     if (ms < 2 ** 31) {
-      this.#timer = setTimeout(() => {
+      this.#deadline = expireIn(ms, () => {
         this.#expire();
-      }, ms);
+      });
     }
   }
 
   /** Aborts when the client has left, its deadline has passed, or the answer has ended. */
   get signal(): AbortSignal {
-    return this.#gone.signal;
+    if (this.#aborting === undefined) {
+      this.#aborting = new AbortController();
+      if (this.#gone !== undefined) this.#aborting.abort(this.#gone);
+    }
+    return this.#aborting.signal;
+  }
+
+  /** What its signal says, without one: `then` is called once, at once where it has aborted. */
+  onGone(then: () => void): void {
+    if (this.#gone === undefined) this.#whenGone.add(then);
+    else then();
+  }
+
+  offGone(then: () => void): void {
+    this.#whenGone.delete(then);
   }
 
   /** What is left of the client's deadline. */
@@ -71,7 +92,12 @@ export class ServerCall {
 
   /** For the same call to a back end: the client's metadata, deadline and patience. */
   get options(): CallOptions {
-    return { metadata: this.#metadata, timeoutMs: this.leftMs, signal: this.signal };
+    return { ...this.sendOptions, signal: this.signal };
+  }
+
+  /** The same for who looks by itself whether the client is gone. */
+  get sendOptions(): CallOptions {
+    return { metadata: this.#metadata, timeoutMs: this.leftMs };
   }
 
   /** The metadata alone: for a call that outlives its client. */
@@ -137,9 +163,9 @@ export class ServerCall {
     if (this.#code !== undefined) return;
     const told = this.#isLate && CUT_OFF.includes(codeOf(trailers)) ? LATE : trailers;
     this.#code = codeOf(told);
-    clearTimeout(this.#timer);
+    callOff(this.#deadline);
     this.#finish(told);
-    this.#gone.abort(new TrineError("canceled", "the answer has ended"));
+    this.#leave(ENDED);
   }
 
   #finish(trailers: Trailers): void {
@@ -175,7 +201,15 @@ export class ServerCall {
 
   #expire(): void {
     const error = new TrineError("timeout", LATE_WORDS);
-    this.#gone.abort(error);
+    this.#leave(error);
     this.fail(error);
+  }
+
+  #leave(why: TrineError): void {
+    if (this.#gone !== undefined) return;
+    this.#gone = why;
+    this.#aborting?.abort(why);
+    for (const then of this.#whenGone) then();
+    this.#whenGone.clear();
   }
 }

@@ -7,6 +7,7 @@ import type {
   ServerHttp2Stream,
 } from "node:http2";
 import { TrineError, kindOf, listenUnix, messageOf } from "@trine/base";
+import { callOff, expireIn } from "./expiry.ts";
 import { FrameReader, MAX_MESSAGE_BYTES } from "./grpc-frame.ts";
 import { METHODS } from "./methods.ts";
 import type { How } from "./methods.ts";
@@ -102,7 +103,9 @@ export class GrpcServer {
       call.startDeadline();
       call.message = await this.#read(stream);
       await this.#handle(call, howOf(call.path));
-      call.fail(new TrineError("internal", `${call.path}: the gateway has not answered`));
+      if (call.code === undefined) {
+        throw new TrineError("internal", `${call.path}: the gateway has not answered`);
+      }
     } catch (cause) {
       call.fail(cause);
     }
@@ -115,9 +118,9 @@ export class GrpcServer {
     const reader = new FrameReader();
     const messages: Buffer[] = [];
     let held = 0;
-    const late = setTimeout(() => {
+    const late = expireIn(this.#limits.requestMs, () => {
       reject(new TrineError("timeout", `no whole request within ${this.#limits.requestMs} ms`));
-    }, this.#limits.requestMs);
+    });
     stream.on("data", (chunk: Buffer) => {
       try {
         held += chunk.length;
@@ -136,13 +139,15 @@ export class GrpcServer {
       if (message !== undefined && reader.pending === 0) resolve(message);
       else reject(new TrineError("malformed", "the request ended within its message"));
     });
-    stream.once("close", () => {
+    const left = (): void => {
       reject(new TrineError("canceled", "the client left"));
-    });
+    };
+    stream.once("close", left);
     return promise.finally(() => {
-      clearTimeout(late);
+      callOff(late);
       this.#pending -= held;
       held = 0;
+      stream.off("close", left);
       stream.removeAllListeners("data");
       stream.resume(); // what still comes is thrown away
     });
