@@ -145,6 +145,8 @@ export const INSTANCE_SPEC: readonly FieldGroup[] = [
     [
       MULTUS,
       renders("passt listens at the ports of the spec"),
+      renders("a card is of its model, and one that is masqueraded has its own MAC"),
+      qemu("QEMU has every model of network card, beside each other"),
       CARDS,
       onNetworks(
         "a machine has its networks by passt and a macvtap, and keeps them when trined or passt dies",

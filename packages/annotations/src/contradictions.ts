@@ -21,7 +21,17 @@ export function contradictions(settings: MachineSettings): AnnotationProblem[] {
     const why = "is what Trine's agent mounts in the guest: trine.dev/agent has to be on";
     found.push({ key: "trine.dev/shares", value: shown(shares), why });
   }
-  const fixed = disks.find(({ bus, readOnly, cdrom }) => bus === undefined && readOnly && !cdrom);
+  const { networkMac, networkBindings } = settings;
+  const first = networkBindings["eth0"] ?? networkBindings["*"];
+  if (networkMac !== undefined && first !== "masquerade") {
+    const why =
+      "is of a guest behind its pod's addresses: trine.dev/network-binding has to say masquerade for eth0";
+    found.push({ key: "trine.dev/network-mac", value: networkMac, why });
+  }
+  const fixed = disks.find(
+    ({ bus, readOnly, cdrom, source }) =>
+      bus === undefined && readOnly && !cdrom && source.kind !== "files",
+  );
   if (settings.diskBus === "sata" && fixed !== undefined) {
     const why =
       "is read-only, and one on sata (trine.dev/disk-bus) is always written: give it a bus";

@@ -179,6 +179,36 @@ export const MACHINE_ANNOTATIONS = [
     virtlet: [],
   },
   {
+    key: "trine.dev/network-models",
+    setting: "networkModels",
+    level: "vm",
+    type: "choices",
+    choices: ["virtio", "e1000e", "e1000", "rtl8139", "pcnet", "ne2k_pci"],
+    pattern: /^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/,
+    names: "interfaces of the pod",
+    maxCount: 8,
+    default: "{}",
+    description:
+      "What the guest's network cards are, by the pod's name of the interface; virtio where nothing is said. All others are slower, and have one queue.",
+    reason: "Systems without a driver for virtio's cards, such as a Windows that is being set up.",
+    example: "{eth0: e1000e}",
+    virtlet: [],
+  },
+  {
+    key: "trine.dev/network-mac",
+    setting: "networkMac",
+    level: "vm",
+    type: "word",
+    pattern: /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/,
+    allowed: "a MAC of one card, six pairs of 0-9 and a-f with colons between them",
+    description:
+      "MAC of the guest's first card, where trine.dev/network-binding hides it behind the pod's addresses (masquerade).",
+    reason:
+      "A guest's licence or its rules of names may hang on it. Without a mask the MAC is the pod's: the network plugin gives it.",
+    example: "02:00:00:00:00:01",
+    virtlet: [],
+  },
+  {
     key: "trine.dev/network-multiqueue",
     setting: "networkMultiqueue",
     level: "vm",

@@ -57,6 +57,8 @@ test("gives the defaults to a pod without annotations", () => {
     sysprepFrom: undefined,
     networkBindings: { "*": "tap" },
     networkMultiqueue: false,
+    networkModels: {},
+    networkMac: undefined,
     ports: [],
     start: "running",
     guestAgent: true,
@@ -73,6 +75,7 @@ test.each(MACHINE_ANNOTATIONS)("takes $key's own example", ({ key: name, example
 
 /** What says nothing alone. */
 const NEEDED: Readonly<Record<string, Record<string, string>>> = {
+  "trine.dev/network-mac": { "trine.dev/network-binding": "masquerade" },
   "trine.dev/ports": { "trine.dev/machine": "machine" },
   "trine.dev/max-memory": { "trine.dev/memory": "64Mi" },
   "trine.dev/firmware-persistent": { "trine.dev/firmware": "uefi", "trine.dev/state": "/state" },
@@ -139,6 +142,9 @@ const WRONG: readonly (readonly [string, string, RegExp])[] = [
   ["trine.dev/console", "vga", /"serial" or "virtio"/],
   ["trine.dev/root-size", "big", /1Mi to 64Ti/],
   ["trine.dev/root-size", "0", /1Mi to 64Ti/],
+  ["trine.dev/network-models", "{eth0: igb}", /has eth0 "igb": virtio, e1000e/],
+  ["trine.dev/network-mac", "03:00:00:00:00:01", /a MAC of one card/],
+  ["trine.dev/network-mac", "02:00:00:00:00:01", /has to say masquerade for eth0/],
   ["trine.dev/network-binding", "route", /"tap" or "masquerade" or .*, or INTERFACE=BINDING/],
   ["trine.dev/network-binding", "net1=bridge", /names bridge, which tap is here/],
   ["trine.dev/network-binding", "slirp", /names slirp, which passt replaces/],

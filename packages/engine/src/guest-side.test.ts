@@ -1,5 +1,6 @@
 import type { PodInterface } from "@trine/pod-network";
 import { expect, test } from "vitest";
+import type { PodDocument } from "./pod-document.ts";
 import {
   checkBindings,
   containersAtOf,
@@ -19,6 +20,15 @@ const document = {
   network: pod("eth0", "10.1.0.2"),
   otherNetworks: [pod("net1", "10.2.0.2"), pod("net2", "10.3.0.2")],
 };
+
+test("a guest behind its pod's addresses has the MAC that is said, and no other guest has", () => {
+  const guestMac = "02:00:00:00:00:77";
+  const macs = (bindings: NonNullable<PodDocument["bindings"]>): string[] =>
+    guestInterfaces({ ...document, bindings, guestMac }).map(({ mac }) => mac);
+  const own = [document.network, ...document.otherNetworks].map(({ mac }) => mac);
+  expect(macs({ "*": "masquerade" })).toEqual([guestMac, ...own.slice(1)]);
+  expect(macs({ "*": "tap" })).toEqual(own);
+});
 
 test("without a word each interface is the guest's as it is, also in an older daemon's document", () => {
   expect(guestInterfaces(document)).toEqual([document.network, ...document.otherNetworks]);

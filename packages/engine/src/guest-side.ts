@@ -10,7 +10,7 @@ import { interfacesOf } from "./pod-document.ts";
 import type { PodDocument } from "./pod-document.ts";
 import { macvtapOf, tapOf } from "./tap.ts";
 
-type Networks = Pick<PodDocument, "network" | "otherNetworks" | "bindings">;
+type Networks = Pick<PodDocument, "network" | "otherNetworks" | "bindings" | "guestMac">;
 
 /** Kind `invalid` for a binding of an interface that the pod has not, or that the pod's networks leave no room for. */
 export function checkBindings(
@@ -104,8 +104,10 @@ function pairsOf(
 
 /** The pod's interfaces as its guest has them, the primary one first. */
 export function guestInterfaces(document: Networks): PodInterface[] {
+  const { guestMac } = document;
   return pairsOf(interfacesOf(document), document.bindings).map((pair, index) => {
-    if ("guest" in pair) return pair.guest;
+    const hasOwn = index === 0 && guestMac !== undefined;
+    if ("guest" in pair) return hasOwn ? { ...pair.guest, mac: guestMac } : pair.guest;
     return "macvtap" in pair ? withLinkLocal(pair.interface, index) : pair.interface;
   });
 }

@@ -19,6 +19,8 @@ export interface PodDocument {
   otherNetworks?: readonly PodInterface[];
   /** How the guest has them, by name; "*" = the rest. Absent = as a tap. */
   bindings?: Readonly<Record<string, Binding>>;
+  /** Of the guest's first card, where it is hidden behind the pod's addresses; absent = the pod's. */
+  guestMac?: string;
   /** MACs of IPv6 gateways by the interface's name, where the guest has to be told of them. */
   routerMacs?: Readonly<Record<string, string>>;
   /** Of each of the guest's taps; absent = 1. */

@@ -1,7 +1,7 @@
 import { isAbsolute } from "node:path";
 import { TrineError } from "@trine/base";
 import { MEMORY_STEP, bootOf, sharesDevice, slotNames } from "@trine/vmm";
-import type { DiskSpec, MachineSpec, NicSpec } from "@trine/vmm";
+import type { DiskSpec, MachineSpec, NicModel, NicSpec } from "@trine/vmm";
 import { checkHardware } from "./check-hardware.ts";
 import { NIC_SLOTS } from "./pci-slots.ts";
 import { diskRoom, virtioDisks } from "./plan-disks.ts";
@@ -26,6 +26,9 @@ const TAG = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,35}$/;
 /** QEMU takes 55 characters, and asks users to keep to opt/. */
 const FIRMWARE_FILE = /^opt\/[A-Za-z0-9][A-Za-z0-9_./-]{0,50}$/;
 const CPU_MODEL = /^[A-Za-z0-9][A-Za-z0-9_.,=+-]{0,199}$/;
+const MODELS: readonly NicModel[] = [
+  ...(["virtio", "e1000e", "e1000", "rtl8139", "pcnet", "ne2k_pci"] as const),
+];
 const MAC = /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/i;
 
 /** Kind `invalid`, naming the field, for what QEMU would refuse or misread. */
@@ -177,6 +180,9 @@ function checkNic(nic: NicSpec, say: Say): void {
     `NIC ${nic.name}: ${queues} queues: 1-${MAX_QUEUES}`,
   );
   say(queues === 1 || tap !== undefined, `NIC ${nic.name}: a socket is one queue`);
+  const { model = "virtio" } = nic;
+  say(MODELS.includes(model), `NIC ${nic.name}: model ${model}: ${MODELS.join(", ")}`);
+  say(queues === 1 || model === "virtio", `NIC ${nic.name}: ${model} has one queue`);
 }
 
 function unique(names: readonly string[]): boolean {

@@ -150,6 +150,19 @@ test("a machine with all that needs no help of the host is built as it was asked
   expect(hpet).toBe(false);
 });
 
+test("QEMU has every model of network card, beside each other", async () => {
+  const models = ["virtio", "e1000e", "e1000", "rtl8139", "pcnet", "ne2k_pci"] as const;
+  const nics = models.map((model, index) => ({
+    ...{ name: `eth${index}`, socket: `nic${index}.sock`, mtu: 1500, model },
+    mac: `02:00:00:00:00:0${index}`,
+  }));
+  const found = await built("cards", specWith({}, { nics }), (client) =>
+    deviceTypes(client, ...nics.map(({ name }) => `nic-${name}`)),
+  );
+  const [, ...others] = models;
+  expect(found.slice(0, models.length)).toEqual(["virtio-net-pci", ...others]);
+});
+
 test("QEMU knows each enlightenment, and the clocks, by the names that it is told under KVM", async () => {
   const names = ["hv-spinlocks", "hv-vendor-id", "hv-crash", "hv-time", "kvmclock", "migratable"];
   const path = "/machine/unattached/device[0]";

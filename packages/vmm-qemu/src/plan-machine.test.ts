@@ -135,6 +135,19 @@ describe("features", () => {
     );
   });
 
+  test("a card that is not virtio's has nothing of virtio's", () => {
+    const [card] = values({ nics: [{ ...nic, model: "e1000e" }] }, "-device").filter((each) =>
+      each.includes("netdev"),
+    );
+    expect(card).toBe("e1000e,netdev=net-eth0,id=nic-eth0,addr=0x2,mac=02:00:00:00:00:01,romfile=");
+    const several = { ...nic, model: "rtl8139", queues: 2 } as const;
+    expect(() => plan({ nics: [several] })).toThrow(/NIC eth0: rtl8139 has one queue/);
+    const strange = { ...nic, model: "virtio-net,x=y" as "virtio" };
+    expect(() => plan({ nics: [strange] })).toThrow(
+      /NIC eth0: model virtio-net,x=y: virtio, e1000e/,
+    );
+  });
+
   test("the guest agent is a port of its own", () => {
     expect(values({ guestAgent: true }, "-device")).toContain(
       "virtserialport,id=guest-agent0,bus=ports.0,nr=1,chardev=guest-agent,name=org.qemu.guest_agent.0",

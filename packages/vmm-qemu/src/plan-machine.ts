@@ -170,17 +170,22 @@ function guestLinkArguments(spec: MachineSpec, table: DescriptorTable): string[]
 
 function nicArguments(spec: MachineSpec, table: DescriptorTable): string[] {
   return spec.nics.flatMap((nic, index) => {
-    const { queues = 1 } = nic;
+    const { queues = 1, model = "virtio" } = nic;
+    const card = {
+      netdev: `net-${nic.name}`,
+      id: `nic-${nic.name}`,
+      addr: slot(NIC_SLOTS[index]),
+      mac: nic.mac,
+    };
+    const link = ["-netdev", netdev(nic, table)];
+    // Machines boot from disks: no option ROM to load.
+    if (model !== "virtio") return [...link, ...device(model, { ...card, romfile: "" })];
     return [
-      ...["-netdev", netdev(nic, table)],
+      ...link,
       ...device("virtio-net-pci", {
-        netdev: `net-${nic.name}`,
-        id: `nic-${nic.name}`,
-        addr: slot(NIC_SLOTS[index]),
-        mac: nic.mac,
+        ...card,
         // Our agent sets it: the NIC of a clone is as its template's was.
         ...(bootOf(spec).kind === "direct" ? {} : { host_mtu: nic.mtu }),
-        // Machines boot from disks: no option ROM to load.
         romfile: "",
         "disable-legacy": true,
         // An interrupt for each direction of each, one for changes and one for what the guest asks.

@@ -5,6 +5,7 @@ export type {
   DiskSpec,
   FirmwareFile,
   MachineSpec,
+  NicModel,
   NicSpec,
   SlotImage,
   SlotName,

@@ -187,3 +187,9 @@ export interface NicSpec {
   readonly mac: string;
   readonly mtu: number;
 }
+  /** With a card that is not virtio's the guest learns it by DHCP alone. */
+  /** Undefined = virtio. Others have one queue. */
+  readonly model?: NicModel;
+
+/** Cards that guests without a driver for virtio's know. */
+export type NicModel = "virtio" | "e1000e" | "e1000" | "rtl8139" | "pcnet" | "ne2k_pci";

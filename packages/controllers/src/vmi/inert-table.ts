@@ -1,5 +1,6 @@
 import type { VirtualMachineInstanceSpec } from "@trine/kube-types";
 import { seededKeys } from "./cloud-init.ts";
+import { CARDS } from "./networks.ts";
 
 /** Where a value stands: the spec that it is in, and the indices of the lists on the way to it. */
 export interface Standing {
@@ -38,6 +39,7 @@ const isNot =
 function interfaceAt({ spec, indices: [index = 0] }: Standing): {
   readonly isPasst: boolean;
   readonly isPodNetwork: boolean;
+  readonly isHidden: boolean;
 } {
   const found = spec.domain.devices.interfaces?.[index];
   const isPasst =
@@ -47,6 +49,7 @@ function interfaceAt({ spec, indices: [index = 0] }: Standing): {
   const network = spec.networks?.find(({ name }) => name === found?.name);
   return {
     isPasst,
+    isHidden: found?.masquerade !== undefined,
     isPodNetwork: network?.multus === undefined || network.multus.default === true,
   };
 }
@@ -174,7 +177,11 @@ export const INERT_FIELDS: readonly InertField[] = [
     why: "no changes are tracked",
     when: isTrue,
   },
-  { path: "domain.devices.interfaces[].model", why: "cards are virtio's", when: isNot("virtio") },
+  {
+    path: "domain.devices.interfaces[].model",
+    why: "the card is virtio's",
+    when: isNot("virtio", ...CARDS),
+  },
   {
     path: "domain.devices.interfaces[].ports",
     why: "every port of the pod's address that no container waits at is the machine's",
@@ -187,8 +194,11 @@ export const INERT_FIELDS: readonly InertField[] = [
   },
   {
     path: "domain.devices.interfaces[].macAddress",
-    why: "on the pod's network the card has the MAC that the network plugin gives",
-    when: (value, standing) => value !== "" && interfaceAt(standing).isPodNetwork,
+    why: "on the pod's network the card has the MAC that the network plugin gives, unless it is behind it by masquerade",
+    when: (value, standing) => {
+      const { isPodNetwork, isHidden } = interfaceAt(standing);
+      return value !== "" && isPodNetwork && !isHidden;
+    },
   },
   { path: "domain.devices.interfaces[].bootOrder", why: "machines boot from disks" },
   { path: "domain.devices.interfaces[].pciAddress", why: "cards have slots in their order" },

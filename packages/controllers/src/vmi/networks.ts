@@ -63,6 +63,7 @@ export function networkParts(spec: VirtualMachineInstanceSpec, namespace: string
       annotations: {
         ...multus(found, networks, ofInterface, namespace),
         ...(bindings.length === 0 ? {} : { "trine.dev/network-binding": bindings.join(",") }),
+        ...cards(found, ofInterface),
       },
     },
     ...found.map(({ name, binding }) => portParts(ofInterface.get(name), binding)),
@@ -71,6 +72,32 @@ export function networkParts(spec: VirtualMachineInstanceSpec, namespace: string
 }
 
 type ByName = ReadonlyMap<string, Interface>;
+
+/** Models of network cards beside virtio's that the node's machines can have. */
+export const CARDS: readonly string[] = ["e1000e", "e1000", "rtl8139", "pcnet", "ne2k_pci"];
+
+/** What the guest's cards are, and the MAC of one behind the pod's own. */
+function cards(found: readonly PodInterface[], interfaces: ByName): Record<string, string> {
+  const models = found.flatMap(({ name, podInterface }) => {
+    const { model = "" } = interfaces.get(name) ?? {};
+    return CARDS.includes(model) ? [[podInterface, model] as const] : [];
+  });
+  const hidden = found.find(
+    ({ podInterface, binding }) => podInterface === PRIMARY && binding === "masquerade",
+  );
+  const mac = plainMac(interfaces.get(hidden?.name ?? "")?.macAddress ?? "");
+  return {
+    ...(models.length === 0
+      ? {}
+      : { "trine.dev/network-models": JSON.stringify(Object.fromEntries(models)) }),
+    ...(hidden === undefined || mac === "" ? {} : { "trine.dev/network-mac": mac }),
+  };
+}
+
+/** As the node wants it: users may write dashes and capitals. */
+function plainMac(mac: string): string {
+  return mac.toLowerCase().replaceAll("-", ":");
+}
 
 function multus(
   found: readonly PodInterface[],

@@ -427,6 +427,26 @@ test("networks by Multus, with their MACs and bindings", () => {
   expect(compute(pod)["ports"]).toEqual([{ name: "http", containerPort: 80, protocol: "TCP" }]);
 });
 
+test("a card is of its model, and one that is masqueraded has its own MAC", () => {
+  const pod = podOf({
+    "spec.networks": [
+      { name: "default", pod: {} },
+      { name: "blue", multus: { networkName: "blue" } },
+    ],
+    "spec.domain.devices.interfaces": [
+      { name: "default", masquerade: {}, model: "e1000e", macAddress: "02-00-00-00-00-AB" },
+      { name: "blue", bridge: {}, model: "igb", macAddress: "02:00:00:00:00:01" },
+    ],
+  });
+  expect(settingsOf(pod)).toMatchObject({
+    networkModels: { eth0: "e1000e" },
+    networkMac: "02:00:00:00:00:ab",
+  });
+  const interfaces = [{ name: "default", bridge: {}, macAddress: "02:00:00:00:00:01" }];
+  const bridged = podOf({ "spec.domain.devices.interfaces": interfaces });
+  expect(settingsOf(bridged).networkMac).toBeUndefined();
+});
+
 test("passt listens at the ports of the spec", () => {
   const pod = podOf({
     "spec.domain.devices.interfaces": [

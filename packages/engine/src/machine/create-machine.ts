@@ -69,12 +69,21 @@ export async function createMachine(
   };
 }
 
-function nicsOf({ interfaces, links, queues }: MachineInput): MachineSpec["nics"] {
-  return interfaces.map(({ mac, mtu }, index) => {
+function nicsOf({ interfaces, links, queues, settings }: MachineInput): MachineSpec["nics"] {
+  const { networkModels } = settings;
+  const names = interfaces.map(({ name }) => name);
+  const unknown = Object.keys(networkModels).find((name) => !names.includes(name));
+  if (unknown !== undefined) {
+    const has = `the pod has no interface ${unknown}; it has ${names.join(", ")}`;
+    throw new TrineError("invalid", `trine.dev/network-models: ${has}`);
+  }
+  return interfaces.map(({ name, mac, mtu }, index) => {
     const tap = links[index];
     const link = tap === undefined ? { socket: PASST_SOCKET } : { tap };
-    const several = tap === undefined || queues === 1 ? {} : { queues };
-    return { name: `eth${index}`, ...link, ...several, mac, mtu };
+    const model = networkModels[name] ?? "virtio";
+    const isPlain = model === "virtio";
+    const several = tap === undefined || queues === 1 || !isPlain ? {} : { queues };
+    return { name: `eth${index}`, ...link, ...several, ...(isPlain ? {} : { model }), mac, mtu };
   });
 }
 

@@ -67,6 +67,8 @@ export class MachineKeeper implements TaskKeeper {
     if (settings.networkMultiqueue) document.queues ??= Math.min(cpusOf(settings), MAX_QUEUES);
     await joinNetwork(this.#pod, "address");
   }
+    const { networkMac } = settings;
+    if (networkMac !== undefined) document.guestMac ??= networkMac;
 
   async create(task: CreateTask): Promise<void> {
     this.#createdMs = performance.now();
