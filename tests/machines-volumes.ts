@@ -92,10 +92,11 @@ export function volumeTests(at: () => MachinesUnderTest): void {
       const registry = { url: `docker://${TINY_GUEST}` };
       await volumes.fill("for-root", { registry }, { volumeMode: "Block" });
       await volumes.untilPhase("for-root", "WaitForFirstConsumer");
-      const { volumes: _, ...spec } = instanceSpec();
       const root = { name: "root", dataVolume: { name: "for-root" } };
       const nodeSelector = { "kubernetes.io/hostname": NODE };
-      await at().create(instance("first", { ...spec, volumes: [root], nodeSelector }));
+      await at().create(
+        instance("first", instanceSpec({ spec: { volumes: [root], nodeSelector } })),
+      );
       await volumes.untilPhase("for-root", "Succeeded");
       await at().untilPhase("first", "Running");
       await at().untilLog("first", READY);

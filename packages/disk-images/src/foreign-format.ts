@@ -53,6 +53,11 @@ export function rawSignature(head: Buffer): "mbr" | "gpt" | "iso9660" | "unknown
   return head.length >= 512 && head.readUInt16LE(510) === 0xaa55 ? "mbr" : "unknown";
 }
 
+/** Whether a file that begins so is a raw disk for sure, as far as its end does not say otherwise. */
+export function isRawHead(head: Buffer): boolean {
+  return rawSignature(head) !== "unknown" && foreignFormat(head, Buffer.of()) === undefined;
+}
+
 function textFormat(head: Buffer): string | undefined {
   const start = head.subarray(0, 512);
   if (/^\s*(<!doctype html|<html)/i.test(start.toString("latin1"))) return "an HTML page";

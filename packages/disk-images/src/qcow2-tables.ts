@@ -37,7 +37,8 @@ export async function checkTables(
   }
 }
 
-function l2Offset(chunk: Buffer, at: number, clusterBytes: number): number {
+/** Where the L2 table of an L1 entry lies; 0 when there is none. */
+export function l2Offset(chunk: Buffer, at: number, clusterBytes: number): number {
   const high = chunk.readUInt32BE(at);
   const low = chunk.readUInt32BE(at + 4);
   const offset =
@@ -66,11 +67,15 @@ async function checkL2(
   }
 }
 
+export function compressedEntry(chunk: Buffer, at: number): boolean {
+  return (chunk.readUInt32BE(at) & COMPRESSED_HIGH_BIT) !== 0;
+}
+
 /** Where an L2 entry's data starts; 0 when it has none. */
-function dataOffset(chunk: Buffer, at: number, clusterBytes: number): number {
+export function dataOffset(chunk: Buffer, at: number, clusterBytes: number): number {
   const high = chunk.readUInt32BE(at);
   const low = chunk.readUInt32BE(at + 4);
-  if ((high & COMPRESSED_HIGH_BIT) === 0) {
+  if (!compressedEntry(chunk, at)) {
     return (high & OFFSET_HIGH_MASK) * 2 ** 32 + Math.floor(low / 512) * 512;
   }
   // A compressed cluster's offset ends where the count of its sectors begins: at bit 62 - (bits - 8).

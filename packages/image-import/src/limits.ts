@@ -39,6 +39,8 @@ export interface ImportProgress {
   readonly step: "download" | "read" | "unpack" | "check" | "convert" | "store" | "register";
   readonly done: number;
   readonly total?: number;
+  /** No other step comes after it. */
+  readonly isLast?: boolean;
 }
 
 export type OnProgress = (progress: ImportProgress) => void;

@@ -26,9 +26,18 @@ export interface Version {
   readonly totalBytes?: number;
 }
 
+/** Takes what comes, in order, each part before the next. */
+export interface Sink {
+  write(parts: readonly Buffer[], at: number): Promise<void>;
+  /** It begins anew. */
+  restart(): Promise<void>;
+}
+
 export interface Download {
   readonly url: URL;
   readonly to: FileHandle;
+  /** Takes the bytes instead of `to`, which is empty. */
+  readonly sink?: Sink;
   readonly checksum?: Checksum;
   readonly maxBytes: number;
   readonly retries: number;
@@ -151,6 +160,7 @@ async function restart(job: Download, state: State): Promise<void> {
     throw new TrineError("conflict", `${shown(job.url)}: it changes again and again`);
   }
   await job.to.truncate(0);
+  await job.sink?.restart();
   state.at = 0;
   state.hash = newHash(job);
   state.version = {};
@@ -201,7 +211,9 @@ async function receive(answer: HttpAnswer, job: Download, state: State): Promise
   const flush = async (): Promise<void> => {
     const parts = batch;
     batch = [];
-    await writeParts(job.to, parts, state.at);
+    if (parts.length === 0) return;
+    if (job.sink === undefined) await writeParts(job.to, parts, state.at);
+    else await job.sink.write(parts, state.at);
     for (const part of parts) state.hash?.update(part);
     state.at += sizeOf(parts);
     job.onProgress({ step: "download", done: state.at, ...(total !== undefined && { total }) });

@@ -13,6 +13,7 @@ import type { OnProgress } from "../limits.ts";
 import { WorkDir } from "../work-dir.ts";
 import { bytesOfDevice } from "./bytes-of-device.ts";
 import { copyRaw } from "./copy-raw.ts";
+import { Straight } from "./straight.ts";
 import type { VolumeTarget } from "./volume-target.ts";
 
 const MIB = 1024 * 1024;
@@ -43,8 +44,10 @@ export async function importToVolume(
   const work = await WorkDir.open(request.workDir, url?.href ?? request.source);
   const job = { request, work, what, onProgress, signal };
   try {
-    const first = url === undefined ? await openGiven(job) : await fetchDisk(job, url);
-    await writeDisk(job, first, target);
+    const straight = url === undefined ? undefined : straightTo(target, job);
+    const first = url === undefined ? await openGiven(job) : await fetchDisk(job, url, straight);
+    if (straight?.isPlaced === true) await first.handle.close();
+    else await writeDisk(job, first, target);
     await work.remove();
   } catch (cause) {
     const mayGoOn = signal.aborted || PASSING.includes(kindOf(cause));
@@ -52,6 +55,12 @@ export async function importToVolume(
     else await work.remove();
     throw cause;
   }
+}
+
+/** A device holds other bytes where a disk has none: all of it is written when the disk is known. */
+function straightTo(target: VolumeTarget, { request, what }: Job): Straight | undefined {
+  if (target.isDevice || request.disk !== undefined) return undefined;
+  return new Straight(target, request.limits, what);
 }
 
 /** An empty disk; what a device had at its beginning is no one's partition table any more. */

@@ -19,8 +19,9 @@ const SPANS: Readonly<Record<ImportProgress["step"], readonly [number, number]>>
   register: [100, 100],
 };
 
-export function percentOf({ step, done, total }: ImportProgress): number {
-  const [from, to] = SPANS[step];
+export function percentOf({ step, done, total, isLast = false }: ImportProgress): number {
+  const [from, end] = SPANS[step];
+  const to = isLast ? 100 : end;
   if (total === undefined || total === 0) return from;
   return from + (to - from) * Math.min(1, done / total);
 }

@@ -8,6 +8,7 @@ import { Says, percentOf } from "./says.ts";
 test.each([
   [{ step: "download", done: 50, total: 100 } as const, 25],
   [{ step: "download", done: 50 } as const, 0],
+  [{ step: "download", done: 50, total: 100, isLast: true } as const, 50],
   [{ step: "unpack", done: 1 << 30 } as const, 50],
   [{ step: "convert", done: 50, total: 100 } as const, 80],
   [{ step: "store", done: 200, total: 100 } as const, 100],
