@@ -185,9 +185,8 @@ export interface NicSpec {
   /** Of the tap; undefined = 1. */
   readonly queues?: number;
   readonly mac: string;
-  readonly mtu: number;
-}
   /** With a card that is not virtio's the guest learns it by DHCP alone. */
+  readonly mtu: number;
   /** Undefined = virtio. Others have one queue. */
   readonly model?: NicModel;
 
