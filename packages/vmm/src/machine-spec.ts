@@ -189,6 +189,7 @@ export interface NicSpec {
   readonly mtu: number;
   /** Undefined = virtio. Others have one queue. */
   readonly model?: NicModel;
+}
 
 /** Cards that guests without a driver for virtio's know. */
 export type NicModel = "virtio" | "e1000e" | "e1000" | "rtl8139" | "pcnet" | "ne2k_pci";

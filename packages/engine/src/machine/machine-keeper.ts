@@ -64,11 +64,11 @@ export class MachineKeeper implements TaskKeeper {
     const settings = parseMachineAnnotations(this.#pod.sandbox.annotations);
     const { document } = this.#pod;
     document.bindings ??= settings.networkBindings;
+    const { networkMac } = settings;
+    if (networkMac !== undefined) document.guestMac ??= networkMac;
     if (settings.networkMultiqueue) document.queues ??= Math.min(cpusOf(settings), MAX_QUEUES);
     await joinNetwork(this.#pod, "address");
   }
-    const { networkMac } = settings;
-    if (networkMac !== undefined) document.guestMac ??= networkMac;
 
   async create(task: CreateTask): Promise<void> {
     this.#createdMs = performance.now();
