@@ -16,6 +16,7 @@ use crate::events::Events;
 use crate::freeze::Freezer;
 use crate::helper::Helper;
 use crate::link::{Link, Port};
+use crate::local_ports::LocalPorts;
 use crate::mounts::Mounts;
 use crate::pod_pids::PodPids;
 use crate::process::Process;
@@ -68,6 +69,8 @@ pub struct Agent {
     pub mounts: Mounts,
     /// Volumes that a whole machine is to have.
     pub shares: Option<Shares>,
+    /// Of containers beside a whole machine.
+    pub local_ports: LocalPorts,
     pub events: Events,
     pub relays: Relays,
     pub parking: Parking,
@@ -106,6 +109,7 @@ impl Agent {
             freezer: None,
             mounts: Mounts::default(),
             shares: None,
+            local_ports: LocalPorts::default(),
             events: Events::default(),
             relays: Relays::default(),
             parking: Parking::default(),
@@ -174,6 +178,7 @@ impl Agent {
             Token::Stderr(n) => stdio::drain(self, n, stdio::Output::Stderr),
             Token::Report(n) => self.read_report(n),
             Token::Pump(n) => self.pump(n),
+            Token::LocalPort(n) => self.accept_at_port(n),
             Token::Helper(n) => self.helper_reported(n),
             Token::Release(n) => self.release_reported(n),
             Token::Freezer => self.freezer_reported(),
@@ -237,6 +242,8 @@ impl Agent {
             self.events.deadline(),
             self.relays.deadline(),
             self.parking.deadline(),
+            self.ports_deadline(),
+            self.shares_deadline(),
         ];
         let soonest = all.into_iter().flatten().min()?;
         Some(soonest.saturating_duration_since(Instant::now()))
@@ -257,6 +264,8 @@ impl Agent {
             self.answer(call, Err(failure(Code::DeadlineExceeded, text)));
         }
         self.relays.refill(now);
+        self.listen_at_ports_again(now);
+        self.mount_shares_again(now);
         if self.parking.is_due(now) {
             let number = self.number();
             self.parking.expire(&self.groups, number, now);

@@ -1,8 +1,9 @@
 //! trine-agent: runs a pod's containers inside its virtual machine, told by the host over one byte stream.
 //!
 //! As PID 1 it sets the guest up first and finds the stream at a virtio port. Otherwise:
-//! `trine-agent [--machine [--shares FILE]] [--port NAME | --socket PATH] [--cgroup DIR]`, or `trine-agent --version`.
-//! With `--machine` it serves a guest that has a system of its own, and mounts the volumes that FILE lists. A microVM's kernel starts it as well, in modprobe's place.
+//! `trine-agent [--machine [--shares FILE] [--ports LIST]] [--port NAME | --socket PATH] [--cgroup DIR]`, or `trine-agent --version`.
+//! With `--machine` it serves a guest that has a system of its own, mounts the volumes that FILE lists, and has the ports of LIST at
+//! the guest's localhost. A microVM's kernel starts it as well, in modprobe's place.
 
 mod agent;
 mod answer;
@@ -20,11 +21,13 @@ mod identity;
 mod info;
 mod lifecycle;
 mod link;
+mod local_ports;
 mod machine;
 mod modules;
 mod mounts;
 mod net;
 mod online;
+mod pause;
 mod pod_pids;
 mod process;
 mod pump;
@@ -34,6 +37,7 @@ mod release;
 mod rpc;
 mod shares;
 mod signals;
+mod sockets;
 mod stats;
 mod stdio;
 mod streams;
@@ -61,6 +65,7 @@ struct Options {
     socket: Option<PathBuf>,
     cgroup: Option<String>,
     shares: Option<String>,
+    ports: Vec<u16>,
     is_machine: bool,
 }
 
@@ -118,6 +123,7 @@ fn serve(options: &Options) -> io::Result<()> {
             .as_deref()
             .map(Shares::listed_in)
             .transpose()?;
+        agent.add_local_ports(&options.ports);
     }
     agent.run()
 }
@@ -143,6 +149,7 @@ fn options() -> io::Result<Options> {
         socket: None,
         cgroup: None,
         shares: None,
+        ports: Vec::new(),
         is_machine: false,
     };
     let mut arguments = std::env::args().skip(1);
@@ -157,6 +164,7 @@ fn options() -> io::Result<Options> {
             ("--socket", Some(path)) => options.socket = Some(path.into()),
             ("--cgroup", Some(dir)) => options.cgroup = Some(dir),
             ("--shares", Some(list)) => options.shares = Some(list),
+            ("--ports", Some(list)) => options.ports = local_ports::parse(&list)?,
             (other, _) => {
                 return Err(sys::invalid(format!(
                     "{other:?} is no option, or lacks its value"

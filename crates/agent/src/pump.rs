@@ -7,7 +7,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use crate::agent::{Agent, Role};
 use crate::gather::Gather;
 use crate::reactor::{READ, Token, WRITE, Watched};
-use crate::sys::{check, is_not_now, owned, read, write};
+use crate::sockets::{connect_to, is_connected, reset_on_close};
+use crate::sys::{is_not_now, read, write};
 
 const PIECE: usize = 32 << 10;
 const MAX_PIECES: usize = 8;
@@ -19,6 +20,8 @@ const MAX_ADDRESSES: usize = 4;
 pub enum Peer {
     /// A service, once it has accepted the connection; else one at another of these addresses, the next one last.
     Service(Vec<SocketAddr>),
+    /// Who has connected to a port of the guest's.
+    Client,
     /// The kernel's 9P client.
     NineP,
 }
@@ -31,6 +34,7 @@ pub struct Pump {
     others: Vec<SocketAddr>,
     /// Set where only whole messages go to the socket.
     messages: Option<Gather>,
+    is_clients: bool,
     /// The socket has sent its last; the stream has.
     socket_ended: bool,
     stream_ended: bool,
@@ -70,11 +74,14 @@ pub fn join(
     peer: Peer,
 ) -> Result<(), &'static str> {
     if agent.pumps.len() >= MAX_PUMPS {
+        reset_on_close(&socket);
         return Err("too many connections");
     }
     let number = agent.number();
+    let is_clients = matches!(peer, Peer::Client);
     let (connecting, others, messages) = match peer {
         Peer::Service(others) => (true, others, None),
+        Peer::Client => (false, Vec::new(), None),
         Peer::NineP => (false, Vec::new(), Some(Gather::default())),
     };
     let pump = Pump {
@@ -83,6 +90,7 @@ pub fn join(
         connecting,
         others,
         messages,
+        is_clients,
         socket_ended: false,
         stream_ended: false,
     };
@@ -98,30 +106,54 @@ impl Agent {
         let Some(pump) = self.pumps.get_mut(&number) else {
             return;
         };
-        match pump.advance(number, &mut self.link.mux) {
-            Ok(interest) => {
-                if pump.socket_ended && pump.stream_ended {
-                    let stream = pump.stream;
-                    self.pumps.remove(&number);
-                    self.roles.remove(&stream);
-                } else {
-                    pump.socket.set(&self.reactor, interest);
-                }
-            }
-            Err(error) => {
-                let stream = pump.stream;
-                self.pumps.remove(&number);
-                self.roles.remove(&stream);
-                self.link.mux.abort(stream, &error.to_string());
-            }
+        let why = match pump.advance(number, &mut self.link.mux) {
+            Ok(_) if pump.has_lost_server() => "its server has ended".to_owned(),
+            Ok(interest) if !pump.is_over() => return pump.socket.set(&self.reactor, interest),
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        let (stream, is_over) = (pump.stream, pump.is_over());
+        self.roles.remove(&stream);
+        if !is_over {
+            self.link.mux.abort(stream, &why);
+        }
+        self.pump_ended(number);
+    }
+
+    pub fn pump_ended(&mut self, number: u32) {
+        if let Some(pump) = self.pumps.remove(&number)
+            && !pump.socket_ended
+        {
+            self.share_ended(pump.stream);
+        }
+    }
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        if !self.is_over() {
+            reset_on_close(&self.socket);
         }
     }
 }
 
 impl Pump {
+    pub fn is_clients(&self) -> bool {
+        self.is_clients
+    }
+
+    fn is_over(&self) -> bool {
+        self.socket_ended && self.stream_ended
+    }
+
+    /// The kernel, which has not given the share up, would wait for answers.
+    fn has_lost_server(&self) -> bool {
+        self.messages.is_some() && self.stream_ended && !self.socket_ended
+    }
+
     fn advance(&mut self, number: u32, mux: &mut trine_wire::mux::Mux) -> io::Result<u32> {
         if self.connecting {
-            match self.is_connected() {
+            match is_connected(&self.socket) {
                 Ok(connected) => self.connecting = !connected,
                 Err(error) => {
                     let socket = next_of(&mut self.others).ok_or(error)?;
@@ -199,71 +231,5 @@ impl Pump {
             }
         }
         Ok(0)
-    }
-
-    fn is_connected(&self) -> io::Result<bool> {
-        let mut poll = libc::pollfd {
-            fd: self.socket.as_raw_fd(),
-            events: libc::POLLOUT,
-            revents: 0,
-        };
-        // SAFETY: one pollfd; never waits.
-        if check(unsafe { libc::poll(&raw mut poll, 1, 0) })? == 0 {
-            return Ok(false);
-        }
-        let mut error: libc::c_int = 0;
-        let mut length = size_of::<libc::c_int>() as libc::socklen_t;
-        // SAFETY: the pointers are to an int and its length.
-        check(unsafe {
-            libc::getsockopt(
-                self.socket.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_ERROR,
-                (&raw mut error).cast(),
-                &raw mut length,
-            )
-        })?;
-        if error == 0 {
-            Ok(true)
-        } else {
-            Err(io::Error::from_raw_os_error(error))
-        }
-    }
-}
-
-fn connect_to(address: SocketAddr) -> io::Result<OwnedFd> {
-    let family = if address.is_ipv4() {
-        libc::AF_INET
-    } else {
-        libc::AF_INET6
-    };
-    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: takes no pointers.
-    let socket = owned(unsafe { libc::socket(family, kind, 0) })?;
-    let connected = match address {
-        SocketAddr::V4(v4) => {
-            // SAFETY: all zeroes is a valid address.
-            let mut to: libc::sockaddr_in = unsafe { std::mem::zeroed() };
-            to.sin_family = libc::AF_INET as libc::sa_family_t;
-            to.sin_port = v4.port().to_be();
-            to.sin_addr.s_addr = u32::from_ne_bytes(v4.ip().octets());
-            let length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
-            // SAFETY: the pointer and the length describe `to`.
-            unsafe { libc::connect(socket.as_raw_fd(), (&raw const to).cast(), length) }
-        }
-        SocketAddr::V6(v6) => {
-            // SAFETY: all zeroes is a valid address.
-            let mut to: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
-            to.sin6_family = libc::AF_INET6 as libc::sa_family_t;
-            to.sin6_port = v6.port().to_be();
-            to.sin6_addr.s6_addr = v6.ip().octets();
-            let length = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
-            // SAFETY: the pointer and the length describe `to`.
-            unsafe { libc::connect(socket.as_raw_fd(), (&raw const to).cast(), length) }
-        }
-    };
-    match check(connected) {
-        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
-        _ => Ok(socket),
     }
 }

@@ -28,6 +28,8 @@ pub enum Token {
     Release(u32),
     /// The report of the child that holds the file systems.
     Freezer,
+    /// A listener at the guest's localhost.
+    LocalPort(u32),
     MemoryEvents(u32),
     FreezerEvents(u32),
 }
@@ -47,6 +49,7 @@ impl Pack for Token {
             Token::FreezerEvents(n) => (10, n),
             Token::Release(n) => (11, n),
             Token::Freezer => (12, 0),
+            Token::LocalPort(n) => (13, n),
         };
         kind << 32 | u64::from(number)
     }
@@ -66,6 +69,7 @@ impl Pack for Token {
             10 => Token::FreezerEvents(number),
             11 => Token::Release(number),
             12 => Token::Freezer,
+            13 => Token::LocalPort(number),
             _ => return None,
         })
     }
@@ -135,6 +139,8 @@ mod tests {
             Token::MemoryEvents(6),
             Token::FreezerEvents(7),
             Token::Release(8),
+            Token::Freezer,
+            Token::LocalPort(9),
         ] {
             assert_eq!(Token::unpack(token.pack()), Some(token));
         }

@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::time::Instant;
 
 use crate::agent::Agent;
 use crate::calls::guest::open_share;
@@ -14,6 +15,7 @@ use crate::container::mount_api::{attach, change, copy_tree};
 use crate::container::paths::{ensure_dir, ensure_file, open_source};
 use crate::helper::For;
 use crate::mounts::nine_p;
+use crate::pause::Pause;
 use crate::sys::{during, invalid, open};
 
 /// As the stream is named, and the mounts' source: by which they are found again.
@@ -31,6 +33,10 @@ pub struct Shares {
     /// A child is at it; what it does is of an older link by now.
     busy: bool,
     outdated: bool,
+    /// What carries them; none: the host has ended it, or has not opened it.
+    stream: Option<u32>,
+    /// Before they are mounted anew.
+    pause: Pause,
 }
 
 #[derive(Debug, PartialEq, Eq, Clone)]
@@ -55,6 +61,8 @@ impl Shares {
             told: format!("{list}.told"),
             busy: false,
             outdated: false,
+            stream: None,
+            pause: Pause::default(),
         })
     }
 }
@@ -65,24 +73,52 @@ impl Agent {
         let Some(shares) = self.shares.as_mut() else {
             return;
         };
+        shares.pause.cancel();
+        shares.stream = None;
         if shares.busy {
             shares.outdated = true; // its stream is cut: it ends soon
             return;
         }
         let places = shares.places.clone();
         if let Err(error) = self.begin_shares(places) {
+            if let Some(shares) = self.shares.as_mut() {
+                shares.pause.begin(Instant::now());
+            }
             self.tell_shares(&error.to_string());
         }
     }
 
+    /// The host has ended what carries a share: its server has died, and the node starts another.
+    pub fn share_ended(&mut self, stream: u32) {
+        let Some(shares) = self.shares.as_mut() else {
+            return;
+        };
+        if shares.stream.take_if(|ours| *ours == stream).is_some() && !shares.busy {
+            shares.pause.begin(Instant::now());
+        }
+    }
+
+    pub fn mount_shares_again(&mut self, now: Instant) {
+        if let Some(shares) = self.shares.as_mut()
+            && shares.pause.ends(now)
+        {
+            self.mount_shares();
+        }
+    }
+
+    pub fn shares_deadline(&self) -> Option<Instant> {
+        self.shares.as_ref()?.pause.deadline()
+    }
+
     fn begin_shares(&mut self, places: Vec<Place>) -> io::Result<()> {
-        let socket =
+        let (socket, stream) =
             open_share(self, NAME).map_err(|refused| io::Error::other(refused.0.message))?;
         let needs = Some(socket.as_raw_fd());
         let work = move || mount_all(&places, &socket);
         self.help(For::Shares, String::new(), needs, work)?;
         if let Some(shares) = self.shares.as_mut() {
             shares.busy = true;
+            shares.stream = Some(stream);
         }
         Ok(())
     }
@@ -96,6 +132,10 @@ impl Agent {
         if std::mem::take(&mut shares.outdated) {
             return self.mount_shares();
         }
+        match shares.stream {
+            Some(_) => shares.pause.succeeded(Instant::now()),
+            None => shares.pause.begin(Instant::now()),
+        }
         self.tell_shares(failed.unwrap_or_default());
     }
 
@@ -104,7 +144,9 @@ impl Agent {
         if !failed.is_empty() {
             eprintln!("trine-agent: the pod's volumes: {failed}");
         }
-        if let Err(error) = fs::write(&shares.told, failed) {
+        // Whole from the moment it is there: who waits for it reads it at once.
+        let new = format!("{}.new", shares.told);
+        if let Err(error) = fs::write(&new, failed).and_then(|()| fs::rename(&new, &shares.told)) {
             eprintln!("trine-agent: {}: {error}", shares.told);
         }
     }

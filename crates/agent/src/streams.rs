@@ -90,9 +90,7 @@ impl Agent {
         match self.roles.remove(&id) {
             None => {}
             Some(Role::Rpc) => self.connection_lost(id),
-            Some(Role::Pump(number)) => {
-                self.pumps.remove(&number);
-            }
+            Some(Role::Pump(number)) => self.pump_ended(number),
             Some(Role::Stdin(n) | Role::Stdout(n) | Role::Stderr(n) | Role::Exit(n)) => {
                 self.leave(n, id);
             }

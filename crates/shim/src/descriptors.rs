@@ -14,7 +14,7 @@ use crate::answer::{Code, Failure, failure};
 use crate::channels::{Channel, Held, Kind};
 use crate::child_log::set_blocking;
 use crate::console::{Console, NO_TASK};
-use crate::guest::{Guest, Served};
+use crate::guest::{Guest, Ports, Served};
 use crate::host::net::put_queue_back;
 use crate::host::sys::{self, during, listen_at};
 use crate::memory;
@@ -130,8 +130,10 @@ impl Shim {
             }
             shim::channel::Kind::Guest => {
                 let path = self.identity.held(Path::new(&channel.guest_path));
+                let ports = Ports::parse(&channel.guest_ports)?;
                 let mut guest = Guest::open(number, key, ours, &path, &self.reactor)?;
                 guest.is_free = channel.guest_is_free;
+                guest.ports = ports;
                 Kind::Guest(Box::new(guest))
             }
         };

@@ -95,6 +95,10 @@ impl Shim {
         let has_agent = self.has_free_guest();
         let (clients, addresses) = self.keeper.net.forward_ready(has_agent);
         for (client, port) in clients {
+            if self.is_port_of_container(port) {
+                reset_on_close(&client);
+                continue;
+            }
             self.forward_to_guest(client, &format!("tcp/{addresses}/{port}"));
         }
     }

@@ -11,7 +11,7 @@ use trine_wire::agent::{
 };
 
 use crate::agent::Agent;
-use crate::answer::{Call, Code, Handled, Outcome, decode, done, failure, reply};
+use crate::answer::{Call, Code, Failure, Handled, Outcome, decode, done, failure, reply};
 use crate::container::sysctl;
 use crate::helper::For;
 use crate::mounts::{self, Found, State, check_path};
@@ -130,7 +130,7 @@ pub fn mount(agent: &mut Agent, call: Call, payload: &[u8]) -> Handled {
         }
     }
     let share = match &source.what {
-        Some(What::Share(share)) => Some(open_share(agent, &share.name)?),
+        Some(What::Share(share)) => Some(open_share(agent, &share.name)?.0),
         _ => None,
     };
     agent.mounts.begin(&request.target, source)?;
@@ -144,8 +144,8 @@ pub fn mount(agent: &mut Agent, call: Call, payload: &[u8]) -> Handled {
     Ok(Outcome::Later)
 }
 
-/// A stream to the file server; the kernel gets the answered end.
-pub fn open_share(agent: &mut Agent, name: &str) -> Result<UnixStream, crate::answer::Failure> {
+/// A stream to the file server; the kernel gets the answered end. And the stream's number.
+pub fn open_share(agent: &mut Agent, name: &str) -> Result<(UnixStream, u32), Failure> {
     if name.is_empty() || name.len() > MAX_SHARE || name.contains(['\0', ',']) {
         return Err(failure(
             Code::InvalidArgument,
@@ -161,7 +161,7 @@ pub fn open_share(agent: &mut Agent, name: &str) -> Result<UnixStream, crate::an
         agent.link.mux.abort(stream, why);
         return Err(refused(&why));
     }
-    Ok(kernels)
+    Ok((kernels, stream))
 }
 
 /// Nothing mounted there is a success too.

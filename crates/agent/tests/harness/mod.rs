@@ -1,6 +1,6 @@
 //! The agent as a daemon in namespaces of its own, its port a unix socket, driven from the host's end of the link.
 //! Needs root and a cgroup2 mount; what it makes goes with it.
-#![allow(dead_code, reason = "no test uses everything")]
+#![allow(dead_code, unused_imports, reason = "no test uses everything")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -49,6 +49,15 @@ impl Guest {
 
     /// `option` is one more of the agent's, or empty.
     pub fn with(option: &str) -> Guest {
+        Guest::begin(option, &["-n"])
+    }
+
+    /// In the network of the thread that calls.
+    pub fn in_own_network(option: &str) -> Guest {
+        Guest::begin(option, &[])
+    }
+
+    fn begin(option: &str, namespaces: &[&str]) -> Guest {
         let name = fresh_name();
         let dir = std::env::temp_dir().join(&name);
         make_rootfs(&dir.join("rootfs"));
@@ -59,7 +68,9 @@ impl Guest {
         let script = "mount --make-rprivate / && mount -t tmpfs tmpfs /run && mkdir /run/trine && \
              mount --bind \"$1\" /run/trine && mount --make-rshared / && exec \"$0\" --socket /run/trine/port --cgroup \"$2\" $3";
         let agent = Command::new("unshare")
-            .args(["-m", "-u", "-i", "-n", "sh", "-c", script])
+            .args(["-m", "-u", "-i"])
+            .args(namespaces)
+            .args(["sh", "-c", script])
             .arg(env!("CARGO_BIN_EXE_trine-agent"))
             .args([&dir, &cgroup])
             .arg(option)
@@ -97,6 +108,19 @@ impl Guest {
         self.ended.clear();
         self.until("the new link", |g| g.mux.is_ready().then_some(()));
         self.rpc = self.mux.open("rpc").expect("opened");
+    }
+
+    /// What `job` makes in the agent's network.
+    pub fn in_network<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+        use std::os::fd::AsRawFd;
+        let network = fs::File::open(format!("/proc/{}/ns/net", self.agent.id())).expect("it runs");
+        let moved = std::thread::spawn(move || {
+            // SAFETY: takes no pointers; only this thread is moved.
+            let moved = unsafe { libc::setns(network.as_raw_fd(), libc::CLONE_NEWNET) };
+            assert_eq!(moved, 0, "its network");
+            job()
+        });
+        moved.join().expect("done")
     }
 
     pub fn revived() -> Guest {

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use trine_wire::mux::Mux;
@@ -32,13 +31,8 @@ pub enum Origin {
     Served,
     /// Port-forward.
     Forward,
-}
-
-/// Where streams go that the guest opens under some first word.
-pub struct Served {
-    /// The child that listens.
-    pub key: String,
-    pub path: PathBuf,
+    /// The shim, for the guest, to a container beside it.
+    Port,
 }
 
 pub struct Join {
@@ -50,6 +44,8 @@ pub struct Join {
     state: State,
     /// Until the guest has answered nothing is read, so that somebody else can have the connection.
     answer_until: Option<Instant>,
+    /// The connection is still being made.
+    connecting: bool,
 }
 
 enum State {
@@ -99,6 +95,7 @@ impl Join {
             watch: Watch::new(Token::Join(number)),
             state,
             answer_until: None,
+            connecting: origin == Origin::Port,
         }
     }
 
@@ -157,6 +154,11 @@ impl Join {
             return Ok(true);
         }
         self.answer_until = None;
+        if self.connecting && !sys::is_connected(&self.stream)? {
+            self.watch.set(reactor, &self.stream, WRITE);
+            return Ok(true);
+        }
+        self.connecting = false;
         for _ in 0..TURN {
             let room = mux.room(id).min(scratch.len());
             if *ended || room == 0 {
@@ -199,6 +201,13 @@ impl Join {
         self.origin == Origin::Forward
     }
 
+    /// Who is at the other end of a network learns that it did not end as it should.
+    fn break_off(&self) {
+        if matches!(self.origin, Origin::Forward | Origin::Port) {
+            sys::reset_on_close(&self.stream);
+        }
+    }
+
     pub fn id(&self) -> Option<u32> {
         match self.state {
             State::Joined { id, .. } => Some(id),
@@ -239,40 +248,19 @@ impl Shim {
         }
         if let Ok(true) = step {
             self.joins.insert(number, join);
-        } else if step.is_err() && join.origin == Origin::Forward {
-            sys::reset_on_close(&join.stream);
+        } else if step.is_err() {
+            join.break_off();
         }
     }
 
     /// The stream is gone.
     pub fn break_join(&mut self, number: u32) {
-        if let Some(join) = self.joins.remove(&number)
-            && join.origin == Origin::Forward
-        {
-            sys::reset_on_close(&join.stream);
+        if let Some(join) = self.joins.remove(&number) {
+            join.break_off();
         }
     }
 
-    /// The guest wants a stream: only of what has been put there for it.
-    pub fn guest_opened(&mut self, guest: &mut Guest, id: u32, name: &str) {
-        let word = name.split('/').next().unwrap_or_default();
-        let Some(served) = self.serves.get(word) else {
-            return guest.mux.abort(id, "nothing of that name is served");
-        };
-        if self.join_count(Origin::Served) >= MAX_JOINS {
-            return guest.mux.abort(id, "too many streams");
-        }
-        match sys::connect_unix(&served.path) {
-            Ok(stream) => self.join(guest, id, Origin::Served, stream.into()),
-            Err(error) => {
-                self.log
-                    .line(&format!("stream {word} of the guest: {error}"));
-                guest.mux.abort(id, "its server is not there");
-            }
-        }
-    }
-
-    fn join(&mut self, guest: &mut Guest, id: u32, origin: Origin, stream: OwnedFd) {
+    pub fn join(&mut self, guest: &mut Guest, id: u32, origin: Origin, stream: OwnedFd) {
         let number = self.number();
         let state = State::Joined {
             id,

@@ -22,12 +22,16 @@ mod ends;
 mod forwards;
 mod joins;
 mod openings;
+mod ports;
 mod processes;
+mod served;
 
 use door::Door;
-pub use joins::{Join, Served};
+pub use joins::Join;
+pub use ports::Ports;
 pub use processes::Attached;
 use processes::Part;
+pub use served::Served;
 
 /// Reads of the port in one turn of the loop, and rounds of writing: other sources wait no longer.
 const TURN: usize = 16;
@@ -47,6 +51,8 @@ pub struct Guest {
     door: Option<Door>,
     /// Its agent comes and goes; see shim.proto.
     pub is_free: bool,
+    /// Of containers beside it, to which it may connect.
+    pub ports: Ports,
     /// Nobody has the port open in the guest: what is sent would wait for whoever comes next.
     is_away: bool,
     /// trined has reaped the machine; only what a FIFO has not taken yet is still needed.
@@ -82,6 +88,7 @@ impl Guest {
             ends: BTreeMap::new(),
             door,
             is_free: false,
+            ports: Ports::default(),
             is_away: false,
             reaped: false,
         })

@@ -48,7 +48,7 @@ impl Shim {
             .is_some()
     }
 
-    fn newest_guest(&self, is_meant: impl Fn(&Guest) -> bool) -> Option<u32> {
+    pub fn newest_guest(&self, is_meant: impl Fn(&Guest) -> bool) -> Option<u32> {
         let links = self
             .channels
             .iter()

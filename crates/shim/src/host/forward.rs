@@ -186,9 +186,7 @@ impl Forwarder {
     /// A connection under way to the port that `client` meant.
     fn connect(&self, client: &TcpStream) -> io::Result<TcpStream> {
         let port = meant(client, self.port)?;
-        let machine = connect_from(self.source, SocketAddr::new(self.target, port))?;
-        keep_alive(&machine)?;
-        Ok(machine)
+        connect_from(self.source, SocketAddr::new(self.target, port))
     }
 
     fn step(&mut self, token: u64, events: i32) {
@@ -348,8 +346,8 @@ fn original_port(client: &TcpStream) -> io::Result<u16> {
     Ok(u16::from_be(address.sin6_port))
 }
 
-/// A connection being made; its outcome comes as an event.
-fn connect_from(source: Option<IpAddr>, target: SocketAddr) -> io::Result<TcpStream> {
+/// A connection being made; its outcome comes as an event. A peer that has vanished is noticed.
+pub fn connect_from(source: Option<IpAddr>, target: SocketAddr) -> io::Result<TcpStream> {
     let family = if target.is_ipv4() {
         libc::AF_INET
     } else {
@@ -371,9 +369,12 @@ fn connect_from(source: Option<IpAddr>, target: SocketAddr) -> io::Result<TcpStr
     let (address, length) = socket_address(target);
     // SAFETY: as above.
     match check(unsafe { libc::connect(fd, (&raw const address).cast(), length) }) {
-        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
-        _ => Ok(TcpStream::from(socket)),
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+        _ => {}
     }
+    let stream = TcpStream::from(socket);
+    keep_alive(&stream)?;
+    Ok(stream)
 }
 
 fn socket_address(address: SocketAddr) -> (libc::sockaddr_in6, libc::socklen_t) {

@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::net::TcpStream;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -231,6 +232,16 @@ pub fn reset_on_close(socket: &impl AsRawFd) {
         libc::SO_LINGER,
         &linger,
     );
+}
+
+/// Of a socket that is being connected; an error when it cannot be.
+pub fn is_connected(socket: &impl AsFd) -> io::Result<bool> {
+    let socket = TcpStream::from(socket.as_fd().try_clone_to_owned()?);
+    socket.take_error()?.map_or(Ok(()), Err)?;
+    match socket.peer_addr() {
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+        other => other.map(|_| true),
+    }
 }
 
 pub fn read(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {

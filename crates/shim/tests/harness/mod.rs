@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 use trine_wire::frame::{self, Decoder, REQUEST, RESPONSE};
 use trine_wire::{Message, shim, task, ttrpc};
 
+pub mod guest_end;
+
 pub const SHIM: &str = "trine.shim.v1.Shim";
 pub const TASK: &str = "containerd.task.v2.Task";
 pub const NAMESPACE: &str = "test";

@@ -1346,6 +1346,15 @@ export declare type Channel = Message<"trine.shim.v1.Channel"> & {
    * @generated from field: bool guest_is_free = 8;
    */
   guestIsFree: boolean;
+
+  /**
+   * GUEST: TCP ports of the pod's localhost to which streams tcp/127.0.0.1/PORT and tcp/::1/PORT of the guest's lead, and
+   * no others; at most 64. Connections to localhost that come to the shim's listener for one of them are reset: they
+   * would be the guest's own again.
+   *
+   * @generated from field: repeated uint32 guest_ports = 9;
+   */
+  guestPorts: number[];
 };
 
 /**

@@ -1,0 +1,93 @@
+//! Sockets of the guest's network.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use crate::sys::{check, owned};
+
+/// A connection under way.
+pub fn connect_to(address: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() {
+        libc::AF_INET
+    } else {
+        libc::AF_INET6
+    };
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: takes no pointers.
+    let socket = owned(unsafe { libc::socket(family, kind, 0) })?;
+    let connected = match address {
+        SocketAddr::V4(v4) => {
+            // SAFETY: all zeroes is a valid address.
+            let mut to: libc::sockaddr_in = unsafe { std::mem::zeroed() };
+            to.sin_family = libc::AF_INET as libc::sa_family_t;
+            to.sin_port = v4.port().to_be();
+            to.sin_addr.s_addr = u32::from_ne_bytes(v4.ip().octets());
+            let length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+            // SAFETY: the pointer and the length describe `to`.
+            unsafe { libc::connect(socket.as_raw_fd(), (&raw const to).cast(), length) }
+        }
+        SocketAddr::V6(v6) => {
+            // SAFETY: all zeroes is a valid address.
+            let mut to: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
+            to.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+            to.sin6_port = v6.port().to_be();
+            to.sin6_addr.s6_addr = v6.ip().octets();
+            let length = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
+            // SAFETY: the pointer and the length describe `to`.
+            unsafe { libc::connect(socket.as_raw_fd(), (&raw const to).cast(), length) }
+        }
+    };
+    match check(connected) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+        _ => Ok(socket),
+    }
+}
+
+/// Whether a connection under way has been made; an error when it cannot be.
+pub fn is_connected(socket: &impl AsRawFd) -> io::Result<bool> {
+    let mut poll = libc::pollfd {
+        fd: socket.as_raw_fd(),
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    // SAFETY: one pollfd; never waits.
+    if check(unsafe { libc::poll(&raw mut poll, 1, 0) })? == 0 {
+        return Ok(false);
+    }
+    let mut error: libc::c_int = 0;
+    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the pointers are to an int and its length.
+    check(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ERROR,
+            (&raw mut error).cast(),
+            &raw mut length,
+        )
+    })?;
+    if error == 0 {
+        Ok(true)
+    } else {
+        Err(io::Error::from_raw_os_error(error))
+    }
+}
+
+/// The close to come is a reset: the peer learns that its connection did not end as it should.
+pub fn reset_on_close(socket: &impl AsRawFd) {
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    // SAFETY: the pointer and the length describe `linger`. Where there is no such option nothing is lost.
+    unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            size_of::<libc::linger>() as libc::socklen_t,
+        )
+    };
+}
