@@ -61,7 +61,7 @@ test("the program goes from the seed to memory and is started as a service, once
 test("volumes are listed for it before it starts, and waited for", async () => {
   // Its way of saying that they are there.
   await noting("setsid", `: >"${dir}/run/agent/shares.told"`);
-  const { calls, said } = await started(agentHook("config-2", SHARES));
+  const { calls, said } = await started(agentHook("config-2", { shares: SHARES }));
   expect(await readFile(join(dir, "run/agent/shares"), "utf8")).toBe(
     "directory\trw\tdata\t/data dir/$x\nfile\tro\tf\t/etc/it's\n",
   );
@@ -72,14 +72,23 @@ test("volumes are listed for it before it starts, and waited for", async () => {
 });
 
 test("volumes that cannot be mounted, or do not come, are told of and keep nothing from coming up", async () => {
-  await noting("setsid", `printf no-9p >"${dir}/run/agent/shares.told"`);
-  expect((await started(agentHook("cidata", SHARES))).said).toBe(
+  const told = `"${dir}/run/agent/shares.told"`;
+  await noting("setsid", `printf no-9p >"${dir}/new"; mv "${dir}/new" ${told}`);
+  expect((await started(agentHook("cidata", { shares: SHARES }))).said).toBe(
     "trine: the pod's volumes: no-9p\n",
   );
   for (const name of ["run/agent/trine-agent", "calls"]) await rm(join(dir, name));
   await rm(join(dir, "run/agent/shares.told"));
   await noting("setsid");
-  const { calls, said } = await started(agentHook("cidata", SHARES));
+  const { calls, said } = await started(agentHook("cidata", { shares: SHARES }));
   expect(said).toContain("trine: the pod's volumes are not there yet\n");
   expect(calls.filter((call) => call.startsWith("sleep"))).toHaveLength(600);
+});
+
+test("it is told the ports of containers", async () => {
+  const { calls } = await started(agentHook("cidata", { shares: SHARES, ports: [443, 8080] }));
+  const place = "DIR/run/agent";
+  expect(calls).toContain(
+    `setsid ${place}/trine-agent --machine --shares ${place}/shares --ports 443,8080`,
+  );
 });

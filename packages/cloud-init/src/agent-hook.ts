@@ -25,15 +25,26 @@ const LIST = `${DIR}/shares`;
 /** As long as a busy machine's kernel may take to load its drivers; without the volumes the guest comes up late. */
 const WAIT_STEPS = 600;
 
+/** What the agent does beside what it is asked. */
+export interface AgentWork {
+  /** Volumes of the pod, parents before children, that it mounts over its link; the hook waits for them. */
+  readonly shares?: readonly GuestMount[];
+  /** TCP ports of containers beside the guest, which it has at the guest's localhost. */
+  readonly ports?: readonly number[];
+}
+
 /**
  * Vendor data that starts our agent from the seed's disk with this label, at every boot; nothing of it stays on the guest's
- * disk. With `shares`, parents before children, it mounts the pod's volumes over its link, and the hook waits for them. What
- * does not work is said in the guest's kernel log and keeps nothing else from coming up.
+ * disk. What does not work is said in the guest's kernel log and keeps nothing else from coming up.
  */
-export function agentHook(volumeLabel: string, shares: readonly GuestMount[] = []): string {
+export function agentHook(
+  volumeLabel: string,
+  { shares = [], ports = [] }: AgentWork = {},
+): string {
   const program = [
     `${DIR}/${AGENT_FILE} --machine`,
     ...(shares.length === 0 ? [] : [`--shares ${LIST}`]),
+    ...(ports.length === 0 ? [] : [`--ports ${ports.join(",")}`]),
   ].join(" ");
   return [
     "#cloud-boothook",

@@ -137,6 +137,7 @@ export class PodVmm {
       spoolBytes: deps.config.machines.consoleSpoolBytes,
       attachPath: files.consoleAttach,
       guestPath: files.guestSocket,
+      guestPorts: record.spec.guestPorts ?? [],
       oomScoreAdj: record.oomScoreAdj,
       ...(onSpawned === undefined ? {} : { onSpawned }),
     });

@@ -41,6 +41,8 @@ export interface MachinePlace {
   readonly attachPath: string;
   /** Unix socket that makes streams into the guest; needed by a machine with a guest link. */
   readonly guestPath?: string;
+  /** Of the pod's localhost, where the guest may connect to over that link. */
+  readonly guestPorts?: readonly number[];
   readonly oomScoreAdj: number;
   /** Called when a child has been executed (not when it was there already). */
   readonly onSpawned?: () => void;
@@ -203,7 +205,11 @@ function ofUse(use: ChannelUse, place: MachinePlace): MessageInitShape<typeof Ch
           `${place.machineDir}: a guest link without a socket for it`,
         );
       }
-      return { guestPath: place.guestPath, guestIsFree: use === "freeGuest" };
+      return {
+        guestPath: place.guestPath,
+        guestIsFree: use === "freeGuest",
+        guestPorts: [...(place.guestPorts ?? [])],
+      };
     case "held":
     case "monitor":
       return {};

@@ -32,6 +32,8 @@ export interface MachineSpec {
   readonly hardware?: HardwareSpec;
   /** A channel `guest-link` to our agent in the guest. */
   readonly guestLink?: boolean;
+  /** TCP ports of its host's own localhost to which the guest may connect over that link. */
+  readonly guestPorts?: readonly number[];
   /** Empty disks the guest has from its start, filled and emptied while it runs. */
   readonly slots?: SlotsSpec;
   /** Directories of the host that a process beside the VMM serves to the guest. */

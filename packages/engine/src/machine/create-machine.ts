@@ -47,7 +47,8 @@ export async function createMachine(
   const disks = await machineDisks({ shim, config, undo, rootfs, layer }, input);
   const shares = await machineShares({ shim, config, undo }, input);
   const agent = settings.agent ? await readAgent(config.machines.agent) : undefined;
-  const told = await toldAtBoot(input, { shares, agent });
+  const ports = settings.agent ? containerPorts(settings) : [];
+  const told = await toldAtBoot(input, { shares, agent, ports });
   return {
     id: input.identity.sandboxId,
     uuid: settings.uuid ?? uuidOf(input.identity.namespace, input.identity.uid, task.id),
@@ -65,6 +66,7 @@ export async function createMachine(
     display: settings.display,
     guestAgent: settings.guestAgent,
     ...(settings.agent ? { guestLink: true } : {}),
+    ...(ports.length === 0 ? {} : { guestPorts: ports }),
     console: settings.console,
   };
 }
@@ -85,6 +87,12 @@ function nicsOf({ interfaces, links, queues, settings }: MachineInput): MachineS
     const several = tap === undefined || queues === 1 || !isPlain ? {} : { queues };
     return { name: `eth${index}`, ...link, ...several, ...(isPlain ? {} : { model }), mac, mtu };
   });
+}
+
+/** What the pod says is a container's: of the ports' names the machine's is one. */
+function containerPorts({ ports, machine }: MachineInput["settings"]): number[] {
+  const others = ports.filter((p) => p.protocol === "tcp" && p.container !== machine);
+  return others.map(({ port }) => port);
 }
 
 async function readAgent(program: string): Promise<Buffer> {

@@ -14,13 +14,16 @@ import { MachineControl } from "./machine-control.ts";
 import { nextState } from "./machine-state.ts";
 import type { MachineRequest, MachineState } from "./machine-state.ts";
 import { lostHelper } from "./machine-helpers.ts";
+import type { Revivals } from "./machine-helpers.ts";
+import { passtRevival, sharesRevival } from "./helper-revival.ts";
+import { PASST_KEY } from "./machine-passt.ts";
+import { SHARES_KEY } from "./machine-shares.ts";
 import { nestContainer } from "./nest-container.ts";
 import { requireOneMachine } from "./one-machine.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { MachineRecord } from "../pod-document.ts";
 import { containerNameOf } from "../pod-identity.ts";
 import { PodVmm } from "../pod-vmm.ts";
-import { PasstRevival } from "./passt-revival.ts";
 import { prepareMachine } from "./prepare-machine.ts";
 import type { AddExec, CreateTask, ProcessRef, ResizeProcess } from "../requests.ts";
 import { resizeMachine } from "./resize-machine.ts";
@@ -44,7 +47,7 @@ export class MachineKeeper implements TaskKeeper {
   readonly #vmm: PodVmm;
   readonly #sizes: DiskSizes;
   readonly control: MachineControl;
-  #passt: PasstRevival | undefined;
+  #revivals: Revivals = {};
   /** When the create that is under way came in, on the monotonic clock. */
   #createdMs: number | undefined;
 
@@ -215,7 +218,7 @@ export class MachineKeeper implements TaskKeeper {
     await this.#vmm.recover(record);
     if (record.state === "created") await become(this.#pod, record, startedState(record));
     this.#watch(record);
-    this.#passt?.revive();
+    for (const revival of Object.values(this.#revivals)) revival?.revive();
     const machine = this.#running(record.taskId);
     if (record.state === "stopping") this.#pressUntilEnd(machine);
     this.#execs.resume(record.taskId);
@@ -253,7 +256,7 @@ export class MachineKeeper implements TaskKeeper {
   }
 
   #lost(child: Child): Promise<void> {
-    return lostHelper(this.#pod, { vmm: this.#vmm, passt: this.#passt }, child);
+    return lostHelper(this.#pod, { vmm: this.#vmm, revivals: this.#revivals }, child);
   }
 
   async #resized(size: ResizeProcess): Promise<void> {
@@ -285,7 +288,10 @@ export class MachineKeeper implements TaskKeeper {
     this.control.started();
     this.#sizes.watch();
     const { machine, life } = this.#vmm;
-    this.#passt = machine && new PasstRevival(this.#pod, machine, life);
+    this.#revivals = {
+      [PASST_KEY]: machine && passtRevival(this.#pod, machine, life),
+      [SHARES_KEY]: sharesRevival(this.#pod, life),
+    };
   }
 
   #pressUntilEnd(machine: Machine): void {

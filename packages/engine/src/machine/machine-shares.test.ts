@@ -1,5 +1,6 @@
 import { mkdir, readFile, readdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { pollUntil } from "@trine/base";
 import { createOverlay } from "@trine/disk-images";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { FIRST_UID, OnePod } from "../testing/test-engine.ts";
@@ -118,6 +119,35 @@ test("9p: served over the guest link by the microvms' server, with no device; th
   expect(one.shim.mounted.size).toBe(0);
   expect(one.shim.children.size).toBe(0);
   expect(await readdir(one.podDir)).toEqual(["shim.sock"]);
+});
+
+test("9p: a server that ends alone is started again, under a machine that is paused, too, and again when that failed", async () => {
+  const engine = one.engine();
+  const pod = await engine.pod(one.ref);
+  await pod.create(await task({ "trine.dev/shares": "9p", "trine.dev/agent": "on" }));
+  await pod.start(PROCESS, AbortSignal.timeout(60_000));
+  const until = (count: number): Promise<true> =>
+    pollUntil(`it was started ${count} times`, { ms: 30_000 }, () => {
+      const of = one.shim.spawned.filter(({ key }) => key === "shares");
+      return of.length >= count && one.shim.children.get("shares")?.running === true
+        ? true
+        : undefined;
+    });
+  await until(1);
+  await pod.pause("c1", AbortSignal.timeout(60_000));
+  one.shim.end("shares", { exitStatus: 1 });
+  await until(2);
+  one.shim.failOnce("spawn");
+  one.shim.end("shares", { exitStatus: 1 });
+  await until(3);
+  // A daemon that was away meanwhile finds it missing.
+  await engine.detach();
+  one.shim.end("shares", { exitStatus: 1 });
+  const again = await one.engine().pod(one.ref);
+  await until(4);
+  one.shim.end("vmm", { exitStatus: 0 });
+  await again.delete(PROCESS);
+  expect(one.shim.children.size).toBe(0);
 });
 
 test("9p without the agent is refused with the reason", async () => {

@@ -31,6 +31,8 @@ interface Seed {
 export interface SeedExtras {
   readonly shares: MachineShares | undefined;
   readonly agent: Uint8Array | undefined;
+  /** Of containers beside it, at its localhost. */
+  readonly ports: readonly number[];
 }
 
 /** A later boot of the same instance keeps the network of its first, unless it is told not to: a pod's may change. */
@@ -44,7 +46,7 @@ const NOT_ENVIRONMENT = ["PATH", "HOSTNAME", "HOME", "TERM"];
  */
 export async function machineSeed(
   input: MachineInput,
-  { shares, agent }: SeedExtras,
+  { shares, agent, ports }: SeedExtras,
 ): Promise<Seed | undefined> {
   const { settings, interfaces, bundle, hostname, containersAt } = input;
   const { cloudInit, networkConfig, metaData } = settings;
@@ -65,7 +67,7 @@ export async function machineSeed(
       keepsRoot(settings) ? looksAgain : undefined,
       containersAt === undefined ? undefined : hostsHook(containersAt),
       files,
-      ...mountHooks(shares, agent === undefined ? undefined : volumeLabel),
+      ...mountHooks(shares, agent === undefined ? undefined : volumeLabel, ports),
     ]),
     network: hasNetwork ? guestNetwork(interfaces, dns) : undefined,
     networkVersion: networkConfig === "v1" ? 1 : 2,
@@ -80,12 +82,15 @@ export async function machineSeed(
 function mountHooks(
   shares: MachineShares | undefined,
   agentOn: Seed["volumeLabel"] | undefined,
+  ports: readonly number[],
 ): (string | undefined)[] {
   const { spec, mounts } = shares ?? {};
   const isDevice = spec?.way === "virtiofs" && mounts !== undefined;
   return [
     isDevice ? shareHook(spec.tag, mounts) : undefined,
-    agentOn === undefined ? undefined : agentHook(agentOn, isDevice ? [] : mounts),
+    agentOn === undefined
+      ? undefined
+      : agentHook(agentOn, { shares: isDevice ? [] : (mounts ?? []), ports }),
   ];
 }
 
