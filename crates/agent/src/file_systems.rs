@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::time::{Duration, Instant};
 
 use crate::disk_mounts::{self, DiskMount};
-use crate::sys::{check, read};
+use crate::sys::{check, invalid, read};
 
 /// `_IOWR('X', 119 and 120, int)` of linux/fs.h.
 const FIFREEZE: libc::c_ulong = 0xc004_5877;
@@ -15,6 +15,19 @@ const FITHAW: libc::c_ulong = 0xc004_5878;
 
 pub fn open_all() -> Vec<File> {
     disk_mounts::all().iter().filter_map(opened).collect()
+}
+
+/// Of whoever has frozen them; an error when one of them may stand still.
+pub fn thaw_everything() -> io::Result<()> {
+    for mount in disk_mounts::all() {
+        let file = opened(&mount).ok_or_else(|| invalid(format!("{} is hidden", mount.point)))?;
+        match order(&file, FITHAW) {
+            // It says so when it does not stand still, or cannot.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) || is_no_matter(&error) => {}
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 /// None: something else lies over it, or it cannot be opened; it goes on.

@@ -2,18 +2,18 @@
 //! when it is told to, and when the agent ends, whose own work may not depend on them.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use trine_wire::Message;
-use trine_wire::agent::{FreezeRequest, FreezeResponse};
+use trine_wire::agent::{FreezeRequest, FreezeResponse, ThawResponse};
 
 use crate::agent::Agent;
 use crate::answer::{Answer, Call, Code, Failure, failure};
-use crate::container::report::{self, Message as Said};
+use crate::container::report::{self, Message as Said, Report};
 use crate::container::spawn::{Fork, fork};
-use crate::file_systems::{freeze_all, open_all, thaw_all, wait};
-use crate::reactor::{READ, Token, Watched};
+use crate::file_systems::{freeze_all, open_all, thaw_all, thaw_everything, wait};
+use crate::reactor::{READ, Reactor, Token, Watched};
 use crate::sys::{close_all_but, pipe, write};
 
 const LONGEST_MS: u32 = 24 * 60 * 60 * 1000;
@@ -118,7 +118,8 @@ impl Agent {
         let wrong = Err(failure(Code::FailedPrecondition, why));
         self.answer_all(freezer.freezing, &wrong);
         if heard != Heard::Left {
-            return self.answer_all(freezer.thawing, &Ok(Vec::new()));
+            let all = freezer.stage == Stage::Thawed;
+            return self.answer_all(freezer.thawing, &Ok(ThawResponse { all }.encode_to_vec()));
         }
         self.answer_all(freezer.thawing, &wrong);
         // Where it was told to thaw whoever asked for that has heard of it, and asks again.
@@ -154,6 +155,42 @@ impl Agent {
 }
 
 impl Freezer {
+    /// With a child that does `work`, says that all is thawed, and ends. Of the agent's descriptors it keeps `needs`.
+    fn begin(
+        reactor: &Reactor,
+        stage: Stage,
+        mut needs: Vec<RawFd>,
+        work: impl FnOnce(&Report) -> io::Result<()>,
+    ) -> io::Result<Freezer> {
+        let (ours, theirs) = report::pair()?;
+        match fork(0, None)? {
+            Fork::Child => {
+                needs.push(theirs.as_raw_fd());
+                close_all_but(needs);
+                match work(&theirs) {
+                    Ok(()) => drop(theirs.ready()),
+                    Err(error) => theirs.failed(&error),
+                }
+                // SAFETY: ends the child without running anything of the agent's.
+                unsafe { libc::_exit(0) }
+            }
+            Fork::Parent { pid, pidfd } => {
+                let mut report = Watched::new(ours, Token::Freezer);
+                report.set(reactor, READ);
+                Ok(Freezer {
+                    pid,
+                    _pidfd: pidfd,
+                    report,
+                    orders: None,
+                    count: 0,
+                    stage,
+                    freezing: Vec::new(),
+                    thawing: Vec::new(),
+                })
+            }
+        }
+    }
+
     fn hear(&mut self) -> Heard {
         match (report::receive(&self.report), self.stage) {
             (Ok(Said::NothingYet), _) => Heard::Nothing,
@@ -179,68 +216,33 @@ impl Freezer {
     }
 }
 
-fn start(reactor: &crate::reactor::Reactor, call: Call, ms: u32) -> io::Result<Freezer> {
+fn start(reactor: &Reactor, call: Call, ms: u32) -> io::Result<Freezer> {
     // Opened before anything stands still.
     let all = open_all();
-    let (ours, theirs) = report::pair()?;
     let (their_orders, orders) = pipe()?;
-    match fork(0, None)? {
-        Fork::Child => {
-            let mut needs = vec![theirs.as_raw_fd(), their_orders.as_raw_fd()];
-            needs.extend(all.iter().map(AsRawFd::as_raw_fd));
-            close_all_but(needs);
-            match freeze_all(&all).and_then(|()| theirs.ready()) {
-                Ok(()) => wait(&their_orders, Duration::from_millis(ms.into())),
-                Err(error) => theirs.failed(&error),
-            }
-            thaw_all(&all);
-            let _ = theirs.ready();
-            // SAFETY: ends the child without running anything of the agent's.
-            unsafe { libc::_exit(0) }
+    let mut needs = vec![their_orders.as_raw_fd()];
+    needs.extend(all.iter().map(AsRawFd::as_raw_fd));
+    let freezer = Freezer::begin(reactor, Stage::Freezing, needs, |report| {
+        match freeze_all(&all).and_then(|()| report.ready()) {
+            Ok(()) => wait(&their_orders, Duration::from_millis(ms.into())),
+            Err(error) => report.failed(&error),
         }
-        Fork::Parent { pid, pidfd } => {
-            let mut report = Watched::new(ours, Token::Freezer);
-            report.set(reactor, READ);
-            Ok(Freezer {
-                pid,
-                _pidfd: pidfd,
-                report,
-                orders: Some(orders),
-                count: u32::try_from(all.len()).unwrap_or(u32::MAX),
-                stage: Stage::Freezing,
-                freezing: vec![call],
-                thawing: Vec::new(),
-            })
-        }
-    }
+        thaw_all(&all);
+        Ok(())
+    })?;
+    Ok(Freezer {
+        orders: Some(orders),
+        count: u32::try_from(all.len()).unwrap_or(u32::MAX),
+        freezing: vec![call],
+        ..freezer
+    })
 }
 
 /// For what nobody holds any more. A child does it: what stands still must not stop the agent.
-fn start_thaw(reactor: &crate::reactor::Reactor, thawing: Vec<Call>) -> io::Result<Freezer> {
-    let (ours, theirs) = report::pair()?;
-    match fork(0, None)? {
-        Fork::Child => {
-            close_all_but(vec![theirs.as_raw_fd()]);
-            thaw_all(&open_all());
-            let _ = theirs.ready();
-            // SAFETY: ends the child without running anything of the agent's.
-            unsafe { libc::_exit(0) }
-        }
-        Fork::Parent { pid, pidfd } => {
-            let mut report = Watched::new(ours, Token::Freezer);
-            report.set(reactor, READ);
-            Ok(Freezer {
-                pid,
-                _pidfd: pidfd,
-                report,
-                orders: None,
-                count: 0,
-                stage: Stage::Thawing,
-                freezing: Vec::new(),
-                thawing,
-            })
-        }
-    }
+fn start_thaw(reactor: &Reactor, thawing: Vec<Call>) -> io::Result<Freezer> {
+    let work = |_: &Report| thaw_everything();
+    let freezer = Freezer::begin(reactor, Stage::Thawing, Vec::new(), work)?;
+    Ok(Freezer { thawing, ..freezer })
 }
 
 #[cfg(test)]
@@ -248,7 +250,7 @@ mod tests {
     use super::*;
 
     /// Without a child: the other end of its report.
-    fn freezer(stage: Stage) -> (Freezer, report::Report) {
+    fn freezer(stage: Stage) -> (Freezer, Report) {
         let (ours, theirs) = report::pair().expect("pair");
         let (pidfd, orders) = pipe().expect("pipe");
         let freezer = Freezer {
@@ -281,6 +283,10 @@ mod tests {
             drop(theirs);
             assert_eq!(killed.hear(), Heard::Left);
         }
+        let (mut blind, theirs) = freezer(Stage::Thawing);
+        theirs.failed(&io::Error::other("hidden"));
+        assert_eq!(blind.hear(), Heard::Over("hidden".to_owned()));
+        assert_eq!(blind.stage, Stage::Thawing);
         let (mut thawer, theirs) = freezer(Stage::Thawing);
         theirs.ready().expect("said");
         drop(theirs);

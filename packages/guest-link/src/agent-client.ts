@@ -177,9 +177,9 @@ export class AgentClient {
     await this.#call((agent, of) => agent.freeze({ timeoutMs }, of), options);
   }
 
-  /** One that is not frozen is a success. */
-  async thaw(options: RequestOptions = {}): Promise<void> {
-    await this.#call((agent, of) => agent.thaw({}, of), options);
+  /** One that is not frozen is a success. True: nothing stands still any more, whoever has frozen it. */
+  async thaw(options: RequestOptions = {}): Promise<boolean> {
+    return (await this.#call((agent, of) => agent.thaw({}, of), options)).all;
   }
 
   /** Ends the connection; calls under way and later ones fail with kind `canceled`. */

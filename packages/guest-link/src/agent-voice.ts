@@ -90,14 +90,14 @@ export class AgentVoice implements GuestVoice {
     await this.#change(this.#agent().freeze(options.forMs, options));
   }
 
-  async thaw(options?: RequestOptions): Promise<void> {
-    await this.#change(this.#agent().thaw(options));
+  thaw(options?: RequestOptions): Promise<boolean> {
+    return this.#change(this.#agent().thaw(options));
   }
 
   /** What was answered while it was under way holds no more either. */
-  async #change(change: Promise<void>): Promise<void> {
+  async #change<T>(change: Promise<T>): Promise<T> {
     try {
-      await change;
+      return await change;
     } finally {
       this.#answer = undefined;
     }

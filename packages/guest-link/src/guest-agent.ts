@@ -202,9 +202,10 @@ export class GuestAgent {
     await this.#link.request("guest-fsfreeze-freeze", {}, options);
   }
 
-  /** One that is not frozen is a success. */
-  async thaw(options?: RequestOptions): Promise<void> {
+  /** One that is not frozen is a success. True: it thaws whatever stands still. */
+  async thaw(options?: RequestOptions): Promise<true> {
     await this.#link.request("guest-fsfreeze-thaw", {}, options);
+    return true;
   }
 
   /** Resolves when the guest has taken the order or is gone; the agent answers only a refusal. */

@@ -12,10 +12,11 @@ export interface GuestVoice extends Pick<
   | "timezone"
   | "users"
   | "fileSystems"
-  | "thaw"
 > {
-  /** `qemu` thaws whatever stands still; `trine` what it has frozen, by itself too, and takes a new time for it. */
+  /** `qemu` thaws whatever stands still; `trine` that too (older ones what they have frozen alone), by itself as well, and takes a new time for it. */
   readonly name: "qemu" | "trine";
   /** `forMs`: an agent that can thaws by itself then. */
   freeze(options: RequestOptions & { readonly forMs: number }): Promise<void>;
+  /** One that is not frozen is a success. True: nothing stands still any more, whoever has frozen it. */
+  thaw(options?: RequestOptions): Promise<boolean>;
 }

@@ -19,7 +19,8 @@ class FrozenGuest {
   isFrozen = false;
   isQemuSilent = false;
   readonly #agent: GuestAgent;
-  /** Trine's, which holds nothing: its answer to a thaw means nothing. */
+  /** Trine's, which holds nothing; an older one thaws nothing then. */
+  oursThawsAll = false;
   readonly #ours = {
     name: "trine",
     isFrozen: () => Promise.resolve(false),
@@ -29,7 +30,8 @@ class FrozenGuest {
     },
     thaw: () => {
       this.thaws += 1;
-      return Promise.resolve();
+      if (this.oursThawsAll) this.isFrozen = false;
+      return Promise.resolve(this.oursThawsAll);
     },
   } satisfies Partial<GuestVoice> as unknown as GuestVoice;
   readonly freezes: number[] = [];
@@ -106,7 +108,7 @@ test("a daemon that comes back thaws what is overdue, and keeps what is not", as
   guest.life.abort();
 });
 
-test("a thaw is told to the agent that has frozen the guest, and no other is believed for it", async () => {
+test("a thaw is told to the agent that has frozen the guest, and an older one of Trine's is not believed for it", async () => {
   const guest = new FrozenGuest();
   const freeze = guest.daemon();
   await freeze.freeze(AN_HOUR_MS, guest.life.signal);
@@ -116,6 +118,17 @@ test("a thaw is told to the agent that has frozen the guest, and no other is bel
   expect([guest.thaws, guest.isFrozen, guest.record.frozenBy]).toEqual([1, true, "qemu"]);
   guest.isQemuSilent = false;
   await guest.daemon().thaw();
+  expect([guest.thaws, guest.isFrozen, guest.record]).toEqual([1, false, {}]);
+  guest.life.abort();
+});
+
+test("where the agent that has frozen the guest never returns, another thaws it", async () => {
+  const guest = new FrozenGuest();
+  const freeze = guest.daemon();
+  await freeze.freeze(AN_HOUR_MS, guest.life.signal);
+  guest.isQemuSilent = true;
+  guest.oursThawsAll = true;
+  await freeze.thaw();
   expect([guest.thaws, guest.isFrozen, guest.record]).toEqual([1, false, {}]);
   guest.life.abort();
 });

@@ -97,7 +97,7 @@ export class MachineFreeze {
     await this.#forget();
   }
 
-  /** To the agent that has frozen it; where that does not answer to the others too, of which not each is believed. */
+  /** To the agent that has frozen it; where that does not answer to the others too, of which an older one may have thawed nothing. */
   async #tellThaw(options: RequestOptions): Promise<void> {
     const by = this.#pod.document.machine?.frozenBy;
     if (by === undefined) {
@@ -109,9 +109,8 @@ export class MachineFreeze {
     let why: unknown;
     for (const voice of [...holders, ...all.filter(({ name }) => name !== by)]) {
       try {
-        await voice.thaw(options);
-        // Trine's agent says the same when it has frozen nothing, and may have thawed nothing then.
-        if (voice.name === by || voice.name === "qemu") return;
+        const isAll = await voice.thaw(options);
+        if (voice.name === by || isAll) return;
       } catch (cause) {
         options.signal?.throwIfAborted();
         why ??= cause;

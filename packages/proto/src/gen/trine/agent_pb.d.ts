@@ -1222,6 +1222,25 @@ export declare type FreezeResponse = Message<"trine.agent.v1.FreezeResponse"> & 
 export declare const FreezeResponseSchema: GenMessage<FreezeResponse>;
 
 /**
+ * Nothing stands still any more of all the file systems on disks that the guest has, whoever has frozen them. False, too, where
+ * an older agent answers: it has thawed its own, and of others' nothing is known.
+ *
+ * @generated from message trine.agent.v1.ThawResponse
+ */
+export declare type ThawResponse = Message<"trine.agent.v1.ThawResponse"> & {
+  /**
+   * @generated from field: bool all = 1;
+   */
+  all: boolean;
+};
+
+/**
+ * Describes the message trine.agent.v1.ThawResponse.
+ * Use `create(ThawResponseSchema)` to create a new message.
+ */
+export declare const ThawResponseSchema: GenMessage<ThawResponse>;
+
+/**
  * @generated from message trine.agent.v1.EventsRequest
  */
 export declare type EventsRequest = Message<"trine.agent.v1.EventsRequest"> & {
@@ -1535,7 +1554,7 @@ export declare const Agent: GenService<{
   thaw: {
     methodKind: "unary";
     input: typeof EmptySchema;
-    output: typeof EmptySchema;
+    output: typeof ThawResponseSchema;
   },
   /**
    * What happened since `after`, oldest first; waits up to wait_ms. At most 256 are kept.
