@@ -220,7 +220,7 @@ export const INSTANCE_SPEC: readonly FieldGroup[] = [
     renders("a machine that is to start paused is one for its node"),
   ]),
   group("keys and passwords", spec("accessCredentials"), [
-    renders("public keys of one Secret come with the seed, from any of its keys"),
+    renders("public keys of Secrets come with the seed, from any of their keys"),
   ]),
   group(
     "containers beside the machine (annotation trine.dev/containers)",

@@ -132,9 +132,10 @@ export const FIRST_BOOT_ANNOTATIONS = [
     key: "trine.dev/ssh-keys-from",
     setting: "sshKeysFrom",
     level: "vm",
-    type: "source",
+    type: "sources",
+    maxCount: 16,
     description:
-      "More of such keys, in a file of a volume of the machine's container; of a directory its authorized_keys. Those of trine.dev/ssh-keys come after them.",
+      "More of such keys, in files of volumes of the machine's container; of a directory its authorized_keys, else all of its files. Those of trine.dev/ssh-keys come after them.",
     reason: "Keys that many machines have in common are changed in one place.",
     example: "secret/admins/authorized_keys",
     virtlet: [{ name: "VirtletSSHKeySource" }],

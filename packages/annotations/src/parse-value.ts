@@ -61,6 +61,12 @@ const PARSERS: Parsers = {
     const source = parseSource(text);
     return source === undefined ? bad() : good(source);
   },
+  sources: (text, { maxCount }) => {
+    const entries = text.split(",").map((entry) => parseSource(entry.trim()));
+    if (entries.length > maxCount) return bad(`has ${entries.length} entries`);
+    const known = entries.filter((entry) => entry !== undefined);
+    return known.length === entries.length ? good(known) : bad();
+  },
   sshKeys: parseSshKeys,
   bindings: parseBindings,
   ports: parsePorts,
@@ -108,6 +114,8 @@ export function allowedText(type: ValueType): string {
       return `an Ignition config in JSON ({"ignition": {"version": …}, …}), at most ${type.maxBytes} bytes`;
     case "source":
       return "/PATH on a volume of the machine's container, configmap/NAME[/KEY] or secret/NAME[/KEY]";
+    case "sources":
+      return `/PATH on a volume of the machine's container, configmap/NAME[/KEY] or secret/NAME[/KEY]; at most ${type.maxCount}, separated by commas`;
     case "sshKeys":
       return `SSH public keys ("type base64 comment"), one a line, at most ${type.maxCount}`;
     case "bindings":

@@ -31,6 +31,7 @@ export type ValueType =
   | { readonly type: "mapping"; readonly maxBytes: number }
   | { readonly type: "ignition"; readonly maxBytes: number }
   | { readonly type: "source" }
+  | { readonly type: "sources"; readonly maxCount: number }
   | { readonly type: "sshKeys"; readonly maxCount: number }
   | { readonly type: "bindings"; readonly maxCount: number }
   | { readonly type: "ports"; readonly maxCount: number };
@@ -51,6 +52,7 @@ export interface ParsedValues {
   /** The text. */
   ignition: string;
   source: SeedSource;
+  sources: readonly SeedSource[];
   sshKeys: readonly string[];
   bindings: NetworkBindings;
   ports: readonly PodPort[];

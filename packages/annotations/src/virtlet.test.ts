@@ -61,7 +61,7 @@ describe("each of Virtlet's annotations says what one of ours says:", () => {
     [
       "VirtletSSHKeySource",
       "configmap/web/key",
-      { sshKeysFrom: { ...BY_NAME, path: "/trine.dev/configmap/web/key" } },
+      { sshKeysFrom: [{ ...BY_NAME, path: "/trine.dev/configmap/web/key" }] },
     ],
     ["VirtletFilesFromDataSource", "configmap/web", { filesFrom: BY_NAME }],
   ])("%s: %j", (name, text, expected) => {

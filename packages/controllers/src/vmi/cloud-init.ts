@@ -43,20 +43,28 @@ function seedParts({ disk, volume }: DiskOfVolume, spec: VirtualMachineInstanceS
   ]);
 }
 
-/** The Secret whose keys the seed brings, where it is one Secret. */
-export function seededKeys({
-  accessCredentials = [],
-}: Pick<VirtualMachineInstanceSpec, "accessCredentials">): string | undefined {
-  const [only, ...others] = accessCredentials;
-  const { source, propagationMethod } = only?.sshPublicKey ?? {};
+type PublicKey = NonNullable<AccessCredential["sshPublicKey"]>;
+type AccessCredential = NonNullable<VirtualMachineInstanceSpec["accessCredentials"]>[number];
+
+/** The Secret whose keys the seed brings; undefined where an agent is to, which none does. */
+export function seededKeys({ source, propagationMethod }: PublicKey): string | undefined {
   const isSeeds =
     propagationMethod?.noCloud !== undefined || propagationMethod?.configDrive !== undefined;
-  return isSeeds && others.length === 0 ? source?.secret?.secretName : undefined;
+  return isSeeds ? source?.secret?.secretName : undefined;
 }
 
-function keys(spec: VirtualMachineInstanceSpec): Parts {
-  const secretName = seededKeys(spec);
-  return secretName === undefined ? {} : fromSecret("ssh-keys-from", secretName);
+function keys({ accessCredentials = [] }: VirtualMachineInstanceSpec): Parts {
+  const names = accessCredentials.flatMap(({ sshPublicKey }) => {
+    const name = sshPublicKey === undefined ? undefined : seededKeys(sshPublicKey);
+    return name ?? [];
+  });
+  if (names.length === 0) return {};
+  const secrets = [...new Set(names)];
+  const value = secrets.map((name) => `secret/${name}`).join(",");
+  return joined([
+    { annotations: { "trine.dev/ssh-keys-from": value } },
+    ...secrets.map(mountedSecret),
+  ]);
 }
 
 function userData({ userData: plain, userDataBase64, secretRef }: Seed, at: string): Parts {

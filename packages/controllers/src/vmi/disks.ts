@@ -106,7 +106,8 @@ function entry(
       cache,
       // Native I/O past the page cache only, as everywhere.
       io: disk.io === "native" && cache !== "none" ? undefined : disk.io,
-      onError: errorPolicy === "enospace" ? "enospc" : errorPolicy,
+      // As KubeVirt has it: a guest that is told of an error may lose what it thinks is written.
+      onError: errorPolicy === "enospace" ? "enospc" : (errorPolicy ?? "stop"),
       boot,
       cdrom: disk.cdrom === undefined ? undefined : true,
       readOnly:

@@ -240,9 +240,14 @@ export const INERT_FIELDS: readonly InertField[] = [
   },
   { path: "networks[].resourceClaim", why: "networks are the pod's interfaces" },
   {
-    path: "accessCredentials",
-    why: "the seed brings the public keys of one Secret, no agent any, and nobody passwords: user-data can say them",
-    when: (_, { spec }) => seededKeys(spec) === undefined || !hasSeed(spec),
+    path: "accessCredentials[].sshPublicKey",
+    why: "public keys come with a seed (noCloud, configDrive) when the guest first boots, and by no agent",
+    when: (value, { spec }) =>
+      seededKeys(value as Parameters<typeof seededKeys>[0]) === undefined || !hasSeed(spec),
+  },
+  {
+    path: "accessCredentials[].userPassword",
+    why: "nobody sets passwords: user-data can say them",
   },
   { path: "utilityVolumes", why: "nothing is plugged in for them" },
   { path: "volumes[].downwardMetrics", why: "no figures of the node are shown" },

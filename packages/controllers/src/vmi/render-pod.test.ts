@@ -3,6 +3,7 @@ import type { Pod } from "@trine/kube-client";
 import type { ByPath } from "@trine/kube-types/testing";
 import { describe, expect, test } from "vitest";
 import { CLAIMS, EMPTY_IMAGE, SETTINGS, UID, instance } from "../testing.ts";
+import { inertFields } from "./inert-fields.ts";
 import { renderPod } from "./render-pod.ts";
 import { launchSettings } from "./settings.ts";
 
@@ -108,14 +109,14 @@ test.each<[string, object, object, object, object | undefined]>([
     "a claim that is a device",
     { dataVolume: { name: "block" } },
     { disk: { bus: "virtio" }, bootOrder: 2, shareable: true },
-    { source: { kind: "device", path: "/dev/trine/more" }, boot: 2, shared: true },
+    { source: { kind: "device", path: "/dev/trine/more" }, boot: 2, shared: true, onError: "stop" },
     { persistentVolumeClaim: { claimName: "block" } },
   ],
   [
     "a claim that is only read",
     { persistentVolumeClaim: { claimName: "block", readOnly: true } },
-    { disk: { bus: "virtio" } },
-    { readOnly: true },
+    { disk: { bus: "virtio" }, errorPolicy: "report" },
+    { readOnly: true, onError: "report" },
     { persistentVolumeClaim: { claimName: "block", readOnly: true } },
   ],
   [
@@ -297,15 +298,29 @@ describe("first boot", () => {
     expect(new Set(pod.spec.volumes?.map(({ name }) => name)).size).toBe(2);
   });
 
-  test("public keys of one Secret come with the seed, from any of its keys", () => {
-    const sshPublicKey = {
-      source: { secret: { secretName: "admins" } },
-      propagationMethod: { noCloud: {} },
+  test("public keys of Secrets come with the seed, from any of their keys", () => {
+    const keysOf = (secretName: string, propagationMethod: object): object => {
+      return { sshPublicKey: { source: { secret: { secretName } }, propagationMethod } };
     };
+    const accessCredentials = [
+      keysOf("admins", { noCloud: {} }),
+      keysOf("others", { configDrive: {} }),
+      keysOf("admins", { noCloud: {} }),
+      keysOf("later", { qemuGuestAgent: { users: ["root"] } }),
+    ];
     const spec = { ...seed({ cloudInitNoCloud: { userData: "#cloud-config" } }) };
-    const pod = podOf({ ...spec, "spec.accessCredentials": [{ sshPublicKey }] });
-    expect(settingsOf(pod)).toMatchObject({ sshKeysFrom: { path: "/trine.dev/secret/admins" } });
-    expect(pod.spec.volumes).toMatchObject([{ secret: { secretName: "admins" } }]);
+    const fields = { ...spec, "spec.accessCredentials": accessCredentials };
+    const pod = podOf(fields);
+    expect(settingsOf(pod).sshKeysFrom).toMatchObject([
+      { path: "/trine.dev/secret/admins" },
+      { path: "/trine.dev/secret/others" },
+    ]);
+    expect(pod.spec.volumes).toMatchObject([
+      { secret: { secretName: "admins" } },
+      { secret: { secretName: "others" } },
+    ]);
+    const inert = inertFields(instance(fields).spec).map(({ field }) => field);
+    expect(inert).toEqual(["spec.accessCredentials[3].sshPublicKey"]);
   });
 
   test("a machine that is to start paused is one for its node", () => {

@@ -240,6 +240,8 @@ test("a directory of keys is its authorized_keys, or all of its files", async ()
   expect((await told({ "ssh-keys-from": "/keys" })).sshKeys).toEqual([key("ada"), key("bob")]);
   await volume("/whole", { ada: key("ada"), authorized_keys: key("all") });
   expect((await told({ "ssh-keys-from": "/whole" })).sshKeys).toEqual([key("all")]);
+  const both = await told({ "ssh-keys-from": "/whole,/keys" });
+  expect(both.sshKeys).toEqual([key("all"), key("ada"), key("bob")]);
   await volume("/none", {});
   await expect(told({ "ssh-keys-from": "/none" })).rejects.toThrow(/there is no key: it is empty/);
 });

@@ -31,7 +31,10 @@ export async function firstBoot(settings: MachineSettings, spec: JsonObject): Pr
   ): Promise<T | undefined> => fromSource(spec, key, source, take);
   const { userDataFrom, sshKeysFrom, filesFrom, networkDataFrom, sshKeys } = settings;
   const userData = await of("user-data-from", userDataFrom, (found) => userDataOf(settings, found));
-  const keys = await of("ssh-keys-from", sshKeysFrom, keysOf);
+  const keys: string[] = [];
+  for (const source of sshKeysFrom ?? []) {
+    keys.push(...((await of("ssh-keys-from", source, keysOf)) ?? []));
+  }
   const isReplaced = settings.userDataMerge === "replace" && sshKeys.length > 0;
   const files = await of("files-from", filesFrom, (found) =>
     injectedFiles(directoryOf(found), filesFrom?.named?.kind === "secret" ? 0o600 : 0o644),
@@ -39,7 +42,7 @@ export async function firstBoot(settings: MachineSettings, spec: JsonObject): Pr
   const network = await of("network-data-from", networkDataFrom, networkOf);
   return {
     userData: userDataFrom === undefined ? settings.userData : userData,
-    sshKeys: isReplaced ? sshKeys : [...(keys ?? []), ...sshKeys],
+    sshKeys: isReplaced ? sshKeys : [...keys, ...sshKeys],
     files: files ?? [],
     networkData: network ?? settings.networkData,
   };
