@@ -68,10 +68,11 @@ export async function command(
   const kubeconfig = join(dir, "account.yaml");
   await writeFile(kubeconfig, JSON.stringify(config), { mode: 0o600 });
   return [
-    process.execPath,
+    // As its image has it.
+    ...["env", "MALLOC_ARENA_MAX=2", process.execPath],
     join(DIST, "trine-control.mjs"),
     ...["--kubeconfig", kubeconfig, "--health-listen", `127.0.0.1:${health}`],
     ...["--api-listen", `127.0.0.1:${api}`, "--service-port", String(api), "--log-level", "warn"],
-    ...["--upload-listen", "127.0.0.1:0"],
+    ...["--upload-listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"],
   ];
 }

@@ -3,9 +3,10 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Undo, pollUntil } from "@trine/base";
+import { Undo, kindOf, pollUntil } from "@trine/base";
 import {
   KubeClient,
+  LEASES,
   ListWatchCache,
   NODES,
   PODS,
@@ -93,7 +94,7 @@ export class ControlRig {
   async startControl(): Promise<void> {
     await this.#control.start();
     await this.#control.untilReady(() => this.#answers("/readyz", /^ok/));
-    await this.#control.untilReady(() => this.#answers("/metrics", /^trine_control_leading 1$/m));
+    await this.#control.untilReady(() => this.#isLed());
   }
 
   /** Ends it as its pod's end does: it gives the lease back. */
@@ -157,6 +158,16 @@ export class ControlRig {
         left.map(({ cause }) => cause),
         "not cleared",
       );
+  }
+
+  /** Whoever ended before has given the lease back. */
+  async #isLed(): Promise<boolean> {
+    const at = { namespace: "trine-system", name: "trine-control" };
+    const lease = await this.client.get(LEASES, at).catch((cause: unknown) => {
+      if (kindOf(cause) !== "notFound") throw cause;
+      return undefined;
+    });
+    return (lease?.spec?.holderIdentity ?? "") !== "";
   }
 
   async #answers(path: string, wanted: RegExp): Promise<boolean> {

@@ -7,12 +7,14 @@ import {
   PODS,
   type Pod,
   type Resource,
+  SECRETS,
   type Stored,
   placeOf,
   readKubeconfig,
   resourceOf,
 } from "@trine/kube-client";
 import { VIRTUAL_MACHINE_INSTANCE, type VirtualMachineInstance } from "@trine/kube-types";
+import { type NodeDoor, openDoor } from "@trine/node-door";
 import { KubeCluster, busyboxImage, tinyGuestImage } from "@trine/testkit";
 
 const NAMESPACE = "default";
@@ -51,12 +53,16 @@ export interface Start {
 
 export class KubeMachines {
   readonly #client: KubeClient;
+  readonly #cluster: KubeCluster;
   /** An instance's phase is Running. */
   readonly #running: Seen<VirtualMachineInstance>;
   readonly #ready: Seen<Pod>;
+  /** An instance has a pod: by the instance's name. */
+  readonly #made: Seen<Pod>;
   readonly #undo: Undo;
 
-  private constructor(client: KubeClient, undo: Undo) {
+  private constructor(cluster: KubeCluster, client: KubeClient, undo: Undo) {
+    this.#cluster = cluster;
     this.#client = client;
     this.#undo = undo;
     const problems: unknown[] = [];
@@ -71,6 +77,7 @@ export class KubeMachines {
         ? metadata.name
         : undefined,
     );
+    this.#made = new Seen(pods, ({ metadata }) => metadata.labels?.["vmi.kubevirt.io/id"]);
     const end = new AbortController();
     const ran = Promise.all([instances.run(end.signal), pods.run(end.signal)]);
     undo.defer("watches", async () => {
@@ -90,12 +97,57 @@ export class KubeMachines {
       await Promise.resolve();
     });
     for (const image of images) await cluster.node.containerd.importImage(image);
-    return new KubeMachines(client, undo);
+    return new KubeMachines(cluster, client, undo);
   }
 
   async stop(): Promise<void> {
     const [failed] = await this.#undo.run();
     if (failed !== undefined) throw failed.cause;
+  }
+
+  /** When the API server has had an instance's pod. */
+  madeAt(name: string): Promise<number> {
+    return this.#made.until(name);
+  }
+
+  /** Listens to the node as the control plane does; answers when it has said that an instance's machine runs. */
+  async listenToNode(): Promise<(name: string) => number | undefined> {
+    const door = await this.#door();
+    const at = new Map<string, number>();
+    const end = new AbortController();
+    const first = Promise.withResolvers<undefined>();
+    const read = async (): Promise<void> => {
+      for await (const event of door.watch(end.signal)) {
+        if (event.type === "state") first.resolve(undefined);
+        if (event.type !== "machine" || event.object.phase !== "running") continue;
+        const [, name = ""] = /^virt-launcher-(.+)-[a-z0-9]+$/.exec(event.object.pod) ?? [];
+        if (!at.has(name)) at.set(name, performance.now());
+      }
+    };
+    const done = read().catch((cause: unknown) => {
+      first.reject(cause);
+      if (!end.signal.aborted) throw cause;
+    });
+    this.#undo.defer("door", async () => {
+      end.abort();
+      await done;
+      door.close();
+    });
+    await first.promise;
+    return (name) => at.get(name);
+  }
+
+  async #door(): Promise<NodeDoor> {
+    const { nodeName: node, address: host } = this.#cluster;
+    const at = { namespace: "trine-system", name: "trine-control-client" };
+    const { data = {} } = await this.#client.get(SECRETS, at);
+    const pem = (key: string): string => Buffer.from(data[key] ?? "", "base64").toString();
+    const credentials = {
+      certificate: pem("tls.crt"),
+      key: pem("tls.key"),
+      authority: pem("ca.crt"),
+    };
+    return openDoor({ node, host, credentials: () => credentials });
   }
 
   /** Instances at that rate; each as it was seen, in the order of their making. */

@@ -2,9 +2,11 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Registry } from "prom-client";
 import { expect, test } from "vitest";
-import { parse } from "yaml";
+import { parse, parseAllDocuments } from "yaml";
 import { VirtGauges } from "../packages/node-api/src/virt-gauges.ts";
+import { type Config, readArguments } from "../packages/trine-control/src/config.ts";
 import { ControlMetrics } from "../packages/trine-control/src/metrics.ts";
+import { ownCertificates } from "../packages/trine-control/src/own-certificates.ts";
 
 const DEPLOY = join(import.meta.dirname, "../deploy/monitoring");
 const DOCS = join(import.meta.dirname, "../docs/reference/metrics.md");
@@ -52,6 +54,79 @@ test("alerts are on nothing that is not told", async () => {
       alert,
     ).toEqual([]);
   }
+});
+
+/** One of deploy/, by its kind and name. */
+async function object<T>(file: string, kind: string, name: string): Promise<T> {
+  const text = await readFile(join(DEPLOY, "..", file), "utf8");
+  const all = parseAllDocuments(text).map(
+    (document) => document.toJS() as { kind: string; metadata: { name: string } },
+  );
+  const found = all.find((each) => each.kind === kind && each.metadata.name === name);
+  expect(found, `${kind} ${name} of ${file}`).toBeDefined();
+  return found as T;
+}
+
+interface Scrape {
+  readonly authorization: { readonly credentials: { readonly name: string } };
+  readonly tlsConfig: {
+    readonly serverName: string;
+    readonly ca: { readonly secret: { readonly name: string } };
+  };
+}
+
+test("what is scraped is there, behind a name of its certificate and a right of its account", async () => {
+  const { spec } = await object<{
+    spec: {
+      selector: { matchLabels: object };
+      endpoints: (Scrape & { port: string; path: string })[];
+    };
+  }>("monitoring/service-monitor.yaml", "ServiceMonitor", "trine-control");
+  const nodes = await object<{ spec: Scrape & { relabelings: { replacement?: string }[] } }>(
+    "monitoring/nodes.yaml",
+    "ScrapeConfig",
+    "trine-nodes",
+  );
+  const service = await object<{
+    metadata: { labels: object };
+    spec: { ports: { name: string; port: number; targetPort: string }[] };
+  }>("control-plane/service.yaml", "Service", "trine-control-metrics");
+  const { spec: deployed } = await object<{
+    spec: {
+      template: { spec: { containers: { ports: { name: string; containerPort: number }[] }[] } };
+    };
+  }>("control-plane/deployment.yaml", "Deployment", "trine-control");
+  const [endpoint] = spec.endpoints;
+  const [port] = service.spec.ports;
+  expect(service.metadata.labels).toEqual(spec.selector.matchLabels);
+  expect([endpoint?.port, endpoint?.path, port?.targetPort]).toEqual([
+    port?.name,
+    "/metrics",
+    "metrics",
+  ]);
+  const listens = readArguments([]);
+  expect(deployed.template.spec.containers[0]?.ports).toContainEqual({
+    name: "metrics",
+    containerPort: Number((listens as Config).metricsListen.slice(1)),
+  });
+  const of = { service: "trine-virt-api", namespace: "trine-system" };
+  const serving = ownCertificates(of).find(({ usage }) => usage === "serverAuth");
+  for (const { authorization, tlsConfig } of [endpoint, nodes.spec].filter(
+    (each) => each !== undefined,
+  )) {
+    expect(tlsConfig.ca.secret.name).toBe(serving?.name);
+    expect(serving?.subject.dnsNames).toContain(tlsConfig.serverName);
+    expect(authorization.credentials.name).toBe("trine-scrape");
+  }
+  const [address, path] = nodes.spec.relabelings;
+  expect(address?.replacement).toBe(`trine-control-metrics.trine-system.svc:${port?.port ?? ""}`);
+  expect(path?.replacement).toBe("/metrics/nodes/$1");
+  const role = await object<{ rules: object[] }>(
+    "monitoring/account.yaml",
+    "ClusterRole",
+    "trine-metrics",
+  );
+  expect(role.rules).toEqual([{ nonResourceURLs: ["/metrics"], verbs: ["get"] }]);
 });
 
 test("the reference lists each metric of KubeVirt's names, and no other", async () => {

@@ -11,10 +11,12 @@ import {
   SIGNING_REQUESTS,
   readKubeconfig,
 } from "@trine/kube-client";
+import { freePort } from "@trine/testkit";
 import { readArguments, runControl } from "@trine/trine-control";
 import { pino } from "pino";
 import { expect, test } from "vitest";
 import type { ControlUnderTest } from "./control-under-test.ts";
+import { scrape } from "./scrape.ts";
 
 const DEPLOY = join(import.meta.dirname, "../deploy/control-plane");
 const LONG_MS = 90_000;
@@ -40,13 +42,39 @@ async function asNode({ plane }: ControlUnderTest, name: string): Promise<KubeCl
   );
 }
 
+/** Who scrapes needs a token, and the right to the path. */
+async function mayRead({ plane }: ControlUnderTest, url: string, ca: string): Promise<void> {
+  const system = ["-n", "trine-system"];
+  await plane.kubectl.run(...system, "apply", "-f", join(DEPLOY, "../monitoring/account.yaml"));
+  const tokenOf = async (account: string): Promise<string> =>
+    (await plane.kubectl.run(...system, "create", "token", account)).trim();
+  await pollUntil("metrics are served", { ms: LONG_MS }, () =>
+    scrape(url, { ca }).catch(() => undefined),
+  );
+  expect((await scrape(url, { ca })).code).toBe(401);
+  expect((await scrape(url, { ca, token: "rubbish" })).code).toBe(401);
+  const token = await tokenOf("trine-control");
+  expect(await scrape(url, { ca, token })).toMatchObject({
+    code: 403,
+    text: expect.stringContaining('cannot get path \\"/metrics\\"') as string,
+  });
+  const scraper = { ca, token: await tokenOf("trine-scrape") };
+  const told = await scrape(url, scraper);
+  expect(told.code).toBe(200);
+  expect(told.text).toMatch(/^trine_control_leading 1$/m);
+  expect((await scrape(`${url}/nodes/none`, scraper)).code).toBe(404);
+  expect((await scrape(`${url}/other`, scraper)).code).toBe(404);
+}
+
 export function programTests(control: () => ControlUnderTest): void {
   test("leads, serves, and signs what nodes ask for, with the rights of its account", async () => {
     const { plane, client } = control();
     const problems: unknown[] = [];
     await plane.kubectl.run("apply", "-k", DEPLOY);
     const listens = ["--health-listen", "--api-listen", "--upload-listen"];
-    const config = readArguments(listens.flatMap((flag) => [flag, "127.0.0.1:0"]));
+    const metrics = `127.0.0.1:${await freePort()}`;
+    const flags = listens.flatMap((flag) => [flag, "127.0.0.1:0"]);
+    const config = readArguments([...flags, "--metrics-listen", metrics]);
     if (typeof config === "string") throw new Error("the program did not start");
     const stop = new AbortController();
     const logger = pino({ level: "warn" }, { write: (line) => problems.push(JSON.parse(line)) });
@@ -103,6 +131,7 @@ export function programTests(control: () => ControlUnderTest): void {
         const wanted = ["v1.subresources.kubevirt.io", "virt-api-mutator", "virt-api-validator"];
         return wanted.every((name) => names.includes(name)) || undefined;
       });
+      await mayRead(control(), `https://${metrics}/metrics`, bundle?.["ca.crt"] ?? "");
     } finally {
       stop.abort();
       await ran;

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect } from "vitest";
 import { faultTests } from "./machines-faults.ts";
 import { lifeTests } from "./machines-life.ts";
 import { madeTests } from "./machines-made.ts";
+import { metricsTests } from "./machines-metrics.ts";
 import { LONG_MS, MachinesUnderTest } from "./machines-under-test.ts";
 import { uploadTests } from "./machines-uploads.ts";
 import { verbTests } from "./machines-verbs.ts";
@@ -37,6 +38,9 @@ describe("machines of Kubernetes", () => {
   });
   describe("uploads", () => {
     uploadTests(() => at);
+  });
+  describe("metrics", () => {
+    metricsTests(() => at);
   });
   // Last: they end what the others need.
   describe("faults", () => {

@@ -1,8 +1,15 @@
 // What dies while a machine starts or runs: the control plane, trined, the API server. Nothing is lost, nothing is there twice.
 import { randomInt } from "node:crypto";
 import { sleep } from "@trine/base";
+import type { KubeCluster } from "@trine/testkit";
 import { expect, test } from "vitest";
-import { LONG_MS, type MachinesUnderTest, READY, machine } from "./machines-under-test.ts";
+import {
+  type Instance,
+  LONG_MS,
+  type MachinesUnderTest,
+  READY,
+  machine,
+} from "./machines-under-test.ts";
 import { SOAK } from "./node-under-test.ts";
 
 const ROUNDS = SOAK ? 20 : 1;
@@ -22,42 +29,35 @@ async function once(at: MachinesUnderTest, name: string): Promise<{ vmi: string;
 }
 
 export function faultTests(at: () => MachinesUnderTest): void {
-  test(
-    "the control plane is killed while a machine starts, and the machine is there once",
-    async () => {
-      const { control } = at().cluster;
-      for (let round = 0; round < ROUNDS; round++) {
-        const name = `killed-${round}`;
-        await at().create(machine(name, "Always"));
-        // The moment is the test's, not a condition that is waited for.
-        await sleep(randomInt(START_MS));
+  test.each([
+    {
+      who: "the control plane",
+      name: "killed",
+      isBegun: () => true,
+      kill: async ({ control }: KubeCluster): Promise<void> => {
         await control.kill();
         await control.startProgram();
-        await at().booted(name);
-        await at().untilShown(name, "Running");
-        await once(at(), name);
-        await at().delete("vm", name);
-        expect(await at().pods(name)).toEqual([]);
-      }
+      },
     },
-    ROUNDS * 2 * LONG_MS,
-  );
-
-  test(
-    "trined is killed while a machine starts, and the machine is there once",
-    async () => {
-      const { node } = at().cluster;
-      for (let round = 0; round < ROUNDS; round++) {
-        const name = `orphan-${round}`;
-        await at().create(machine(name, "Always"));
-        await at().untilInstance(
-          name,
-          "on its way",
-          ({ status }) => status?.nodeName !== undefined,
-        );
-        await sleep(randomInt(START_MS));
+    {
+      who: "trined",
+      name: "orphan",
+      isBegun: ({ status }: Instance) => status?.nodeName !== undefined,
+      kill: async ({ node }: KubeCluster): Promise<void> => {
         await node.killTrined();
         await node.startTrined();
+      },
+    },
+  ])(
+    "$who is killed while a machine starts, and the machine is there once",
+    async ({ name: word, isBegun, kill }) => {
+      for (let round = 0; round < ROUNDS; round++) {
+        const name = `${word}-${round}`;
+        await at().create(machine(name, "Always"));
+        await at().untilInstance(name, "on its way", isBegun);
+        // The moment is the test's, not a condition that is waited for.
+        await sleep(randomInt(START_MS));
+        await kill(at().cluster);
         await at().booted(name);
         await at().untilShown(name, "Running");
         await once(at(), name);

@@ -56,6 +56,8 @@ export interface NodeDoor {
     to: { readonly port: number; readonly protocol: "tcp" | "udp" },
     signal?: AbortSignal,
   ): Promise<Duplex>;
+  /** What the node and its machines use, as Prometheus reads it. */
+  metrics(signal?: AbortSignal): Promise<string>;
   /** What the node's imports say of themselves. */
   imports(signal?: AbortSignal): Promise<readonly ImportReport[]>;
   /** To an import that waits for an upload: `UploadFrames`, then its words. */

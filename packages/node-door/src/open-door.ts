@@ -16,6 +16,7 @@ import { watchDoor } from "./watch-door.ts";
 const MIB = 1024 * 1024;
 const MAX_LIST_BYTES = 32 * MIB;
 const MAX_ONE_BYTES = MIB;
+const MAX_METRICS_BYTES = 16 * MIB;
 const MAX_PICTURE_BYTES = 64 * MIB;
 
 /** A node's door; nothing is sent before the first call. */
@@ -87,6 +88,11 @@ class HttpsDoor implements NodeDoor {
     signal?: AbortSignal,
   ): Promise<Duplex> {
     return this.#requests.stream(pathOf(ref, `portforward/${port}/${protocol}`), signal);
+  }
+
+  async metrics(signal?: AbortSignal): Promise<string> {
+    const asked = { method: "GET", path: "/v1/metrics", signal } as const;
+    return (await this.#requests.bytes(asked, MAX_METRICS_BYTES)).toString();
   }
 
   async imports(signal?: AbortSignal): Promise<readonly ImportReport[]> {

@@ -19,6 +19,8 @@ const APIS = ["v1", "v1alpha3"].map((version) => `${version}.subresources.kubevi
 export class TrineControl {
   /** Where uploads go. */
   readonly uploadProxy: string;
+  /** Where its metrics are. */
+  readonly metrics: string;
   readonly #control: KubeControlPlane;
   readonly #process: LoggedProcess;
   readonly #healthPort: number;
@@ -28,17 +30,19 @@ export class TrineControl {
     process: LoggedProcess;
     healthPort: number;
     uploadPort: number;
+    metricsPort: number;
   }) {
     this.#control = of.control;
     this.#process = of.process;
     this.#healthPort = of.healthPort;
     this.uploadProxy = `https://127.0.0.1:${of.uploadPort}`;
+    this.metrics = `https://127.0.0.1:${of.metricsPort}/metrics`;
   }
 
   /** Installs kinds, rights and the way to its API, and starts it; answers when the API server has found that. */
   static async start(control: KubeControlPlane, dir: string): Promise<TrineControl> {
     const [healthPort, apiPort] = [await freePort(), await freePort()];
-    const uploadPort = await freePort();
+    const [uploadPort, metricsPort] = [await freePort(), await freePort()];
     await install(control);
     // The names that rights are given to are of accounts; how they prove who they are is the cluster's matter.
     const account = `system:serviceaccount:${NAMESPACE}:${ACCOUNT}`;
@@ -50,10 +54,14 @@ export class TrineControl {
       ...["--health-listen", `127.0.0.1:${healthPort}`],
       ...["--api-listen", `127.0.0.1:${apiPort}`],
       ...["--upload-listen", `127.0.0.1:${uploadPort}`],
+      ...["--metrics-listen", `127.0.0.1:${metricsPort}`],
       ...["--service", SERVICE, "--service-port", String(apiPort)],
     ];
     const program = new LoggedProcess("trine-control", command, join(dir, "trine-control.log"));
-    const started = new TrineControl({ control, process: program, healthPort, uploadPort });
+    const started = new TrineControl({
+      ...{ control, process: program },
+      ...{ healthPort, uploadPort, metricsPort },
+    });
     try {
       await started.startProgram();
       await started.untilServing();
@@ -87,7 +95,7 @@ export class TrineControl {
     return this.#process.logTail(lines);
   }
 
-  /** Of /livez, /readyz and /metrics; undefined where nobody answers. */
+  /** Of /livez and /readyz; undefined where nobody answers. */
   health(path: string): Promise<{ readonly code: number; readonly text: string } | undefined> {
     return new Promise((resolve) => {
       const sent = get({ host: "127.0.0.1", port: this.#healthPort, path }, (response) => {

@@ -10,10 +10,12 @@ export interface Config {
   readonly kubeconfig?: string;
   /** Where the Secrets and the lease are. */
   readonly namespace: string;
-  /** `HOST:PORT`: /livez, /readyz, /metrics over HTTP. */
+  /** `HOST:PORT`: /livez, /readyz over HTTP. */
   readonly healthListen: string;
   /** `HOST:PORT`: the aggregated API and the webhooks over HTTPS. */
   readonly apiListen: string;
+  /** `HOST:PORT`: /metrics over HTTPS. */
+  readonly metricsListen: string;
   /** `HOST:PORT`: the upload proxy over HTTPS. */
   readonly uploadListen: string;
   /** The Service that leads to `apiListen`, in `namespace`. */
@@ -34,7 +36,8 @@ export const USAGE = `trine-control: the control plane of Trine
   --role controllers|api|all   what this process does; all when left out
   --kubeconfig FILE            who we are; the pod's service account when left out
   --namespace NAME             of our Secrets and the lease; trine-system when left out
-  --health-listen HOST:PORT    /livez, /readyz, /metrics; :8080 when left out
+  --health-listen HOST:PORT    /livez, /readyz; :8080 when left out
+  --metrics-listen HOST:PORT   /metrics, over TLS and by token; :8445 when left out
   --api-listen HOST:PORT       the aggregated API and webhooks; :8443 when left out
   --upload-listen HOST:PORT    the upload proxy; :8444 when left out
   --service NAME               the Service that leads there; trine-virt-api when left out
@@ -52,6 +55,7 @@ const OPTIONS = {
   namespace: { type: "string", default: "trine-system" },
   "health-listen": { type: "string", default: ":8080" },
   "api-listen": { type: "string", default: ":8443" },
+  "metrics-listen": { type: "string", default: ":8445" },
   "upload-listen": { type: "string", default: ":8444" },
   service: { type: "string", default: "trine-virt-api" },
   "service-port": { type: "string", default: "443" },
@@ -82,6 +86,7 @@ export function readArguments(args: readonly string[]): Config | "version" | "he
     servicePort: portIn("--service-port", values["service-port"]),
     healthListen: values["health-listen"],
     apiListen: values["api-listen"],
+    metricsListen: values["metrics-listen"],
     uploadListen: values["upload-listen"],
     emptyImage: values["empty-image"],
     identity: `${hostname()}_${randomBytes(4).toString("hex")}`,

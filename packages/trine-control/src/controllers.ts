@@ -23,6 +23,7 @@ export function controllersOf(process: ControlProcess, make: MakeCache): readonl
   const { client: api, events, metrics, logger, settings, version } = process;
   const caches = controlCaches(make);
   metrics.tellMachines(caches);
+  metrics.followPhases(caches.instances);
   const deps = {
     api,
     caches,

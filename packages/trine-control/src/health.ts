@@ -7,8 +7,6 @@ interface HealthDeps {
   readonly listen: { readonly host?: string; readonly port: number };
   /** Undefined: ready; else why not. */
   readonly notReady: () => string | undefined;
-  /** As Prometheus reads it. */
-  readonly metrics: () => Promise<string>;
 }
 
 export interface Health {
@@ -19,11 +17,11 @@ export interface Health {
 const MAX_CONNECTIONS = 64;
 const REQUEST_MS = 10_000;
 
-/** `/livez`, `/readyz` and `/metrics` over HTTP: nothing in them is secret. */
+/** `/livez` and `/readyz` over HTTP: nothing in them is secret. */
 export async function serveHealth(deps: HealthDeps): Promise<Health> {
   const limits = { headersTimeout: REQUEST_MS, requestTimeout: REQUEST_MS, maxHeaderSize: 8192 };
   const server = createServer(limits, (request, response) => {
-    void answer(deps, request.url ?? "", response);
+    answer(deps, request.url ?? "", response);
   });
   server.maxConnections = MAX_CONNECTIONS;
   server.listen(deps.listen);
@@ -46,7 +44,7 @@ export async function serveHealth(deps: HealthDeps): Promise<Health> {
   };
 }
 
-async function answer(deps: HealthDeps, url: string, response: ServerResponse): Promise<void> {
+function answer(deps: HealthDeps, url: string, response: ServerResponse): void {
   const [path] = url.split("?", 1);
   const say = (code: number, text: string): void => {
     response.writeHead(code, { "content-type": "text/plain; version=0.0.4" });
@@ -61,16 +59,6 @@ async function answer(deps: HealthDeps, url: string, response: ServerResponse): 
       say(why === undefined ? 200 : 503, `${why ?? "ok"}\n`);
       return;
     }
-    case "/metrics":
-      await deps.metrics().then(
-        (text) => {
-          say(200, text);
-        },
-        () => {
-          say(500, "metrics could not be read\n");
-        },
-      );
-      return;
     default:
       say(404, "not found\n");
   }

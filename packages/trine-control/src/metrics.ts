@@ -1,5 +1,7 @@
 import { Counter, Gauge, Registry, collectDefaultMetrics } from "prom-client";
 import { type Machines, registerMachines } from "./machine-metrics.ts";
+import { PhaseTimes } from "./phase-times.ts";
+import { Streams } from "./stream-gauges.ts";
 
 /** What the program counts of itself. */
 export class ControlMetrics {
@@ -7,6 +9,8 @@ export class ControlMetrics {
   readonly #failures: Counter<"controller">;
   readonly #watches: Counter<"resource">;
   readonly #certificates: Counter<"decision">;
+  readonly #phases: PhaseTimes;
+  readonly #streams: Streams;
   #machines: Machines | undefined;
 
   constructor(isLeading: () => boolean, version: string) {
@@ -20,6 +24,8 @@ export class ControlMetrics {
     info.set({ kubeversion: `v${version}` }, 1);
     // Each machine is told once in a cluster.
     registerMachines(this.#registry, () => (isLeading() ? this.#machines : undefined));
+    this.#phases = new PhaseTimes(this.#registry);
+    this.#streams = new Streams(this.#registry);
     collectDefaultMetrics({ register: this.#registry, prefix: "trine_control_" });
     const leading = new Gauge({
       name: "trine_control_leading",
@@ -53,6 +59,14 @@ export class ControlMetrics {
   tellMachines(machines: Machines): void {
     this.#machines = machines;
   }
+
+  /** Of the instances' changes from now on. */
+  followPhases(instances: Parameters<PhaseTimes["follow"]>[0]): void {
+    this.#phases.follow(instances);
+  }
+
+  /** A stream to a machine is open; answers what to call when it has ended. */
+  readonly streamOpened: Streams["opened"] = (of) => this.#streams.opened(of);
 
   stepFailed(controller: string): void {
     this.#failures.inc({ controller });

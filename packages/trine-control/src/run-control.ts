@@ -13,6 +13,7 @@ import { type Config, parseListen } from "./config.ts";
 import { serveHealth } from "./health.ts";
 import { lead } from "./lead.ts";
 import { ControlMetrics } from "./metrics.ts";
+import { metricsPart } from "./metrics-part.ts";
 import { type ControlProcess, together } from "./process.ts";
 import { serveApi } from "./serve-api.ts";
 import { Settings } from "./settings.ts";
@@ -50,7 +51,6 @@ export async function runControl(
   const health = await serveHealth({
     listen: parseListen("--health-listen", config.healthListen),
     notReady: () => whyNotReady(ready),
-    metrics: () => metrics.render(),
   });
   logger.info({ healthPort: health.port, role: config.role }, "started");
   try {
@@ -82,6 +82,7 @@ function partsOf(
   return [
     (abort) => of.caches.run(abort),
     (abort) => process.events.run(abort),
+    (abort) => metricsPart(process, abort),
     ...(role === "api"
       ? []
       : [(abort: AbortSignal) => of.leader.run(abort, (led) => lead(process, led))]),

@@ -93,7 +93,7 @@ test("a connection that is not used stays longer than the API server keeps it", 
     const path = "/apis/subresources.kubevirt.io/v1/version";
     const of = { host: "127.0.0.1", port: api.port, rejectUnauthorized: false, agent };
     const { headers } = await answerTo(httpsRequest({ ...of, path }));
-    const [, seconds] = /timeout=(\d+)/.exec(headers["keep-alive"] ?? "") ?? [];
+    const [, seconds] = /timeout=(\d+)/.exec(String(headers["keep-alive"])) ?? [];
     expect(Number(seconds)).toBeGreaterThan(90);
   } finally {
     agent.destroy();

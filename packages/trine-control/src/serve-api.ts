@@ -1,13 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { arch, platform } from "node:os";
 import { inertFields } from "@trine/controllers";
-import type { Secret, Stored } from "@trine/kube-client";
 import { type ServingCertificate, serveUploads, serveVirtApi } from "@trine/virt-api";
-import { readKept } from "./authority/kept-certificate.ts";
 import { Doors, doorCredentials } from "./doors.ts";
 import { expanded } from "./expand.ts";
-import { API_CLIENT, SERVING } from "./own-certificates.ts";
+import { API_CLIENT } from "./own-certificates.ts";
 import type { ControlProcess } from "./process.ts";
+import { ServingCertificates, untilAborted } from "./serving-certificates.ts";
 
 /** The release whose API this is: virtctl compares it with its own when a command fails. */
 const KUBEVIRT = "1.9.0";
@@ -19,25 +18,19 @@ export async function serveApi(
   signal: AbortSignal,
 ): Promise<void> {
   const { secrets, config, logger } = process;
-  const key = `${config.namespace}/${SERVING}`;
   const doors = new Doors(process.client, () =>
     doorCredentials(secrets, config.namespace, API_CLIENT),
   );
-  const latest = new Latest();
-  const stop = secrets.onChange((_, after) => {
-    if (after !== undefined && `${config.namespace}/${after.metadata.name}` === key) {
-      latest.set(after);
-    }
-  });
+  const certificates = new ServingCertificates(secrets, config.namespace);
   try {
-    const serving = await latest.first(signal);
+    const serving = await certificates.first(signal);
     if (serving === undefined) return;
     let { key: uploadKey } = serving;
     const options = optionsOf(process, doors, serving);
     const all = { ...options, uploadKey: () => uploadKey };
     const api = await serveVirtApi(all);
     const uploads = await serveUploads({ ...all, listen: config.uploadListen });
-    latest.onNext((next) => {
+    certificates.onNext((next) => {
       api.setCertificate(next);
       uploads.setCertificate(next);
       uploadKey = next.key;
@@ -49,13 +42,13 @@ export async function serveApi(
     onServing(false);
     await Promise.all([api.close(), uploads.close()]);
   } finally {
-    stop();
+    certificates.close();
     doors.close();
   }
 }
 
 function optionsOf(
-  { client, config, logger, settings, version }: ControlProcess,
+  { client, config, logger, metrics, settings, version }: ControlProcess,
   doors: Doors,
   serving: ServingCertificate,
 ): Omit<Parameters<typeof serveVirtApi>[0], "uploadKey"> {
@@ -80,39 +73,9 @@ function optionsOf(
       platform: `${platform()}/${arch() === "x64" ? "amd64" : arch()}`,
     },
     guestfs: { registry: "", tag: "", digest: "", imagePrefix: "", gsImage: "" },
+    onStream: metrics.streamOpened,
     uuid: randomUUID,
     now: () => new Date(),
     logger,
   };
-}
-
-/** The certificate of a Secret that changes. */
-class Latest {
-  readonly #first = Promise.withResolvers<ServingCertificate>();
-  #tell: ((next: ServingCertificate) => void) | undefined;
-
-  set(secret: Stored<Secret>): void {
-    const kept = readKept(secret);
-    if (kept === undefined) return;
-    this.#first.resolve(kept);
-    this.#tell?.(kept);
-  }
-
-  onNext(tell: (next: ServingCertificate) => void): void {
-    this.#tell = tell;
-  }
-
-  /** Nothing where `signal` aborts before there is one. */
-  first(signal: AbortSignal): Promise<ServingCertificate | undefined> {
-    return Promise.race([this.#first.promise, untilAborted(signal)]);
-  }
-}
-
-function untilAborted(signal: AbortSignal): Promise<undefined> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve(undefined);
-    signal.addEventListener("abort", () => {
-      resolve(undefined);
-    });
-  });
 }

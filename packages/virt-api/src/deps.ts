@@ -28,6 +28,13 @@ export interface GuestfsInfo {
   readonly gsImage: string;
 }
 
+/** Whose stream it is, and which: `console`, `vnc`, `portforward`. */
+export interface StreamOf {
+  readonly subresource: string;
+  readonly namespace: string;
+  readonly name: string;
+}
+
 /** What the API needs of the program that it is part of. */
 export interface VirtApiDeps {
   /** As the service account of virt-api: `isSystem` is true of its name. */
@@ -49,6 +56,8 @@ export interface VirtApiDeps {
   readonly uploadKey: () => string;
   readonly version: VersionInfo;
   readonly guestfs: GuestfsInfo;
+  /** A stream to a machine is open; answers what to call when it has ended. */
+  readonly onStream?: (of: StreamOf) => () => void;
   readonly uuid: () => string;
   readonly now: () => Date;
   readonly logger: Logger;

@@ -4,9 +4,10 @@ import type { ImportRef } from "./door-imports.ts";
 /** What a request's path names. */
 export interface DoorPath {
   readonly query: URLSearchParams;
+  readonly isMetrics?: true;
   /** Of a pod's container that fills a volume; empty = all of the node's. */
   readonly imports?: Partial<ImportRef>;
-  /** Undefined = all machines, where no imports are meant. */
+  /** Undefined = all machines, where neither imports nor metrics are meant. */
   readonly machine?: {
     readonly namespace: string;
     readonly pod: string;
@@ -26,6 +27,7 @@ export function parseDoorPath(url = ""): DoorPath {
   const [path = "", search = ""] = url.split("?", 2);
   const query = new URLSearchParams(search);
   if (path === "/v1/machines") return { query };
+  if (path === "/v1/metrics") return { query, isMetrics: true };
   if (path === "/v1/imports") return { query, imports: {} };
   const [, of, podOf = "", container = ""] = IMPORT.exec(path) ?? [];
   const [, namespace = of, pod = podOf, rest = ""] = MACHINE.exec(path) ?? [];

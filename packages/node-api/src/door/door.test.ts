@@ -121,6 +121,7 @@ function listen(port = 0, as: Name = "node"): Promise<DoorServer> {
   return DoorServer.listen({
     engine,
     log,
+    metrics: () => Promise.resolve("trine_machines 1\n"),
     credentials: credentials(as),
     clients,
     host: "127.0.0.1",
@@ -143,6 +144,11 @@ beforeEach(async () => {
 afterEach(async () => {
   for (const each of doors.splice(0)) each.close();
   await server.close();
+});
+
+test("what the node uses is told to the control plane, and to no other node", async () => {
+  expect(await door().metrics()).toBe("trine_machines 1\n");
+  await expect(door("other-node").metrics()).rejects.toMatchObject({ kind: "forbidden" });
 });
 
 test("a machine is told as it is, by its pod's names and its uid", async () => {

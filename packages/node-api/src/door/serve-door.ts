@@ -28,6 +28,8 @@ const MAX_STREAMS = 512;
 export interface DoorServerOptions {
   readonly engine: DoorEngine;
   readonly log: Logger;
+  /** As Prometheus reads it. */
+  readonly metrics: () => Promise<string>;
   readonly credentials: DoorCredentials;
   /** Names of certificates that may come in. */
   readonly clients: readonly string[];
@@ -137,6 +139,12 @@ export class DoorServer {
     signal: AbortSignal,
   ): Promise<void> {
     const path = parseDoorPath(request.url);
+    if (path.isMetrics === true) {
+      requireMethod(request, "GET");
+      const text = await this.#options.metrics();
+      response.writeHead(200, { "content-type": "text/plain; version=0.0.4" }).end(text);
+      return;
+    }
     if (path.imports !== undefined) {
       requireMethod(request, "GET");
       if (path.imports.container !== undefined) throw new TrineError("invalid", "it is a stream");

@@ -4,7 +4,7 @@ import { messageOf, sleep } from "@trine/base";
 import type { Engine } from "@trine/engine";
 import type { DoorCredentials } from "@trine/node-door";
 import { listenDoor } from "@trine/node-api";
-import type { DoorServer } from "@trine/node-api";
+import type { DoorServer, NodeMetrics } from "@trine/node-api";
 import type { Logger } from "pino";
 import type { Config } from "../config.ts";
 import { nodeNameOf, placeOf } from "./door-config.ts";
@@ -15,6 +15,7 @@ const RETRY_MS = 10_000;
 export interface DoorDeps {
   readonly config: Pick<Config, "nodeDoor" | "kubernetes" | "rootDir">;
   readonly engine: Pick<Engine, "machinePods" | "onChange">;
+  readonly metrics: Pick<NodeMetrics, "render">;
   readonly log: Logger;
 }
 
@@ -53,11 +54,14 @@ async function keepOpen(deps: DoorDeps, signal: AbortSignal): Promise<void> {
 }
 
 async function listen(
-  { config, engine, log }: DoorDeps,
+  { config, engine, metrics, log }: DoorDeps,
   credentials: DoorCredentials,
 ): Promise<DoorServer> {
   const { clients, listen: where } = config.nodeDoor;
-  const server = await listenDoor({ engine, log, credentials, clients, ...placeOf(where) });
+  const server = await listenDoor({
+    ...{ engine, log, credentials, clients, ...placeOf(where) },
+    metrics: () => metrics.render(),
+  });
   log.info({ port: server.port, node: nodeNameOf(config.nodeDoor) }, "the node's door is open");
   return server;
 }

@@ -16,6 +16,12 @@ export interface Attributes {
   readonly name?: string;
 }
 
+/** A path that is no resource's. */
+export interface PathAttributes {
+  readonly verb: string;
+  readonly path: string;
+}
+
 const REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
 
 const reviewed = v.object({
@@ -30,6 +36,9 @@ const reviewed = v.object({
 const ALLOWED_MS = 5_000;
 const DENIED_MS = 1_000;
 const MAX_KEPT = 1_000;
+
+type Asked =
+  { readonly resourceAttributes: Attributes } | { readonly nonResourceAttributes: PathAttributes };
 
 interface Verdict {
   readonly allowed: boolean;
@@ -48,21 +57,36 @@ export class Authorization {
 
   /** Rejects with `forbidden` in Kubernetes' words, or with what kept the API server from answering: never lets pass then. */
   async require(user: User, attributes: Attributes): Promise<void> {
-    const key = JSON.stringify([user.name, user.uid, user.groups, user.extra, attributes]);
-    const { allowed, reason } = await this.#verdicts.get(
-      key,
-      (verdict) => (verdict.allowed ? ALLOWED_MS : DENIED_MS),
-      () => this.#review(user, attributes),
-    );
+    const asked = { resourceAttributes: attributes };
+    const { allowed, reason } = await this.#verdict(user, asked);
     if (!allowed) throw forbidden(user, attributes, reason);
   }
 
-  async #review(user: User, resourceAttributes: Attributes): Promise<Verdict> {
+  /** The same of a path that is no resource's. */
+  async requirePath(user: User, nonResourceAttributes: PathAttributes): Promise<void> {
+    const { verb, path } = nonResourceAttributes;
+    const { allowed, reason } = await this.#verdict(user, { nonResourceAttributes });
+    if (allowed) return;
+    const why = reason === "" ? "" : `: ${reason}`;
+    const message = `forbidden: User "${user.name}" cannot ${verb} path "${path}"${why}`;
+    throw new Refusal("forbidden", { code: 403, reason: "Forbidden", message, details: {} });
+  }
+
+  #verdict(user: User, asked: Asked): Promise<Verdict> {
+    const key = JSON.stringify([user.name, user.uid, user.groups, user.extra, asked]);
+    return this.#verdicts.get(
+      key,
+      (verdict) => (verdict.allowed ? ALLOWED_MS : DENIED_MS),
+      () => this.#review(user, asked),
+    );
+  }
+
+  async #review(user: User, asked: Asked): Promise<Verdict> {
     const { name, uid, groups, extra } = user;
     const body = JSON.stringify({
       apiVersion: "authorization.k8s.io/v1",
       kind: "SubjectAccessReview",
-      spec: { user: name, ...(uid !== undefined && { uid }), groups, extra, resourceAttributes },
+      spec: { user: name, ...(uid !== undefined && { uid }), groups, extra, ...asked },
     });
     const answer = await this.#reviewer
       .request("POST", REVIEWS, { body })

@@ -45,7 +45,9 @@ export async function serveStream(
   const release = upgrades.reserve(user.name);
   try {
     const opened = await inTime(left.signal, (signal) => open(deps, { ...call, signal }));
-    await upgrades.serve(request, socket, head, opened);
+    const { subresource, namespace, name } = target;
+    const over = deps.onStream?.({ subresource, namespace, name });
+    await upgrades.serve(request, socket, head, opened).finally(over);
     return undefined;
   } finally {
     release();

@@ -18,6 +18,10 @@ export class FakeDoor implements NodeDoor {
     return Promise.reject(new TrineError("notFound", "no machine"));
   }
 
+  metrics(): Promise<string> {
+    return this.#answer("trine_machines 1\n", "metrics");
+  }
+
   async *watch(): AsyncIterable<never> {
     // Nothing happens here.
   }
