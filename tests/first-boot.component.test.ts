@@ -6,6 +6,7 @@ import type { RunningPod } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { BOOT_MS, NodeUnderTest, READY, SOAK } from "./node-under-test.ts";
 import { PodOfTest } from "./pod-pair.ts";
+import { makeSshKey, sshLogin } from "./ssh-login.ts";
 
 /** A whole Debian under software emulation, on a machine that has other work. */
 const DEBIAN_MS = 900_000;
@@ -38,7 +39,7 @@ beforeAll(async () => {
   await mkdir(dir);
   for (const name of ["implicit", "explicit", "annotation"]) {
     const file = join(dir, name);
-    await runCommand("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", name, "-f", file]);
+    await makeSshKey(file, name);
     keys[name] = await readFile(`${file}.pub`, "utf8");
   }
 }, 1_800_000);
@@ -54,19 +55,8 @@ async function sh({ containerId }: RunningPod, script: string): Promise<string> 
 }
 
 /** What a login with that key says. */
-function ssh(pod: Pick<RunningPod, "ip">, key: string, command: string): Promise<string> {
-  const quiet = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"];
-  const options = [
-    ...quiet,
-    "-o",
-    "BatchMode=yes",
-    "-o",
-    "ConnectTimeout=60",
-    "-o",
-    "LogLevel=ERROR",
-  ];
-  return runCommand("ssh", ["-i", join(dir, key), ...options, `debian@${pod.ip}`, command]);
-}
+const ssh = ({ ip }: Pick<RunningPod, "ip">, key: string, command: string): Promise<string> =>
+  sshLogin(ip, join(dir, key), command);
 
 test(
   "Virtlet's annotations: user-data merged from two sources, SSH keys from ConfigMap and annotation, files, environment",

@@ -1,5 +1,5 @@
 // A machine of level vm under kubelet, which is on the gateway's socket: a manifest as it was written for Virtlet, its disk fetched by
-// URL. Logins by its key and our agent's exec are in first-boot and machine-agent, in a whole Debian.
+// URL. Logins by its key and what our agent adds are in kubelet-agent, in a whole Debian.
 import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -12,6 +12,7 @@ import { runCommand, tinyGuestDisk } from "@trine/testkit";
 import { afterAll, expect, test } from "vitest";
 import { type KubeUnderTest, LONG_MS } from "./kubelet-pods.ts";
 import { figuresOf, forwarded, hostname } from "./kubelet-streams.ts";
+import { makeSshKey } from "./ssh-login.ts";
 
 const READY = "TINY-GUEST READY";
 const VIRTLETS = "cirros-vm";
@@ -108,17 +109,7 @@ export class MachineImages {
 export async function startMachine(kube: KubeUnderTest, images: MachineImages): Promise<void> {
   await images.map();
   const key = join(kube.cluster.node.dir, "key");
-  await runCommand("ssh-keygen", [
-    "-q",
-    "-t",
-    "ed25519",
-    "-N",
-    "",
-    "-C",
-    "me@localhost",
-    "-f",
-    key,
-  ]);
+  await makeSshKey(key, "me@localhost");
   await kube.kubectl.run("label", "node", kube.cluster.nodeName, "extraRuntime=virtlet");
   await kube.kubectl.runWith(virtletPod(await readFile(`${key}.pub`, "utf8")), "apply", "-f", "-");
 }

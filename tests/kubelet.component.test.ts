@@ -1,6 +1,7 @@
 // Trine under Kubernetes itself: the real API server, controllers, scheduler and kubelet, on a node of the test's own.
 import { join } from "node:path";
 import {
+  DIST,
   KubeCluster,
   agnhostImage,
   busyboxImage,
@@ -9,6 +10,7 @@ import {
   tinyGuestImage,
 } from "@trine/testkit";
 import { afterAll, beforeAll, describe, expect } from "vitest";
+import { agentTests } from "./kubelet-agent.ts";
 import { changeTests } from "./kubelet-changes.ts";
 import { gvisorTests } from "./kubelet-gvisor.ts";
 import { MachineImages, machineTests, startMachine } from "./kubelet-machines.ts";
@@ -27,7 +29,10 @@ describe("pods of Kubernetes", { timeout: 2 * LONG_MS }, () => {
     machines = await MachineImages.start();
     // kubelet is on the gateway's socket, and each of these tests proves the gateway too.
     const cluster = await KubeCluster.start({
-      config: microvmConfig(await microvmGuest()),
+      config: [
+        microvmConfig(await microvmGuest()),
+        `machines: { agent: ${join(DIST, "bin/trine-agent")} }`,
+      ].join("\n"),
       gateway: machines.config,
     });
     kube = new KubeUnderTest(cluster);
@@ -63,6 +68,9 @@ describe("pods of Kubernetes", { timeout: 2 * LONG_MS }, () => {
       () => kube,
       () => join(kube.cluster.node.dir, "traces"),
     );
+  });
+  describe("a machine with our agent", () => {
+    agentTests(() => kube);
   });
   describe("changes", () => {
     changeTests(() => kube);
