@@ -6,7 +6,7 @@ import { once } from "node:events";
 import { mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
 import { request } from "node:http";
 import type { IncomingMessage } from "node:http";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { pollUntil } from "@trine/base";
@@ -99,6 +99,7 @@ lxcfs:
   pidFile: ${lxcfs.pidFile}
   helper: ${join(DIST, "bin/trine-rootfs")}
   nri: ${young.dir}/nri.sock
+  cpuset: { handlers: ["", runc], default: "off" }
 `,
   );
   await startTrined();
@@ -181,4 +182,46 @@ test("without NRI too: who asked for none sees the node, a first limit shows, an
   await sweptTo(before + 1);
   await cri.runtime.stopContainer({ containerId: late, timeout: 0n });
   await untilFigures({ containers: before });
+}, 300_000);
+
+test("where CPUs are chosen by the limit nproc agrees with it, also when it changes, on a daemon that was killed too", async () => {
+  const wanted = { annotations: { "trine.dev/cpuset": "on" } };
+  const both = [
+    await runYoung({ name: "chosen", ...wanted }),
+    await runOld({ name: "chosen-old", ...wanted }),
+  ];
+  const nproc = async (id: string): Promise<number> =>
+    Number(await exec(cri, id, "/usr/bin/nproc"));
+  const resize = async (cpuCount: number): Promise<void> => {
+    for (const containerId of both) {
+      await cri.runtime.updateContainerResources({ containerId, linux: limits(cpuCount, 192) });
+      expect(await nproc(containerId)).toBe(cpuCount);
+    }
+  };
+  const node = availableParallelism();
+  expect(node).toBeGreaterThan(1);
+  // Apart from each other: one has the first, the other the second.
+  const allowed = async (id: string): Promise<string> =>
+    (await exec(cri, id, "grep", "Cpus_allowed_list", "/proc/self/status")).trim();
+  for (const id of both) expect(await nproc(id)).toBe(1);
+  expect(new Set(await Promise.all(both.map(allowed))).size).toBe(2);
+  await resize(2);
+  await resize(1);
+
+  await endTrined("SIGKILL");
+  await startTrined();
+  await untilFigures({ up: true, nri: true, stale: 0 });
+  for (const id of both) expect(await nproc(id)).toBe(1);
+  await resize(2);
+  await resize(1);
+
+  // What is given by others stays: here as kubelet's CPU manager gives it.
+  const [first = ""] = both;
+  const all = { ...limits(1, 192), cpusetCpus: `0-${node - 1}` };
+  await cri.runtime.updateContainerResources({ containerId: first, linux: all });
+  expect(await nproc(first)).toBe(node);
+  await cri.runtime.updateContainerResources({ containerId: first, linux: limits(1, 256) });
+  expect(await nproc(first)).toBe(node);
+  // Who did not ask has the node's.
+  expect(await nproc(await runYoung({ name: "unasked" }))).toBe(node);
 }, 300_000);

@@ -7,6 +7,7 @@ export { pollUntil, sleep, withDeadline } from "./deadline.ts";
 export { abortError, abortable } from "./abortable.ts";
 export { errnoOf } from "./errno-of.ts";
 export { formatQuantity, parseQuantity } from "./quantity.ts";
+export { formatCpuList, parseCpuList } from "./cpu-list.ts";
 export { quote } from "./quote.ts";
 export { printable } from "./printable.ts";
 export { readAtMost } from "./read-at-most.ts";

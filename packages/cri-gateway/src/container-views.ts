@@ -1,15 +1,16 @@
 import { messageOf } from "@trine/base";
-import type { Container, PodSandbox } from "@trine/proto/nri";
+import type { Container, LinuxResources, PodSandbox } from "@trine/proto/nri";
 import type { BackEnd } from "./back-end.ts";
 import { RUNTIME_SERVICE } from "./methods.ts";
 import type { NodeState } from "./node-state.ts";
 import {
   foundContainer,
-  foundPodLimits,
+  foundPodLinux,
   hasLimit,
   nriPod,
   plannedContainer,
-  plannedPodLimits,
+  plannedPodLinux,
+  wantedLimits,
 } from "./nri-objects.ts";
 import type { Known } from "./registry.ts";
 import type { ServerCall } from "./server-call.ts";
@@ -17,6 +18,7 @@ import { bytesField, messageAt, numberAt, numberField, stringAt } from "./wire.t
 
 const STATUS_PATH = `${RUNTIME_SERVICE}ContainerStatus`;
 const POD_STATUS_PATH = `${RUNTIME_SERVICE}PodSandboxStatus`;
+const UPDATE_PATH = `${RUNTIME_SERVICE}UpdateContainerResources`;
 /** Values of ContainerState. */
 const [RUNNING, EXITED] = [1, 2];
 /** How often those that have ended by themselves are let go; lists say which, and kubelet asks for lists each second. */
@@ -26,6 +28,26 @@ const CHANGES: readonly string[] = ["StartContainer", "UpdateContainerResources"
 const ENDS: readonly string[] = [
   ...["StopContainer", "RemoveContainer", "StopPodSandbox", "RemovePodSandbox"],
 ];
+
+/** What puts containers on as many CPUs as their limits come to; `source` is their back end. */
+interface CpuGiver {
+  readonly offer: (source: string, pod: PodSandbox, container: Container) => string | undefined;
+  readonly made: (id: string, pod: PodSandbox, container: Container) => void;
+  readonly resized: (
+    source: string,
+    pod: PodSandbox,
+    container: Container,
+    wanted: LinuxResources | undefined,
+  ) => string | undefined;
+  readonly synchronized: (source: string, all: readonly Found[]) => void;
+  readonly removed: (id: string) => void;
+}
+
+/** A container that is there, and its pod. */
+interface Found {
+  readonly pod: PodSandbox;
+  readonly container: Container;
+}
 
 /** What gives containers views of their own limits, and the back ends that cannot tell it of theirs. */
 export interface ViewsGiver {
@@ -41,6 +63,8 @@ export interface ViewsGiver {
     | undefined;
   readonly seen: (pod: PodSandbox, container: Container) => void;
   readonly removed: (id: string) => void;
+  /** Absent: containers run on the CPUs that are asked for. */
+  readonly cpuSets?: CpuGiver | undefined;
 }
 
 /** A creation with views in it. */
@@ -73,10 +97,12 @@ export class ContainerViews {
   creation(backEnd: string, sandbox: Known | undefined, message: Buffer): Given | undefined {
     if (sandbox === undefined || !this.#giver.backEnds.includes(backEnd)) return undefined;
     try {
-      const pod = nriPod(sandbox.record, plannedPodLimits(messageAt(message, 3)));
-      const offer = this.#giver.offer(pod, plannedContainer(messageAt(message, 2)));
-      if (offer === undefined) return undefined;
-      const mounts = offer.mounts.map(({ source, destination }) =>
+      const pod = nriPod(sandbox.record, plannedPodLinux(messageAt(message, 3)));
+      const container = plannedContainer(messageAt(message, 2));
+      const cpus = this.#giver.cpuSets?.offer(backEnd, pod, container);
+      const offer = this.#giver.offer(pod, container);
+      if (offer === undefined && cpus === undefined) return undefined;
+      const mounts = (offer?.mounts ?? []).map(({ source, destination }) =>
         bytesField(
           7,
           Buffer.concat([bytesField(1, destination), bytesField(2, source), numberField(3, 1)]),
@@ -84,13 +110,33 @@ export class ContainerViews {
       );
       const keep = (id: string): void => {
         this.#told.set(id, { backEnd, sandbox: sandbox.id });
-        offer.keep(id);
+        offer?.keep(id);
+        if (cpus !== undefined) this.#giver.cpuSets?.made(id, pod, container);
       };
-      const config = mounts.length === 0 ? [] : [bytesField(2, Buffer.concat(mounts))];
-      return { message: Buffer.concat([message, ...config]), keep };
+      const linux = cpus === undefined ? [] : [bytesField(15, bytesField(1, onCpus(cpus)))];
+      const config = bytesField(2, Buffer.concat([...mounts, ...linux]));
+      return { message: Buffer.concat([message, config]), keep };
     } catch (cause) {
       this.#warn(backEnd, stringAt(message, 2, 1, 1), cause);
       return undefined;
+    }
+  }
+
+  /** A call about one object, as it is to be passed on: limits that change take the container's CPUs along. */
+  async before({ path, message }: ServerCall): Promise<Buffer> {
+    const { cpuSets, backEnds } = this.#giver;
+    if (cpuSets === undefined || path !== UPDATE_PATH) return message;
+    const known = this.#node.registry.find("container", stringAt(message, 1));
+    if (known === undefined || !backEnds.includes(known.backEnd)) return message;
+    try {
+      const found = await this.#found(known, true);
+      if (found === undefined) return message;
+      const { pod, container } = found;
+      const cpus = cpuSets.resized(known.backEnd, pod, container, wantedLimits(message));
+      return cpus === undefined ? message : Buffer.concat([message, bytesField(2, onCpus(cpus))]);
+    } catch (cause) {
+      this.#warn(known.backEnd, known.id, cause);
+      return message;
     }
   }
 
@@ -112,28 +158,38 @@ export class ContainerViews {
   /** The lists of a back end have been read: it has come (back), or we have. */
   async readAll({ name }: BackEnd): Promise<void> {
     if (!this.#giver.backEnds.includes(name)) return;
+    const all: Found[] = [];
     for (const known of this.#node.registry.known("container", name)) {
-      if (numberAt(known.record, 6) === RUNNING) await this.#look(known);
+      if (numberAt(known.record, 6) !== RUNNING) continue;
+      const found = await this.#look(known);
+      if (found !== undefined) all.push(found);
+    }
+    this.#giver.cpuSets?.synchronized(name, all);
+  }
+
+  /** Asks what it is now, and tells of it; undefined where that is not to be found out. */
+  async #look(known: Known): Promise<Found | undefined> {
+    try {
+      const found = await this.#found(known, false);
+      if (found !== undefined) this.#giver.seen(found.pod, found.container);
+      return found;
+    } catch (cause) {
+      this.#warn(known.backEnd, known.id, cause);
+      return undefined;
     }
   }
 
-  /** Asks what it is now. */
-  async #look({ id, backEnd, record }: Known): Promise<void> {
-    try {
-      const sandbox = this.#node.registry.find("sandbox", stringAt(record, 2));
-      if (sandbox === undefined) return;
-      const ask = (path: string, of: string): Promise<Buffer> =>
-        this.#node.ask(this.#node.backEnd(backEnd), path, verbose(of));
-      const container = foundContainer(await ask(STATUS_PATH, id));
-      // Its pod's, which no list shows, count where it has none itself.
-      const limits = hasLimit(container)
-        ? undefined
-        : foundPodLimits(await ask(POD_STATUS_PATH, sandbox.id));
-      this.#told.set(id, { backEnd, sandbox: sandbox.id });
-      this.#giver.seen(nriPod(sandbox.record, limits), container);
-    } catch (cause) {
-      this.#warn(backEnd, id, cause);
-    }
+  /** What no list shows of its pod is asked for where it is needed: its limits, where the container has none itself. */
+  async #found({ id, backEnd, record }: Known, needsCgroup: boolean): Promise<Found | undefined> {
+    const sandbox = this.#node.registry.find("sandbox", stringAt(record, 2));
+    if (sandbox === undefined) return undefined;
+    const ask = (path: string, of: string): Promise<Buffer> =>
+      this.#node.ask(this.#node.backEnd(backEnd), path, verbose(of));
+    const container = foundContainer(await ask(STATUS_PATH, id));
+    const isAsked = needsCgroup || !hasLimit(container);
+    const linux = isAsked ? foundPodLinux(await ask(POD_STATUS_PATH, sandbox.id)) : undefined;
+    this.#told.set(id, { backEnd, sandbox: sandbox.id });
+    return { pod: nriPod(sandbox.record, linux), container };
   }
 
   /** By the newest lists: nobody tells of a container that ends by itself. */
@@ -150,6 +206,7 @@ export class ContainerViews {
   #forget(id: string): void {
     this.#told.delete(id);
     this.#giver.removed(id);
+    this.#giver.cpuSets?.removed(id);
   }
 
   #warn(backEnd: string, container: string, cause: unknown): void {
@@ -161,4 +218,9 @@ export class ContainerViews {
 /** A ContainerStatusRequest or PodSandboxStatusRequest that wants all there is. */
 function verbose(id: string): Buffer {
   return Buffer.concat([bytesField(1, id), numberField(2, 1)]);
+}
+
+/** LinuxContainerResources that say this alone: appended they are merged into those that are there. */
+function onCpus(cpus: string): Buffer {
+  return bytesField(6, cpus);
 }

@@ -157,6 +157,7 @@ export class Gateway {
     call: ServerCall,
     how: Extract<How, { how: "sandbox" | "container" }>,
   ): Promise<void> {
+    if (this.#views !== undefined) call.message = await this.#views.before(call);
     await callById(this.#node, call, how, this.#streams);
     if (call.code === 0) this.#views?.after(call);
   }

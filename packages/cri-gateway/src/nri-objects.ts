@@ -8,10 +8,11 @@ import {
   NamespaceMode,
   PodSandboxConfigSchema,
   PodSandboxStatusResponseSchema,
+  UpdateContainerResourcesRequestSchema,
 } from "@trine/proto/cri/api";
 import type { LinuxContainerResources } from "@trine/proto/cri/api";
-import { ContainerSchema, PodSandboxSchema } from "@trine/proto/nri";
-import type { Container, PodSandbox } from "@trine/proto/nri";
+import { ContainerSchema, LinuxResourcesSchema, PodSandboxSchema } from "@trine/proto/nri";
+import type { Container, LinuxResources, PodSandbox } from "@trine/proto/nri";
 import { mapAt, stringAt } from "./wire.ts";
 
 type Resources = Exclude<
@@ -19,8 +20,14 @@ type Resources = Exclude<
   undefined
 >;
 
-/** Of an item of ListPodSandbox; `limits` are those of the whole pod. */
-export function nriPod(record: Uint8Array, limits?: Resources): PodSandbox {
+/** What lists do not show of a pod: its limits, and its cgroup. */
+interface PodLinux {
+  readonly podResources?: Resources;
+  readonly cgroupParent?: string;
+}
+
+/** Of an item of ListPodSandbox. */
+export function nriPod(record: Uint8Array, linux?: PodLinux): PodSandbox {
   return create(PodSandboxSchema, {
     id: stringAt(record, 1),
     name: stringAt(record, 2, 1),
@@ -28,14 +35,20 @@ export function nriPod(record: Uint8Array, limits?: Resources): PodSandbox {
     namespace: stringAt(record, 2, 3),
     annotations: Object.fromEntries(mapAt(record, 6)),
     runtimeHandler: stringAt(record, 7),
-    ...(limits && { linux: { podResources: limits } }),
+    ...(linux && { linux }),
   });
 }
 
-/** A pod's limits by its PodSandboxConfig. */
-export function plannedPodLimits(config: Uint8Array): Resources | undefined {
-  const resources = fromBinary(PodSandboxConfigSchema, config).linux?.resources;
-  return resources && limitsOf(resources);
+/** By a PodSandboxConfig. */
+export function plannedPodLinux(config: Uint8Array): PodLinux {
+  const { resources, cgroupParent = "" } = fromBinary(PodSandboxConfigSchema, config).linux ?? {};
+  return { cgroupParent, ...(resources && { podResources: limitsOf(resources) }) };
+}
+
+/** The limits that an UpdateContainerResourcesRequest asks for. */
+export function wantedLimits(request: Uint8Array): LinuxResources | undefined {
+  const { linux } = fromBinary(UpdateContainerResourcesRequestSchema, request);
+  return linux && create(LinuxResourcesSchema, limitsOf(linux));
 }
 
 export function hasLimit({ linux }: Container): boolean {
@@ -48,6 +61,7 @@ export function hasLimit({ linux }: Container): boolean {
 interface VerbosePod {
   readonly config?: {
     readonly linux?: {
+      readonly cgroup_parent?: string;
       readonly resources?: {
         readonly cpu_quota?: number;
         readonly cpuset_cpus?: string;
@@ -57,20 +71,18 @@ interface VerbosePod {
   };
 }
 
-/** A pod's limits by its verbose PodSandboxStatus; none where its runtime does not tell. */
-export function foundPodLimits(bytes: Uint8Array): Resources | undefined {
+/** By a verbose PodSandboxStatus; empty where its runtime does not tell. */
+export function foundPodLinux(bytes: Uint8Array): PodLinux {
   const { info } = fromBinary(PodSandboxStatusResponseSchema, bytes);
   const { config } = JSON.parse(info["info"] ?? "{}") as VerbosePod;
-  const { resources } = config?.linux ?? {};
-  return (
-    resources && {
-      cpu: {
-        quota: { value: BigInt(resources.cpu_quota ?? 0) },
-        cpus: resources.cpuset_cpus ?? "",
-      },
-      memory: { limit: { value: BigInt(resources.memory_limit_in_bytes ?? 0) } },
-    }
-  );
+  const { resources, cgroup_parent: cgroupParent = "" } = config?.linux ?? {};
+  if (resources === undefined) return { cgroupParent };
+  const cpu = {
+    quota: { value: BigInt(resources.cpu_quota ?? 0) },
+    cpus: resources.cpuset_cpus ?? "",
+  };
+  const memory = { limit: { value: BigInt(resources.memory_limit_in_bytes ?? 0) } };
+  return { cgroupParent, podResources: { cpu, memory } };
 }
 
 /** One that is about to be made of this ContainerConfig. */
@@ -101,7 +113,11 @@ interface VerboseInfo {
     readonly linux?: {
       readonly namespaces?: readonly { readonly type: string; readonly path?: string }[];
       readonly resources?: {
-        readonly cpu?: { readonly quota?: number; readonly cpus?: string };
+        readonly cpu?: {
+          readonly quota?: number;
+          readonly period?: number;
+          readonly cpus?: string;
+        };
         readonly memory?: { readonly limit?: number };
       };
     };
@@ -126,6 +142,7 @@ export function foundContainer(bytes: Uint8Array): Container {
       resources: {
         cpu: {
           quota: { value: BigInt(resources.cpu?.quota ?? 0) },
+          period: { value: BigInt(resources.cpu?.period ?? 0) },
           cpus: resources.cpu?.cpus ?? "",
         },
         memory: { limit: { value: BigInt(resources.memory?.limit ?? 0) } },
@@ -135,9 +152,9 @@ export function foundContainer(bytes: Uint8Array): Container {
 }
 
 function limitsOf(resources: LinuxContainerResources): Resources {
-  const { cpuQuota, cpusetCpus, memoryLimitInBytes } = resources;
+  const { cpuQuota, cpuPeriod, cpusetCpus, memoryLimitInBytes } = resources;
   return {
-    cpu: { quota: { value: cpuQuota }, cpus: cpusetCpus },
+    cpu: { quota: { value: cpuQuota }, period: { value: cpuPeriod }, cpus: cpusetCpus },
     memory: { limit: { value: memoryLimitInBytes } },
   };
 }

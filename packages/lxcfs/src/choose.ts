@@ -37,17 +37,24 @@ export interface ViewRules {
 
 /** The files this container is to see by lxcfs; none where it has no limit or is not to have them. */
 export function viewsFor(pod: PodSandbox, container: Container, rules: ViewRules): string[] {
-  if (!rules.handlers.includes(pod.runtimeHandler) || rules.isMachine(pod.id)) return [];
-  const asked =
-    pod.annotations[`${ANNOTATION}.${container.name}`] ??
-    pod.annotations[ANNOTATION] ??
-    rules.byDefault;
-  if (asked !== "on") return [];
+  if (!isAsked(ANNOTATION, pod, container.name, rules)) return [];
   // lxcfs takes the first process of the reader's PID namespace for the container: in one that is shared it is another's.
   const own = container.linux?.namespaces.some(({ type, path }) => type === "pid" && path === "");
   if (own !== true) return [];
   if (!isLimited(container.linux?.resources) && !isLimited(pod.linux?.podResources)) return [];
   return VIEWS.filter((file) => isFree(file, container.mounts));
+}
+
+/** Whether the rules want something of a container: of its handler, and then what its pod's annotations or the default say. */
+export function isAsked(
+  annotation: string,
+  { runtimeHandler, id, annotations }: PodSandbox,
+  container: string,
+  rules: ViewRules,
+): boolean {
+  if (!rules.handlers.includes(runtimeHandler) || rules.isMachine(id)) return false;
+  const own = annotations[`${annotation}.${container}`] ?? annotations[annotation];
+  return (own ?? rules.byDefault) === "on";
 }
 
 /** Mounts that show `files` of the lxcfs at `dir`. */

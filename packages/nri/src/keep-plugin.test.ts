@@ -32,10 +32,14 @@ const plugin: NriPlugin = {
   synchronize: (pods, containers) => seen.push(`all ${pods.length} ${containers.length}`),
   create: (_, { name }) => {
     if (name === "bad") throw new Error("no mounts today");
-    return [{ destination: "/d", source: "/s", type: "bind", options: ["ro"] }];
+    const mount = { destination: "/d", source: "/s", type: "bind", options: ["ro"] };
+    return { mounts: [mount], cpus: name === "pinned" ? "0-1" : undefined };
   },
   started: (_, { id, pid }) => seen.push(`started ${id} ${pid}`),
-  updated: (_, { id }) => seen.push(`updated ${id}`),
+  updated: (_, { id }, resources) => {
+    seen.push(`updated ${id}`);
+    return resources === undefined ? undefined : "2";
+  },
   removed: (id) => seen.push(`removed ${id}`),
 };
 
@@ -98,6 +102,22 @@ test("mounts are added; where the plugin fails the container is left as it was",
   expect(await create("good")).toEqual(["/d"]);
   expect(await create("bad")).toBeUndefined();
   expect(await client.createContainer({})).not.toHaveProperty("adjust");
+});
+
+test("CPUs that the plugin chooses are part of a creation and of a change", async () => {
+  const client = await connection(1);
+  const cpusOf = async (name: string): Promise<string | undefined> => {
+    const { adjust } = await client.createContainer({ pod: POD, container: { id: name, name } });
+    return adjust?.linux?.resources?.cpu?.cpus;
+  };
+  expect(await cpusOf("pinned")).toBe("0-1");
+  expect(await cpusOf("good")).toBeUndefined();
+  const container = { id: "c" };
+  const { update } = await client.updateContainer({ pod: POD, container, linuxResources: {} });
+  expect(update).toMatchObject([
+    { containerId: "c", linux: { resources: { cpu: { cpus: "2" } } } },
+  ]);
+  expect((await client.updateContainer({ pod: POD, container })).update).toEqual([]);
 });
 
 test("starts, changes and ends are told, as calls and as older runtimes' events", async () => {

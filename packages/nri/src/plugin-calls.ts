@@ -28,6 +28,12 @@ export interface NriLog {
 
 export type AddedMount = Pick<Mount, "destination" | "source" | "type" | "options">;
 
+export interface Adjustment {
+  readonly mounts: readonly AddedMount[];
+  /** CPUs it is to run on, as cpuset(7) writes them; absent: as it is asked for. */
+  readonly cpus?: string | undefined;
+}
+
 /** What a plugin of ours does. A handler that throws leaves the container as it was: no plugin breaks a pod. */
 export interface NriPlugin {
   /** As NRI orders and names it: two digits, and a name. */
@@ -35,13 +41,23 @@ export interface NriPlugin {
   readonly name: string;
   /** All there is when the plugin connects, and again after each loss of the connection. */
   synchronize(pods: readonly PodSandbox[], containers: readonly Container[]): void;
-  /** Mounts to add to one that is being created. */
-  create(pod: PodSandbox, container: Container): AddedMount[];
+  /** What is added to one that is being created. */
+  create(pod: PodSandbox, container: Container): Adjustment;
   /** Its first process is there, with its id. */
   started(pod: PodSandbox, container: Container): void;
-  /** Its limits change to these. */
-  updated(pod: PodSandbox, container: Container, resources: LinuxResources | undefined): void;
+  /** Its limits change to these; answers the CPUs it is to run on then, undefined: as the change says. */
+  updated(
+    pod: PodSandbox,
+    container: Container,
+    resources: LinuxResources | undefined,
+  ): string | undefined;
   removed(containerId: string): void;
+}
+
+const NOTHING: Adjustment = { mounts: [] };
+
+interface OnCpus {
+  readonly resources: { readonly cpu: { readonly cpus: string } };
 }
 
 interface Subject {
@@ -71,10 +87,8 @@ export function pluginHandlers(
     createContainer: (subject) => Promise.resolve(calls.create(subject)),
     startContainer: on(Event.START_CONTAINER),
     postStartContainer: on(Event.POST_START_CONTAINER),
-    updateContainer: ({ linuxResources, ...subject }) => {
-      calls.update(subject, linuxResources);
-      return Promise.resolve({});
-    },
+    updateContainer: ({ linuxResources, ...subject }) =>
+      Promise.resolve(calls.update(subject, linuxResources)),
     stopContainer: on(Event.STOP_CONTAINER),
     removeContainer: on(Event.REMOVE_CONTAINER),
     stateChange: ({ event, ...subject }) => on(event)(subject),
@@ -107,18 +121,25 @@ class PluginCalls {
     return true;
   }
 
-  create({ pod, container }: Subject): { adjust?: { mounts: AddedMount[] } } {
+  create({ pod, container }: Subject): { adjust?: { mounts: AddedMount[]; linux?: OnCpus } } {
     if (pod === undefined || container === undefined) return {};
-    const create = (): AddedMount[] => this.#plugin.create(pod, container);
-    const mounts = this.#quietly("CreateContainer", { container }, create) ?? [];
-    return mounts.length === 0 ? {} : { adjust: { mounts } };
+    const create = (): Adjustment => this.#plugin.create(pod, container);
+    const { mounts, cpus } = this.#quietly("CreateContainer", { container }, create) ?? NOTHING;
+    if (mounts.length === 0 && cpus === undefined) return {};
+    return { adjust: { mounts: [...mounts], ...(cpus !== undefined && { linux: onCpus(cpus) }) } };
   }
 
-  update({ pod, container }: Subject, resources: LinuxResources | undefined): void {
-    if (pod === undefined || container === undefined) return;
-    this.#quietly("UpdateContainer", { container }, () => {
-      this.#plugin.updated(pod, container, resources);
-    });
+  update(
+    { pod, container }: Subject,
+    resources: LinuxResources | undefined,
+  ): { update?: { containerId: string; linux: OnCpus }[] } {
+    if (pod === undefined || container === undefined) return {};
+    const cpus = this.#quietly("UpdateContainer", { container }, () =>
+      this.#plugin.updated(pod, container, resources),
+    );
+    return cpus === undefined
+      ? {}
+      : { update: [{ containerId: container.id, linux: onCpus(cpus) }] };
   }
 
   on(event: Event, { pod, container }: Subject): void {
@@ -139,4 +160,8 @@ class PluginCalls {
       return undefined;
     }
   }
+}
+
+function onCpus(cpus: string): OnCpus {
+  return { resources: { cpu: { cpus } } };
 }

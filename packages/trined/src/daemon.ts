@@ -19,6 +19,8 @@ import { nodeNameOf } from "./door/door-config.ts";
 import { keepDoor } from "./door/keep-door.ts";
 import { keepGateway } from "./gateway.ts";
 import type { KeptGateway } from "./gateway.ts";
+import { keepPodEvents } from "./pod-events.ts";
+import type { PodEvents } from "./pod-events.ts";
 import { keepLogsSmall } from "./rotate-logs.ts";
 import { keepViews } from "./lxcfs.ts";
 import type { KeptViews } from "./lxcfs.ts";
@@ -89,6 +91,7 @@ async function startNode(
   let gateway: KeptGateway | undefined;
   let door: ReturnType<typeof keepDoor>;
   let views: KeptViews | undefined;
+  let podEvents: PodEvents | undefined;
   const api = await serveNodeApi(
     {
       ...{ engine, metrics, version: VERSION },
@@ -117,6 +120,7 @@ async function startNode(
     await door?.stop();
     await gateway?.stop();
     await views?.stop();
+    await podEvents?.stop();
     await tasks.close();
     await engine.detach();
     await roots?.close();
@@ -128,10 +132,14 @@ async function startNode(
   try {
     found = await engine.adoptAll();
     await tasks.listen(join(config.stateDir, "trined.sock"));
-    views = await keepViews({ config: config.lxcfs, metrics, log, engine });
-    const { gateway: ofGateway, rootDir } = config;
+    podEvents = keepPodEvents({ config, log });
+    const { gateway: ofGateway, rootDir, stateDir } = config;
+    views = await keepViews({
+      ...{ config: config.lxcfs, metrics, log, engine, stateDir },
+      onHappening: podEvents?.record,
+    });
     gateway = await keepGateway({ config: ofGateway, metrics, log, rootDir, views: views?.giver });
-    door = keepDoor({ config, engine, metrics, log });
+    door = keepDoor({ config, engine, log });
   } catch (cause) {
     await stop(); // what still listens would keep a process that serves nobody
     throw cause;

@@ -1,6 +1,29 @@
 import * as v from "valibot";
 import { oneOf, path } from "./config-values.ts";
 
+const handlers = v.pipe(v.array(v.pipe(v.string(), v.maxLength(255))), v.maxLength(64));
+
+/** CPUs chosen by limits. */
+const CpuSet = v.strictObject({
+  handlers: v.optional(
+    v.pipe(
+      handlers,
+      v.title("list of handlers; the empty name is the runtime's default"),
+      v.description(
+        "RuntimeClass handlers whose containers with a CPU limit are put on as many CPUs as it comes to, so that nproc agrees. Not with kubelet's static CPU manager, whose sets stay. Empty: none.",
+      ),
+    ),
+    [],
+  ),
+  default: v.optional(
+    v.pipe(
+      oneOf("on", "off"),
+      v.description("For their pods whose annotation trine.dev/cpuset does not say."),
+    ),
+    "on",
+  ),
+});
+
 /** Views of containers' own limits (docs/plans/lxcfs.md). */
 export const LxcfsSchema = v.strictObject({
   enabled: v.optional(
@@ -35,8 +58,7 @@ export const LxcfsSchema = v.strictObject({
   ),
   handlers: v.optional(
     v.pipe(
-      v.array(v.pipe(v.string(), v.maxLength(255))),
-      v.maxLength(64),
+      handlers,
       v.title("list of handlers; the empty name is the runtime's default"),
       v.description(
         "RuntimeClass handlers whose containers get the views. Never those of machines, whose own kernel is right.",
@@ -51,4 +73,5 @@ export const LxcfsSchema = v.strictObject({
     ),
     "on",
   ),
+  cpuset: v.optional(CpuSet, {}),
 });

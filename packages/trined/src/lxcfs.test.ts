@@ -30,6 +30,7 @@ function keep(enabled: boolean): ReturnType<typeof keepViews> {
     },
     log: pino({ level: "silent" }),
     engine: { has: () => false },
+    stateDir: dir,
   });
 }
 

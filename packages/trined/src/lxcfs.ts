@@ -1,5 +1,7 @@
+import { join } from "node:path";
 import type { ViewsGiver } from "@trine/cri-gateway";
 import type { Engine } from "@trine/engine";
+import type { CpuSets, ViewHappening } from "@trine/lxcfs";
 import type { NodeMetrics, ViewFigures } from "@trine/node-api";
 import type { KeptPlugin, NriPlugin } from "@trine/nri";
 import type { Logger } from "pino";
@@ -10,6 +12,10 @@ export interface ViewsDeps {
   readonly metrics: Pick<NodeMetrics, "watchViews">;
   readonly log: Logger;
   readonly engine: Pick<Engine, "has">;
+  /** As long as the containers: choices of CPUs are kept in it. */
+  readonly stateDir: string;
+  /** What pods' owners are told; absent: nothing but the log. */
+  readonly onHappening?: ((happening: ViewHappening) => void) | undefined;
 }
 
 export interface KeptViews {
@@ -25,17 +31,28 @@ export async function keepViews({
   metrics,
   log,
   engine,
+  stateDir,
+  onHappening,
 }: ViewsDeps): Promise<KeptViews | undefined> {
   if (!config.enabled) return undefined;
-  const { Views, nriViews } = await import("@trine/lxcfs");
-  const { dir, pidFile, helper, handlers, default: byDefault, nri } = config;
+  const { CpuSets, Views, allowedCpus, nriViews } = await import("@trine/lxcfs");
+  const { dir, pidFile, helper, handlers, default: byDefault, nri, cpuset } = config;
   const own = log.child({ component: "lxcfs" });
   const isMachine = (podId: string): boolean => engine.has(podId);
   const views = new Views({
-    ...{ dir, pidFile, helper, log: own },
+    ...{ dir, pidFile, helper, log: own, onHappening },
     rules: { handlers, byDefault, isMachine },
   });
-  const plugin = await pluginOf(nriViews(views), nri, own);
+  const cpuSets =
+    cpuset.handlers.length === 0
+      ? undefined
+      : new CpuSets({
+          rules: { handlers: cpuset.handlers, byDefault: cpuset.default, isMachine },
+          file: join(stateDir, "cpu-sets.json"),
+          allowed: (cgroup) => allowedCpus(cgroup),
+          log: own,
+        });
+  const plugin = await pluginOf(nriViews(views, cpuSets), nri, own);
   const figures = (): ViewFigures => ({
     ...views.state(),
     ...(plugin && { nri: plugin.notConnected() === undefined }),
@@ -51,10 +68,27 @@ export async function keepViews({
       removed: (id) => {
         views.removed(id);
       },
+      cpuSets: cpuSets && giverOf(cpuSets),
     },
     stop: async () => {
       await plugin?.stop();
       await views.stop();
+    },
+  };
+}
+
+function giverOf(sets: CpuSets): Exclude<ViewsGiver["cpuSets"], undefined> {
+  return {
+    offer: (...asked) => sets.offer(...asked),
+    made: (...told) => {
+      sets.made(...told);
+    },
+    resized: (...asked) => sets.resized(...asked),
+    synchronized: (...told) => {
+      sets.synchronized(...told);
+    },
+    removed: (id) => {
+      sets.removed(id);
     },
   };
 }

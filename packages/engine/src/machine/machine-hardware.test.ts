@@ -22,7 +22,7 @@ import { cpusOf, growthOf, hardwareOf } from "./hardware.ts";
 import { UidPool } from "../uid-pool.ts";
 import { machineFirmware } from "./machine-firmware.ts";
 import { vsockOf } from "./machine-hardware.ts";
-import { parseCpuList, pinningOf } from "./machine-pinning.ts";
+import { pinningOf } from "./machine-pinning.ts";
 import { passthroughDevices } from "./machine-passthrough.ts";
 import { machineTpm } from "./machine-tpm.ts";
 
@@ -88,10 +88,6 @@ test("virtual CPUs are pinned to those that the container has of its own", () =>
   expect(pinningOf(isolated, withCpuset("9,4-5"))).toEqual({ cpus: [4, 5], others: [9] });
   expect(() => pinningOf(isolated, withCpuset("4-5"))).toThrow(/3 CPUs are needed, .* has 2 of/);
   expect(() => pinningOf(settings(two), withCpuset(""))).toThrow(/has none of its own: kubelet's/);
-});
-
-test.each(["x", "5-4", "1-", "0-99999", "8192", "-1"])("%s is no list of CPUs", (list) => {
-  expect(() => parseCpuList(list)).toThrow(/is no list of CPUs/);
 });
 
 const VFIO = { path: "/dev/vfio/7", type: "c", major: 240, minor: 3 };

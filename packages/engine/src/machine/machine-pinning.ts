@@ -1,11 +1,10 @@
 import type { MachineSettings } from "@trine/annotations";
-import { TrineError } from "@trine/base";
+import { TrineError, parseCpuList } from "@trine/base";
 import type { PinningSpec } from "@trine/vmm";
 import type { Bundle } from "../bundle.ts";
 import { record, text } from "../json-shape.ts";
 import { cpusOf } from "./hardware.ts";
 
-const MAX_CPUS = 8192;
 const ADVICE =
   "kubelet's static CPU policy gives them to a container of a Guaranteed pod whose CPUs are whole";
 
@@ -23,21 +22,4 @@ export function pinningOf(settings: MachineSettings, { spec }: Bundle): PinningS
   }
   const cpus = given.slice(0, count);
   return { cpus, others: cpuPinning === "isolated" ? given.slice(count) : given };
-}
-
-/** As cpuset(7) writes it: `0-3,8`. Kind `invalid`. */
-export function parseCpuList(list: string): number[] {
-  const cpus = new Set<number>();
-  for (const part of list.split(",").filter((each) => each !== "")) {
-    const [, first = "", last = first] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(part.trim()) ?? [];
-    const [from, to] = [Number(first), Number(last)];
-    if (first === "" || from > to || to >= MAX_CPUS) {
-      throw new TrineError(
-        "invalid",
-        `the container's cpuset ${JSON.stringify(list)} is no list of CPUs`,
-      );
-    }
-    for (let cpu = from; cpu <= to; cpu += 1) cpus.add(cpu);
-  }
-  return [...cpus].sort((one, other) => one - other);
 }

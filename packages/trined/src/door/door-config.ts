@@ -8,13 +8,22 @@ const pathOrNone = v.pipe(
   v.title("absolute path, or empty"),
 );
 
-/** What trined asks of the API server: its certificate, and nothing else. */
+/** What trined asks of the API server: its certificate; and what it tells it. */
 export const KubernetesSchema = v.strictObject({
   kubeconfig: v.optional(
     v.pipe(
       pathOrNone,
       v.description(
         "With this kubeconfig, kubelet's where it can be, trined gets the certificate of its door. Empty: trined speaks to no API server.",
+      ),
+    ),
+    "",
+  ),
+  events: v.optional(
+    v.pipe(
+      pathOrNone,
+      v.description(
+        "A kubeconfig that may create and patch events (deploy/kubernetes/node-events.yaml): what happens to containers' views is told as events of their pods. Empty: by kubernetes.kubeconfig; where that is empty too, in the log alone.",
       ),
     ),
     "",

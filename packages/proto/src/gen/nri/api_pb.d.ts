@@ -228,6 +228,12 @@ export declare const UpdateContainerRequestSchema: GenMessage<UpdateContainerReq
  * @generated from message nri.pkg.api.v1alpha1.UpdateContainerResponse
  */
 export declare type UpdateContainerResponse = Message<"nri.pkg.api.v1alpha1.UpdateContainerResponse"> & {
+  /**
+   * Of the container that is being updated too.
+   *
+   * @generated from field: repeated nri.pkg.api.v1alpha1.ContainerUpdate update = 1;
+   */
+  update: ContainerUpdate[];
 };
 
 /**
@@ -235,6 +241,43 @@ export declare type UpdateContainerResponse = Message<"nri.pkg.api.v1alpha1.Upda
  * Use `create(UpdateContainerResponseSchema)` to create a new message.
  */
 export declare const UpdateContainerResponseSchema: GenMessage<UpdateContainerResponse>;
+
+/**
+ * @generated from message nri.pkg.api.v1alpha1.ContainerUpdate
+ */
+export declare type ContainerUpdate = Message<"nri.pkg.api.v1alpha1.ContainerUpdate"> & {
+  /**
+   * @generated from field: string container_id = 1;
+   */
+  containerId: string;
+
+  /**
+   * @generated from field: nri.pkg.api.v1alpha1.LinuxContainerUpdate linux = 2;
+   */
+  linux?: LinuxContainerUpdate | undefined;
+};
+
+/**
+ * Describes the message nri.pkg.api.v1alpha1.ContainerUpdate.
+ * Use `create(ContainerUpdateSchema)` to create a new message.
+ */
+export declare const ContainerUpdateSchema: GenMessage<ContainerUpdate>;
+
+/**
+ * @generated from message nri.pkg.api.v1alpha1.LinuxContainerUpdate
+ */
+export declare type LinuxContainerUpdate = Message<"nri.pkg.api.v1alpha1.LinuxContainerUpdate"> & {
+  /**
+   * @generated from field: nri.pkg.api.v1alpha1.LinuxResources resources = 1;
+   */
+  resources?: LinuxResources | undefined;
+};
+
+/**
+ * Describes the message nri.pkg.api.v1alpha1.LinuxContainerUpdate.
+ * Use `create(LinuxContainerUpdateSchema)` to create a new message.
+ */
+export declare const LinuxContainerUpdateSchema: GenMessage<LinuxContainerUpdate>;
 
 /**
  * @generated from message nri.pkg.api.v1alpha1.StopContainerResponse
@@ -328,6 +371,11 @@ export declare type LinuxPodSandbox = Message<"nri.pkg.api.v1alpha1.LinuxPodSand
    * @generated from field: nri.pkg.api.v1alpha1.LinuxResources pod_resources = 2;
    */
   podResources?: LinuxResources | undefined;
+
+  /**
+   * @generated from field: string cgroup_parent = 3;
+   */
+  cgroupParent: string;
 };
 
 /**
@@ -526,6 +574,11 @@ export declare type ContainerAdjustment = Message<"nri.pkg.api.v1alpha1.Containe
    * @generated from field: repeated nri.pkg.api.v1alpha1.Mount mounts = 3;
    */
   mounts: Mount[];
+
+  /**
+   * @generated from field: nri.pkg.api.v1alpha1.LinuxContainerAdjustment linux = 6;
+   */
+  linux?: LinuxContainerAdjustment | undefined;
 };
 
 /**
@@ -533,6 +586,22 @@ export declare type ContainerAdjustment = Message<"nri.pkg.api.v1alpha1.Containe
  * Use `create(ContainerAdjustmentSchema)` to create a new message.
  */
 export declare const ContainerAdjustmentSchema: GenMessage<ContainerAdjustment>;
+
+/**
+ * @generated from message nri.pkg.api.v1alpha1.LinuxContainerAdjustment
+ */
+export declare type LinuxContainerAdjustment = Message<"nri.pkg.api.v1alpha1.LinuxContainerAdjustment"> & {
+  /**
+   * @generated from field: nri.pkg.api.v1alpha1.LinuxResources resources = 2;
+   */
+  resources?: LinuxResources | undefined;
+};
+
+/**
+ * Describes the message nri.pkg.api.v1alpha1.LinuxContainerAdjustment.
+ * Use `create(LinuxContainerAdjustmentSchema)` to create a new message.
+ */
+export declare const LinuxContainerAdjustmentSchema: GenMessage<LinuxContainerAdjustment>;
 
 /**
  * @generated from message nri.pkg.api.v1alpha1.OptionalInt64
