@@ -40,6 +40,7 @@ export function uploadTests(at: () => MachinesUnderTest): void {
     async () => {
       await using volumes = new VolumesUnderTest(at());
       const path = await volumes.directory("uploaded");
+      await volumes.storageClass("uploaded", "Immediate");
       const { raw, qcow2 } = await disk();
       const upload = uploadTo("uploaded");
       await upload.prepare("dv");
@@ -88,6 +89,7 @@ export function uploadTests(at: () => MachinesUnderTest): void {
     async () => {
       await using volumes = new VolumesUnderTest(at());
       const path = await volumes.directory("claimed");
+      await volumes.storageClass("claimed", "Immediate");
       const { raw, qcow2 } = await disk();
       const upload = uploadTo("claimed");
       await upload.prepare("pvc");

@@ -87,7 +87,7 @@ export function volumeTests(at: () => MachinesUnderTest): void {
     "a block volume is filled when a machine is to have it, where that may run, and it boots from it",
     async () => {
       await using volumes = new VolumesUnderTest(at());
-      await volumes.waitForConsumer("for-root");
+      await volumes.storageClass("for-root", "WaitForFirstConsumer");
       await volumes.block("for-root", 300 * MIB);
       const registry = { url: `docker://${TINY_GUEST}` };
       await volumes.fill("for-root", { registry }, { volumeMode: "Block" });

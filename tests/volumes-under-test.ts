@@ -55,14 +55,17 @@ export class VolumesUnderTest {
     return loop;
   }
 
-  /** What is bound to volumes of that name waits for its first pod. */
-  async waitForConsumer(name: string): Promise<void> {
+  /** An object of the class of that name, which nothing but who asks for it needs. */
+  async storageClass(
+    name: string,
+    volumeBindingMode: "Immediate" | "WaitForFirstConsumer",
+  ): Promise<void> {
     await this.#at.create({
       apiVersion: "storage.k8s.io/v1",
       kind: "StorageClass",
       metadata: { name },
       provisioner: "kubernetes.io/no-provisioner",
-      volumeBindingMode: "WaitForFirstConsumer",
+      volumeBindingMode,
     });
     this.#undo.push(() => this.#at.kubectl.run("delete", "storageclass", name));
   }

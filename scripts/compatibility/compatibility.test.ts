@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { INERT_FIELDS, inertFields } from "@trine/controllers";
 import { INERT_KINDS, KINDS, fullSample } from "@trine/kube-types";
-import { VirtctlClient, VirtctlObjects } from "@trine/testkit";
+import { VirtctlClient, VirtctlObjects, VirtctlUpload } from "@trine/testkit";
 import { expect, test } from "vitest";
 import { ABSENT_KINDS, FOLLOWED, fieldsOf, groupOf, isWithin } from "./kinds.ts";
 import { allProofs, stateOfGroup, withKubeVirt } from "./render.ts";
@@ -117,7 +117,7 @@ test("subresources are those that are served, and refused ones those that the se
 });
 
 test("each request of virtctl that can be replayed is spoken of", () => {
-  const own = [VirtctlClient, VirtctlObjects].flatMap(({ prototype }) =>
+  const own = [VirtctlClient, VirtctlObjects, VirtctlUpload].flatMap(({ prototype }) =>
     Object.getOwnPropertyNames(prototype),
   );
   const sends = own.filter((name) => !["constructor", "close", "send"].includes(name));

@@ -1,4 +1,4 @@
-import { onApi, onVirtctl } from "./proof.ts";
+import { onApi, onVirtctl, onVolumes } from "./proof.ts";
 import type { Proof } from "./proof.ts";
 
 /** A command of virtctl 1.9, and what its requests meet here. */
@@ -110,6 +110,18 @@ export const VIRTCTL: readonly Command[] = [
     ["vmExport"],
     [onVirtctl("vmexport's object is kept, with a warning, and nothing comes of it")],
     "its object is kept; no link comes",
+  ),
+  command(
+    "image-upload dv, pvc",
+    "works",
+    ["prepare", "token", "path", "finished"],
+    [
+      onVolumes(
+        "virtctl image-upload dv: what is no upload leaves the claim clean, and the next one fills it",
+      ),
+      onVolumes("virtctl image-upload pvc, and the form of a web console"),
+    ],
+    "`--archive` is refused",
   ),
   command("guestfs, template", "not here", [], [], "guestfs' pod asks for devices.kubevirt.io/kvm"),
   command("objectgraph", "refused", ["objectGraph"], [REFUSED]),

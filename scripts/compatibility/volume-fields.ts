@@ -1,7 +1,7 @@
 // CDI's kinds, field by field where something acts on them (docs/reference/data-volumes.md).
 import { group } from "./field-group.ts";
 import type { FieldGroup } from "./field-group.ts";
-import { fillsVolumes, infers, settings, steps } from "./proof.ts";
+import { fillsVolumes, inVolumes, infers, onVolumes, settings, steps } from "./proof.ts";
 import type { Proof } from "./proof.ts";
 
 const sources = (...names: readonly string[]): string[] =>
@@ -12,24 +12,35 @@ const FROM_URL = fillsVolumes(
   "a volume from a URL: claim, pod, progress, success, and the pod goes",
 );
 const REFUSED = fillsVolumes("what cannot be is said, and nothing is made: %s");
+const ON_CLUSTER = inVolumes(
+  "a DataVolume is filled from a URL, from an image, from another claim, and blank",
+);
 const UPLOADED: Proof = [
   "packages/virt-api/src/upload/upload.test.ts",
   "%s: all bytes come to the import of the claim",
 ];
 
 export const DATA_VOLUME_FIELDS: readonly FieldGroup[] = [
-  group("from a URL, from an image, empty", sources("http", "registry", "blank"), [FROM_URL], {
-    but: "`registry.certConfigMap` is not looked at",
-  }),
+  group(
+    "from a URL, from an image, empty",
+    sources("http", "registry", "blank"),
+    [FROM_URL, ON_CLUSTER],
+    {
+      but: "`registry.certConfigMap` is not looked at",
+    },
+  ),
   group(
     "from a claim",
     sources("pvc"),
-    [fillsVolumes("a claim is not copied while a pod may write it")],
+    [fillsVolumes("a claim is not copied while a pod may write it"), ON_CLUSTER],
     { but: "of the same namespace" },
   ),
   group("by upload", sources("upload"), [
     fillsVolumes("an upload is ready when its pod waits for it, and the claim says so"),
     UPLOADED,
+    onVolumes(
+      "virtctl image-upload dv: what is no upload leaves the claim clean, and the next one fills it",
+    ),
   ]),
   group("by reference", ["spec.sourceRef"], [FROM_URL]),
   group("from elsewhere", sources("s3", "gcs", "imageio", "vddk", "snapshot"), [], {

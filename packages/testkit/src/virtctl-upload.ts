@@ -45,7 +45,10 @@ export class VirtctlUpload {
   /** Makes what is uploaded to, and waits until it may be. */
   async prepare(what: "dv" | "pvc"): Promise<void> {
     const { namespace, name, size, storageClass } = this.#of;
-    await this.#client.send("GET", this.#claim(), undefined);
+    await this.#client.send("GET", this.#claim());
+    const known = `/apis/storage.k8s.io/v1/storageclasses/${storageClass}`;
+    const { code, text } = await this.#client.send("GET", known);
+    if (code !== 200) throw new TrineError("notFound", `${known}: ${code}: ${text}`);
     const resources = { requests: { storage: size } };
     if (what === "dv") {
       const storage = { storageClassName: storageClass, resources };
