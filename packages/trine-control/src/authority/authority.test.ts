@@ -57,6 +57,23 @@ test("the next authority is believed in before it signs, and the old one until i
   expect(await bundle()).toBe(1);
 });
 
+test("after an outage longer than any certificate's life all of them are new at once", async () => {
+  const kube = new MemoryKube();
+  const { keeper, deps, clock, bundle } = keeperAt(kube);
+  const first = await keeper.keep(never);
+  await keepCertificate(deps, SERVING, first, never);
+  clock.now += AUTHORITY_LIFE_MS + 400 * 86_400_000;
+  const state = await keeper.keep(never);
+  await keepCertificate(deps, SERVING, state, never);
+  expect(state.previous).toEqual([]);
+  expect(await bundle()).toBe(1);
+  for (const certificate of [new X509Certificate(state.active.certificate), await serving(kube)]) {
+    expect(certificate.validFromDate.getTime()).toBeLessThanOrEqual(clock.now);
+    expect(certificate.validToDate.getTime()).toBeGreaterThan(clock.now);
+    expect(certificate.verify(new X509Certificate(state.active.certificate).publicKey)).toBe(true);
+  }
+});
+
 test("a rotation that dies between two writes goes on", async () => {
   const kube = new MemoryKube();
   const { keeper, clock, bundle } = keeperAt(kube);

@@ -137,6 +137,40 @@ test("a certificate that is kept serves while the API server has nothing to say,
   expect(await next(credentials())).toMatchObject({ key: got.key, certificate: got.certificate });
 });
 
+test("a certificate that is over is not shown, and the next one comes when the control plane is back", async () => {
+  await publish();
+  const source = credentials();
+  const first = next(source);
+  await sign(await request(1));
+  const got = await first;
+  over.abort();
+  over = new AbortController();
+  // Longer than a certificate's life nobody has signed anything.
+  now += 40 * DAY_MS;
+  const after = next(credentials());
+  const asked = await request(2);
+  await sign(asked);
+  expect((await after).certificate).not.toBe(got.certificate);
+  expect((await kube.list(SIGNING_REQUESTS, {})).items).toHaveLength(2);
+});
+
+test("where the cluster has another authority the node asks for another certificate at once", async () => {
+  await publish();
+  const source = credentials();
+  const first = next(source);
+  await sign(await request(1));
+  const got = await first;
+  const second = next(source);
+  authority = await createAuthority({ name: "trine", lifeMs: 100 * DAY_MS });
+  const at = { namespace: "kube-public", name: "trine-authority" };
+  const value = authority.certificate;
+  await kube.patch(CONFIG_MAPS, at, [{ op: "replace", path: pointer("data", "ca.crt"), value }]);
+  await sign(await request(2));
+  const then = await second;
+  expect(then.authority).toBe(authority.certificate);
+  expect(then.key).not.toBe(got.key);
+});
+
 test("without the authority of its callers a node asks for nothing; with a new one its door learns of it", async () => {
   const source = credentials();
   const first = next(source);

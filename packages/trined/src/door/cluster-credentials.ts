@@ -4,7 +4,7 @@ import { CONFIG_MAPS } from "@trine/kube-client";
 import type { KubeApi } from "@trine/kube-client";
 import type { DoorCredentials } from "@trine/node-door";
 import type { Logger } from "pino";
-import { readIdentity, writeIdentity } from "./kept-identity.ts";
+import { isSignedBy, readIdentity, writeIdentity } from "./kept-identity.ts";
 import type { KeptIdentity } from "./kept-identity.ts";
 import { addressesOf, requestCertificate } from "./request-certificate.ts";
 
@@ -27,7 +27,8 @@ export interface ClusterCredentials {
 
 /**
  * The node's certificate from the cluster's signer, and each that follows it. One that is kept is used at once, also while
- * the API server is away; it is renewed when two thirds of its life are over, or the node's addresses have changed.
+ * the API server is away; it is renewed when two thirds of its life are over, the node's addresses have changed, or the cluster
+ * has another authority, which does not believe it.
  */
 export async function* clusterCredentials(
   of: ClusterCredentials,
@@ -65,8 +66,11 @@ async function refreshed(
   const { kube, node, now = Date.now } = of;
   const authority = await (of.authority?.() ?? authorityOf(kube, signal));
   const addresses = await addressesOf(kube, node, signal);
+  // Whoever gives its callers' authority by hand says nothing of who signs for the node.
+  const isBelieved =
+    kept !== undefined && (of.authority !== undefined || isSignedBy(kept.certificate, authority));
   const isGood =
-    kept !== undefined &&
+    isBelieved &&
     now() < renewalOf(validityOf(kept.certificate)) &&
     JSON.stringify(kept.addresses) === JSON.stringify(addresses);
   if (isGood) return kept.authority === authority ? undefined : { ...kept, authority };

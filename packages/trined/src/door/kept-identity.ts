@@ -55,6 +55,20 @@ export function belongs(
   }
 }
 
+const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+
+/** Whether one of an authority's certificates has signed it. */
+export function isSignedBy(certificate: string, authority: string): boolean {
+  try {
+    const read = new X509Certificate(certificate);
+    return (authority.match(CERTIFICATE) ?? []).some((each) =>
+      read.verify(new X509Certificate(each).publicKey),
+    );
+  } catch {
+    return false; // no certificate is nobody's
+  }
+}
+
 function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);

@@ -1,13 +1,14 @@
-import { TrineError, pollUntil } from "@trine/base";
+import { TrineError, kindOf, pollUntil } from "@trine/base";
 import { createRequest } from "@trine/certificates";
 import { NODES, SIGNING_REQUESTS } from "@trine/kube-client";
 import type { KubeApi } from "@trine/kube-client";
 import { belongs } from "./kept-identity.ts";
 
 const SIGNER = "trine.dev/node";
-/** The control plane may come long after the node; then it is asked anew. */
-const ISSUE_MS = 10 * 60 * 1_000;
-const LOOK_MS = 2_000;
+/** The control plane answers at once where it is there. */
+const SOON = { ms: 60_000, everyMs: 2_000 } as const;
+/** Where it is not, it may come after days: one request waits for it, until Kubernetes forgets that (24 h). */
+const LATER = { ms: 24 * 60 * 60 * 1_000, everyMs: 60_000 } as const;
 
 /** Where a node can be reached, as the cluster knows it; sorted. */
 export async function addressesOf(
@@ -27,7 +28,7 @@ export async function requestCertificate(
   kube: KubeApi,
   { node, addresses }: { readonly node: string; readonly addresses: readonly string[] },
   signal: AbortSignal,
-  everyMs = LOOK_MS,
+  everyMs?: number,
 ): Promise<{ readonly certificate: string; readonly key: string }> {
   const subject = { name: `trine-node:${node}`, dnsNames: [node], addresses };
   const { request, key } = await createRequest(subject);
@@ -46,14 +47,21 @@ export async function requestCertificate(
     { signal },
   );
   const at = { name: metadata.name };
-  const waiting = { ms: ISSUE_MS, everyMs, signal };
-  const certificate = await pollUntil(`certificate request ${at.name}`, waiting, async () => {
+  const look = async (): Promise<string | undefined> => {
     const { status } = await kube.get(SIGNING_REQUESTS, at, signal);
     const refused = status?.conditions?.find(({ type }) => type === "Denied" || type === "Failed");
     if (refused !== undefined) {
       throw new TrineError("forbidden", `certificate request ${at.name}: ${refused.type}`);
     }
     return status?.certificate;
+  };
+  const until = (wait: typeof SOON | typeof LATER): Promise<string> => {
+    const waiting = { ms: wait.ms, everyMs: everyMs ?? wait.everyMs, signal };
+    return pollUntil(`certificate request ${at.name}`, waiting, look);
+  };
+  const certificate = await until(SOON).catch((cause: unknown) => {
+    if (kindOf(cause) !== "timeout") throw cause;
+    return until(LATER);
   });
   const issued = { certificate: Buffer.from(certificate, "base64").toString("utf8"), key };
   if (belongs(issued, node)) return issued;
