@@ -26,7 +26,7 @@ const LIST = `${DIR}/shares`;
 const WAIT_STEPS = 600;
 
 /** What the agent does beside what it is asked. */
-export interface AgentWork {
+interface AgentWork {
   /** Volumes of the pod, parents before children, that it mounts over its link; the hook waits for them. */
   readonly shares?: readonly GuestMount[];
   /** TCP ports of containers beside the guest, which it has at the guest's localhost. */
