@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { messageOf, pollUntil } from "@trine/base";
 import { KINDS, type Kind, Report, checkShape, crdName, fullSample } from "@trine/kube-types";
 import { KubeControlPlane, kubeBinaries } from "@trine/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -53,6 +54,22 @@ describe("custom resources", () => {
       );
       expect(read.warnings.length).toBe(deprecated ? 1 : 0);
     }
+  });
+
+  test.each([
+    ["vm", "A machine that is there whether it runs or not"],
+    ["vm.spec.template.spec.domain.devices.disks.bootOrder", "1 boots first."],
+    ["vmpool.spec.virtualMachineTemplate.spec.runStrategy", "When the machine runs"],
+    ["datavolume.spec.source", "blank\t<Object>\n    An empty disk."],
+  ])("kubectl explains %s", async (what, says) => {
+    // kubectl goes by the list of all kinds, which is made a moment after a kind is established.
+    const text = await pollUntil("kubectl knows it", { ms: 60_000, everyMs: 500 }, () =>
+      plane.kubectl.run("explain", what).catch((cause: unknown) => {
+        if (messageOf(cause).includes("doesn't have a resource type")) return undefined;
+        throw cause;
+      }),
+    );
+    expect(text).toContain(says);
   });
 
   async function putStatus(

@@ -1,4 +1,6 @@
 import { Document, isMap, isScalar, visit } from "yaml";
+import { descriptions } from "../descriptions/describe.ts";
+import { KINDS } from "../kinds.ts";
 import { type Column, type Kind, type Version, crdName } from "./kind.ts";
 import type { Json } from "./node.ts";
 import { type OpenApi, openApiOf } from "./open-api.ts";
@@ -7,7 +9,10 @@ import { PART_OF } from "./part-of.ts";
 /** The CustomResourceDefinition (apiextensions.k8s.io/v1) of a kind. */
 export function crdOf(kind: Kind): OpenApi {
   // A copy has no parts in common: only the versions' schemas become one by an anchor.
-  const schema = JSON.parse(JSON.stringify(openApiOf(kind.schema.node))) as OpenApi;
+  const { ofKind, ofFields } = descriptions(KINDS);
+  const description = ofKind(kind.name);
+  const whole = { description, ...openApiOf(kind.schema.node, ofFields) };
+  const schema = JSON.parse(JSON.stringify(whole)) as OpenApi;
   return {
     apiVersion: "apiextensions.k8s.io/v1",
     kind: "CustomResourceDefinition",

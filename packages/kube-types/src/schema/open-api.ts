@@ -19,10 +19,12 @@ const INT_OR_STRING = {
   "x-kubernetes-int-or-string": true,
 };
 
-/** The schema as a CRD holds it. */
-export function openApiOf(node: Node): OpenApi {
+type Describe = (node: Node) => Readonly<Record<string, string>> | undefined;
+
+/** The schema as a CRD holds it; `describe` has sentences for the fields of objects. */
+export function openApiOf(node: Node, describe: Describe = () => undefined): OpenApi {
   return {
-    ...shapeOf(node),
+    ...shapeOf(node, describe),
     ...(node.nullable === true && { nullable: true }),
     ...(node.default !== undefined && { default: node.default }),
     ...(node.rules !== undefined && {
@@ -31,18 +33,18 @@ export function openApiOf(node: Node): OpenApi {
   };
 }
 
-function shapeOf(node: Node): OpenApi {
+function shapeOf(node: Node, describe: Describe): OpenApi {
   switch (node.kind) {
     case "string":
       return stringShape(node);
     case "integer":
       return integerShape(node);
     case "list":
-      return listShape(node);
+      return listShape(node, describe);
     case "map":
-      return { type: "object", additionalProperties: openApiOf(node.value) };
+      return { type: "object", additionalProperties: openApiOf(node.value, describe) };
     case "object":
-      return objectShape(node);
+      return objectShape(node, describe);
     default:
       return PLAIN[node.kind];
   }
@@ -77,10 +79,13 @@ function integerShape({ format, minimum, maximum }: IntegerNode): OpenApi {
   };
 }
 
-function listShape({ item, merge, keys, minItems, maxItems }: ListNode): OpenApi {
+function listShape(
+  { item, merge, keys, minItems, maxItems }: ListNode,
+  describe: Describe,
+): OpenApi {
   return {
     type: "array",
-    items: openApiOf(item),
+    items: openApiOf(item, describe),
     ...(minItems !== undefined && { minItems }),
     ...(maxItems !== undefined && { maxItems }),
     ...(merge !== undefined && { "x-kubernetes-list-type": merge }),
@@ -88,8 +93,14 @@ function listShape({ item, merge, keys, minItems, maxItems }: ListNode): OpenApi
   };
 }
 
-function objectShape({ fields, needed, open }: ObjectNode): OpenApi {
-  const properties = Object.entries(fields).map(([name, node]) => [name, openApiOf(node)] as const);
+function objectShape(object: ObjectNode, describe: Describe): OpenApi {
+  const { fields, needed, open } = object;
+  const texts = describe(object) ?? {};
+  const properties = Object.entries(fields).map(([name, node]) => {
+    const description = Object.hasOwn(texts, name) ? texts[name] : undefined;
+    const shape = openApiOf(node, describe);
+    return [name, description === undefined ? shape : { description, ...shape }] as const;
+  });
   return {
     type: "object",
     ...(properties.length > 0 && { properties: Object.fromEntries(properties) }),

@@ -1,0 +1,76 @@
+import type { FieldTexts } from "./texts.ts";
+
+/** What disks hold, and how volumes are filled. */
+export const VOLUME_TEXTS: readonly FieldTexts[] = [
+  {
+    kind: "VirtualMachineInstance",
+    path: "spec.volumes",
+    texts: {
+      name: "Name by which a disk or a file system means it.",
+      hostDisk: "A file of the node.",
+      persistentVolumeClaim: "A claim: its block device, or disk.img in its file system.",
+      cloudInitNoCloud: "What cloud-init does at the first boot, on a disk with the label cidata.",
+      cloudInitConfigDrive: "The same as an OpenStack config drive, with the label config-2.",
+      sysprep: "Answers for Windows' setup, on a drive.",
+      containerDisk: "A disk out of an image; what is written to it goes with the machine.",
+      ephemeral: "A claim that stays as it is; what is written goes with the machine.",
+      emptyDisk: "An empty disk that goes with the machine.",
+      dataVolume: "The claim of a DataVolume, when it is filled.",
+      configMap: "A ConfigMap, as a disk of files or a directory.",
+      secret: "A Secret, as a disk of files or a directory.",
+      downwardAPI: "Fields of the machine's pod, as a disk of files or a directory.",
+      serviceAccount: "The token of a service account, as a disk of files or a directory.",
+      downwardMetrics: "Figures of the node, as a disk.",
+      memoryDump: "A claim that a dump of memory is written to.",
+      containerPath: "A directory of the machine's container.",
+    },
+  },
+  {
+    kind: "DataVolume",
+    path: "spec",
+    texts: {
+      source: "What the claim is filled with.",
+      sourceRef: "A DataSource that says what the claim is filled with.",
+      pvc: "The claim, in Kubernetes' words.",
+      storage: "The claim, where the storage class's profile says what is left open.",
+      priorityClassName: "The priority of the pod that fills it.",
+      serviceAccountName: "The account of the pod that fills it.",
+      contentType: "kubevirt (a disk, default) or archive (a directory).",
+      checkpoints: "Steps of an import that comes in parts.",
+      finalCheckpoint: "The last of these steps.",
+      preallocation: "Whether room is taken before it is used.",
+    },
+  },
+  {
+    kind: "DataVolume",
+    path: "spec.source",
+    texts: {
+      http: "A disk from a URL, packed or not.",
+      s3: "A disk from S3.",
+      gcs: "A disk from Google's storage.",
+      registry: "A disk in an image of a registry.",
+      pvc: "A copy of a claim.",
+      upload: "What somebody uploads (virtctl image-upload).",
+      blank: "An empty disk.",
+      imageio: "A disk of oVirt.",
+      vddk: "A disk of VMware.",
+      snapshot: "A volume's snapshot.",
+    },
+  },
+  {
+    kind: "DataVolume",
+    path: "status",
+    texts: {
+      claimName: "Name of the claim.",
+      phase: "How far it is: ImportInProgress, Succeeded, Failed and others.",
+      progress: "How much of it is there, in percent.",
+      restartCount: "How often the pod that fills it has begun anew.",
+      conditions: "Bound, Running and Ready, each with a reason.",
+    },
+  },
+  {
+    kind: "DataSource",
+    path: "spec",
+    texts: { source: "The claim, snapshot or other DataSource that is meant." },
+  },
+];
