@@ -2,11 +2,11 @@
 //! Without it a container with CAP_MKNOD, which is in everybody's default, could open the guest's disks and the
 //! agent's own port.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use super::cgroup::Group;
+use super::cgroup::{Group, Groups};
 use super::devices::DEFAULTS;
 use super::spec::{Device, DeviceRule, Linux};
 use crate::sys::{check_long, during, invalid, owned_long};
@@ -47,12 +47,18 @@ struct Rule {
 /// new to it is dear under emulation.
 const KEPT: usize = 4;
 
-/// Programs by their instructions, the oldest first.
 #[derive(Default)]
-pub struct Programs(RefCell<Vec<(Vec<Instruction>, OwnedFd)>>);
+pub struct Programs {
+    /// By their instructions, the oldest first.
+    kept: RefCell<Vec<(Vec<Instruction>, OwnedFd)>>,
+    always_on: Cell<bool>,
+}
+
+/// Without processes. No container's id has a colon.
+const ALWAYS_ON: &str = "rules:on";
 
 /// Attaches the rules of the specification, its devices and the default devices to the group.
-pub fn guard(programs: &Programs, group: &Group, linux: &Linux) -> io::Result<()> {
+pub fn guard(groups: &Groups, group: &Group, linux: &Linux) -> io::Result<()> {
     let mut rules = Vec::new();
     for rule in &linux.resources.devices {
         rules.push(checked(rule)?);
@@ -61,7 +67,7 @@ pub fn guard(programs: &Programs, group: &Group, linux: &Linux) -> io::Result<()
     if rules.len() > MAX_RULES {
         return Err(invalid(format!("more than {MAX_RULES} device rules")));
     }
-    attach(programs, group, program(&rules)).map_err(during("limit the container's devices"))
+    attach(groups, group, program(&rules)).map_err(during("limit the container's devices"))
 }
 
 fn checked(rule: &DeviceRule) -> io::Result<Rule> {
@@ -204,18 +210,29 @@ struct Attach {
     flags: u32,
 }
 
-fn attach(programs: &Programs, group: &Group, code: Vec<Instruction>) -> io::Result<()> {
-    let mut kept = programs.0.borrow_mut();
+fn attach(groups: &Groups, group: &Group, code: Vec<Instruction>) -> io::Result<()> {
+    let mut kept = groups.device_programs.kept.borrow_mut();
     if let Some((_, program)) = kept.iter().find(|(known, _)| *known == code) {
         return put_on(group, program);
     }
     let program = load(&code)?;
+    keep_on(groups, &program);
     put_on(group, &program)?;
     if kept.len() == KEPT {
         kept.remove(0);
     }
     kept.push((code, program));
     Ok(())
+}
+
+/// The kernel asks device rules since the first group that has any, until the last is gone, and patches itself for either:
+/// under emulation it loses what was translated of its code. So one group has some for ever; without, starts take longer.
+fn keep_on(groups: &Groups, program: &OwnedFd) {
+    if !groups.device_programs.always_on.replace(true)
+        && let Ok(group) = groups.make(ALWAYS_ON)
+    {
+        let _ = put_on(&group, program);
+    }
 }
 
 fn load(code: &[Instruction]) -> io::Result<OwnedFd> {

@@ -20,8 +20,9 @@ const LOWER: &str = "/run/trine/roots/lower";
 const UPPER: &str = "/run/trine/roots/upper";
 const ROOT: &str = "/run/trine/roots/root";
 /// The host has made it without a journal and with tables of zeroes: nothing is to be written unasked. What is
-/// deleted is given back to the host.
-const UPPER_OPTIONS: [&str; 2] = ["discard", "noinit_itable"];
+/// deleted is given back to the host. A list of all the places that no file may have is not made: it is a sixth of the
+/// mount, and what damages the layer damages what is its container's alone.
+const UPPER_OPTIONS: [&str; 3] = ["discard", "noinit_itable", "noblock_validity"];
 
 /// Serial numbers.
 #[derive(Debug, Default, Clone)]

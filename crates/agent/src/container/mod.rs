@@ -103,7 +103,7 @@ impl Container {
 
     /// Its root is mounted; from here on its devices are all it may use. Before a program of its runs.
     pub fn guard(&self, groups: &Groups) -> io::Result<()> {
-        device_rules::guard(&groups.device_programs, &self.group, &self.spec.linux)
+        device_rules::guard(groups, &self.group, &self.spec.linux)
     }
 
     /// A process of the container, by a number that was read a moment ago.

@@ -13,7 +13,10 @@ import { podSysctls } from "./pod-sysctls.ts";
 const ENTROPY_BYTES = 64;
 
 /** What makes a guest this pod's: names, clock, randomness and the addresses CNI gave. */
-export function reviveRequest(pod: PodContext): MessageInitShape<typeof ReviveRequestSchema> {
+export function reviveRequest(
+  pod: PodContext,
+  interfaces: readonly PodInterface[] = interfacesOf(pod.document),
+): MessageInitShape<typeof ReviveRequestSchema> {
   const { identity, sandbox, document, deps } = pod;
   return {
     pod: pod.key,
@@ -24,7 +27,7 @@ export function reviveRequest(pod: PodContext): MessageInitShape<typeof ReviveRe
     hostname: guestHostname(sandbox, identity.name),
     machineId: uuidOf(identity.namespace, identity.uid, identity.sandboxId).replaceAll("-", ""),
     sysctls: podSysctls(sandbox),
-    ...networkOf(interfacesOf(document)),
+    ...networkOf(interfaces),
   };
 }
 

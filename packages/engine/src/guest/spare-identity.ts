@@ -16,6 +16,14 @@ export const NOBODYS_NETWORK: PodInterface = {
   routes: [{ family: "ipv4", to: "0.0.0.0/0", via: "169.254.254.1" }],
 };
 
+/** What it has had before that, so that it has changed its addresses as it will for its pod. */
+export const ANOTHER_NOBODYS_NETWORK: PodInterface = {
+  ...NOBODYS_NETWORK,
+  mac: "02:54:52:49:4e:46",
+  addresses: [{ family: "ipv4", address: "169.254.254.6", prefix: 30 }],
+  routes: [{ family: "ipv4", to: "0.0.0.0/0", via: "169.254.254.5" }],
+};
+
 /** Owner of a spare's user id, as its shim's own names make it. */
 export function ownerOf(name: string): string {
   return `trine/${name}`;

@@ -11,6 +11,8 @@ import { mountShare, unmountShare } from "../share-mounts.ts";
 import type { PlannedMount } from "../share-mounts.ts";
 import type { DiskRoot } from "./disk-root-record.ts";
 import { GUEST_SHARE, GUEST_SHM } from "./guest-spec.ts";
+import { reviveRequest } from "./revive-request.ts";
+import { ANOTHER_NOBODYS_NETWORK, NOBODYS_NETWORK } from "./spare-identity.ts";
 import { placeWarmRoot } from "./warm-root.ts";
 
 const CONTAINER = "warm";
@@ -20,9 +22,9 @@ const ROUNDS = 2;
 const ROUND_MS = 60_000;
 
 /**
- * Runs in a guest that is nobody's what every pod will run in it: a container with containerd's usual mounts, its
- * root on the share and then on disks, output and exit, and its end. Under emulation that code is translated then, and on any
- * CPU its pages are there. The program is the file server's, run without arguments: it says how it is used,
+ * Runs in a guest that is nobody's what every pod will run in it: names and a network in place of those it has, and
+ * a container with containerd's usual mounts, its root on the share and then on disks, output and exit, and its end.
+ * Under emulation that code is translated then, and on any CPU its pages are there. The program is the file server's, run without arguments: it says how it is used,
  * and ends.
  */
 export async function warmGuest(
@@ -31,6 +33,7 @@ export async function warmGuest(
   agent: AgentClient,
 ): Promise<void> {
   const { shim, files, deps } = pod;
+  for (let round = 0; round < ROUNDS; round += 1) await reviveAnew(pod, agent);
   const dir = join(files.shareDir, CONTAINER);
   const program: PlannedMount = {
     target: join(dir, "rootfs", PROGRAM),
@@ -52,6 +55,13 @@ export async function warmGuest(
     await disks.remove(await runOnce(agent, files.guestSocket, disks.root));
   }
   await unmountShare(shim, dir, [root, ...places, program]);
+}
+
+/** Another nobody's names and network take the place of its own, as its pod's will; and its own theirs. */
+async function reviveAnew(pod: PodContext, agent: AgentClient): Promise<void> {
+  for (const network of [ANOTHER_NOBODYS_NETWORK, NOBODYS_NETWORK]) {
+    await agent.revive(reviveRequest(pod, [network]));
+  }
 }
 
 /** Answers the disks that something in the guest still holds. */
