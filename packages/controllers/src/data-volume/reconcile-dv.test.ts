@@ -81,6 +81,19 @@ test("what failed is said, in the container's words, and tried again by kubelet"
   expect(world.events).toEqual(["ImportFailed"]);
 });
 
+test("a pod that kubelet has ended is told of, and made anew", async () => {
+  const world = new World();
+  await world.add(HTTP);
+  await world.settle();
+  const [before] = await world.pods();
+  await world.run("Failed", [], { reason: "Evicted", message: "The node was low on resource" });
+  await world.settle();
+  const [after] = await world.pods();
+  expect(after?.metadata.name).toBe(before?.metadata.name);
+  expect(after?.metadata.uid).not.toBe(before?.metadata.uid);
+  expect(world.events).toEqual(["ImportFailed"]);
+});
+
 test.each([
   { dataVolume: { name: "disk" } },
   { persistentVolumeClaim: { claimName: "disk" } },

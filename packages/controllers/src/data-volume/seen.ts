@@ -90,8 +90,11 @@ export function isBound(claim: PersistentVolumeClaim): boolean {
   return claim.status?.phase === "Bound";
 }
 
-/** What the container says of its end, where it has failed. */
+/** What the container says of its end, where it has failed, or kubelet, where it has ended the pod. */
 export function failureOf(pod: Pod | undefined): string | undefined {
+  const { phase, reason, message: why } = pod?.status ?? {};
+  if (phase === "Failed" && reason !== undefined)
+    return `${reason}: ${why ?? "the pod has failed"}`;
   const [status] = pod?.status?.containerStatuses ?? [];
   const ended = status?.state?.terminated ?? status?.lastState?.terminated;
   if (ended === undefined || ended.exitCode === 0) return undefined;

@@ -107,10 +107,11 @@ export class World {
   async run(
     phase: string,
     state: NonNullable<Pod["status"]>["containerStatuses"] = [],
+    why: Pick<NonNullable<Pod["status"]>, "reason" | "message"> = {},
   ): Promise<void> {
     const [pod] = await this.pods();
     if (pod === undefined) throw new Error("there is no pod");
-    const status = { phase, containerStatuses: state };
+    const status = { phase, containerStatuses: state, ...why };
     await this.kube.update(PODS, { ...pod, status }, { subresource: "status" });
   }
 
