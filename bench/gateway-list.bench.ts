@@ -2,7 +2,7 @@
 import { median } from "./figure.ts";
 import type { BenchResult } from "./figure.ts";
 import { oneContainer } from "./gateway-pods.ts";
-import { GatewayRig, WAYS } from "./gateway-rig.ts";
+import { ALL_WAYS, GatewayRig } from "./gateway-rig.ts";
 import type { Way } from "./gateway-rig.ts";
 import { cpuSeconds } from "./host.ts";
 
@@ -16,12 +16,12 @@ export async function run(): Promise<BenchResult> {
   const rig = await GatewayRig.start();
   try {
     await oneContainer(rig, CONTAINERS);
-    const rates: Record<Way, number[]> = { direct: [], gateway: [] };
+    const rates: Record<Way, number[]> = { direct: [], gateway: [], bare: [] };
+    const cpu: Record<Way, number> = { direct: 0, gateway: 0, bare: 0 };
     let bytes = 0;
-    let cpu = 0;
     for (let round = -1; round < ROUNDS; round += 1) {
-      for (const way of WAYS) {
-        const before = await cpuSeconds(rig.pid);
+      for (const way of ALL_WAYS) {
+        const before = await cpuSeconds(rig.pids[way]);
         const start = performance.now();
         const answers = await Promise.all(
           Array.from({ length: AT_ONCE }, () => rig.call(way, "ListContainers", Buffer.alloc(0))),
@@ -29,20 +29,27 @@ export async function run(): Promise<BenchResult> {
         const seconds = (performance.now() - start) / 1000;
         if (round < 0) continue;
         rates[way].push(AT_ONCE / seconds);
-        if (way === "direct") continue;
-        cpu += (await cpuSeconds(rig.pid)) - before;
+        cpu[way] += (await cpuSeconds(rig.pids[way])) - before;
+        if (way !== "direct") continue;
         bytes += answers.reduce((sum, { length }) => sum + length, 0);
       }
     }
     const ratio = median(rates.gateway) / median(rates.direct);
+    const perMib = (way: Way): number => (cpu[way] * 1000) / (bytes / MIB);
     return {
       figures: [
         { name: "gateway-list direct", value: median(rates.direct), unit: "calls/s" },
         { name: "gateway-list through", value: median(rates.gateway), unit: "calls/s" },
         { name: "gateway-list ratio", value: ratio, unit: "", target: { atLeast: TARGET_RATIO } },
-        { name: "gateway-list CPU", value: (cpu * 1000) / (bytes / MIB), unit: "ms/MiB" },
+        { name: "gateway-list bare proxy", value: median(rates.bare), unit: "calls/s" },
+        { name: "gateway-list CPU", value: perMib("gateway"), unit: "ms/MiB" },
+        { name: "gateway-list bare proxy CPU", value: perMib("bare"), unit: "ms/MiB" },
+        { name: "gateway-list containerd CPU", value: perMib("direct"), unit: "ms/MiB" },
       ],
-      samples: { "direct-per-s": rates.direct, "gateway-per-s": rates.gateway },
+      samples: {
+        ...{ "direct-per-s": rates.direct, "gateway-per-s": rates.gateway },
+        "bare-per-s": rates.bare,
+      },
       notes: [
         `gateway-list: ${CONTAINERS} containers, ${AT_ONCE} calls at once, ${ROUNDS} rounds each.`,
       ],

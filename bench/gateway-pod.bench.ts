@@ -12,7 +12,7 @@ const TARGET_RATIO = 1.03;
 export async function run(): Promise<BenchResult> {
   const rig = await GatewayRig.start();
   try {
-    const samples: Record<Way, number[]> = { direct: [], gateway: [] };
+    const samples: Record<Way, number[]> = { direct: [], gateway: [], bare: [] };
     for (let round = -1; round < ROUNDS; round += 1) {
       // Who is first changes: the one after finds the host busy with the removal before.
       for (const way of round % 2 === 0 ? WAYS : WAYS.toReversed()) {

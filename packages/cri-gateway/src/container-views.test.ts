@@ -158,6 +158,14 @@ test("containers of other back ends, and what cannot be read, are made as they w
   expect(rig.backEnd("a").calls("CreateContainer")[0]?.message).toEqual(garbage);
 });
 
+test("a container whose configuration its back end can read and we cannot is made all the same", async () => {
+  await startRig("{}");
+  const image = bytesField(2, Buffer.of(0x0a, 0x7f));
+  const request = Buffer.concat([bytesField(1, "s2"), bytesField(2, image)]);
+  const { code, messages } = await rig.client.raw("CreateContainer", request);
+  expect([code, messages]).toEqual([0, [bytesField(1, "c1")]]);
+});
+
 test.each(["{}", "no JSON", '{"pid": 1}', '{"pid": -1, "runtimeSpec": {"mounts": 7}}'])(
   "a runtime that tells %s of a container leaves it without views, and its start well",
   async (info) => {

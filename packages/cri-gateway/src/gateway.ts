@@ -38,6 +38,8 @@ export interface GatewayCall {
   readonly backEnd: string;
   readonly code: number;
   readonly seconds: number;
+  /** Back ends that were left out of a list. */
+  readonly absent: readonly string[];
 }
 
 export interface GatewayDeps {
@@ -76,10 +78,10 @@ export class Gateway {
     if (streamAddress !== "") this.#streams = new StreamRelay(streamAddress, log);
     this.#server = new GrpcServer({
       handle: (call, how) => this.#answer(call, how),
-      done: ({ path, backEnd, code = UNKNOWN }, seconds) => {
+      done: ({ path, backEnd, code = UNKNOWN, absent }, seconds) => {
         // A name nobody knows, or a code there is not, is not a metric's label.
         const method = METHODS.has(path) ? path.slice(path.lastIndexOf("/") + 1) : "other";
-        onCall({ method, backEnd, code: code > LAST_CODE ? UNKNOWN : code, seconds });
+        onCall({ method, backEnd, code: code > LAST_CODE ? UNKNOWN : code, seconds, absent });
       },
       ...(limits === undefined ? {} : { limits }),
     });

@@ -1,4 +1,4 @@
-import { TrineError, abortable } from "@trine/base";
+import { TrineError, abortable, kindOf, messageOf } from "@trine/base";
 import { BackEndFailure, CODE } from "./grpc-status.ts";
 import type { BackEnd, Metadata } from "./back-end.ts";
 import type { ContainerViews } from "./container-views.ts";
@@ -105,10 +105,20 @@ export class Images {
       if (!(await this.#pullMissing(backEnd, config, call, cause))) throw cause;
       answer = await backEnd.unary(call.path, message, call.options);
     }
-    given?.keep(stringAt(answer, 1));
-    const record = containerRecord(stringAt(answer, 1), sandbox?.id ?? id, config);
-    this.#node.registry.learn("container", backEnd.name, record);
+    const made = stringAt(answer, 1);
+    given?.keep(made);
+    this.#learn(backEnd, () => containerRecord(made, sandbox?.id ?? id, config));
     call.reply(answer);
+  }
+
+  /** It is made: what its back end could read and we cannot fails nobody's call, and the next list shows it. */
+  #learn({ name }: BackEnd, record: () => Buffer): void {
+    try {
+      this.#node.registry.learn("container", name, record());
+    } catch (cause) {
+      if (kindOf(cause) !== "malformed") throw cause;
+      this.#node.log.warn({ backEnd: name, err: messageOf(cause) }, "a container was not noted");
+    }
   }
 
   close(): void {

@@ -180,6 +180,7 @@ interface Answer {
 }
 
 function learn(node: NodeState, { list, backEnd, request, answer, token }: Answer): void {
+  node.absence(backEnd, undefined);
   const { records } = list;
   if (records === undefined) return;
   const isWhole = messageAt(request, 1).length === 0;
@@ -215,7 +216,8 @@ function instead(node: NodeState, call: ServerCall, missing: Missing): Buffer {
         ? node.registry.images(backEnd.name, stringAt(filter, 1, 1))
         : node.registry.list(list.records, backEnd.name, filter);
   if (items === undefined) throw cause;
-  node.log.warn({ backEnd: backEnd.name, list: list.unary, err: cause.message }, "last known list");
+  call.leaveOut(backEnd.name);
+  node.absence(backEnd.name, cause.message);
   return itemsField(items);
 }
 

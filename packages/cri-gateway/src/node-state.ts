@@ -28,6 +28,8 @@ export class NodeState {
   readonly #handlers = new Map<string, readonly string[]>();
   /** Features of the runtime in the last Status of each, also of one that is away. */
   readonly #features = new Map<string, RuntimeFeatures>();
+  /** Those that were left out of the last list. */
+  readonly #absent = new Set<string>();
   readonly #learning = new Map<string, Promise<void>>();
   readonly #onRead: (backEnd: BackEnd) => Promise<void>;
 
@@ -115,6 +117,18 @@ export class NodeState {
     if (found !== undefined) return found;
     for (const answer of answers) if (answer.status === "rejected") throw answer.reason;
     return undefined;
+  }
+
+  /** Why a back end was left out of a list; undefined: it has answered one. Logged when it changes from one to the other. */
+  absence(backEnd: string, why: string | undefined): void {
+    if ((why === undefined) !== this.#absent.has(backEnd)) return;
+    if (why === undefined) {
+      this.#absent.delete(backEnd);
+      this.log.info({ backEnd }, "back end is in lists again");
+    } else {
+      this.#absent.add(backEnd);
+      this.log.warn({ backEnd, why }, "back end is left out of lists: they show it as it last was");
+    }
   }
 
   /** How long a back end may take for a list before it counts as away. */

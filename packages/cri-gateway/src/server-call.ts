@@ -13,6 +13,9 @@ const OWN_HEADERS: ReadonlySet<string> = new Set([
   ...["te", "content-type", "content-length", "host", "connection", "grpc-timeout"],
   ...["grpc-encoding", "grpc-accept-encoding", "accept-encoding"],
 ]);
+/** A trailer of lists: names of the back ends that have not answered. */
+const ABSENT = "trine-absent";
+
 /** Made once: each new one would take down the stack of its call. */
 const LEFT = new TrineError("canceled", "the client left");
 const ENDED = new TrineError("canceled", "the answer has ended");
@@ -41,6 +44,7 @@ export class ServerCall {
   #endsAt: number | undefined;
   #deadline: Expiry | undefined;
   #code: number | undefined;
+  readonly #absent = new Set<string>();
 
   constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders) {
     this.#stream = stream;
@@ -110,6 +114,16 @@ export class ServerCall {
     return this.#code;
   }
 
+  /** Of this back end the answer has nothing, or what was last known: its end says so. */
+  leaveOut(backEnd: string): void {
+    this.#absent.add(backEnd);
+  }
+
+  /** Back ends that have no part in the answer, though they may have had. */
+  get absent(): readonly string[] {
+    return [...this.#absent];
+  }
+
   /** Sends the headers; repeatable. */
   respond(metadata: Metadata = {}): void {
     if (this.#stream.headersSent || this.#isOver) return;
@@ -164,7 +178,7 @@ export class ServerCall {
     const told = this.#isLate && CUT_OFF.includes(codeOf(trailers)) ? LATE : trailers;
     this.#code = codeOf(told);
     callOff(this.#deadline);
-    this.#finish(told);
+    this.#finish(this.#absent.size === 0 ? told : { ...told, [ABSENT]: this.absent.join(",") });
     this.#leave(ENDED);
   }
 

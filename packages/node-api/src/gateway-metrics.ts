@@ -1,4 +1,4 @@
-import { Gauge, Histogram } from "prom-client";
+import { Counter, Gauge, Histogram } from "prom-client";
 import type { Registry } from "prom-client";
 
 /** One call of the CRI gateway that is over. */
@@ -9,6 +9,8 @@ export interface GatewayCall {
   /** gRPC's */
   readonly code: number;
   readonly seconds: number;
+  /** Back ends that were left out of a list. */
+  readonly absent: readonly string[];
 }
 
 /** A back end, and why it is not connected; undefined = it is. */
@@ -39,7 +41,14 @@ export function registerGateway(
         up.set({ back_end: name }, down === undefined ? 1 : 0);
     },
   });
-  return ({ method, backEnd, code, seconds: took }) => {
+  const absences = new Counter({
+    name: "trine_gateway_absent_total",
+    help: "Lists that a back end did not answer and was left out of, or shown in as it last was.",
+    labelNames: ["method", "back_end"],
+    registers: [registry],
+  });
+  return ({ method, backEnd, code, seconds: took, absent }) => {
     seconds.observe({ method, back_end: backEnd, code: String(code) }, took);
+    for (const name of absent) absences.inc({ method, back_end: name });
   };
 }
