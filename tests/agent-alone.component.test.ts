@@ -1,7 +1,4 @@
 // The agent as the first process of a guest that boots, with no shim and no daemon: only the link, and two disks.
-import { spawn } from "node:child_process";
-import type { ChildProcess } from "node:child_process";
-import { once } from "node:events";
 import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,58 +6,35 @@ import { buffer, text } from "node:stream/consumers";
 import { fromBinary } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { withDeadline } from "@trine/base";
-import { AgentClient } from "@trine/guest-link";
+import type { AgentClient } from "@trine/guest-link";
 import { ExitSchema, ProcessState_State } from "@trine/proto/agent";
 import { microvmGuest, runCommand } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { HostLink } from "./host-link.ts";
+import { ANSWER_MS, BareGuest } from "./bare-guest.ts";
+import type { HostLink } from "./host-link.ts";
 
-const BOOT_MS = 180_000;
-const ANSWER_MS = 60_000;
 /** No frame is of it. */
 const UNKNOWN_KIND = 99;
 const LAYER_BYTES = 64 * 1024 * 1024;
 const [IMAGE, LAYER] = ["image", "layer"];
 
 let dir: string;
-let vmm: ChildProcess;
+let guest: BareGuest;
 let link: HostLink;
 let agent: AgentClient;
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), "trine-alone-"));
   await makeDisks();
-  const guest = await microvmGuest();
-  const port = join(dir, "port");
-  const disk = (serial: string, readOnly: "on" | "off"): string[] => [
-    ...["-drive", `if=none,id=${serial},format=raw,readonly=${readOnly},file=${join(dir, serial)}`],
-    ...["-device", `virtio-blk-pci,drive=${serial},serial=${serial}`],
-  ];
-  const args = [
-    ...["--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", "tcg", "-display", "none"],
-    ...["-nodefaults", "-no-reboot", "-machine", "q35", "-m", "256"],
-    ...["-kernel", guest.kernel, "-initrd", guest.initrd, "-append", guest.cmdline],
-    ...[
-      "-device",
-      "virtio-serial-pci",
-      "-chardev",
-      `socket,id=agent,path=${port},server=on,wait=off`,
-    ],
-    ...["-device", "virtserialport,chardev=agent,name=trine.agent", "-device", "vmgenid,guid=auto"],
-    ...[...disk(IMAGE, "on"), ...disk(LAYER, "off")],
-  ];
-  vmm = spawn("setpriv", args, { stdio: ["ignore", "inherit", "inherit"] });
-  link = await HostLink.connect(port, ANSWER_MS);
-  await link.reset(BOOT_MS);
-  await link.listen(join(dir, "guest.sock"));
-  agent = new AgentClient(join(dir, "guest.sock"));
+  guest = await BareGuest.boot(await microvmGuest(), [
+    { path: join(dir, IMAGE), serial: IMAGE, readOnly: true },
+    { path: join(dir, LAYER), serial: LAYER },
+  ]);
+  ({ link, agent } = guest);
 }, 900_000);
 
 afterAll(async () => {
-  agent.close();
-  await link[Symbol.asyncDispose]();
-  vmm.kill("SIGKILL");
-  if (vmm.exitCode === null && vmm.signalCode === null) await once(vmm, "exit");
+  await guest[Symbol.asyncDispose]();
   await rm(dir, { recursive: true });
 });
 

@@ -1,21 +1,18 @@
 // Trine's agent as a service of a whole machine's guest that boots: what it says of the guest, and file systems that stand still.
-import { spawn } from "node:child_process";
-import type { ChildProcess } from "node:child_process";
-import { once } from "node:events";
 import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { fromBinary } from "@bufbuild/protobuf";
 import { pollUntil, withDeadline } from "@trine/base";
-import { AgentClient, AgentVoice } from "@trine/guest-link";
+import { AgentVoice } from "@trine/guest-link";
+import type { AgentClient } from "@trine/guest-link";
 import { ExitSchema } from "@trine/proto/agent";
 import { DIST, microvmGuest, runCommand } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { HostLink } from "./host-link.ts";
+import { ANSWER_MS, BOOT_MS, BareGuest } from "./bare-guest.ts";
+import type { HostLink } from "./host-link.ts";
 
-const BOOT_MS = 180_000;
-const ANSWER_MS = 60_000;
 const AN_HOUR_MS = 3_600_000;
 const DISK_BYTES = 64 * 1024 * 1024;
 const BUSYBOX = "/bin/busybox";
@@ -40,14 +37,14 @@ while :; do /bin/trine-agent --machine; done
 `;
 
 let dir: string;
-let vmm: ChildProcess;
+let guest: BareGuest;
 let link: HostLink;
 let agent: AgentClient;
 let execs = 0;
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), "trine-info-"));
-  const guest = await microvmGuest({ init: BUSYBOX });
+  const { kernel, initrd: base, cmdline } = await microvmGuest({ init: BUSYBOX });
   const tree = join(dir, "tree");
   await mkdir(join(tree, "bin"), { recursive: true });
   await copyFile(BUSYBOX, join(tree, "bin/busybox"));
@@ -58,32 +55,16 @@ beforeAll(async () => {
   const pack = 'find bin init | "$0" cpio -o -H newc >"$1"';
   await runCommand("sh", ["-c", pack, BUSYBOX, added], { cwd: tree });
   const initrd = join(dir, "initrd.cpio");
-  await writeFile(initrd, Buffer.concat([await readFile(guest.initrd), await readFile(added)]));
+  await writeFile(initrd, Buffer.concat([await readFile(base), await readFile(added)]));
   await runCommand("truncate", ["-s", `${DISK_BYTES}`, join(dir, "data")]);
   await runCommand("mkfs.ext4", ["-q", join(dir, "data")]);
-  const port = join(dir, "port");
-  const args = [
-    ...["--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", "tcg", "-display", "none"],
-    ...["-nodefaults", "-no-reboot", "-machine", "q35", "-m", "256"],
-    ...["-kernel", guest.kernel, "-initrd", initrd, "-append", guest.cmdline],
-    ...["-device", "virtio-serial-pci"],
-    ...["-chardev", `socket,id=agent,path=${port},server=on,wait=off`],
-    ...["-device", "virtserialport,chardev=agent,name=trine.agent"],
-    ...["-drive", `if=none,id=data,format=raw,file=${join(dir, "data")}`],
-    ...["-device", "virtio-blk-pci,drive=data,serial=DATA-1"],
-  ];
-  vmm = spawn("setpriv", args, { stdio: ["ignore", "inherit", "inherit"] });
-  link = await HostLink.connect(port, ANSWER_MS);
-  await link.reset(BOOT_MS);
-  await link.listen(join(dir, "guest.sock"));
-  agent = new AgentClient(join(dir, "guest.sock"));
+  const disks = [{ path: join(dir, "data"), serial: "DATA-1" }];
+  guest = await BareGuest.boot({ kernel, initrd, cmdline }, disks);
+  ({ link, agent } = guest);
 }, 900_000);
 
 afterAll(async () => {
-  agent.close();
-  await link[Symbol.asyncDispose]();
-  vmm.kill("SIGKILL");
-  if (vmm.exitCode === null && vmm.signalCode === null) await once(vmm, "exit");
+  await guest[Symbol.asyncDispose]();
   await rm(dir, { recursive: true });
 });
 
@@ -131,6 +112,10 @@ test("its file systems stand still until they are thawed, their time is over, or
   await agent.thaw();
   await agent.thaw();
   expect([(await agent.guestInfo()).frozen, await standsStill()]).toEqual([false, false]);
+  // What another has frozen, who never returns, is thawed too, and that is said.
+  expect(await run("fsfreeze", "--freeze", "/data")).toBe(0);
+  expect(await agent.thaw()).toBe(true);
+  expect(await standsStill()).toBe(false);
 
   await agent.freeze(AN_HOUR_MS);
   // Its time begins anew, and is over.
