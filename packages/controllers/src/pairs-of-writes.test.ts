@@ -1,5 +1,5 @@
 // A machine's life with both of its controllers, which die at any two of their writes: started, stopped, started, restarted, deleted.
-import { TrineError, kindOf } from "@trine/base";
+import { kindOf } from "@trine/base";
 import { PODS, type Pod, type Stored, keyOf, placeOf } from "@trine/kube-client";
 import { MemoryKube } from "@trine/kube-client/testing";
 import { CLUSTER_DEFAULTS, type VirtualMachine } from "@trine/kube-types";
@@ -66,9 +66,8 @@ class Cluster {
     const machines = new MachineReconciler({
       ...{ ...shared, defaults: () => CLUSTER_DEFAULTS, random: () => 0 },
     });
-    const act = (): Promise<void> => Promise.reject(new TrineError("internal", "nothing pauses"));
     const instances = new InstanceReconciler({
-      ...{ ...shared, machines: { heard, act }, emptyImage: EMPTY_IMAGE },
+      ...{ ...shared, machines: { heard }, emptyImage: EMPTY_IMAGE },
     });
     return [(key) => machines.reconcile(key, signal), (key) => instances.reconcile(key, signal)];
   }

@@ -57,6 +57,11 @@ test.each<[string, Configuration, object]>([
     { maxHotplugRatio: 2 },
   ],
   [
+    "what all machines may grow to",
+    { liveUpdateConfiguration: { maxCpuSockets: 8, maxGuest: "8Gi" } },
+    { maxCpuSockets: 8, maxGuest: "8Gi" },
+  ],
+  [
     "growth that is none",
     { liveUpdateConfiguration: { maxHotplugRatio: 0 } },
     { maxHotplugRatio: CLUSTER_DEFAULTS.maxHotplugRatio },
@@ -84,7 +89,7 @@ test("names what nothing acts on, by the path that was written", () => {
         cpuModel: "EPYC",
         minCPUModel: "Penryn",
         developerConfiguration: { featureGates: ["Snapshot"], useEmulation: true },
-        liveUpdateConfiguration: { maxGuest: "8Gi" },
+        vmRolloutStrategy: "Stage",
       },
     },
   });
@@ -93,7 +98,7 @@ test("names what nothing acts on, by the path that was written", () => {
     "spec.configuration.minCPUModel",
     "spec.configuration.developerConfiguration.featureGates",
     "spec.configuration.developerConfiguration.useEmulation",
-    "spec.configuration.liveUpdateConfiguration.maxGuest",
+    "spec.configuration.vmRolloutStrategy",
   ]);
 });
 

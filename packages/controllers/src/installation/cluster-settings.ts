@@ -18,7 +18,7 @@ const ACTED_ON = [
   "configuration.machineType",
   "configuration.evictionStrategy",
   "configuration.network.defaultNetworkInterface",
-  "configuration.liveUpdateConfiguration.maxHotplugRatio",
+  "configuration.liveUpdateConfiguration",
   "configuration.architectureConfiguration.defaultArchitecture",
   ...["amd64", "arm64", "s390x"].map(
     (name) => `configuration.architectureConfiguration.${name}.machineType`,
@@ -56,6 +56,7 @@ export function clusterSettings(kubeVirt: KubeVirt | undefined): ClusterSettings
       evictionStrategy: said(of.evictionStrategy) ?? others.evictionStrategy,
       networkBinding: bindingOf(of.network?.defaultNetworkInterface) ?? others.networkBinding,
       maxHotplugRatio: ratioOf(of.liveUpdateConfiguration?.maxHotplugRatio),
+      ...growthOf(of.liveUpdateConfiguration ?? {}),
     },
     verbosity: Math.max(
       logVerbosity?.virtAPI ?? VERBOSITY,
@@ -87,6 +88,17 @@ function bindingOf(text: string | undefined): ClusterDefaults["networkBinding"] 
 function ratioOf(ratio: number | undefined): number {
   const isOne = ratio !== undefined && Number.isFinite(ratio) && ratio >= 1;
   return isOne ? Math.floor(ratio) : CLUSTER_DEFAULTS.maxHotplugRatio;
+}
+
+/** What all machines may grow to, whatever they begin with. */
+function growthOf({
+  maxCpuSockets,
+  maxGuest,
+}: NonNullable<Configuration["liveUpdateConfiguration"]>): Partial<ClusterDefaults> {
+  return {
+    ...(maxCpuSockets === undefined || maxCpuSockets === 0 ? {} : { maxCpuSockets }),
+    ...(maxGuest === undefined ? {} : { maxGuest }),
+  };
 }
 
 function said(text: string | undefined): string | undefined {

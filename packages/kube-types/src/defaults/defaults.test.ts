@@ -7,7 +7,7 @@ import { withoutNulls } from "../schema/without-nulls.ts";
 import { type ByPath, GOOD_INSTANCE, withFields } from "../testing.ts";
 import { defaultInstanceSpec } from "./instance-spec.ts";
 import { INSTANCE_FINALIZER, defaultInstance, defaultMachine } from "./objects.ts";
-import { CLUSTER_DEFAULTS } from "./settings.ts";
+import { CLUSTER_DEFAULTS, type ClusterDefaults } from "./settings.ts";
 
 const UUID = "5d307ca9-b3ef-428c-8861-06e72d69f223";
 const instance = GOOD_INSTANCE as unknown as VirtualMachineInstance;
@@ -16,6 +16,18 @@ function filled(fields: ByPath): object {
   const spec = withFields(instance.spec, fields) as VirtualMachineInstance["spec"];
   return defaultInstanceSpec(spec, CLUSTER_DEFAULTS, UUID);
 }
+
+test.each<[string, Partial<ClusterDefaults>, number, string]>([
+  ["all may grow to the same", { maxCpuSockets: 8, maxGuest: "8Gi" }, 8, "8Gi"],
+  ["none shrinks", { maxCpuSockets: 1, maxGuest: "512Mi" }, 2, "1Gi"],
+  ["by a ratio", { maxHotplugRatio: 3 }, 6, "3Gi"],
+  ["nothing that is said", { maxCpuSockets: 0, maxGuest: 0 }, 8, "4Gi"],
+])("the cluster says how far machines grow: %s", (_, said, maxSockets, maxGuest) => {
+  const { spec } = instance;
+  const sized = withFields(spec, { "domain.cpu.sockets": 2 }) as VirtualMachineInstance["spec"];
+  const { domain } = defaultInstanceSpec(sized, { ...CLUSTER_DEFAULTS, ...said }, UUID);
+  expect([domain.cpu?.maxSockets, domain.memory?.maxGuest]).toEqual([maxSockets, maxGuest]);
+});
 
 const NIC = "domain.devices.interfaces";
 const OFF = { enabled: false };

@@ -16,7 +16,9 @@ export function defaultProcessor(domain: DomainSpec, defaults: ClusterDefaults):
   const threads = orOne(cpu.threads);
   const sockets = said ? orOne(cpu.sockets) : askedFor(domain);
   const most = Math.max(Math.floor(MAX_PROCESSORS / (cores * threads)), sockets);
-  const grown = Math.min(sockets * defaults.maxHotplugRatio, most);
+  const { maxCpuSockets: ofAll = 0 } = defaults;
+  const wanted = ofAll > 0 ? Math.max(ofAll, sockets) : sockets * defaults.maxHotplugRatio;
+  const grown = Math.min(wanted, most);
   return {
     ...cpu,
     sockets,
@@ -48,6 +50,9 @@ export function defaultMemory(
   const guest = memory?.guest ?? resources?.requests?.["memory"] ?? resources?.limits?.["memory"];
   if (guest === undefined) return memory;
   const grows = memory?.maxGuest === undefined && architecture !== "arm64";
-  const most = (amountOf(guest) ?? 0n) * BigInt(defaults.maxHotplugRatio);
+  const bytes = amountOf(guest) ?? 0n;
+  const ofAll = amountOf(defaults.maxGuest) ?? 0n;
+  const least = ofAll > bytes ? ofAll : bytes;
+  const most = ofAll > 0n ? least : bytes * BigInt(defaults.maxHotplugRatio);
   return { ...memory, guest, ...(grows && { maxGuest: formatQuantity(most) }) };
 }

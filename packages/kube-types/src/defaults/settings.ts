@@ -9,6 +9,9 @@ export interface ClusterDefaults {
   readonly networkBinding: "bridge" | "masquerade";
   /** How many times its processors and memory a machine may grow to while it runs. */
   readonly maxHotplugRatio: number;
+  /** In place of that: sockets, and memory, that every machine may grow to. */
+  readonly maxCpuSockets?: number;
+  readonly maxGuest?: number | string;
 }
 
 /** As KubeVirt has them where nothing is configured. */
