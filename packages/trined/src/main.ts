@@ -1,10 +1,7 @@
 import { parseArgs } from "node:util";
 import { kindOf, messageOf } from "@trine/base";
 import type { ErrorKind } from "@trine/base";
-import { stringify } from "yaml";
-import { loadConfig } from "./config.ts";
 import type { Config } from "./config.ts";
-import { runDaemon } from "./daemon.ts";
 import { VERSION } from "./version.ts";
 
 const USAGE = `trined: the node daemon of Trine
@@ -57,6 +54,12 @@ async function main(argv: readonly string[]): Promise<number> {
     return importVolume(order);
   }
   if (!["", "config check", "config print"].includes(words)) return usage(`no command: ${words}`);
+  // An import has none of this to load before it begins.
+  const [{ loadConfig }, { runDaemon }, { stringify }] = await Promise.all([
+    import("./config.ts"),
+    import("./daemon.ts"),
+    import("yaml"),
+  ]);
   try {
     const config = await loadConfig(values.config);
     if (words === "") return await runDaemon(config);
