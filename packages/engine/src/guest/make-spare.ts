@@ -25,6 +25,15 @@ interface SparePlace {
   readonly key: string;
 }
 
+/**
+ * What containerd sets for nearly every pod, as the kernel has them by itself: a pod that sets neither finds nothing
+ * changed, and for one that does that code has run.
+ */
+const USUAL_SYSCTLS = {
+  "net.ipv4.ip_unprivileged_port_start": "1024",
+  "net.ipv4.ping_group_range": "1 0",
+};
+
 /** The bundle of a shim that has none. */
 const NO_BUNDLE: Bundle = {
   path: "",
@@ -34,7 +43,7 @@ const NO_BUNDLE: Bundle = {
   memoryLimitBytes: undefined,
   oomScoreAdj: 0,
   isPodSandbox: false,
-  spec: {},
+  spec: { linux: { sysctl: USUAL_SYSCTLS } },
 };
 
 /**

@@ -60,7 +60,8 @@ async function makeFiles(
   const upper = join(dir, "upper");
   const image = join(dir, "image");
   await mkdir(dirname(join(tree, program)), { recursive: true });
-  for (const name of ["proc", "dev", "sys"]) await mkdir(join(tree, name));
+  // The last as in nearly every image: the container's own files come there, and overlay makes it the layer's first.
+  for (const name of ["proc", "dev", "sys", "etc"]) await mkdir(join(tree, name));
   await mkdir(upper);
   await copyFile(fileServer, join(tree, program));
   await run(roots.mkfs, ["--quiet", image, tree], { timeout: MAKE_MS });
