@@ -1,9 +1,7 @@
 import type { Node } from "../schema/node.ts";
+import type { Describe } from "../schema/open-api.ts";
 import { COMMON_TEXTS, KIND_TEXTS } from "./kinds.ts";
 import { FIELD_TEXTS } from "./texts.ts";
-
-/** Sentences for the fields of an object; undefined: there are none. */
-export type Describe = (node: Node) => Readonly<Record<string, string>> | undefined;
 
 interface Root {
   readonly name: string;

@@ -19,9 +19,10 @@ const INT_OR_STRING = {
   "x-kubernetes-int-or-string": true,
 };
 
-type Describe = (node: Node) => Readonly<Record<string, string>> | undefined;
+/** Sentences for the fields of an object; undefined: there are none. */
+export type Describe = (node: Node) => Readonly<Record<string, string>> | undefined;
 
-/** The schema as a CRD holds it; `describe` has sentences for the fields of objects. */
+/** The schema as a CRD holds it. */
 export function openApiOf(node: Node, describe: Describe = () => undefined): OpenApi {
   return {
     ...shapeOf(node, describe),
