@@ -73,6 +73,14 @@ test.each(MACHINE_ANNOTATIONS)("takes $key's own example", ({ key: name, example
   expect(checkMachineAnnotations({ [name]: example, ...needed }).problems).toEqual([]);
 });
 
+test("files are a drive on sata; a disk that is read-only is refused there", () => {
+  const problems = (disk: string): number =>
+    checkMachineAnnotations({ "trine.dev/disk-bus": "sata", "trine.dev/disks": `- ${disk}` })
+      .problems.length;
+  expect(problems("{name: a, files: /a}")).toBe(0);
+  expect(problems("{name: a, file: /a, readOnly: true}")).toBe(1);
+});
+
 /** What says nothing alone. */
 const NEEDED: Readonly<Record<string, Record<string, string>>> = {
   "trine.dev/network-mac": { "trine.dev/network-binding": "masquerade" },
