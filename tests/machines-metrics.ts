@@ -1,4 +1,4 @@
-// What a Prometheus of the cluster reads: of the control plane, and of a node through it.
+// What a Prometheus of the cluster reads: of the control plane, and of a node through it; and what `kubectl top` is made of.
 import { join } from "node:path";
 import { pollUntil } from "@trine/base";
 import { expect, test } from "vitest";
@@ -37,6 +37,17 @@ export function metricsTests(at: () => MachinesUnderTest): void {
         const phases = "kubevirt_vmi_phase_transition_time_from_creation_seconds_count";
         const running = new RegExp(`^${phases}\\{phase="Running"\\} [1-9]`, "m");
         return (told.includes('name="measured"') && running.test(told)) || undefined;
+      });
+      // What `kubectl top` needs: metrics-server reads this path of each kubelet.
+      const resource = `/api/v1/nodes/${cluster.nodeName}/proxy/metrics/resource`;
+      const { name: pod } = (await at().pod("measured")).metadata;
+      const compute = `container="compute",namespace="default",pod="${pod}"`;
+      await pollUntil("kubelet tells what it uses", { ms: LONG_MS, everyMs: 1_000 }, async () => {
+        const told = await kubectl.run("get", "--raw", resource);
+        const isThere = ["container_cpu_usage_seconds_total", "container_memory_working_set_bytes"]
+          .map((metric) => new RegExp(`^${metric}\\{${compute}\\} [0-9.e+-]*[1-9]`, "m"))
+          .every((series) => series.test(told));
+        return isThere || undefined;
       });
       await at().delete("vm", "measured");
     },
