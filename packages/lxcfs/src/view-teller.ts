@@ -1,7 +1,7 @@
 import type { NriLog } from "@trine/nri";
 
 /** A pod as the API server names it. */
-export interface PodName {
+interface PodName {
   readonly namespace: string;
   readonly name: string;
   readonly uid: string;

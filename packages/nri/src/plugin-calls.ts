@@ -28,7 +28,7 @@ export interface NriLog {
 
 export type AddedMount = Pick<Mount, "destination" | "source" | "type" | "options">;
 
-export interface Adjustment {
+interface Adjustment {
   readonly mounts: readonly AddedMount[];
   /** CPUs it is to run on, as cpuset(7) writes them; absent: as it is asked for. */
   readonly cpus?: string | undefined;
