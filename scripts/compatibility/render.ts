@@ -104,7 +104,7 @@ export function stateOfGroup(kind: string, groups: readonly FieldGroup[], of: Fi
 }
 
 /** A field that is not followed whatever it says, or a switch that cannot be turned on. */
-export function isInert({ path: field, isSwitch }: Field): boolean {
+function isInert({ path: field, isSwitch }: Field): boolean {
   const nowhere = { spec: { domain: { devices: {} } }, indices: [] };
   return INERT_FIELDS.some(
     ({ path, when }) =>

@@ -47,7 +47,7 @@ type PublicKey = NonNullable<AccessCredential["sshPublicKey"]>;
 type AccessCredential = NonNullable<VirtualMachineInstanceSpec["accessCredentials"]>[number];
 
 /** The Secret whose keys the seed brings; undefined where an agent is to, which none does. */
-export function seededKeys({ source, propagationMethod }: PublicKey): string | undefined {
+export function seededKeys({ source, propagationMethod }: Partial<PublicKey>): string | undefined {
   const isSeeds =
     propagationMethod?.noCloud !== undefined || propagationMethod?.configDrive !== undefined;
   return isSeeds ? source?.secret?.secretName : undefined;

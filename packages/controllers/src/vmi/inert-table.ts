@@ -54,6 +54,11 @@ function interfaceAt({ spec, indices: [index = 0] }: Standing): {
   };
 }
 
+function hasPodsMac(standing: Standing): boolean {
+  const { isPodNetwork, isHidden } = interfaceAt(standing);
+  return isPodNetwork && !isHidden;
+}
+
 function isDirect(_: unknown, { spec, indices: [index = 0] }: Standing): boolean {
   return spec.domain.devices.disks?.[index]?.cache !== "none";
 }
@@ -195,10 +200,7 @@ export const INERT_FIELDS: readonly InertField[] = [
   {
     path: "domain.devices.interfaces[].macAddress",
     why: "on the pod's network the card has the MAC that the network plugin gives, unless it is behind it by masquerade",
-    when: (value, standing) => {
-      const { isPodNetwork, isHidden } = interfaceAt(standing);
-      return value !== "" && isPodNetwork && !isHidden;
-    },
+    when: (value, standing) => value !== "" && hasPodsMac(standing),
   },
   { path: "domain.devices.interfaces[].bootOrder", why: "machines boot from disks" },
   { path: "domain.devices.interfaces[].pciAddress", why: "cards have slots in their order" },

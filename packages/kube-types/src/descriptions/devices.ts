@@ -1,4 +1,4 @@
-import type { FieldTexts } from "./texts.ts";
+import type { FieldTexts } from "./field-texts.ts";
 
 const of = (path: string, texts: FieldTexts["texts"]): FieldTexts => {
   return { kind: "VirtualMachineInstance", path: `spec.domain.${path}`, texts };

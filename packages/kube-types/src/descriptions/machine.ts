@@ -1,4 +1,4 @@
-import type { FieldTexts } from "./texts.ts";
+import type { FieldTexts } from "./field-texts.ts";
 
 const MATCHER = {
   kind: "VirtualMachine…Instancetype or …Preference, of the namespace or of the cluster, which is meant where nothing is said.",

@@ -1,4 +1,4 @@
-import type { FieldTexts } from "./texts.ts";
+import type { FieldTexts } from "./field-texts.ts";
 
 /** What disks hold, and how volumes are filled. */
 export const VOLUME_TEXTS: readonly FieldTexts[] = [
