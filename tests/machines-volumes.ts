@@ -5,6 +5,8 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
+import { createImageStore } from "@trine/containerd-client";
+import { putEmptyImage } from "@trine/image-import";
 import { runCommand } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import {
@@ -17,9 +19,6 @@ import {
 } from "./machines-under-test.ts";
 import { MIB, NODE, VolumesUnderTest } from "./volumes-under-test.ts";
 
-/** What `trine install` puts on nodes. */
-const EMPTY_IMAGE = "trine.dev/machine:latest";
-const BUSYBOX = "trine.test/busybox:1";
 /** Noise, and a hole. */
 const DISK = Buffer.concat([randomBytes(8 * MIB), Buffer.alloc(8 * MIB)]);
 
@@ -30,7 +29,10 @@ export function volumeTests(at: () => MachinesUnderTest): void {
 
   beforeAll(async () => {
     const { node } = at().cluster;
-    await node.containerd.ctr("images", "tag", BUSYBOX, EMPTY_IMAGE);
+    // As `trine install` puts it on nodes.
+    const store = createImageStore(node.containerd.socket, "k8s.io");
+    await putEmptyImage(store, "amd64", AbortSignal.timeout(LONG_MS));
+    store.close();
     const { gateway } = node.containerd.bridge;
     await new Promise<void>((resolve) => server.listen(0, gateway, resolve));
     const { port } = server.address() as AddressInfo;
