@@ -3,6 +3,8 @@ import { release } from "node:os";
 import type { RunningPod, TrineNode } from "@trine/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startMicrovmNode } from "./microvm-node.ts";
+import { smallKernelTests } from "./microvm-small-kernel.ts";
+import { SOAK } from "./node-under-test.ts";
 
 const VERSIONS = ["1.6", "2.4"] as const;
 
@@ -54,3 +56,5 @@ describe.each(VERSIONS)("a microvm pod of containerd %s", (version) => {
     await node.remove(pod);
   }, 300_000);
 });
+
+if (SOAK) smallKernelTests();
