@@ -1,4 +1,6 @@
 // Machines by kubectl and virtctl, end to end: Kubernetes itself, Trine's control plane and node, QEMU. One cluster for all.
+import { createImageStore } from "@trine/containerd-client";
+import { putEmptyImage } from "@trine/image-import";
 import { KubeCluster, busyboxImage, tinyGuestImage } from "@trine/testkit";
 import { afterAll, beforeAll, describe, expect } from "vitest";
 import { faultTests } from "./machines-faults.ts";
@@ -10,10 +12,6 @@ import { uploadTests } from "./machines-uploads.ts";
 import { verbTests } from "./machines-verbs.ts";
 import { volumeTests } from "./machines-volumes.ts";
 
-/** What `trine install` puts on nodes: pods that fill volumes have it too. */
-const EMPTY_IMAGE = "trine.dev/machine:latest";
-const BUSYBOX = "trine.test/busybox:1";
-
 describe("machines of Kubernetes", () => {
   let at: MachinesUnderTest;
 
@@ -22,7 +20,10 @@ describe("machines of Kubernetes", () => {
     at = await MachinesUnderTest.of(await KubeCluster.start({ machines: true }));
     const { containerd } = at.cluster.node;
     for (const image of images) await containerd.importImage(image);
-    await containerd.ctr("images", "tag", BUSYBOX, EMPTY_IMAGE);
+    // As `trine install` puts it on nodes: pods that fill volumes have it too.
+    const store = createImageStore(containerd.socket, "k8s.io");
+    await putEmptyImage(store, "amd64", AbortSignal.timeout(LONG_MS));
+    store.close();
   }, 3_600_000);
 
   afterAll(async () => {

@@ -5,8 +5,6 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { createImageStore } from "@trine/containerd-client";
-import { putEmptyImage } from "@trine/image-import";
 import { runCommand } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import {
@@ -29,10 +27,6 @@ export function volumeTests(at: () => MachinesUnderTest): void {
 
   beforeAll(async () => {
     const { node } = at().cluster;
-    // As `trine install` puts it on nodes.
-    const store = createImageStore(node.containerd.socket, "k8s.io");
-    await putEmptyImage(store, "amd64", AbortSignal.timeout(LONG_MS));
-    store.close();
     const { gateway } = node.containerd.bridge;
     await new Promise<void>((resolve) => server.listen(0, gateway, resolve));
     const { port } = server.address() as AddressInfo;
