@@ -139,7 +139,7 @@ async function startNode(
       onHappening: podEvents?.record,
     });
     gateway = await keepGateway({ config: ofGateway, metrics, log, rootDir, views: views?.giver });
-    door = keepDoor({ config, engine, log });
+    door = keepDoor({ config, engine, metrics, log });
   } catch (cause) {
     await stop(); // what still listens would keep a process that serves nobody
     throw cause;
