@@ -1,9 +1,11 @@
 import { watch } from "node:fs";
 import { readFile, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { pollUntil, withDeadline, errnoOf } from "@trine/base";
+import { errnoOf, pollUntil, sleep, withDeadline } from "@trine/base";
 
 const TICKS_PER_SECOND = 100; // sysconf(_SC_CLK_TCK) on Linux
+const IDLE_WINDOW_MS = 500;
+const IDLE_SHARE = 0.93;
 
 /** Proportional set size of a process, bytes (proc(5), smaps_rollup). */
 export async function pssBytes(pid: number): Promise<number> {
@@ -22,6 +24,31 @@ export async function cpuSeconds(pid: number): Promise<number> {
   const text = await readFile(`/proc/${pid}/stat`, "utf8");
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+}
+
+/** Ticks of all processors since boot, and those of them with nothing to do (proc_stat(5)). */
+async function processorTicks(): Promise<{ all: number; idle: number }> {
+  const [line = ""] = (await readFile("/proc/stat", "utf8")).split("\n", 1);
+  const ticks = line.trim().split(/\s+/).slice(1, 9).map(Number);
+  return {
+    all: ticks.reduce((sum, each) => sum + each, 0),
+    idle: (ticks[3] ?? 0) + (ticks[4] ?? 0),
+  };
+}
+
+/**
+ * Resolves when the processors had nothing to do for a while, so that the end of what was before is not measured.
+ * A host that has other work never is idle: after `ms` it is measured as it is.
+ */
+export async function untilIdle(ms = 15_000): Promise<void> {
+  const deadline = performance.now() + ms;
+  let before = await processorTicks();
+  while (performance.now() < deadline) {
+    await sleep(IDLE_WINDOW_MS);
+    const now = await processorTicks();
+    if (now.idle - before.idle >= IDLE_SHARE * (now.all - before.all)) return;
+    before = now;
+  }
 }
 
 export async function commandLine(pid: number): Promise<string[]> {

@@ -3,6 +3,7 @@ import { busyboxImage } from "@trine/testkit";
 import type { TrineNode } from "@trine/testkit";
 import { median, percentile } from "./figure.ts";
 import type { BenchResult, Figure } from "./figure.ts";
+import { untilIdle } from "./host.ts";
 import { MICROVM, RUNC, firstOutputMs, nodeOf, untilReady } from "./microvm-pods.ts";
 import type { Origin, Program } from "./microvm-pods.ts";
 import { TINY_PROGRAM, tinyProgramImage } from "./tiny-program.ts";
@@ -53,6 +54,7 @@ const NOTES = [
   "spare: a guest of the pool, claimed; clone: a guest that goes on from the node's template; cold: one that boots. " +
     "Ratio: microvm over runc of each round, their median; in turns on one containerd 2.4, the same CNI. tiny: a static program " +
     "of two system calls; echo: busybox sh -c 'echo hello'. image-first: the first start of an image this node has never run.",
+  "Each start begins when the host has had nothing to do for half a second, as on a node whose pool is full.",
 ];
 
 async function compare(node: TrineNode, program: Program, origin: Origin): Promise<Samples> {
@@ -67,8 +69,9 @@ async function compare(node: TrineNode, program: Program, origin: Origin): Promi
   ];
   for (let round = 0; round < ROUNDS[origin]; round++) {
     for (const turn of round % 2 === 0 ? turns : turns.toReversed()) {
-      // What refills the pool is not part of either start.
+      // What removes the last pod and refills the pool is not part of either start.
       await untilReady(node, origin);
+      await untilIdle();
       await turn();
     }
   }

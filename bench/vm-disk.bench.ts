@@ -9,7 +9,7 @@ import { besideBare, compareFio, fioFigures, fioSamples, podRunner } from "./gue
 import { machineOf, machinePodOptions } from "./machine-pods.ts";
 import { PeerCgroup } from "./peer-cgroup.ts";
 
-const ROUNDS = 3;
+const ROUNDS = 8;
 const MEMORY_MIB = 512;
 const DISK_MIB = 256;
 const TARGET_RATIO = 0.97;
