@@ -23,6 +23,8 @@ test("cgroup v1: of the pod's own, or the nearest above it", async () => {
   expect(allowedCpus("/kubepods/pod1", dir)).toEqual([2, 3]);
   expect(allowedCpus("/kubepods/pod2", dir)).toEqual([0, 1, 2, 3, 4, 5]);
   expect(allowedCpus("", dir)).toHaveLength(8);
+  await say("cpuset/kubepods/empty", file, "");
+  expect(allowedCpus("/kubepods/empty", dir)).toEqual([0, 1, 2, 3, 4, 5]);
 });
 
 test("cgroup v2: by systemd's names too", async () => {

@@ -35,7 +35,7 @@ function partsOf(parent: string): string[] {
 
 function readCpus(file: string): number[] {
   try {
-    return parseCpuList(readFileSync(file, "utf8"));
+    return parseCpuList(readFileSync(file, "utf8").trim()); // cgroup v1 has empty ones
   } catch (cause) {
     if (errnoOf(cause) === "ENOENT") return []; // the one above it says
     throw cause;

@@ -19,7 +19,8 @@ export function nriViews(
     cpuSets?.removed(id);
   };
   return {
-    index: "90",
+    // The last: who sets CPUs before us is seen and left alone; of two that set them NRI fails the pod.
+    index: "99",
     name: "trine-lxcfs",
     synchronize: (pods, containers) => {
       const all = running(pods, containers);
