@@ -1,6 +1,7 @@
 // What an answer says of back ends that have no part in it.
 import { pollUntil } from "@trine/base";
 import { afterEach, expect, test } from "vitest";
+import { frameOf } from "./grpc-frame.ts";
 import { Rig, WAIT_MS, sandboxes } from "./testing.ts";
 
 let rig: Rig;
@@ -45,3 +46,25 @@ test.each(["ListPodSandbox", "StreamPodSandboxes"])(
     });
   },
 );
+
+test("a client that leaves a list makes nobody absent", async () => {
+  let isHanging = false;
+  const list = sandboxes("a1");
+  rig = await Rig.start({
+    a: { ListPodSandbox: (request) => (isHanging ? undefined : list(request)) },
+  });
+  expect((await rig.client.raw("ListPodSandbox", NOTHING)).code).toBe(0);
+  const before = [rig.backEnd("a").calls("ListPodSandbox").length, rig.seen.length] as const;
+  isHanging = true;
+  const call = rig.client.open("ListPodSandbox");
+  call.stream.end(frameOf(NOTHING));
+  await pollUntil("it arrives", { ms: WAIT_MS }, () =>
+    rig.backEnd("a").calls("ListPodSandbox").at(before[0]),
+  );
+  call.stream.close(8);
+  const over = await pollUntil("its end is told", { ms: WAIT_MS }, () => rig.seen.at(before[1]));
+  expect(over).toMatchObject({ method: "ListPodSandbox", absent: [] });
+  isHanging = false;
+  const { code, trailers } = await rig.client.raw("ListPodSandbox", NOTHING);
+  expect([code, trailers["trine-absent"]]).toEqual([0, undefined]);
+});

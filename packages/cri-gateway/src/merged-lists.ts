@@ -32,7 +32,8 @@ async function relayList(
     const patienceMs = node.patienceMs(call);
     const end = await pass(call, backEnd, { patienceMs, ...(reading && { see: reading.see }) });
     if (end instanceof BackEndFailure) {
-      if (isUnimplemented(end)) throw end;
+      // Of a call that was given up the failure is ours, not the back end's.
+      if (isUnimplemented(end) || call.isGone) throw end;
       call.reply(instead(node, call, { list, backEnd, cause: end, hasAnswer: false }));
       return;
     }
@@ -64,7 +65,8 @@ function startReading(
 ): Reading | undefined {
   if (records === undefined) return undefined;
   const key = `${unary} ${name} ${message.toString("base64")}`;
-  if (!registry.startReading(key)) return undefined;
+  const reading = registry.startReading(key);
+  if (reading === undefined) return undefined;
   const parts: Buffer[] = [];
   let size = 0;
   return {
@@ -81,7 +83,7 @@ function startReading(
       return answer;
     },
     done: () => {
-      registry.endReading(key);
+      registry.endReading(key, reading);
     },
   };
 }

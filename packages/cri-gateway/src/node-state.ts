@@ -7,15 +7,13 @@ import type { Logger } from "pino";
 import { BackEnd } from "./back-end.ts";
 import { BackEndFailure, CODE } from "./grpc-status.ts";
 import { LISTS, RUNTIME_SERVICE, listPath } from "./methods.ts";
-import { Registry } from "./registry.ts";
+import { LIST_MS, Registry } from "./registry.ts";
 import type { Known, ObjectKind } from "./registry.ts";
 import { defaultOf } from "./routing.ts";
 import type { RoutingConfig } from "./routing.ts";
 import type { ServerCall } from "./server-call.ts";
 import { bytesField, itemsAt } from "./wire.ts";
 
-/** A back end that does not answer a list within this counts as dead for it: the others' pods are wanted too. */
-const LIST_MS = 10_000;
 const STATUS_PATH = `${RUNTIME_SERVICE}Status`;
 
 export class NodeState {
@@ -33,7 +31,7 @@ export class NodeState {
   readonly #learning = new Map<string, Promise<void>>();
   readonly #onRead: (backEnd: BackEnd) => Promise<void>;
 
-  /** `onRead`: the lists of a back end that has come are read; it does not reject. */
+  /** `onRead`: the lists of a back end that has come are read; nobody waits for it. */
   constructor(routing: RoutingConfig, log: Logger, onRead: (backEnd: BackEnd) => Promise<void>) {
     this.routing = routing;
     this.log = log;
@@ -80,10 +78,16 @@ export class NodeState {
   rebuild(backEnd: BackEnd): Promise<void> {
     const running = this.#learning.get(backEnd.name);
     if (running !== undefined) return running;
+    const { log } = this;
+    const name = { backEnd: backEnd.name };
     const work = this.#rebuild(backEnd)
-      .then(() => void this.#onRead(backEnd))
+      .then(() => {
+        this.#onRead(backEnd).catch((cause: unknown) => {
+          log.warn({ ...name, err: messageOf(cause) }, "what a back end has was not looked at");
+        });
+      })
       .catch((cause: unknown) => {
-        this.log.warn({ backEnd: backEnd.name, err: messageOf(cause) }, "back end was not read");
+        log.warn({ ...name, err: messageOf(cause) }, "back end was not read");
       })
       .finally(() => this.#learning.delete(backEnd.name));
     this.#learning.set(backEnd.name, work);

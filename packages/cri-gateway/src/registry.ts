@@ -22,6 +22,11 @@ interface Unread {
   readonly token: number;
 }
 
+/** One answer to a list that is read as it passes. */
+interface ListReading {
+  readonly since: number;
+}
+
 /** Field numbers of the lists' items and of their filters' parts. */
 const FIELDS = {
   sandbox: { state: 3, labels: 5, filterLabels: 3, pod: undefined },
@@ -33,6 +38,8 @@ const STATES = {
   container: { started: 1, stopped: 2 },
 } as const;
 export const SANDBOX_READY = 0;
+/** A back end that does not answer a list within this counts as dead for it: the others' pods are wanted too. */
+export const LIST_MS = 10_000;
 
 /** Which back end has which sandbox, container and image, and how each last looked. In memory: lists rebuild it. */
 export class Registry {
@@ -46,8 +53,8 @@ export class Registry {
   readonly #complete = new Set<string>();
   /** The newest whole list of each, as `kind name`, until somebody wants to know what is in it. */
   readonly #unread = new Map<string, Unread>();
-  /** Lists that are on their way, and read as they pass. */
-  readonly #reading = new Set<string>();
+  /** Lists that are on their way, and read as they pass: since when, by performance.now(). */
+  readonly #reading = new Map<string, ListReading>();
   /** Answers to ListImages, by back end. */
   readonly #images = new Map<string, Buffer>();
   #count = 0;
@@ -98,15 +105,18 @@ export class Registry {
     this.#learn(kind, { id: stringAt(record, 1), backEnd, record }, token);
   }
 
-  /** False while the list of this key is being read already. */
-  startReading(key: string): boolean {
-    if (this.#reading.has(key)) return false;
-    this.#reading.add(key);
-    return true;
+  /** Undefined while the list of this key is being read already, by one whose client is not too slow to wait for. */
+  startReading(key: string, now = performance.now()): ListReading | undefined {
+    const before = this.#reading.get(key);
+    if (before !== undefined && now < before.since + LIST_MS) return undefined;
+    const reading = { since: now };
+    this.#reading.set(key, reading);
+    return reading;
   }
 
-  endReading(key: string): void {
-    this.#reading.delete(key);
+  /** By who began it: another may have taken its place. */
+  endReading(key: string, reading: ListReading): void {
+    if (this.#reading.get(key) === reading) this.#reading.delete(key);
   }
 
   /** What a successful call has done to an object. */

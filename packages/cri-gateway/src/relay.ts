@@ -4,9 +4,12 @@ import { AnswerStatus } from "./back-end.ts";
 import type { BackEnd, Metadata } from "./back-end.ts";
 import { callOff, expireIn } from "./expiry.ts";
 import type { Expiry } from "./expiry.ts";
-import { BackEndFailure, codeOf, metadataOf } from "./grpc-status.ts";
+import { BackEndFailure, CODE, codeOf, metadataOf, trailersOf } from "./grpc-status.ts";
 import type { Trailers } from "./grpc-status.ts";
 import type { ServerCall } from "./server-call.ts";
+
+/** Of a call that has ended before it was sent on. */
+const GONE = trailersOf(CODE.canceled, "nobody waits for the answer");
 
 /** What is done beside passing an answer on. */
 export interface Beside {
@@ -32,6 +35,7 @@ export function pass(
   beside: Beside = {},
 ): Promise<Trailers | BackEndFailure> {
   call.backEnd = backEnd.name;
+  if (call.isGone) return Promise.resolve(new BackEndFailure(CODE.canceled, GONE));
   const stream = backEnd.send(call.path, call.message, call.sendOptions);
   const { promise, resolve } = Promise.withResolvers<Trailers | BackEndFailure>();
   new Passing(call, stream, new AnswerStatus(backEnd.name, stream), { ...beside, resolve });

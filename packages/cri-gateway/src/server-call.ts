@@ -79,6 +79,11 @@ export class ServerCall {
     return this.#aborting.signal;
   }
 
+  /** Nobody waits for it any more: there is nothing to send to a back end, and nothing to learn of its failure. */
+  get isGone(): boolean {
+    return this.#gone !== undefined || this.#isLate;
+  }
+
   /** What its signal says, without one: `then` is called once, at once where it has aborted. */
   onGone(then: () => void): void {
     if (this.#gone === undefined) this.#whenGone.add(then);
