@@ -6,6 +6,9 @@ import { compressedEntry, dataOffset, l2Offset } from "./qcow2-tables.ts";
 /** Below it the notes of what has come would be larger than they are worth. */
 const MIN_CLUSTER_BYTES = 4_096;
 const ENTRY_BYTES = 8;
+/** What is kept of a file whoever sends it says; together a hundred mebibytes. Larger ones go another way. */
+const MAX_NOTES = 2 ** 21;
+const MAX_CLUSTERS = 2 ** 28;
 /** Of an L2 entry since version 3: the cluster is zeros, whatever lies at its place. */
 const ZERO_BIT = 1;
 
@@ -35,13 +38,17 @@ export class Qcow2Stream {
   readonly #fileBytes: number;
   readonly #clusterBytes: number;
   readonly #l1: Buffer;
-  /** L2 tables that are still to come, by their place in the file: which of them it is, and what has come. */
-  readonly #tables = new Map<number, { readonly index: number; readonly bytes: Buffer }>();
+  // In these a cluster is its number, in the file or in the disk: small integers, of which a map may have many.
+  /** L2 tables that are still to come: which of them it is. */
+  readonly #tables = new Map<number, number>();
   /** Clusters of data that are still to come: their place in the disk. */
   readonly #places = new Map<number, number>();
+  /** Those that came before their place was known. */
+  readonly #belated = new Map<number, number>();
+  /** What has come of the table that is coming. */
+  #table: Buffer | undefined;
   /** Clusters of the file that have had their use. */
   readonly #used: Uint8Array;
-  readonly #belated: Belated[] = [];
   #at = 0;
 
   /** `head`: the first cluster, or as much as there is. */
@@ -49,6 +56,7 @@ export class Qcow2Stream {
     this.#header = parseQcow2Header(head.subarray(0, 2 ** MAX_CLUSTER_BITS), fileBytes);
     const { clusterBytes, extendedL2, l1, virtualSizeBytes } = this.#header;
     if (clusterBytes < MIN_CLUSTER_BYTES || extendedL2) throw unfit("has unusual clusters");
+    if (fileBytes > MAX_CLUSTERS * clusterBytes) throw unfit("has too many clusters");
     this.virtualSizeBytes = virtualSizeBytes;
     this.#fileBytes = fileBytes;
     this.#clusterBytes = clusterBytes;
@@ -72,11 +80,17 @@ export class Qcow2Stream {
   }
 
   /** When all has come: what has still to be brought to its place, from where it was kept. */
-  end(): readonly Belated[] {
+  *end(): Generator<Belated> {
     const isWhole = this.#at === this.#fileBytes && this.#at >= this.#l1End;
     // A last cluster may be cut short by the end of the file: its places are still open.
-    if (isWhole && this.#tables.size === 0 && this.#places.size === 0) return this.#belated;
-    throw unfit("has tables that lead behind its end");
+    if (!isWhole || this.#tables.size > 0 || this.#places.size > 0) {
+      throw unfit("has tables that lead behind its end");
+    }
+    for (const [cluster, place] of this.#belated) {
+      const to = place * this.#clusterBytes;
+      const bytes = Math.min(this.#clusterBytes, this.virtualSizeBytes - to);
+      yield { from: cluster * this.#clusterBytes, to, bytes };
+    }
   }
 
   get #l1End(): number {
@@ -93,20 +107,25 @@ export class Qcow2Stream {
       return undefined;
     }
     const end = within + part.length;
-    const table = this.#tables.get(cluster);
-    if (table !== undefined) {
-      part.copy(table.bytes, within);
+    const number = cluster / this.#clusterBytes;
+    const index = this.#tables.get(number);
+    if (index !== undefined) {
+      this.#table ??= Buffer.alloc(this.#clusterBytes);
+      part.copy(this.#table, within);
       if (end === this.#clusterBytes) {
-        this.#tables.delete(cluster);
-        this.#readL2(table, cluster + end);
+        const table = this.#table;
+        this.#tables.delete(number);
+        this.#table = undefined;
+        this.#readL2(index, table, cluster + end);
       }
       return undefined;
     }
-    const place = this.#places.get(cluster);
+    const place = this.#places.get(number);
     if (place === undefined) return { guest: false, at, bytes: part };
-    if (end === this.#clusterBytes) this.#places.delete(cluster);
-    const room = Math.max(0, this.virtualSizeBytes - place - within);
-    return { guest: true, at: place + within, bytes: part.subarray(0, room) };
+    if (end === this.#clusterBytes) this.#places.delete(number);
+    const to = place * this.#clusterBytes + within;
+    const room = Math.max(0, this.virtualSizeBytes - to);
+    return { guest: true, at: to, bytes: part.subarray(0, room) };
   }
 
   /** `now`: what stands before it in the file has come. */
@@ -115,30 +134,32 @@ export class Qcow2Stream {
       const cluster = l2Offset(this.#l1, index * ENTRY_BYTES, this.#clusterBytes);
       if (cluster === 0) continue;
       if (cluster < now) throw unfit("has a table before the one that names it");
-      this.#use(cluster);
-      this.#tables.set(cluster, { index, bytes: Buffer.alloc(this.#clusterBytes) });
+      this.#note(this.#tables, cluster, index);
     }
   }
 
-  #readL2({ index, bytes }: { readonly index: number; readonly bytes: Buffer }, now: number): void {
+  #readL2(index: number, table: Buffer, now: number): void {
     const perTable = this.#clusterBytes / ENTRY_BYTES;
     for (let entry = 0; entry < perTable; entry += 1) {
       const at = entry * ENTRY_BYTES;
-      if (compressedEntry(bytes, at)) throw unfit("is compressed");
-      const cluster = dataOffset(bytes, at, this.#clusterBytes);
-      const isZero = ((bytes[at + 7] ?? 0) & ZERO_BIT) !== 0;
+      if (compressedEntry(table, at)) throw unfit("is compressed");
+      const cluster = dataOffset(table, at, this.#clusterBytes);
+      const isZero = ((table[at + 7] ?? 0) & ZERO_BIT) !== 0;
       if (isZero || cluster === 0) continue;
-      const to = (index * perTable + entry) * this.#clusterBytes;
-      if (cluster % this.#clusterBytes !== 0 || to >= this.virtualSizeBytes) {
+      const to = index * perTable + entry;
+      if (cluster % this.#clusterBytes !== 0 || to * this.#clusterBytes >= this.virtualSizeBytes) {
         throw unfit("has an entry that leads nowhere");
       }
-      this.#use(cluster);
-      if (cluster >= now) this.#places.set(cluster, to);
-      else {
-        const length = Math.min(this.#clusterBytes, this.virtualSizeBytes - to);
-        this.#belated.push({ from: cluster, to, bytes: length });
-      }
+      this.#note(cluster >= now ? this.#places : this.#belated, cluster, to);
     }
+  }
+
+  #note(notes: Map<number, number>, cluster: number, what: number): void {
+    if (this.#tables.size + this.#places.size + this.#belated.size >= MAX_NOTES) {
+      throw unfit("names too much that is not where it is looked for");
+    }
+    this.#use(cluster);
+    notes.set(cluster / this.#clusterBytes, what);
   }
 
   /** Each cluster of the file is one thing, once. */
