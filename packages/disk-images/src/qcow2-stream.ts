@@ -6,8 +6,8 @@ import { compressedEntry, dataOffset, l2Offset } from "./qcow2-tables.ts";
 /** Below it the notes of what has come would be larger than they are worth. */
 const MIN_CLUSTER_BYTES = 4_096;
 const ENTRY_BYTES = 8;
-/** What is kept of a file whoever sends it says; together a hundred mebibytes. Larger ones go another way. */
-const MAX_NOTES = 2 ** 21;
+/** What is kept of a file whoever sends it says; together some fifty mebibytes. Larger ones go another way. */
+const MAX_NOTES = 2 ** 20;
 const MAX_CLUSTERS = 2 ** 28;
 /** Of an L2 entry since version 3: the cluster is zeros, whatever lies at its place. */
 const ZERO_BIT = 1;
