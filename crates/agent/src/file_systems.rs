@@ -7,27 +7,35 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::time::{Duration, Instant};
 
 use crate::disk_mounts::{self, DiskMount};
-use crate::sys::{check, invalid, read};
+use crate::sys::{check, during, invalid, read};
 
 /// `_IOWR('X', 119 and 120, int)` of linux/fs.h.
 const FIFREEZE: libc::c_ulong = 0xc004_5877;
 const FITHAW: libc::c_ulong = 0xc004_5878;
 
-pub fn open_all() -> Vec<File> {
-    disk_mounts::all().iter().filter_map(opened).collect()
+/// An error where it is not known which there are: a part of them standing still is no freeze.
+pub fn open_all() -> io::Result<Vec<File>> {
+    Ok(disk_mounts::all()?.iter().filter_map(opened).collect())
 }
 
-/// Of whoever has frozen them; an error when one of them may stand still.
+/// Of whoever has frozen them; an error when one of them may stand still, after all the others were thawed.
 pub fn thaw_everything() -> io::Result<()> {
-    for mount in disk_mounts::all() {
-        let file = opened(&mount).ok_or_else(|| invalid(format!("{} is hidden", mount.point)))?;
-        match order(&file, FITHAW) {
-            // It says so when it does not stand still, or cannot.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) || is_no_matter(&error) => {}
-            other => other?,
-        }
+    first_error(disk_mounts::all()?.iter().map(thaw))
+}
+
+fn thaw(mount: &DiskMount) -> io::Result<()> {
+    let point = mount.point.display();
+    let file = opened(mount).ok_or_else(|| invalid(format!("{point} is hidden")))?;
+    match order(&file, FITHAW) {
+        // It says so when it does not stand still, or cannot.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) || is_no_matter(&error) => Ok(()),
+        other => other.map_err(during(format!("thaw {point}"))),
     }
-    Ok(())
+}
+
+/// Of work that is all done, whatever of it fails.
+fn first_error(all: impl Iterator<Item = io::Result<()>>) -> io::Result<()> {
+    all.fold(Ok(()), Result::and)
 }
 
 /// None: something else lies over it, or it cannot be opened; it goes on.
@@ -116,6 +124,21 @@ mod tests {
         wait(&theirs, Duration::from_secs(3600));
         drop(ours);
         wait(&theirs, Duration::from_secs(3600));
+    }
+
+    #[test]
+    fn one_that_cannot_be_thawed_keeps_none_of_the_others_from_it() {
+        let mut asked = 0;
+        let all = [
+            Ok(()),
+            Err(invalid("first")),
+            Ok(()),
+            Err(invalid("second")),
+        ];
+        let told = first_error(all.into_iter().inspect(|_| asked += 1));
+        assert_eq!(told.expect_err("two").to_string(), "first");
+        assert_eq!(asked, 4);
+        assert!(first_error([Ok(()), Ok(())].into_iter()).is_ok());
     }
 
     #[test]

@@ -218,7 +218,7 @@ impl Freezer {
 
 fn start(reactor: &Reactor, call: Call, ms: u32) -> io::Result<Freezer> {
     // Opened before anything stands still.
-    let all = open_all();
+    let all = open_all()?;
     let (their_orders, orders) = pipe()?;
     let mut needs = vec![their_orders.as_raw_fd()];
     needs.extend(all.iter().map(AsRawFd::as_raw_fd));

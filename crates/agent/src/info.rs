@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::fs::{self, File};
 use std::io::Read;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use trine_wire::agent::{GuestFileSystem, GuestInfoResponse, GuestInterface, GuestUser};
@@ -34,6 +35,7 @@ pub fn of_guest(frozen: bool) -> GuestInfoResponse {
         interfaces: interfaces(),
         users: users(&bytes("/run/utmp", 1 << 20)),
         file_systems: disk_mounts::all()
+            .unwrap_or_default()
             .iter()
             .take(MAX_ITEMS)
             .map(file_system)
@@ -185,7 +187,7 @@ fn file_system(mount: &DiskMount) -> GuestFileSystem {
     let device = name(&block).or_else(|| name(Path::new(&mount.source)));
     GuestFileSystem {
         device: device.unwrap_or_default(),
-        mount_point: mount.point.clone(),
+        mount_point: mount.point.to_string_lossy().into_owned(),
         r#type: mount.kind.clone(),
         used_bytes,
         total_bytes,
@@ -193,8 +195,8 @@ fn file_system(mount: &DiskMount) -> GuestFileSystem {
     }
 }
 
-fn usage(point: &str) -> Option<(u64, u64)> {
-    let path = c_string(point).ok()?;
+fn usage(point: &Path) -> Option<(u64, u64)> {
+    let path = c_string(point.as_os_str().as_bytes()).ok()?;
     // SAFETY: all zeroes is a valid `statvfs`; both pointers outlive the call.
     let found = unsafe {
         let mut found: libc::statvfs = std::mem::zeroed();
