@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::agent::Agent;
 use crate::pause::Pause;
@@ -18,11 +18,31 @@ const MAX_PORTS: usize = 64;
 const TURN: usize = 16;
 /// Connections of this kind at one time: others of the agent's are not kept out by them.
 const MAX_OPEN: usize = 256;
+/// Nothing tells when there are descriptors again.
+const REST: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 pub struct LocalPorts {
     all: Vec<LocalPort>,
+    /// Before those are tried again that a program of the guest has.
     pause: Pause,
+    /// Until when those rest that could not accept; however long a program keeps its port.
+    rest: Option<Instant>,
+}
+
+impl LocalPorts {
+    fn rest(&mut self, now: Instant) {
+        self.rest.get_or_insert(now + REST);
+    }
+
+    /// True once when the rest is over.
+    fn is_rested(&mut self, now: Instant) -> bool {
+        self.rest.take_if(|until| *until <= now).is_some()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.pause.deadline().into_iter().chain(self.rest).min()
+    }
 }
 
 struct LocalPort {
@@ -87,13 +107,19 @@ impl Agent {
     }
 
     pub fn listen_at_ports_again(&mut self, now: Instant) {
+        if self.local_ports.is_rested(now) {
+            let all = self.local_ports.all.iter_mut();
+            for listener in all.filter_map(|port| port.listener.as_mut()) {
+                listener.set(&self.reactor, READ);
+            }
+        }
         if self.local_ports.pause.ends(now) {
             self.listen_at_ports(now);
         }
     }
 
     pub fn ports_deadline(&self) -> Option<Instant> {
-        self.local_ports.pause.deadline()
+        self.local_ports.deadline()
     }
 
     pub fn accept_at_port(&mut self, number: u32) {
@@ -114,7 +140,7 @@ impl Agent {
                 // A client that is gone again, or no descriptor left: nobody is told when there is one.
                 Err(_) => {
                     listener.set(&self.reactor, 0);
-                    return ports.pause.begin(Instant::now());
+                    return ports.rest(Instant::now());
                 }
             }
         }
@@ -145,6 +171,21 @@ fn accept(listener: &Watched) -> io::Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_port_rests_for_a_second_however_long_another_is_a_programs() {
+        let (mut ports, now) = (LocalPorts::default(), Instant::now());
+        for _ in 0..6 {
+            ports.pause.begin(now);
+        }
+        assert_eq!(ports.deadline(), Some(now + Duration::from_secs(30)));
+        ports.rest(now);
+        ports.rest(now + REST / 2);
+        assert_eq!(ports.deadline(), Some(now + REST));
+        assert!(!ports.is_rested(now) && ports.is_rested(now + REST));
+        assert!(!ports.is_rested(now + REST));
+        assert_eq!(ports.deadline(), Some(now + Duration::from_secs(30)));
+    }
 
     #[test]
     fn ports_are_numbers_and_not_too_many() {
