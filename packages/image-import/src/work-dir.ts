@@ -89,6 +89,11 @@ export class WorkDir {
     await rename(`${path}.new`, path);
   }
 
+  /** Whatever the download's file holds from now on, no run takes it for a version's. */
+  async forgetVersion(): Promise<void> {
+    await rm(join(this.path, VERSION), { force: true });
+  }
+
   /** A new, empty file. */
   async create(name: string): Promise<{ path: string; handle: FileHandle }> {
     const path = join(this.path, name);

@@ -10,10 +10,19 @@ import { HttpClient } from "./http-client.ts";
 /** After these the same command can go on where it was. */
 export const PASSING: readonly ErrorKind[] = ["unavailable", "timeout", "exhausted"];
 
+/** Where a shortcut has what it cannot place yet. */
+export interface Spool {
+  readonly file: FileHandle;
+  /** What others on that disk need, too. */
+  readonly freeBytes: () => Promise<number>;
+  /** All of what comes has to be kept in the file. */
+  readonly keep: () => Promise<void>;
+}
+
 /** May take what is fetched to where it is to be, before anybody else has seen it. */
 export interface Shortcut extends Sink {
-  /** Before the first byte of a version; `keep`: what it gives back has to be kept in `spool`. */
-  begin(version: Version, spool: FileHandle, keep: () => Promise<void>): void;
+  /** Before the first byte of a version. */
+  begin(version: Version, spool: Spool): void;
   /** When all has come. */
   finish(signal: AbortSignal): Promise<void>;
   /** It has given up: what is fetched has to be fetched again, without it. */
@@ -39,6 +48,7 @@ export async function fetchDisk(job: Job, url: URL, shortcut?: Shortcut): Promis
     }
   } catch (cause) {
     if (!shortcut.isOff) throw cause;
+    await job.work.forgetVersion();
     return fetchBy(job, url);
   }
 }
@@ -67,7 +77,11 @@ async function fetchBy(job: Job, url: URL, shortcut?: Shortcut): Promise<Current
             await work.keepVersion(version);
           };
           if (way === undefined) await keep();
-          else way.begin(version, handle, keep);
+          else {
+            // A shortcut gives the file a length before it has the bytes: an earlier version would pass for whole.
+            await work.forgetVersion();
+            way.begin(version, { file: handle, freeBytes: () => freeBelow(work.path), keep });
+          }
           request.onVersion?.(version);
         },
         onProgress: (progress) => {
@@ -87,8 +101,15 @@ async function fetchBy(job: Job, url: URL, shortcut?: Shortcut): Promise<Current
 }
 
 async function requireSpace(dir: string, { totalBytes = 0 }: Version): Promise<void> {
+  const free = await freeBelow(dir);
+  if (totalBytes <= free) return;
+  throw new TrineError(
+    "exhausted",
+    `${totalBytes} bytes do not fit: ${free} are free below ${dir}`,
+  );
+}
+
+async function freeBelow(dir: string): Promise<number> {
   const { bavail, bsize } = await statfs(dir);
-  if (totalBytes <= bavail * bsize) return;
-  const what = `${totalBytes} bytes do not fit: ${bavail * bsize} are free below ${dir}`;
-  throw new TrineError("exhausted", what);
+  return bavail * bsize;
 }

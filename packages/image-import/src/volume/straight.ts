@@ -1,15 +1,21 @@
-import type { FileHandle } from "node:fs/promises";
 import { TrineError, kindOf } from "@trine/base";
 import { Qcow2Stream, isQcow2, isRawHead, probeDisk } from "@trine/disk-images";
 import type { Version } from "../fetch/download.ts";
-import type { Shortcut } from "../fetch/fetch-disk.ts";
+import type { Shortcut, Spool } from "../fetch/fetch-disk.ts";
 import type { ImportLimits } from "../limits.ts";
-import { writeParts, writeSparse } from "../write-sparse.ts";
+import { sizeOf, writeParts, writeSparse } from "../write-sparse.ts";
 import type { VolumeTarget } from "./volume-target.ts";
 
 /** By then a disk's first bytes have said what it is. */
 const HEAD_BYTES = 64 * 1024;
-const COPY_BYTES = 4 * 1024 * 1024;
+const MIB = 1024 * 1024;
+const COPY_BYTES = 4 * MIB;
+/** What lies before the first table has no place: of a disk that begins with more of that, the spool would have most. */
+const MAX_BEFORE_TABLES = 16 * MIB;
+/** So much goes into the spool between two looks at the room for it. */
+const LOOK_BYTES = 8 * MIB;
+/** As of uploads: the node's disk is not only ours. */
+const SPARED_BYTES = 256 * MIB;
 /** What only the whole file tells: another reads it, or says what is wrong. */
 const UNFIT: readonly string[] = ["unimplemented", "invalid", "malformed"];
 
@@ -40,8 +46,8 @@ export class Straight implements Shortcut {
   #isOff = false;
   #isPlaced = false;
   #totalBytes: number | undefined;
-  #spool: FileHandle | undefined;
-  #keep: () => Promise<void> = () => Promise.resolve();
+  #spool: Spool | undefined;
+  #unseenBytes = 0;
 
   constructor(target: VolumeTarget, limits: ImportLimits, what: string) {
     this.#target = target;
@@ -57,17 +63,16 @@ export class Straight implements Shortcut {
     return this.#way.is === "raw" || this.#way.is === "qcow2";
   }
 
-  begin({ totalBytes }: Version, spool: FileHandle, keep: () => Promise<void>): void {
+  begin({ totalBytes }: Version, spool: Spool): void {
     this.#totalBytes = totalBytes;
     this.#spool = spool;
-    this.#keep = keep;
   }
 
   async write(parts: readonly Buffer[], at: number): Promise<void> {
     if (at === 0) await this.#decide(parts);
     const way = this.#way;
     if (way.is === "raw") await writeSparse(this.#target.handle, Buffer.concat(parts), at);
-    else if (way.is === "spool") await writeParts(this.#needSpool(), parts, at);
+    else if (way.is === "spool") await writeParts(this.#needSpool().file, parts, at);
     else if (way.is === "qcow2" && at > 0) await this.#place(() => runsOf(way.stream, parts));
   }
 
@@ -104,11 +109,12 @@ export class Straight implements Shortcut {
         return;
       }
     }
-    await this.#keep();
+    await this.#needSpool().keep();
     this.#way = { is: "spool" };
   }
 
   async #beginQcow2(head: Buffer, total: number): Promise<boolean> {
+    if (firstTable(head) > MAX_BEFORE_TABLES) return false;
     let stream: Qcow2Stream;
     let runs: Runs;
     try {
@@ -119,7 +125,7 @@ export class Straight implements Shortcut {
       throw cause;
     }
     await this.#target.begin(stream.virtualSizeBytes);
-    await this.#needSpool().truncate(total);
+    await this.#needSpool().file.truncate(total);
     await this.#place(() => runs);
     this.#way = { is: "qcow2", stream };
     return true;
@@ -135,8 +141,23 @@ export class Straight implements Shortcut {
     for (const { at, parts } of found.guest) await writeParts(this.#target.handle, parts, at);
     // Tables of what is used are zeros for the most part.
     for (const { at, parts } of found.file) {
-      await writeSparse(this.#needSpool(), Buffer.concat(parts), at);
+      await this.#requireRoom(sizeOf(parts));
+      await writeSparse(this.#needSpool().file, Buffer.concat(parts), at);
     }
+  }
+
+  /** For what nobody has announced: how much of a disk has no place when it comes shows as it comes. */
+  async #requireRoom(bytes: number): Promise<void> {
+    this.#unseenBytes += bytes;
+    if (this.#unseenBytes < LOOK_BYTES) return;
+    this.#unseenBytes = 0;
+    const free = await this.#needSpool().freeBytes();
+    if (free >= SPARED_BYTES + LOOK_BYTES) return;
+    const what = "what of the QCOW2 has no place yet does not fit";
+    throw new TrineError(
+      "exhausted",
+      `${what}: ${free} bytes are free, ${SPARED_BYTES} are spared`,
+    );
   }
 
   async #checkRaw(signal: AbortSignal): Promise<void> {
@@ -151,7 +172,7 @@ export class Straight implements Shortcut {
       for (let done = 0; done < bytes;) {
         signal.throwIfAborted();
         const length = Math.min(buffer.length, bytes - done);
-        const read = await this.#needSpool().read(buffer, 0, length, from + done);
+        const read = await this.#needSpool().file.read(buffer, 0, length, from + done);
         if (read.bytesRead === 0) throw new TrineError("unimplemented", "it ends too early");
         const part = buffer.subarray(0, read.bytesRead);
         await writeParts(this.#target.handle, [part], to + done);
@@ -168,10 +189,15 @@ export class Straight implements Shortcut {
     return cause;
   }
 
-  #needSpool(): FileHandle {
+  #needSpool(): Spool {
     if (this.#spool !== undefined) return this.#spool;
     throw new TrineError("internal", "bytes come before their version");
   }
+}
+
+/** Place of the L1 table, as the header has it. */
+function firstTable(head: Buffer): bigint {
+  return head.length < 48 ? 0n : head.readBigUInt64BE(40);
 }
 
 interface Runs {
