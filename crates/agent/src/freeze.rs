@@ -118,8 +118,8 @@ impl Agent {
         let wrong = Err(failure(Code::FailedPrecondition, why));
         self.answer_all(freezer.freezing, &wrong);
         if heard != Heard::Left {
-            let all = freezer.stage == Stage::Thawed;
-            return self.answer_all(freezer.thawing, &Ok(ThawResponse { all }.encode_to_vec()));
+            let answer = Ok(thawed(freezer.stage).encode_to_vec());
+            return self.answer_all(freezer.thawing, &answer);
         }
         self.answer_all(freezer.thawing, &wrong);
         // Where it was told to thaw whoever asked for that has heard of it, and asks again.
@@ -238,6 +238,14 @@ fn start(reactor: &Reactor, call: Call, ms: u32) -> io::Result<Freezer> {
     })
 }
 
+/// What a child that has ended by itself has left.
+fn thawed(stage: Stage) -> ThawResponse {
+    ThawResponse {
+        all: stage == Stage::Thawed,
+        some: stage == Stage::Thawing,
+    }
+}
+
 /// For what nobody holds any more. A child does it: what stands still must not stop the agent.
 fn start_thaw(reactor: &Reactor, thawing: Vec<Call>) -> io::Result<Freezer> {
     let work = |_: &Report| thaw_everything();
@@ -286,10 +294,13 @@ mod tests {
         let (mut blind, theirs) = freezer(Stage::Thawing);
         theirs.failed(&io::Error::other("hidden"));
         assert_eq!(blind.hear(), Heard::Over("hidden".to_owned()));
-        assert_eq!(blind.stage, Stage::Thawing);
+        let left = thawed(blind.stage);
+        assert!(left.some && !left.all);
         let (mut thawer, theirs) = freezer(Stage::Thawing);
         theirs.ready().expect("said");
         drop(theirs);
         assert_eq!((thawer.hear(), thawer.hear()), (Heard::Nothing, over));
+        let left = thawed(thawer.stage);
+        assert!(left.all && !left.some);
     }
 }

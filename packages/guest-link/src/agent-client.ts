@@ -14,6 +14,7 @@ import type {
 import { TtrpcClient } from "@trine/ttrpc";
 import type { CallOptions, ServiceClient } from "@trine/ttrpc";
 import type { RequestOptions } from "./agent-link.ts";
+import type { Thawed } from "./guest-voice.ts";
 
 /** The protocol version of agent.proto this client speaks. */
 export const AGENT_PROTOCOL = 1;
@@ -177,9 +178,10 @@ export class AgentClient {
     await this.#call((agent, of) => agent.freeze({ timeoutMs }, of), options);
   }
 
-  /** One that is not frozen is a success. True: nothing stands still any more, whoever has frozen it. */
-  async thaw(options: RequestOptions = {}): Promise<boolean> {
-    return (await this.#call((agent, of) => agent.thaw({}, of), options)).all;
+  /** One that is not frozen is a success. */
+  async thaw(options: RequestOptions = {}): Promise<Thawed> {
+    const { all, some } = await this.#call((agent, of) => agent.thaw({}, of), options);
+    return all ? "all" : some ? "some" : "own";
   }
 
   /** Ends the connection; calls under way and later ones fail with kind `canceled`. */

@@ -5,7 +5,7 @@ import type { AgentClient } from "./agent-client.ts";
 import type { RequestOptions } from "./agent-link.ts";
 import type { GuestInterface, GuestOs } from "./guest-agent.ts";
 import type { GuestFileSystem, GuestTimezone, GuestUser } from "./guest-says.ts";
-import type { GuestVoice } from "./guest-voice.ts";
+import type { GuestVoice, Thawed } from "./guest-voice.ts";
 
 /** One look at the guest asks several questions: one answer is for all of them. */
 const SAME_MS = 1_000;
@@ -90,7 +90,7 @@ export class AgentVoice implements GuestVoice {
     await this.#change(this.#agent().freeze(options.forMs, options));
   }
 
-  thaw(options?: RequestOptions): Promise<boolean> {
+  thaw(options?: RequestOptions): Promise<Thawed> {
     return this.#change(this.#agent().thaw(options));
   }
 

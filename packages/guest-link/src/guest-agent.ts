@@ -202,10 +202,10 @@ export class GuestAgent {
     await this.#link.request("guest-fsfreeze-freeze", {}, options);
   }
 
-  /** One that is not frozen is a success. True: it thaws whatever stands still. */
-  async thaw(options?: RequestOptions): Promise<true> {
+  /** One that is not frozen is a success. It thaws whatever stands still. */
+  async thaw(options?: RequestOptions): Promise<"all"> {
     await this.#link.request("guest-fsfreeze-thaw", {}, options);
-    return true;
+    return "all";
   }
 
   /** Resolves when the guest has taken the order or is gone; the agent answers only a refusal. */
@@ -242,6 +242,33 @@ export class GuestAgent {
   ): Promise<v.InferOutput<S>> {
     const all = parseAnswer(command, schema, await this.#link.request(command, {}, options));
     return all.filter(({ online }) => !online);
+  }
+
+  /** Beside the keys that a user of the guest has. Those that are there already are there once. */
+  async addAuthorizedKeys(
+    user: string,
+    keys: readonly string[],
+    options?: RequestOptions,
+  ): Promise<void> {
+    const named = { username: user, keys };
+    await this.#link.request("guest-ssh-add-authorized-keys", named, options);
+  }
+
+  /** Those that are not there are none the less gone. */
+  async removeAuthorizedKeys(
+    user: string,
+    keys: readonly string[],
+    options?: RequestOptions,
+  ): Promise<void> {
+    const named = { username: user, keys };
+    await this.#link.request("guest-ssh-remove-authorized-keys", named, options);
+  }
+
+  /** Of a user that is there. */
+  async setPassword(user: string, password: string, options?: RequestOptions): Promise<void> {
+    const secret = Buffer.from(password, "utf8").toString("base64");
+    const named = { username: user, password: secret, crypted: false };
+    await this.#link.request("guest-set-user-password", named, options);
   }
 
   /** Sets the guest's clock, system and hardware; exact to a microsecond. */

@@ -1,6 +1,9 @@
 import type { RequestOptions } from "./agent-link.ts";
 import type { GuestAgent } from "./guest-agent.ts";
 
+/** What stands still no more: `all`, whoever has frozen it; the agent's `own`, of others' nothing is known; `some`, and something may stand still. */
+export type Thawed = "all" | "own" | "some";
+
 /** What a machine's guest says of itself and does with its file systems, whichever agent speaks for it. */
 export interface GuestVoice extends Pick<
   GuestAgent,
@@ -17,6 +20,6 @@ export interface GuestVoice extends Pick<
   readonly name: "qemu" | "trine";
   /** `forMs`: an agent that can thaws by itself then. */
   freeze(options: RequestOptions & { readonly forMs: number }): Promise<void>;
-  /** One that is not frozen is a success. True: nothing stands still any more, whoever has frozen it. */
-  thaw(options?: RequestOptions): Promise<boolean>;
+  /** One that is not frozen is a success. */
+  thaw(options?: RequestOptions): Promise<Thawed>;
 }

@@ -4,5 +4,5 @@ export { AgentVoice } from "./agent-voice.ts";
 export { GuestAgent } from "./guest-agent.ts";
 export type { ExecStatus, GuestCommand, GuestInterface, GuestOs } from "./guest-agent.ts";
 export type { GuestFileSystem, GuestTimezone, GuestUser } from "./guest-says.ts";
-export type { GuestVoice } from "./guest-voice.ts";
+export type { GuestVoice, Thawed } from "./guest-voice.ts";
 export type { RequestOptions } from "./agent-link.ts";

@@ -1,6 +1,6 @@
 import { TrineError, pollUntil } from "@trine/base";
 import { GuestAgent } from "@trine/guest-link";
-import type { GuestVoice } from "@trine/guest-link";
+import type { GuestVoice, Thawed } from "@trine/guest-link";
 import { AgentRefusal, FakeGuestAgent } from "@trine/guest-link/testing";
 import { pino } from "pino";
 import { expect, test } from "vitest";
@@ -11,27 +11,35 @@ import { MachineFreeze } from "./machine-freeze.ts";
 const SOON_MS = 30;
 const AN_HOUR_MS = 3_600_000;
 
-/** A guest that freezes and thaws, and what a daemon knows of its machine. */
+/** A guest that freezes and thaws, two agents that each believe what they have done, and what a daemon knows of its machine. */
 class FrozenGuest {
   readonly life = new AbortController();
   readonly saved: (string | undefined)[] = [];
   readonly record = {} as MachineRecord;
+  /** Nothing can be written, whatever an agent believes. */
   isFrozen = false;
   isQemuSilent = false;
+  #isQemus = false;
+  #isOurs = false;
   readonly #agent: GuestAgent;
-  /** Trine's, which holds nothing; an older one thaws nothing then. */
-  oursThawsAll = false;
+  /** What Trine's says; an older one thaws nothing of others'. */
+  oursThaws: Thawed = "own";
   readonly #ours = {
     name: "trine",
-    isFrozen: () => Promise.resolve(false),
+    isFrozen: () => Promise.resolve(this.#isOurs),
     freeze: ({ forMs }) => {
       this.freezes.push(forMs);
+      if (!this.#isOurs) this.isFrozen = true;
+      this.#isOurs = true;
       return Promise.resolve();
     },
     thaw: () => {
       this.thaws += 1;
-      if (this.oursThawsAll) this.isFrozen = false;
-      return Promise.resolve(this.oursThawsAll);
+      if (this.oursThaws === "all" || (this.#isOurs && this.oursThaws === "own")) {
+        this.isFrozen = false;
+      }
+      this.#isOurs = false;
+      return Promise.resolve(this.oursThaws);
     },
   } satisfies Partial<GuestVoice> as unknown as GuestVoice;
   readonly freezes: number[] = [];
@@ -39,13 +47,16 @@ class FrozenGuest {
 
   constructor() {
     const fake = new FakeGuestAgent({
-      "guest-fsfreeze-status": () => (this.isFrozen ? "frozen" : "thawed"),
+      "guest-fsfreeze-status": () => (this.#isQemus ? "frozen" : "thawed"),
       "guest-fsfreeze-freeze": () => {
+        if (this.#isQemus) throw new AgentRefusal("it is frozen");
+        this.#isQemus = true;
         this.isFrozen = true;
         return 1;
       },
       "guest-fsfreeze-thaw": () => {
         if (this.isQemuSilent) throw new AgentRefusal("not now");
+        this.#isQemus = false;
         this.isFrozen = false;
         return 1;
       },
@@ -127,9 +138,56 @@ test("where the agent that has frozen the guest never returns, another thaws it"
   const freeze = guest.daemon();
   await freeze.freeze(AN_HOUR_MS, guest.life.signal);
   guest.isQemuSilent = true;
-  guest.oursThawsAll = true;
+  guest.oursThaws = "all";
   await freeze.thaw();
   expect([guest.thaws, guest.isFrozen, guest.record]).toEqual([1, false, {}]);
+  // It returns after all, and believes what is over.
+  guest.isQemuSilent = false;
+  await freeze.freeze(AN_HOUR_MS, guest.life.signal);
+  expect([guest.isFrozen, guest.record.frozenBy]).toEqual([true, "qemu"]);
+  // Once more is a new time, and no moment in which anything is written.
+  await freeze.freeze(2 * AN_HOUR_MS, guest.life.signal);
+  expect(guest.isFrozen).toBe(true);
+  guest.life.abort();
+});
+
+test("what Trine's agent believes to have frozen, and another has thawed, it freezes anew", async () => {
+  const guest = new FrozenGuest();
+  guest.isQemuSilent = true;
+  const freeze = guest.daemon();
+  await freeze.freeze(AN_HOUR_MS, guest.life.signal);
+  guest.isFrozen = false;
+  await freeze.reset();
+  await freeze.freeze(AN_HOUR_MS, guest.life.signal);
+  expect([guest.isFrozen, guest.record.frozenBy]).toEqual([true, "trine"]);
+  guest.life.abort();
+});
+
+test.each<Thawed>(["some", "own"])(
+  "where Trine's agent has thawed %s of it, what it has frozen is forgotten only when it says so",
+  async (thawed) => {
+    const guest = new FrozenGuest();
+    guest.isQemuSilent = true;
+    const freeze = guest.daemon();
+    await freeze.freeze(AN_HOUR_MS, guest.life.signal);
+    guest.oursThaws = thawed;
+    const said = await freeze.thaw().then(
+      () => "thawed",
+      () => "not",
+    );
+    expect([said, guest.record.frozenBy]).toEqual(
+      thawed === "own" ? ["thawed", undefined] : ["not", "trine"],
+    );
+    guest.life.abort();
+  },
+);
+
+test("where nobody has frozen the guest a thaw is a success", async () => {
+  const guest = new FrozenGuest();
+  guest.isQemuSilent = true;
+  guest.oursThaws = "some";
+  await guest.daemon().thaw();
+  expect([guest.thaws, guest.record]).toEqual([1, {}]);
   guest.life.abort();
 });
 

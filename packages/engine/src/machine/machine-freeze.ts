@@ -37,15 +37,23 @@ export class MachineFreeze {
     }
     const holder = this.#voices().find(({ name }) => name === record.frozenBy);
     const agent = holder ?? (await this.#agent());
-    const wasFrozen = await agent.isFrozen({ timeoutMs: THAW_MS });
+    const isRenewed = await this.#standsStill(agent);
     record.frozenUntil = new Date(this.#pod.deps.now().getTime() + forMs).toISOString();
     record.frozenBy = agent.name;
     await this.#pod.save();
     this.#arm(life);
     // Somewhat later than this daemon does, which is to say so.
     const byItself = Math.min(forMs + THAW_MS, LONGEST_MS);
-    if (!wasFrozen || agent.name === "trine")
+    if (!isRenewed || agent.name === "trine")
       await agent.freeze({ timeoutMs: FREEZE_MS, forMs: byItself });
+  }
+
+  /** An agent for which another has thawed the guest says "frozen" still, and would freeze nothing: it is to thaw first. */
+  async #standsStill(agent: GuestVoice): Promise<boolean> {
+    if (!(await agent.isFrozen({ timeoutMs: THAW_MS }))) return false;
+    if (this.#pod.document.machine?.frozenUntil !== undefined) return true;
+    await agent.thaw({ timeoutMs: THAW_MS });
+    return false;
   }
 
   async thaw(): Promise<void> {
@@ -109,14 +117,14 @@ export class MachineFreeze {
     let why: unknown;
     for (const voice of [...holders, ...all.filter(({ name }) => name !== by)]) {
       try {
-        const isAll = await voice.thaw(options);
-        if (voice.name === by || isAll) return;
+        const thawed = await voice.thaw(options);
+        if (thawed === "all" || (thawed === "own" && voice.name === by)) return;
       } catch (cause) {
         options.signal?.throwIfAborted();
         why ??= cause;
       }
     }
-    const text = "the agent that has frozen the guest does not answer";
+    const text = "no agent says that the guest's file systems are all thawed";
     throw new TrineError("unavailable", text, { cause: why });
   }
 

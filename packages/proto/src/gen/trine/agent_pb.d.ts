@@ -1232,6 +1232,13 @@ export declare type ThawResponse = Message<"trine.agent.v1.ThawResponse"> & {
    * @generated from field: bool all = 1;
    */
   all: boolean;
+
+  /**
+   * All were to be thawed, and one could not be or was not found. Never beside `all`; older agents do not say it.
+   *
+   * @generated from field: bool some = 2;
+   */
+  some: boolean;
 };
 
 /**

@@ -131,7 +131,7 @@ export declare type DescribeResponse = Message<"trine.shim.v1.DescribeResponse">
   cgroups: string[];
 
   /**
-   * what an older shim of this protocol would pass over: "read-only-below" (HostBind)
+   * what an older shim of this protocol would pass over: "read-only-below" (HostBind), "guest-ports" (Channel)
    *
    * @generated from field: repeated string features = 17;
    */
