@@ -69,7 +69,9 @@ test("what an instance is told to be inert is a field of it", () => {
     ({ path }) => !fields.some((field) => isWithin(field.path, `spec.${path}`)),
   );
   expect(unknown).toEqual([]);
-  const credential = { sshPublicKey: {} };
+  const credential = {
+    sshPublicKey: { source: { secret: { secretName: "k" } }, propagationMethod: { noCloud: {} } },
+  };
   const spec = { domain: { devices: {} }, accessCredentials: [credential] } as never;
   expect(inertFields(spec).map(({ field }) => field)).toEqual([
     "spec.accessCredentials[0].sshPublicKey",

@@ -221,6 +221,13 @@ export const INSTANCE_SPEC: readonly FieldGroup[] = [
   ]),
   group("keys and passwords", spec("accessCredentials"), [
     renders("public keys of Secrets come with the seed, from any of their keys"),
+    renders(
+      "keys and passwords that an agent brings are volumes of Secrets, named for their users",
+    ),
+    [
+      "packages/engine/src/machine/machine-credentials.test.ts",
+      "keys and passwords of Secrets reach the guest, and follow their changes",
+    ],
   ]),
   group(
     "containers beside the machine (annotation trine.dev/containers)",

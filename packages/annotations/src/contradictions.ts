@@ -21,6 +21,15 @@ export function contradictions(settings: MachineSettings): AnnotationProblem[] {
     const why = "is what Trine's agent mounts in the guest: trine.dev/agent has to be on";
     found.push({ key: "trine.dev/shares", value: shown(shares), why });
   }
+  const { userKeysFrom, passwordsFrom, guestAgent } = settings;
+  for (const [key, given] of [
+    ["trine.dev/user-keys-from", userKeysFrom],
+    ["trine.dev/passwords-from", passwordsFrom],
+  ] as const) {
+    if (given === undefined || guestAgent) continue;
+    const why = "reaches no guest where trine.dev/guest-agent is off: remove one";
+    found.push({ key, value: "(given)", why });
+  }
   const { networkMac, networkBindings } = settings;
   const first = networkBindings["eth0"] ?? networkBindings["*"];
   if (networkMac !== undefined && first !== "masquerade") {

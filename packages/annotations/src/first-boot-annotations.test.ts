@@ -48,6 +48,18 @@ test.each([
     "sshKeysFrom",
     [{ path: "/keys" }, { path: "/trine.dev/secret/a", named: { kind: "secret", name: "a" } }],
   ],
+  [
+    "user-keys-from",
+    "root=secret/a, D\\web.1=/keys",
+    "userKeysFrom",
+    [
+      {
+        user: "root",
+        from: { path: "/trine.dev/secret/a", named: { kind: "secret", name: "a" } },
+      },
+      { user: "D\\web.1", from: { path: "/keys" } },
+    ],
+  ],
   ["user-data-merge", "replace", "userDataMerge", "replace"],
   ["meta-data", '{"a": [1]}', "metaData", { a: [1] }],
   ["ssh-keys", `# mine\n\n${ED25519} me@home\r\n`, "sshKeys", [`${ED25519} me@home`]],
@@ -97,6 +109,11 @@ describe("refuses, with the key, the value and what is allowed:", () => {
     ["ssh-keys", `${ED25519} a\u0007b`, "line 1: holds a control character"],
     ["ssh-keys", `${ED25519}\n`.repeat(65), "has more than 64 keys"],
     ["ssh-keys", `${ED25519} ${"a".repeat(16384)}`, "line 1: longer than 16384"],
+    ["user-keys-from", "secret/a", `"secret/a" is not allowed; allowed: USER=/PATH, USER=`],
+    ["user-keys-from", "=/a", `"=/a" is not allowed`],
+    ["user-keys-from", "a:b=/a", `"a:b=/a" is not allowed`],
+    ["user-keys-from", "a=/b=/c,", `is not allowed`],
+    ["passwords-from", "a=/b", `"a=/b" is not allowed; allowed: ${SOURCE}`],
     ["ssh-keys-from", "secret/a/b/c", `"secret/a/b/c" is not allowed; allowed: ${SOURCE}`],
     ["ssh-keys-from", "secret/a/..", `"secret/a/.." is not allowed; allowed: ${SOURCE}`],
     ["files-from", "pvc/a", `"pvc/a" is not allowed; allowed: ${SOURCE}`],
@@ -135,6 +152,10 @@ describe("refuses what makes no sense beside another:", () => {
     [
       { "trine.dev/cloud-init": "off", ...FROM },
       "annotation trine.dev/user-data-from: (given) reaches no guest where trine.dev/cloud-init is off: remove one",
+    ],
+    [
+      { "trine.dev/guest-agent": "off", "trine.dev/passwords-from": "secret/a" },
+      "annotation trine.dev/passwords-from: (given) reaches no guest where trine.dev/guest-agent is off: remove one",
     ],
     [
       { "trine.dev/cloud-init": "configdrive", "trine.dev/network-config": "v1" },

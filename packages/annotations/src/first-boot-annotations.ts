@@ -2,7 +2,7 @@ import type { AnnotationSpec } from "./value-types.ts";
 
 const MAX_SEED_BYTES = 128 * 1024;
 
-/** What a machine is told at its first boot: cloud-init, Ignition, Windows' setup. */
+/** What a machine is told at its first boot (cloud-init, Ignition, Windows' setup), and of its users while it runs. */
 export const FIRST_BOOT_ANNOTATIONS = [
   {
     key: "trine.dev/cloud-init",
@@ -139,6 +139,30 @@ export const FIRST_BOOT_ANNOTATIONS = [
     reason: "Keys that many machines have in common are changed in one place.",
     example: "secret/admins/authorized_keys",
     virtlet: [{ name: "VirtletSSHKeySource" }],
+  },
+  {
+    key: "trine.dev/user-keys-from",
+    setting: "userKeysFrom",
+    level: "vm",
+    type: "userSources",
+    maxCount: 256,
+    description:
+      "Public keys that users of the guest have while it runs, in files of volumes of the machine's container; of a directory all of its files. The node looks at the volume again and again, and qemu-guest-agent adds what is new there to the user's authorized_keys and takes away what is gone. Other keys stay.",
+    reason: "Keys that change have to reach guests that run, with or without cloud-init.",
+    example: "root=secret/admins,deploy=secret/robots/key",
+    virtlet: [],
+  },
+  {
+    key: "trine.dev/passwords-from",
+    setting: "passwordsFrom",
+    level: "vm",
+    type: "sources",
+    maxCount: 64,
+    description:
+      "Passwords that users of the guest have while it runs: directories of volumes of the machine's container, with a file for each user. qemu-guest-agent sets those that are new or have changed there.",
+    reason: "As trine.dev/user-keys-from; a password has no place in a Pod.",
+    example: "secret/logins",
+    virtlet: [],
   },
   {
     key: "trine.dev/files-from",

@@ -12,6 +12,7 @@ export {
 } from "./parse-annotations.ts";
 export type { AnnotationProblem } from "./annotation-problem.ts";
 export { ignitionProblem } from "./ignition.ts";
+export { isGuestUser } from "./seed-source.ts";
 export type { SeedSource } from "./seed-source.ts";
 export { readSshKeys } from "./ssh-key.ts";
 export { allowedText } from "./parse-value.ts";

@@ -4,7 +4,7 @@ import type { DiskSetting } from "./disk-list.ts";
 import { parseChoices, parseFields } from "./parse-fields.ts";
 import { formatQuantity, parseQuantity } from "./quantity.ts";
 import { ignitionProblem } from "./ignition.ts";
-import { parseSource } from "./seed-source.ts";
+import { parseSource, parseUserSource } from "./seed-source.ts";
 import { bad, good } from "./parse-result.ts";
 import type { ParseResult } from "./parse-result.ts";
 import { readSshKeys } from "./ssh-key.ts";
@@ -61,12 +61,8 @@ const PARSERS: Parsers = {
     const source = parseSource(text);
     return source === undefined ? bad() : good(source);
   },
-  sources: (text, { maxCount }) => {
-    const entries = text.split(",").map((entry) => parseSource(entry.trim()));
-    if (entries.length > maxCount) return bad(`has ${entries.length} entries`);
-    const known = entries.filter((entry) => entry !== undefined);
-    return known.length === entries.length ? good(known) : bad();
-  },
+  sources: (text, type) => readEach(text, type, parseSource),
+  userSources: (text, type) => readEach(text, type, parseUserSource),
   sshKeys: parseSshKeys,
   bindings: parseBindings,
   ports: parsePorts,
@@ -116,6 +112,8 @@ export function allowedText(type: ValueType): string {
       return "/PATH on a volume of the machine's container, configmap/NAME[/KEY] or secret/NAME[/KEY]";
     case "sources":
       return `/PATH on a volume of the machine's container, configmap/NAME[/KEY] or secret/NAME[/KEY]; at most ${type.maxCount}, separated by commas`;
+    case "userSources":
+      return `USER=/PATH, USER=configmap/NAME[/KEY] or USER=secret/NAME[/KEY]; at most ${type.maxCount}, separated by commas`;
     case "sshKeys":
       return `SSH public keys ("type base64 comment"), one a line, at most ${type.maxCount}`;
     case "bindings":
@@ -143,6 +141,18 @@ function readDisks(
 ): ParseResult<readonly DiskSetting[]> {
   const result = parseDisks(text, type);
   return "why" in result ? bad(result.why) : good(result.disks);
+}
+
+/** A list with commas, each entry read alone. */
+function readEach<T>(
+  text: string,
+  { maxCount }: { maxCount: number },
+  read: (entry: string) => T | undefined,
+): ParseResult<readonly T[]> {
+  const entries = text.split(",").map((entry) => read(entry.trim()));
+  if (entries.length > maxCount) return bad(`has ${entries.length} entries`);
+  const known = entries.filter((entry) => entry !== undefined);
+  return known.length === entries.length ? good(known) : bad();
 }
 
 /** `masquerade` alone is every interface's. */

@@ -6,6 +6,15 @@ export interface SeedSource {
   readonly named?: { readonly kind: "configmap" | "secret"; readonly name: string };
 }
 
+/** What is meant for one user of the guest. */
+export interface UserSource {
+  readonly user: string;
+  readonly from: SeedSource;
+}
+
+/** Linux' users and Windows', with neither the marks of our annotation nor those of a line of passwd. */
+const USER = /^[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,63}$/;
+
 /** Where a ConfigMap or Secret that an annotation names is mounted in the machine's container. */
 const HOME = "/trine.dev";
 const MAX_PATH = 4095;
@@ -28,4 +37,16 @@ export function parseSource(text: string): SeedSource | undefined {
   }
   const home = `${HOME}/${kind}/${name}`;
   return { path: key === undefined ? home : `${home}/${key}`, named: { kind, name } };
+}
+
+export function isGuestUser(text: string): boolean {
+  return USER.test(text);
+}
+
+/** Reads `USER=source`; undefined for anything else. */
+export function parseUserSource(text: string): UserSource | undefined {
+  const at = text.indexOf("=");
+  const user = text.slice(0, Math.max(0, at));
+  const from = at < 0 || !isGuestUser(user) ? undefined : parseSource(text.slice(at + 1));
+  return from === undefined ? undefined : { user, from };
 }

@@ -1,5 +1,5 @@
 import type { DiskSetting } from "./disk-list.ts";
-import type { SeedSource } from "./seed-source.ts";
+import type { SeedSource, UserSource } from "./seed-source.ts";
 
 /** A value that is one word. */
 export type ScalarType =
@@ -32,6 +32,7 @@ export type ValueType =
   | { readonly type: "ignition"; readonly maxBytes: number }
   | { readonly type: "source" }
   | { readonly type: "sources"; readonly maxCount: number }
+  | { readonly type: "userSources"; readonly maxCount: number }
   | { readonly type: "sshKeys"; readonly maxCount: number }
   | { readonly type: "bindings"; readonly maxCount: number }
   | { readonly type: "ports"; readonly maxCount: number };
@@ -53,6 +54,7 @@ export interface ParsedValues {
   ignition: string;
   source: SeedSource;
   sources: readonly SeedSource[];
+  userSources: readonly UserSource[];
   sshKeys: readonly string[];
   bindings: NetworkBindings;
   ports: readonly PodPort[];

@@ -5,6 +5,7 @@ import type { DiskRoot } from "./guest/disk-root-record.ts";
 import type { VolumeRecord } from "./guest/volume-record.ts";
 import type { GuestStart } from "./guest/guest-start.ts";
 import type { PasstRecord } from "./machine/passt-record.ts";
+import type { GivenCredentials } from "./machine/credential-steps.ts";
 import type { MachineState } from "./machine/machine-state.ts";
 
 /**
@@ -91,6 +92,8 @@ export interface MachineRecord extends VmmRecord {
   frozenUntil?: string;
   /** The agent that holds them; absent in the documents of older daemons. */
   frozenBy?: "qemu" | "trine";
+  /** What the guest's users were given while it ran; absent = nothing. */
+  credentials?: GivenCredentials;
   /** Until then a guest that powers itself off begins anew, RFC 3339; absent = its machine ends. */
   rebootUntil?: string;
   /** It has powered itself off for that, and needs no button any more; goes with `rebootUntil`. */

@@ -64,6 +64,8 @@ export const machineReportSchema = v.object({
   }),
   interfaces: listOf(interfaceSchema, 64),
   agent: agentSchema,
+  /** Whether the guest's users have the keys and passwords that they are to have; absent where none are asked for. */
+  credentials: v.optional(v.object({ synchronized: v.boolean(), message: v.optional(text) })),
   disks: listOf(v.object({ name: text, path: text, bytes: v.optional(whole) }), 256),
   /** The guest's kernel has given up. */
   panic: v.optional(text),

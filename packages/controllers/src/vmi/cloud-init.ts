@@ -1,5 +1,5 @@
-import { createHash } from "node:crypto";
 import type { VirtualMachineInstanceSpec, Volume } from "@trine/kube-types";
+import { mountedSecret, volumeName } from "./mounted-secret.ts";
 import { type DiskOfVolume, disksOf } from "./disk-names.ts";
 import { busOf } from "./disks.ts";
 import { type Parts, joined, refused } from "./parts.ts";
@@ -46,7 +46,7 @@ function seedParts({ disk, volume }: DiskOfVolume, spec: VirtualMachineInstanceS
 type PublicKey = NonNullable<AccessCredential["sshPublicKey"]>;
 type AccessCredential = NonNullable<VirtualMachineInstanceSpec["accessCredentials"]>[number];
 
-/** The Secret whose keys the seed brings; undefined where an agent is to, which none does. */
+/** The Secret whose keys the seed brings; undefined where an agent is to (credentials.ts). */
 export function seededKeys({ source, propagationMethod }: Partial<PublicKey>): string | undefined {
   const isSeeds =
     propagationMethod?.noCloud !== undefined || propagationMethod?.configDrive !== undefined;
@@ -111,12 +111,6 @@ function fromSecret(annotation: string, secretName: string | undefined): Parts {
   };
 }
 
-function mountedSecret(secretName: string): Parts {
-  const name = volumeName("secret", secretName);
-  const mount = { name, mountPath: `/trine.dev/secret/${secretName}`, readOnly: true };
-  return { volumes: [{ name, secret: { secretName } }], mounts: [mount] };
-}
-
 function sysprepParts(disks: readonly DiskOfVolume[]): Parts {
   const { configMap, secret } =
     disks.find(({ volume }) => volume.sysprep !== undefined)?.volume.sysprep ?? {};
@@ -132,9 +126,4 @@ function sysprepParts(disks: readonly DiskOfVolume[]): Parts {
     volumes: [{ name, configMap: { name: of } }],
     mounts: [{ name, mountPath: `/trine.dev/configmap/${of}`, readOnly: true }],
   };
-}
-
-/** A volume's name is a label of 63 characters without dots, and two Secrets have two. */
-function volumeName(kind: string, of: string): string {
-  return `trine-${kind}-${createHash("sha256").update(of).digest("hex").slice(0, 12)}`;
 }

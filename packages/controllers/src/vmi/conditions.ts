@@ -12,6 +12,9 @@ import {
   unfilled,
 } from "./seen.ts";
 
+/** Whether the guest's users have the keys and passwords that an agent gives them. */
+export const CREDENTIALS = "AccessCredentialsSynchronized";
+
 const INERT_CONDITION = "trine.dev/InertFields";
 
 type Said = Pick<VirtualMachineInstanceCondition, "type" | "status" | "reason" | "message">;
@@ -36,7 +39,8 @@ export function conditionsOf(seen: Seen, phase: Phase): readonly VirtualMachineI
 
 const OURS: ReadonlySet<string> = new Set([
   ...["Ready", "PodScheduled", "Synchronized", "DataVolumesReady", "Provisioning"],
-  ...["LiveMigratable", "Paused", "AgentConnected", "SoftwareEmulation", INERT_CONDITION],
+  ...["LiveMigratable", "Paused", "AgentConnected", "SoftwareEmulation", CREDENTIALS],
+  INERT_CONDITION,
 ]);
 
 function settled(
@@ -171,6 +175,7 @@ function ofTheReport(seen: Seen, phase: Phase): readonly Said[] {
     },
     ...(report.phase === "paused" ? [pausedBy(report.reason)] : []),
     ...(report.agent.connected ? [isTrue("AgentConnected")] : []),
+    ...credentialsOf(report),
     ...(report.accelerator === "tcg"
       ? [
           isTrue(
@@ -188,11 +193,21 @@ const OF_THE_REPORT: ReadonlySet<string> = new Set([
   "Paused",
   "AgentConnected",
   "SoftwareEmulation",
+  CREDENTIALS,
 ]);
 
 /** A door that has not answered yet, after a start of ours for one, takes nothing back. */
 function lastSaid({ vmi }: Seen): readonly Said[] {
   return (vmi.status?.conditions ?? []).filter(({ type }) => OF_THE_REPORT.has(type));
+}
+
+function credentialsOf({ credentials }: NonNullable<ReturnType<typeof reportOf>>): Said[] {
+  if (credentials === undefined) return [];
+  const { synchronized, message } = credentials;
+  const said = message === undefined ? {} : { message };
+  return synchronized
+    ? [{ type: CREDENTIALS, status: "True", reason: "AccessCredentialsSyncSuccess", ...said }]
+    : [{ type: CREDENTIALS, status: "False", reason: "AccessCredentialsSyncFailed", ...said }];
 }
 
 /** `why`: of a machine that its VMM has stopped by itself. */

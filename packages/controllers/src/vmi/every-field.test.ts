@@ -92,6 +92,18 @@ const BESIDE: readonly (readonly [RegExp, ByPath])[] = [
     second(),
   ],
   [/^volumes\[\]\.emptyDisk/, second()],
+  [
+    /^accessCredentials\[\]\.sshPublicKey\.propagationMethod/,
+    { "accessCredentials[0].sshPublicKey.source.secret": { secretName: "keys" } },
+  ],
+  [
+    /^accessCredentials\[\]\.sshPublicKey\.source/,
+    { "accessCredentials[0].sshPublicKey.propagationMethod.noCloud": {} },
+  ],
+  [
+    /^accessCredentials\[\]\.userPassword\.source/,
+    { "accessCredentials[0].userPassword.propagationMethod.qemuGuestAgent": {} },
+  ],
   [/^livenessProbe(?!\.guestAgentPing)/, { "livenessProbe.exec": { command: ["true"] } }],
   [/^readinessProbe(?!\.guestAgentPing)/, { "readinessProbe.exec": { command: ["true"] } }],
 ];

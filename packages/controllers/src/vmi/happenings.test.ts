@@ -42,3 +42,26 @@ test.each<[string, ByPath, ByPath, ByPath, boolean]>([
   const event = { type: "Warning", reason: "MissingEmptyImage", message };
   expect(found).toEqual(told ? [event] : []);
 });
+
+const given = (status: string, message?: string): ByPath => {
+  const condition = { type: "AccessCredentialsSynchronized", status };
+  return { "status.conditions": [message === undefined ? condition : { ...condition, message }] };
+};
+
+test.each<[string, ByPath, ByPath, string | undefined]>([
+  ["are given", given("False", "no agent"), given("True"), "AccessCredentialsSyncSuccess"],
+  ["are given at once", {}, given("True"), "AccessCredentialsSyncSuccess"],
+  ["are as they were", given("True"), given("True"), undefined],
+  ["wait for the first boot", {}, given("False", "no agent"), undefined],
+  ["are refused", given("True"), given("False", "no web"), "AccessCredentialsSyncFailed"],
+  ["are gone with the machine", given("True"), {}, undefined],
+])("keys and passwords that %s", (_, was, is, reason) => {
+  const vmi = instance(was);
+  const seen = {
+    ...{ vmi, pod: undefined, spec: filledSpec(vmi), heard: undefined, isFenced: false },
+    ...{ claim: () => undefined, dataVolume: () => undefined, rendering: undefined },
+    now: new Date(),
+  };
+  const found = happeningsOf(seen, { do: "nothing" }, instance(is));
+  expect(found.map((each) => each.reason)).toEqual(reason === undefined ? [] : [reason]);
+});

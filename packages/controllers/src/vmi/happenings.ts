@@ -1,9 +1,12 @@
 import { messageOf } from "@trine/base";
 import type { Happening } from "@trine/kube-client";
-import { refusalReason, refusalText } from "./conditions.ts";
+import type { VirtualMachineInstanceCondition } from "@trine/kube-types";
+import { CREDENTIALS, refusalReason, refusalText } from "./conditions.ts";
 import { isRootVolume } from "./disks.ts";
 import { type Step, cameTo } from "./next-step.ts";
 import { type Instance, type Seen, machineStatus } from "./seen.ts";
+
+type Condition = VirtualMachineInstanceCondition;
 
 const normal = (reason: string, message: string): Happening => ({
   type: "Normal",
@@ -26,7 +29,28 @@ export function notCreated(cause: unknown): Happening {
 
 /** What users are told of a step that was done: the cause, and what helps. */
 export function happeningsOf(seen: Seen, step: Step, after: Instance): readonly Happening[] {
-  return [...ofTheStep(seen, step), ...ofThePhase(seen, after), ...ofTheImage(seen, after)];
+  return [
+    ...ofTheStep(seen, step),
+    ...ofThePhase(seen, after),
+    ...ofTheImage(seen, after),
+    ...ofCredentials(seen, after),
+  ];
+}
+
+/** KubeVirt's words for events of it. An agent that has not answered yet is none. */
+function ofCredentials({ vmi }: Seen, after: Instance): Happening[] {
+  const of = ({ status }: Instance): Condition | undefined =>
+    status?.conditions?.find(({ type }) => type === CREDENTIALS);
+  const said = of(after);
+  const before = of(vmi);
+  const isNews = before?.status !== said?.status || before?.message !== said?.message;
+  if (said === undefined || !isNews) return [];
+  if (said.status === "True") {
+    return [normal("AccessCredentialsSyncSuccess", "Access credentials sync successful.")];
+  }
+  if (before === undefined) return [];
+  const why = said.message ?? "";
+  return [warning("AccessCredentialsSyncFailed", `Access credentials sync failed: ${why}`)];
 }
 
 function ofTheStep({ rendering, vmi }: Seen, step: Step): Happening[] {

@@ -243,13 +243,9 @@ export const INERT_FIELDS: readonly InertField[] = [
   { path: "networks[].resourceClaim", why: "networks are the pod's interfaces" },
   {
     path: "accessCredentials[].sshPublicKey",
-    why: "public keys come with a seed (noCloud, configDrive) when the guest first boots, and by no agent",
+    why: "public keys of noCloud and configDrive come with a seed, and there is none",
     when: (value, { spec }) =>
-      seededKeys(value as Parameters<typeof seededKeys>[0]) === undefined || !hasSeed(spec),
-  },
-  {
-    path: "accessCredentials[].userPassword",
-    why: "nobody sets passwords: user-data can say them",
+      seededKeys(value as Parameters<typeof seededKeys>[0]) !== undefined && !hasSeed(spec),
   },
   { path: "utilityVolumes", why: "nothing is plugged in for them" },
   { path: "volumes[].downwardMetrics", why: "no figures of the node are shown" },

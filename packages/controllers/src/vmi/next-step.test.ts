@@ -389,6 +389,16 @@ test.each<[string, World, Readonly<Record<string, string>>]>([
     { AgentConnected: "True", SoftwareEmulation: "True NoKVM" },
   ],
   [
+    "whose guest's users have what they are to have",
+    { pod: ON_NODE, heard: heard({ credentials: { synchronized: true } }) },
+    { AccessCredentialsSynchronized: "True AccessCredentialsSyncSuccess" },
+  ],
+  [
+    "whose guest has no such user",
+    { pod: ON_NODE, heard: heard({ credentials: { synchronized: false, message: "no web" } }) },
+    { AccessCredentialsSynchronized: "False AccessCredentialsSyncFailed" },
+  ],
+  [
     "that fits no node",
     {
       pod: pod({
@@ -449,7 +459,7 @@ test("conditions of others stay, and times change only with what they are of", (
       lastTransitionTime: "2026-01-01T00:00:00Z",
       lastProbeTime: null,
     },
-    { type: "AccessCredentialsSynchronized", status: "True" },
+    { type: "somebody.dev/Else", status: "True" },
     { type: "Paused", status: "True" },
   ];
   const world = {

@@ -318,9 +318,50 @@ describe("first boot", () => {
     expect(pod.spec.volumes).toMatchObject([
       { secret: { secretName: "admins" } },
       { secret: { secretName: "others" } },
+      { secret: { secretName: "later" } },
     ]);
     const inert = inertFields(instance(fields).spec).map(({ field }) => field);
-    expect(inert).toEqual(["spec.accessCredentials[3].sshPublicKey"]);
+    expect(inert).toEqual([]);
+    const unseeded = { "spec.accessCredentials": accessCredentials };
+    expect(inertFields(instance(unseeded).spec).map(({ field }) => field)).toEqual([
+      "spec.accessCredentials[0].sshPublicKey",
+      "spec.accessCredentials[1].sshPublicKey",
+      "spec.accessCredentials[2].sshPublicKey",
+    ]);
+  });
+
+  test("keys and passwords that an agent brings are volumes of Secrets, named for their users", () => {
+    const users = (...names: string[]): object => ({ qemuGuestAgent: { users: names } });
+    const source = (secretName: string): object => ({ secret: { secretName } });
+    const accessCredentials = [
+      { sshPublicKey: { source: source("admins"), propagationMethod: users("root", "web") } },
+      { sshPublicKey: { source: source("robots"), propagationMethod: users("DOMAIN\\web") } },
+      { userPassword: { source: source("admins"), propagationMethod: { qemuGuestAgent: {} } } },
+    ];
+    const fields = { "spec.accessCredentials": accessCredentials };
+    const pod = podOf(fields);
+    const admins = { path: "/trine.dev/secret/admins" };
+    const robots = { path: "/trine.dev/secret/robots" };
+    expect(settingsOf(pod)).toMatchObject({
+      userKeysFrom: [
+        { user: "root", from: admins },
+        { user: "web", from: admins },
+        { user: "DOMAIN\\web", from: robots },
+      ],
+      passwordsFrom: [admins],
+      sshKeysFrom: undefined,
+    });
+    expect(pod.spec.volumes).toMatchObject([
+      { secret: { secretName: "admins" } },
+      { secret: { secretName: "robots" } },
+    ]);
+    expect(inertFields(instance(fields).spec)).toEqual([]);
+    const wrong = [
+      { sshPublicKey: { source: source("a"), propagationMethod: users("ok", "a,b=/etc") } },
+    ];
+    expect(refusalsOf({ "spec.accessCredentials": wrong })).toEqual([
+      "spec.accessCredentials[0].sshPublicKey.propagationMethod.qemuGuestAgent.users[1]: is no name of a user",
+    ]);
   });
 
   test("a machine that is to start paused is one for its node", () => {

@@ -9,6 +9,7 @@ import {
 } from "@trine/kube-types";
 import { CONTAINERS, besideParts } from "./beside.ts";
 import { firstBootParts } from "./cloud-init.ts";
+import { credentialParts } from "./credentials.ts";
 import { memoryParts, otherResources, processorParts } from "./cpu-memory.ts";
 import { deviceParts, hostDeviceParts } from "./devices.ts";
 import { directoryParts } from "./directories.ts";
@@ -87,6 +88,7 @@ function partsOf(
     deviceParts(domain),
     hostDeviceParts(spec),
     firstBootParts(spec),
+    credentialParts(spec),
     directoryParts(spec),
     networkParts(spec, namespace),
     probeParts(spec),

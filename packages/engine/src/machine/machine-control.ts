@@ -11,6 +11,7 @@ import type { PodContext } from "../pod-context.ts";
 import type { PodVmm } from "../pod-vmm.ts";
 import { fileSystemsOf, osInfoOf, usersOf } from "./guest-info.ts";
 import { GuestWatch } from "./guest-watch.ts";
+import { MachineCredentials } from "./machine-credentials.ts";
 import { MachineFreeze } from "./machine-freeze.ts";
 import { MachineHalt } from "./machine-halt.ts";
 import { reportOf } from "./machine-report.ts";
@@ -40,6 +41,7 @@ export class MachineControl {
   readonly #freeze: MachineFreeze;
   readonly #halt: MachineHalt;
   readonly #reboot: SoftReboot;
+  readonly #credentials: MachineCredentials;
   readonly #seen: string;
   #overheadBytes = 0;
   #diskBytes: ReadonlyMap<string, number> = new Map();
@@ -57,6 +59,7 @@ export class MachineControl {
     this.#freeze = new MachineFreeze(pod, () => this.#watch.voice(), voices);
     this.#halt = new MachineHalt(pod, () => vmm.machine);
     this.#reboot = new SoftReboot(pod);
+    this.#credentials = new MachineCredentials(pod, agents.qemu);
     this.#seen = pod.deps.now().toISOString();
   }
 
@@ -85,6 +88,7 @@ export class MachineControl {
       overheadBytes: this.#overheadBytes,
       diskBytes: this.#diskBytes,
       halted: this.#halt.why,
+      credentials: this.#credentials.said,
       seen: this.#seen,
     });
   }
@@ -111,7 +115,10 @@ export class MachineControl {
     this.#halt.onEvent(event);
     if (what === "agent-down" || what === "reset") this.#watch.forget();
     if (what === "reset") void this.#freeze.reset();
-    if (what === "agent-up") this.#isNews = true;
+    if (what === "agent-up") {
+      this.#isNews = true;
+      this.#credentials.soon();
+    }
     this.#pod.deps.changed?.();
   }
 
@@ -120,6 +127,7 @@ export class MachineControl {
     this.#isNews = true;
     const { machine, life } = this.#vmm;
     this.#freeze.resume(life);
+    this.#credentials.begin(life);
     this.#halt.forget();
     void this.#halt.look();
     if (machine === undefined) return;
@@ -130,6 +138,7 @@ export class MachineControl {
   /** It has ended, or this daemon lets go of it. */
   stop(): void {
     this.#freeze.stop();
+    this.#credentials.stop();
     this.#reboot.stop();
     this.#halt.forget();
     this.#watch.forget();

@@ -15,6 +15,8 @@ interface Known {
   readonly diskBytes: ReadonlyMap<string, number>;
   /** Why the VMM has stopped the guest, by itself; undefined: it has not. */
   readonly halted: string | undefined;
+  /** Of keys and passwords that the guest's users are to have; undefined: there are none. */
+  readonly credentials: MachineReport["credentials"];
   /** When this daemon first saw the machine: of one that an older daemon started. */
   readonly seen: string;
 }
@@ -38,6 +40,7 @@ export function reportOf(pod: PodContext, record: MachineRecord, known: Known): 
     memory: { guestBytes: memoryBytes, overheadBytes: known.overheadBytes },
     interfaces: interfacesOfGuest(pod, record, known.said.nics),
     agent: known.said.agent,
+    ...(known.credentials === undefined ? {} : { credentials: known.credentials }),
     disks: spec.disks.map(({ name, path }) => {
       const bytes = known.diskBytes.get(name);
       return { name, path, ...(bytes === undefined ? {} : { bytes }) };
