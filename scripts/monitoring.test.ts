@@ -6,6 +6,7 @@ import { parse, parseAllDocuments } from "yaml";
 import { VirtGauges } from "../packages/node-api/src/virt-gauges.ts";
 import { type Config, readArguments } from "../packages/trine-control/src/config.ts";
 import { ControlMetrics } from "../packages/trine-control/src/metrics.ts";
+import { nodeSamples } from "../packages/trine-control/src/node-samples.ts";
 import { ownCertificates } from "../packages/trine-control/src/own-certificates.ts";
 
 const DEPLOY = join(import.meta.dirname, "../deploy/monitoring");
@@ -54,6 +55,19 @@ test("alerts are on nothing that is not told", async () => {
       alert,
     ).toEqual([]);
   }
+});
+
+test("what a trined tells of its machines is taken from it", async () => {
+  const registry = new Registry();
+  const guest = { memory: { totalBytes: 1024, guest: {} }, disks: [], vcpus: [] };
+  const figures = { guest, host: { vmmBytes: 2, shimBytes: 1 } };
+  const pod = { podNamespace: "shop", name: "virt-launcher-web-x7k2p" };
+  new VirtGauges("n1", registry).update([{ pod, figures: figures as never }]);
+  const text = await registry.metrics();
+  expect(text).toContain('{node="n1",namespace="shop",name="web"}');
+  const lines = (of: string): readonly string[] => of.split("\n").filter((line) => line !== "");
+  const pods = [{ namespace: pod.podNamespace, name: pod.name }];
+  expect(lines(nodeSamples(text, "n1", pods))).toEqual(lines(text));
 });
 
 /** One of deploy/, by its kind and name. */

@@ -1,5 +1,7 @@
+import { type KubeApi, PODS } from "@trine/kube-client";
 import { serveMetrics } from "@trine/virt-api";
 import { Doors, doorCredentials } from "./doors.ts";
+import { type NodePod, nodeSamples } from "./node-samples.ts";
 import { CONTROL_CLIENT } from "./own-certificates.ts";
 import type { ControlProcess } from "./process.ts";
 import { ServingCertificates, untilAborted } from "./serving-certificates.ts";
@@ -17,7 +19,10 @@ export async function metricsPart(process: ControlProcess, signal: AbortSignal):
       listen: config.metricsListen,
       serving,
       own: () => metrics.render(),
-      ofNode: async (node, left) => (await doors.of(node, left)).metrics(left),
+      ofNode: async (node, left) => {
+        const told = await (await doors.of(node, left)).metrics(left);
+        return nodeSamples(told, node, await podsOf(client, node, left));
+      },
       logger,
     });
     certificates.onNext((next) => {
@@ -30,4 +35,17 @@ export async function metricsPart(process: ControlProcess, signal: AbortSignal):
     certificates.close();
     doors.close();
   }
+}
+
+/** Without those that the node itself has told the API server of. */
+async function podsOf(
+  api: Pick<KubeApi, "list">,
+  node: string,
+  signal: AbortSignal,
+): Promise<readonly NodePod[]> {
+  const fieldSelector = `spec.nodeName=${node}`;
+  const { items } = await api.list(PODS, { fieldSelector }, signal);
+  return items
+    .filter(({ metadata }) => metadata.annotations?.["kubernetes.io/config.mirror"] === undefined)
+    .map(({ metadata: { namespace = "", name } }) => ({ namespace, name }));
 }
