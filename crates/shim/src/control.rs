@@ -18,7 +18,7 @@ use crate::shim::Shim;
 
 const PROTOCOL: u32 = 1;
 /// Fields of requests that an older shim would pass over without a word, where that must not be.
-const FEATURES: [&str; 3] = ["read-only-below", "tap-queues", "macvtap"];
+const FEATURES: [&str; 4] = ["read-only-below", "tap-queues", "macvtap", "guest-ports"];
 const MAX_STATE: usize = 1 << 20;
 const MAX_TAPS: usize = 64;
 const MAX_QUEUES: u32 = 16;

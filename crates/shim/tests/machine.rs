@@ -483,7 +483,8 @@ fn the_state_document_and_the_description_survive_trined() {
         (known.protocol, known.sandbox_id.as_str()),
         (1, pod.id.as_str())
     );
-    assert_eq!(known.features, ["read-only-below", "tap-queues", "macvtap"]);
+    let features = ["read-only-below", "tap-queues", "macvtap", "guest-ports"];
+    assert_eq!(known.features, features);
     assert_eq!(known.runtime, "containerd-shim-trine-v2");
     assert_eq!(Path::new(&known.pod_dir), pod.pod_dir());
     assert_eq!(known.processes.len(), 1);

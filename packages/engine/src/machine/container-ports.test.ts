@@ -19,9 +19,13 @@ interface Told {
 }
 
 /** What the guest of such a machine may reach, as its shim and as its agent are told. */
-async function toldOf(more: Record<string, string>): Promise<Told> {
+async function toldOf(
+  more: Record<string, string>,
+  { isOlder = false }: { isOlder?: boolean } = {},
+): Promise<Told> {
   const annotations = { "io.kubernetes.cri.container-name": "main", ...more };
   one = await OnePod.make({ annotations: { "io.kubernetes.cri.container-type": "sandbox" } });
+  if (isOlder) one.shim.features = ["read-only-below"];
   const pod = await one.engine().pod(one.ref);
   const bundle = await one.bundle("c1", { hostname: "pod1", annotations, linux: {}, mounts: [] });
   await mkdir(join(bundle, "rootfs/disk"));
@@ -38,6 +42,11 @@ test("of the pod's TCP ports the containers' are the guest's to reach, where it 
   const told = await toldOf({ ...PORTS, "trine.dev/agent": "on" });
   expect(told.shim).toEqual([443, 5432]);
   expect(new Set(told.agent)).toEqual(new Set(["443,5432"]));
+});
+
+test("none where the pod's shim is older and would pass over them", async () => {
+  const told = await toldOf({ ...PORTS, "trine.dev/agent": "on" }, { isOlder: true });
+  expect(told).toEqual({ shim: [], agent: [] });
 });
 
 test.each([

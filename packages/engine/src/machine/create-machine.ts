@@ -19,6 +19,8 @@ import { toldAtBoot } from "./told-at-boot.ts";
 
 /** Engine's own directory in the container's writable layer: counted, limited and deleted with it. */
 const LAYER_DIR = ".trine";
+/** That the shim carries a guest's connections to ports of containers. */
+const GUEST_PORTS = "guest-ports";
 
 /**
  * Makes ready all that the VMM needs (mounted image, overlay, seed, directories) and says what the
@@ -47,7 +49,7 @@ export async function createMachine(
   const disks = await machineDisks({ shim, config, undo, rootfs, layer }, input);
   const shares = await machineShares({ shim, config, undo }, input);
   const agent = settings.agent ? await readAgent(config.machines.agent) : undefined;
-  const ports = settings.agent ? containerPorts(settings) : [];
+  const ports = settings.agent ? containerPorts(input) : [];
   const told = await toldAtBoot(input, { shares, agent, ports });
   return {
     id: input.identity.sandboxId,
@@ -90,7 +92,9 @@ function nicsOf({ interfaces, links, queues, settings }: MachineInput): MachineS
 }
 
 /** What the pod says is a container's: of the ports' names the machine's is one. */
-function containerPorts({ ports, machine }: MachineInput["settings"]): number[] {
+function containerPorts({ settings: { ports, machine }, shimFeatures }: MachineInput): number[] {
+  // An older shim passes over them: at each the guest's connections would be reset, its own services' too.
+  if (!shimFeatures.includes(GUEST_PORTS)) return [];
   const others = ports.filter((p) => p.protocol === "tcp" && p.container !== machine);
   return others.map(({ port }) => port);
 }

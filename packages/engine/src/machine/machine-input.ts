@@ -24,4 +24,6 @@ export interface MachineInput {
   readonly files: PodFiles;
   readonly uid: number;
   readonly cgroups: readonly string[];
+  /** What the pod's shim does beyond its first release. */
+  readonly shimFeatures: readonly string[];
 }

@@ -33,8 +33,9 @@ export async function prepareMachine(
   };
   // Containers of a pod have none of their own: it is said of the pod.
   const hostname = settings.hostname ?? bundle.hostname ?? sandbox.hostname ?? identity.name;
-  const about = { identity, hostname, files, uid, cgroups: facts.cgroups };
-  const input = { ...about, ...container, ...network };
+  const about = { identity, hostname, files, uid };
+  const shimsOwn = { cgroups: facts.cgroups, shimFeatures: facts.features };
+  const input = { ...about, ...shimsOwn, ...container, ...network };
   const dns = await podDns(bundle.resolvConf);
   const passt = await machinePasst(pod, settings, dns);
   const spec = await createMachine({ shim, config: deps.config, uids: deps.uids, undo }, input);

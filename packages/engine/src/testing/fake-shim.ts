@@ -39,7 +39,7 @@ export class FakeShim {
   readonly calls: Method[] = [];
   runtime = "containerd-shim-trine-vm-v2";
   cgroups: string[] = [];
-  features: string[] = ["read-only-below", "tap-queues", "macvtap"];
+  features: string[] = ["read-only-below", "tap-queues", "macvtap", "guest-ports"];
   /** Of a pod with one interface; empty = none. */
   netns = "";
   /** Programs that were run in it. */
