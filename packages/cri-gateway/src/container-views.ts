@@ -33,20 +33,32 @@ const ENDS: readonly string[] = [
 interface CpuGiver {
   readonly offer: (source: string, pod: PodSandbox, container: Container) => string | undefined;
   readonly made: (id: string, pod: PodSandbox, container: Container) => void;
+  readonly refused: (pod: PodSandbox, container: Container) => void;
+  readonly seen: (pod: PodSandbox, container: Container) => void;
   readonly resized: (
     source: string,
     pod: PodSandbox,
     container: Container,
     wanted: LinuxResources | undefined,
   ) => string | undefined;
-  readonly synchronized: (source: string, all: readonly Found[]) => void;
+  /** Before the source's containers are looked at; answers what is told of them then. */
+  readonly synchronizing: (
+    source: string,
+  ) => (all: readonly Found[], known: readonly Named[]) => void;
   readonly removed: (id: string) => void;
+  readonly podRemoved: (id: string) => void;
 }
 
 /** A container that is there, and its pod. */
 interface Found {
   readonly pod: PodSandbox;
   readonly container: Container;
+}
+
+/** One that is there, whatever it is like. */
+interface Named {
+  readonly pod: { readonly id: string };
+  readonly container: { readonly name: string };
 }
 
 /** What gives containers views of their own limits, and the back ends that cannot tell it of theirs. */
@@ -71,6 +83,8 @@ export interface ViewsGiver {
 interface Given {
   readonly message: Buffer;
   readonly keep: (id: string) => void;
+  /** The back end has refused: there is none, and will be none. */
+  readonly giveUp: () => void;
 }
 
 /** Tells of containers as they pass, in NRI's place. What goes wrong leaves a container as it was asked for. */
@@ -99,8 +113,9 @@ export class ContainerViews {
     try {
       const pod = nriPod(sandbox.record, plannedPodLinux(messageAt(message, 3)));
       const container = plannedContainer(messageAt(message, 2));
-      const cpus = this.#giver.cpuSets?.offer(backEnd, pod, container);
+      const { cpuSets } = this.#giver;
       const offer = this.#giver.offer(pod, container);
+      const cpus = cpuSets?.offer(backEnd, pod, container);
       if (offer === undefined && cpus === undefined) return undefined;
       const mounts = (offer?.mounts ?? []).map(({ source, destination }) =>
         bytesField(
@@ -111,11 +126,14 @@ export class ContainerViews {
       const keep = (id: string): void => {
         this.#told.set(id, { backEnd, sandbox: sandbox.id });
         offer?.keep(id);
-        if (cpus !== undefined) this.#giver.cpuSets?.made(id, pod, container);
+        if (cpus !== undefined) cpuSets?.made(id, pod, container);
+      };
+      const giveUp = (): void => {
+        if (cpus !== undefined) cpuSets?.refused(pod, container);
       };
       const linux = cpus === undefined ? [] : [bytesField(15, bytesField(1, onCpus(cpus)))];
       const config = bytesField(2, Buffer.concat([...mounts, ...linux]));
-      return { message: Buffer.concat([message, config]), keep };
+      return { message: Buffer.concat([message, config]), keep, giveUp };
     } catch (cause) {
       this.#warn(backEnd, stringAt(message, 2, 1, 1), cause);
       return undefined;
@@ -123,19 +141,21 @@ export class ContainerViews {
   }
 
   /** A call about one object, as it is to be passed on: limits that change take the container's CPUs along. */
-  async before({ path, message }: ServerCall): Promise<Buffer> {
+  async before(call: ServerCall): Promise<Buffer> {
+    const { path, message } = call;
     const { cpuSets, backEnds } = this.#giver;
     if (cpuSets === undefined || path !== UPDATE_PATH) return message;
-    const known = this.#node.registry.find("container", stringAt(message, 1));
+    const known = await this.#node.locate("container", stringAt(message, 1), call);
     if (known === undefined || !backEnds.includes(known.backEnd)) return message;
     try {
-      const found = await this.#found(known, true);
-      if (found === undefined) return message;
+      const found = await this.#found(known, call);
+      // What is not sent on changes nothing.
+      if (found === undefined || call.isGone) return message;
       const { pod, container } = found;
       const cpus = cpuSets.resized(known.backEnd, pod, container, wantedLimits(message));
       return cpus === undefined ? message : Buffer.concat([message, bytesField(2, onCpus(cpus))]);
     } catch (cause) {
-      this.#warn(known.backEnd, known.id, cause);
+      if (!call.isGone) this.#warn(known.backEnd, known.id, cause);
       return message;
     }
   }
@@ -148,30 +168,44 @@ export class ContainerViews {
     if (CHANGES.includes(method)) {
       const known = this.#node.registry.find("container", id);
       if (known !== undefined) void this.#look(known);
-    } else if (ENDS.includes(method)) {
+    } else if (ENDS.includes(method) && id !== "") {
       for (const [each, { sandbox }] of this.#told) {
         if (each.startsWith(id) || sandbox.startsWith(id)) this.#forget(each);
       }
+      if (method === "RemovePodSandbox") this.#giver.cpuSets?.podRemoved(id);
     }
   }
 
   /** The lists of a back end have been read: it has come (back), or we have. */
   async readAll({ name }: BackEnd): Promise<void> {
     if (!this.#giver.backEnds.includes(name)) return;
+    const synchronize = this.#giver.cpuSets?.synchronizing(name);
     const all: Found[] = [];
-    for (const known of this.#node.registry.known("container", name)) {
+    const there = this.#node.registry
+      .known("container", name)
+      .filter(({ record }) => numberAt(record, 6) !== EXITED);
+    for (const known of there) {
       if (numberAt(known.record, 6) !== RUNNING) continue;
       const found = await this.#look(known);
       if (found !== undefined) all.push(found);
     }
-    this.#giver.cpuSets?.synchronized(name, all);
+    // Of those that have gone meanwhile there is nothing to tell.
+    synchronize?.(
+      all.filter(({ container }) => this.#told.has(container.id)),
+      there.map(({ record }) => ({
+        pod: { id: stringAt(record, 2) },
+        container: { name: stringAt(record, 3, 1) },
+      })),
+    );
   }
 
   /** Asks what it is now, and tells of it; undefined where that is not to be found out. */
   async #look(known: Known): Promise<Found | undefined> {
     try {
-      const found = await this.#found(known, false);
-      if (found !== undefined) this.#giver.seen(found.pod, found.container);
+      const found = await this.#found(known);
+      if (found === undefined) return undefined;
+      this.#giver.seen(found.pod, found.container);
+      this.#giver.cpuSets?.seen(found.pod, found.container);
       return found;
     } catch (cause) {
       this.#warn(known.backEnd, known.id, cause);
@@ -179,14 +213,21 @@ export class ContainerViews {
     }
   }
 
-  /** What no list shows of its pod is asked for where it is needed: its limits, where the container has none itself. */
-  async #found({ id, backEnd, record }: Known, needsCgroup: boolean): Promise<Found | undefined> {
-    const sandbox = this.#node.registry.find("sandbox", stringAt(record, 2));
+  /**
+   * What no list shows of its pod is asked for where it is needed: its limits, where the container has none itself, and its cgroup for
+   * a `call` that changes limits. The call waits for it.
+   */
+  async #found({ id, backEnd, record }: Known, call?: ServerCall): Promise<Found | undefined> {
+    const podId = stringAt(record, 2);
+    const sandbox =
+      call === undefined
+        ? this.#node.registry.find("sandbox", podId)
+        : await this.#node.locate("sandbox", podId, call);
     if (sandbox === undefined) return undefined;
     const ask = (path: string, of: string): Promise<Buffer> =>
-      this.#node.ask(this.#node.backEnd(backEnd), path, verbose(of));
+      this.#node.ask(this.#node.backEnd(backEnd), path, verbose(of), call);
     const container = foundContainer(await ask(STATUS_PATH, id));
-    const isAsked = needsCgroup || !hasLimit(container);
+    const isAsked = call !== undefined || !hasLimit(container);
     const linux = isAsked ? foundPodLinux(await ask(POD_STATUS_PATH, sandbox.id)) : undefined;
     this.#told.set(id, { backEnd, sandbox: sandbox.id });
     return { pod: nriPod(sandbox.record, linux), container };
@@ -198,7 +239,12 @@ export class ContainerViews {
       const known = this.#node.registry.known("container", name);
       const states = new Map(known.map(({ id, record }) => [id, numberAt(record, 6)]));
       for (const [id, { backEnd }] of this.#told) {
-        if (backEnd === name && (states.get(id) ?? EXITED) === EXITED) this.#forget(id);
+        if (backEnd !== name || (states.get(id) ?? EXITED) !== EXITED) continue;
+        try {
+          this.#forget(id);
+        } catch (cause) {
+          this.#warn(backEnd, id, cause);
+        }
       }
     }
   }

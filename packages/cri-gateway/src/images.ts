@@ -100,15 +100,30 @@ export class Images {
     const message = given?.message ?? call.message;
     let answer: Buffer;
     try {
-      answer = await backEnd.unary(call.path, message, call.options);
+      answer = await this.#make(backEnd, config, call, message);
     } catch (cause) {
-      if (!(await this.#pullMissing(backEnd, config, call, cause))) throw cause;
-      answer = await backEnd.unary(call.path, message, call.options);
+      // One that is away or was not waited for may have made it, or may make it yet.
+      if (isRefused(cause)) given?.giveUp();
+      throw cause;
     }
     const made = stringAt(answer, 1);
     given?.keep(made);
     this.#learn(backEnd, () => containerRecord(made, sandbox?.id ?? id, config));
     call.reply(answer);
+  }
+
+  async #make(
+    backEnd: BackEnd,
+    config: Buffer,
+    call: ServerCall,
+    message: Buffer,
+  ): Promise<Buffer> {
+    try {
+      return await backEnd.unary(call.path, message, call.options);
+    } catch (cause) {
+      if (!(await this.#pullMissing(backEnd, config, call, cause))) throw cause;
+      return backEnd.unary(call.path, message, call.options);
+    }
   }
 
   /** It is made: what its back end could read and we cannot fails nobody's call, and the next list shows it. */
@@ -214,4 +229,12 @@ export class Images {
       this.#pulls.delete(name);
     }
   }
+}
+
+/** Codes of calls that may have been done all the same. */
+const UNSETTLED: readonly number[] = [CODE.canceled, CODE.deadlineExceeded];
+
+/** A back end has said that it did not do it. */
+function isRefused(cause: unknown): boolean {
+  return cause instanceof BackEndFailure && !cause.isAbsent && !UNSETTLED.includes(cause.code);
 }

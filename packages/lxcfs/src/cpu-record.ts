@@ -2,7 +2,7 @@ import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { TrineError, errnoOf, parseCpuList } from "@trine/base";
 
 /** More containers than a node has. */
-const MAX_CHOICES = 8192;
+export const MAX_CHOICES = 8192;
 
 export interface CpuChoiceMade {
   /** Who tells of the container. */
@@ -12,12 +12,18 @@ export interface CpuChoiceMade {
   readonly earlier?: string;
 }
 
-/** Which CPU sets are our choice, on disk: a change is written before it is made, whole or not at all. */
+/** Choices by container, as they were at one time: one that is made again is another object. */
+export type CpuChoices = ReadonlyMap<string, CpuChoiceMade>;
+
+/**
+ * Which CPU sets are our choice, on disk: a change is written before it is made, whole or not at all. What is let go is let go also
+ * where that cannot be written: the next write says it.
+ */
 export class CpuRecord {
   readonly #file: string;
-  #choices: ReadonlyMap<string, CpuChoiceMade>;
+  #choices: CpuChoices;
 
-  private constructor(file: string, choices: ReadonlyMap<string, CpuChoiceMade>) {
+  private constructor(file: string, choices: CpuChoices) {
     this.#file = file;
     this.#choices = choices;
   }
@@ -32,6 +38,10 @@ export class CpuRecord {
     }
   }
 
+  get choices(): CpuChoices {
+    return this.#choices;
+  }
+
   get(key: string): CpuChoiceMade | undefined {
     return this.#choices.get(key);
   }
@@ -41,27 +51,33 @@ export class CpuRecord {
     return others.map(([, { cpus }]) => parseCpuList(cpus));
   }
 
+  /** Kind `exhausted` where there are too many: those that are there may run for long yet. */
   set(key: string, choice: CpuChoiceMade): void {
     const others = [...this.#choices].filter(([each]) => each !== key);
-    this.#write(new Map([...others, [key, choice] as const].slice(-MAX_CHOICES)));
+    if (others.length >= MAX_CHOICES) {
+      throw new TrineError("exhausted", `${MAX_CHOICES} CPU sets are chosen already`);
+    }
+    const choices = new Map([...others, [key, choice] as const]);
+    this.#write(choices);
+    this.#choices = choices;
   }
 
   drop(key: string): void {
-    if (!this.#choices.has(key)) return;
-    this.#write(new Map([...this.#choices].filter(([each]) => each !== key)));
+    this.keep((each) => each !== key);
   }
 
-  /** Of this source's, those with these keys alone. */
-  keep(source: string, keys: ReadonlySet<string>): void {
-    const kept = [...this.#choices].filter(([key, of]) => of.source !== source || keys.has(key));
-    if (kept.length < this.#choices.size) this.#write(new Map(kept));
+  /** Those alone that are wanted. */
+  keep(isWanted: (key: string, choice: CpuChoiceMade) => boolean): void {
+    const kept = new Map([...this.#choices].filter((entry) => isWanted(...entry)));
+    if (kept.size === this.#choices.size) return;
+    this.#choices = kept;
+    this.#write(kept);
   }
 
-  #write(choices: ReadonlyMap<string, CpuChoiceMade>): void {
+  #write(choices: CpuChoices): void {
     const text = JSON.stringify({ version: 1, choices: Object.fromEntries(choices) });
     writeFileSync(`${this.#file}.new`, text, { mode: 0o600 });
     renameSync(`${this.#file}.new`, this.#file);
-    this.#choices = choices;
   }
 }
 

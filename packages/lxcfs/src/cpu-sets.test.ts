@@ -5,6 +5,7 @@ import { create } from "@bufbuild/protobuf";
 import { ContainerSchema, LinuxResourcesSchema, PodSandboxSchema } from "@trine/proto/nri";
 import type { Container, LinuxResources, PodSandbox } from "@trine/proto/nri";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { MAX_CHOICES } from "./cpu-record.ts";
 import { CpuSets } from "./cpu-sets.ts";
 
 const NRI = "nri";
@@ -40,6 +41,12 @@ const limits = (cpuCount: number, cpus = ""): LinuxResources =>
 
 const container = (id: string, resources: LinuxResources): Container =>
   create(ContainerSchema, { id, name: id.replace(/-.*/, ""), linux: { resources } });
+
+const kept = (): Promise<string> => readFile(join(dir, "sets.json"), "utf8");
+
+/** One without an id, as the gateway sees it before it is made. */
+const planned = (name: string, resources: LinuxResources): Container =>
+  create(ContainerSchema, { name, linux: { resources } });
 
 test("each is put on as many as its limit, apart from others as long as there are such", () => {
   const sets = open();
@@ -104,7 +111,9 @@ test("the next daemon goes on with what the last one chose, and with a change th
   expect(next.resized("old", pod("elsewhere"), container("c", limits(1, "3")), limits(2))).toMatch(
     /3/,
   );
-  expect(said).toEqual([]);
+  expect(said).toEqual([
+    JSON.stringify({ pod: "ns/pod", container: "kubelets", cpus: "2" }), // left alone
+  ]);
 });
 
 test("of a container that is made anew, the end of the one before lets nothing go", async () => {
@@ -113,11 +122,112 @@ test("of a container that is made anew, the end of the one before lets nothing g
   sets.made("a-0", pod(), { name: "" });
   sets.offer("old", pod(), container("", limits(1)));
   sets.made("a-1", pod(), { name: "" });
-  const kept = (): Promise<string> => readFile(join(dir, "sets.json"), "utf8");
   sets.removed("a-0");
   expect(await kept()).toContain('"cpus":"0"');
   sets.removed("a-1");
   expect(await kept()).not.toContain("cpus");
+});
+
+test("of one whose next attempt is on its way, the end of the one before lets nothing go", async () => {
+  const sets = open();
+  sets.offer("old", pod(), planned("a", limits(1)));
+  sets.made("a-0", pod(), { name: "a" });
+  expect(sets.offer("old", pod(), planned("a", limits(1)))).toBe("0");
+  sets.removed("a-0");
+  sets.synchronized("old", []);
+  expect(await kept()).toContain('"cpus":"0"');
+  sets.made("a-1", pod(), { name: "a" });
+  const [now, wanted] = [container("a-1", limits(1, "0")), limits(2)];
+  expect(sets.resized("old", pod(), now, wanted)).toBe("0-1");
+});
+
+test("what is made while a source is asked stays, and so does what is there and was not looked at", async () => {
+  const before = open();
+  for (const name of ["started", "silent", "gone"]) {
+    before.offer("old", pod(), planned(name, limits(1)));
+  }
+  const sets = open();
+  const synchronize = sets.synchronizing("old");
+  sets.offer("old", pod(), planned("made", limits(1)));
+  sets.made("made", pod(), { name: "made" });
+  sets.offer("old", pod(), planned("offered", limits(1)));
+  // It was looked at before it was given another set.
+  const started = container("started", limits(1, "0"));
+  expect(sets.resized("old", pod(), started, limits(2))).toBe("0-1");
+  synchronize(
+    [{ pod: pod(), container: started }],
+    [{ pod: { id: "p" }, container: { name: "silent" } }],
+  );
+  const { choices } = JSON.parse(await kept()) as { choices: Record<string, object> };
+  expect(Object.keys(choices).sort()).toEqual(["p/made", "p/offered", "p/silent", "p/started"]);
+  expect(choices["p/started"]).toMatchObject({ cpus: "0-1", earlier: "0" });
+  expect(said).toEqual([]);
+});
+
+test("CPUs of a creation that is refused, and of a pod that is gone, are free again", () => {
+  const sets = open();
+  const asked = planned("a", limits(3));
+  expect(sets.offer("old", pod(), asked)).toBe("0-2");
+  sets.refused(pod(), asked);
+  // Nobody knows what became of this one: it may be made yet.
+  expect(sets.offer("old", pod("p2"), asked)).toBe("0-2");
+  expect(sets.offer("old", pod("p3"), planned("b", limits(1)))).toBe("3");
+  sets.refused(pod("p3"), { name: "b" });
+  sets.podRemoved("p2");
+  expect(sets.offer("old", pod("p4"), planned("c", limits(1)))).toBe("0");
+});
+
+test("a second try that is refused frees nothing of the first, of which nobody knows", () => {
+  const sets = open();
+  const asked = planned("a", limits(3));
+  sets.offer("old", pod(), asked);
+  sets.offer("old", pod(), asked);
+  sets.refused(pod(), asked);
+  expect(sets.offer("old", pod("p2"), planned("b", limits(1)))).toBe("3");
+});
+
+test("sets that others give count as used, of as many containers as have them", () => {
+  const sets = open();
+  for (const name of ["x", "y"]) sets.offer("old", pod(), planned(name, limits(1, "0-2")));
+  expect(sets.offer("old", pod(), planned("a", limits(1)))).toBe("0"); // they are not made yet
+  sets.refused(pod(), { name: "a" });
+  for (const [id, cpus] of [
+    ["x", "0-1"],
+    ["y", "2"],
+  ] as const) {
+    sets.seen(pod(), container(id, limits(1, cpus)));
+  }
+  expect(sets.offer("old", pod(), planned("a", limits(1)))).toBe("3");
+  sets.seen(pod(), container("x", limits(1, "no list")));
+  expect(said).toHaveLength(1);
+});
+
+test("where too many are kept already one more is refused, and none is forgotten", async () => {
+  const each = { source: NRI, cpus: "0" };
+  const choices = new Map(Array.from({ length: MAX_CHOICES }, (_, index) => [`p/${index}`, each]));
+  const text = JSON.stringify({ version: 1, choices: Object.fromEntries(choices) });
+  await writeFile(join(dir, "sets.json"), text);
+  const sets = open();
+  expect(sets.offer(NRI, pod("q"), container("one-more", limits(1)))).toBeUndefined();
+  expect(said).toHaveLength(1);
+  expect(await kept()).toBe(text);
+  // One that has its place keeps it, also for other CPUs.
+  expect(sets.offer(NRI, pod(), container("0", limits(2)))).toBe("0-1");
+});
+
+test("what cannot be written throws nothing, and what is let go is free all the same", async () => {
+  const sets = open();
+  sets.offer(NRI, pod(), container("a", limits(3)));
+  sets.offer(NRI, pod(), container("b", limits(1)));
+  sets.resized(NRI, pod(), container("b", limits(1, "3")), limits(2));
+  await mkdir(join(dir, "sets.json.new"));
+  sets.removed("a");
+  sets.synchronized(NRI, [{ pod: pod(), container: container("b", limits(1, "3")) }]);
+  sets.podRemoved("p");
+  expect(said.length).toBeGreaterThanOrEqual(2);
+  await rm(join(dir, "sets.json.new"), { recursive: true });
+  expect(sets.offer(NRI, pod("q"), container("c", limits(3)))).toBe("0-2");
+  expect(Object.keys((JSON.parse(await kept()) as { choices: object }).choices)).toEqual(["q/c"]);
 });
 
 test("a record that is none is told, and what cannot be kept is not given", async () => {

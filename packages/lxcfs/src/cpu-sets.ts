@@ -4,6 +4,7 @@ import type { Container, LinuxResources, PodSandbox } from "@trine/proto/nri";
 import { chooseCpus, cpuCount } from "./choose-cpus.ts";
 import type { ViewRules } from "./choose.ts";
 import { CpuRecord } from "./cpu-record.ts";
+import type { CpuChoices } from "./cpu-record.ts";
 
 export interface CpuSetsOptions {
   readonly rules: ViewRules;
@@ -12,6 +13,18 @@ export interface CpuSetsOptions {
   /** CPUs of the pod with this cgroup. */
   readonly allowed: (cgroupParent: string) => readonly number[];
   readonly log: NriLog;
+}
+
+/** A container that is there. */
+interface There {
+  readonly pod: PodSandbox;
+  readonly container: Container;
+}
+
+/** One that is there, of which no more is known. */
+interface ThereByName {
+  readonly pod: Pick<PodSandbox, "id">;
+  readonly container: Pick<Container, "name">;
 }
 
 /**
@@ -24,6 +37,8 @@ export class CpuSets {
   /** Sets that others gave, by container: they count as used. */
   readonly #others = new Map<string, readonly number[]>();
   readonly #keys = new Map<string, string>();
+  /** Creations without an id that were offered CPUs, by key, and are not known to be made or to have failed. */
+  readonly #offered = new Map<string, number>();
 
   constructor(options: CpuSetsOptions) {
     this.#options = options;
@@ -34,12 +49,30 @@ export class CpuSets {
 
   /** For one that is about to be made, as cpuset(7) writes it; undefined: as it was asked for. */
   offer(source: string, pod: PodSandbox, container: Container): string | undefined {
-    return this.#quietly(pod, container, () => this.#offer(source, pod, container));
+    return this.#quietly(nameOf(pod, container), () => this.#offer(source, pod, container));
   }
 
   /** One without an id when it was offered is made. */
   made(containerId: string, pod: PodSandbox, container: Pick<Container, "name">): void {
-    this.#keys.set(containerId, keyOf(pod, container));
+    const key = keyOf(pod, container);
+    this.#keys.set(containerId, key);
+    this.#offered.delete(key);
+  }
+
+  /** One that was offered CPUs is not made, and will not be. */
+  refused(pod: PodSandbox, container: Pick<Container, "name">): void {
+    const key = keyOf(pod, container);
+    const others = (this.#offered.get(key) ?? 0) - 1;
+    if (others > 0) this.#offered.set(key, others);
+    else this.#offered.delete(key);
+    this.#letGo(key);
+  }
+
+  /** One as it is now: what somebody else gave it counts as used. */
+  seen(pod: PodSandbox, container: Container): void {
+    this.#quietly(nameOf(pod, container), () => {
+      this.#note(container, keyOf(pod, container));
+    });
   }
 
   /** For one whose limits change to `wanted`; undefined: its CPUs stay as they are, or become what is asked for. */
@@ -49,7 +82,8 @@ export class CpuSets {
     container: Container,
     wanted: LinuxResources | undefined,
   ): string | undefined {
-    return this.#quietly(pod, container, () => this.#resized(source, pod, container, wanted));
+    const work = (): string | undefined => this.#resized(source, pod, container, wanted);
+    return this.#quietly(nameOf(pod, container), work);
   }
 
   #offer(source: string, pod: PodSandbox, container: Container): string | undefined {
@@ -62,6 +96,9 @@ export class CpuSets {
     const cpus = count === undefined ? undefined : this.#choose(key, pod, { count, held });
     if (cpus === undefined) this.#record.drop(key);
     else this.#record.set(key, { source, cpus });
+    if (cpus !== undefined && container.id === "") {
+      this.#offered.set(key, (this.#offered.get(key) ?? 0) + 1);
+    }
     return cpus;
   }
 
@@ -76,8 +113,9 @@ export class CpuSets {
     const before = this.#record.get(key);
     const isTaken = now !== "" && now !== before?.cpus && now !== before?.earlier;
     if (isTaken || cpusOf(wanted) !== "") {
-      this.#record.drop(key);
-      this.#others.set(container.id, parseCpuList(cpusOf(wanted) || now));
+      const theirs = cpusOf(wanted) || now;
+      this.#others.set(container.id, parseCpuList(theirs));
+      this.#taken(key, { pod, container }, theirs);
       return undefined;
     }
     const quota = wanted?.cpu?.quota?.value ?? 0n;
@@ -93,35 +131,78 @@ export class CpuSets {
   }
 
   /** All the containers that one source has: of what it has not, choices are let go. */
-  synchronized(
-    source: string,
-    all: readonly { readonly pod: PodSandbox; readonly container: Container }[],
-  ): void {
-    const there = new Set<string>();
-    for (const { pod, container } of all) {
-      const key = keyOf(pod, container);
-      there.add(key);
-      this.#note(container, key);
-      const now = cpusOf(container.linux?.resources);
-      const choice = this.#record.get(key);
-      if (choice === undefined || choice.cpus === now) continue;
-      // A change that was under way when we ended, or somebody else's set.
-      if (choice.earlier === now) this.#record.set(key, { source, cpus: now });
-      else this.#record.drop(key);
-    }
-    this.#record.keep(source, there);
+  synchronized(source: string, all: readonly There[]): void {
+    this.synchronizing(source)(all);
+  }
+
+  /**
+   * The same where the source is asked one container after the other: from here on. `known` are there too, but could not be or were
+   * not asked about.
+   */
+  synchronizing(source: string): (all: readonly There[], known?: readonly ThereByName[]) => void {
+    const since = this.#record.choices;
+    return (all, known = []) => {
+      for (const each of all) {
+        this.#quietly(nameOf(each.pod, each.container), () => {
+          this.#settle(source, each, since);
+        });
+      }
+      const named = [...all, ...known].map(({ pod, container }) => keyOf(pod, container));
+      // Others may have been made while it was asked.
+      const inUse = new Set([...named, ...this.#offered.keys(), ...this.#keys.values()]);
+      this.#quietly({ source }, () => {
+        this.#record.keep((key, of) => of.source !== source || inUse.has(key));
+      });
+    };
   }
 
   removed(containerId: string): void {
     this.#others.delete(containerId);
     const key = this.#keys.get(containerId);
     this.#keys.delete(containerId);
-    // The next attempt of the same container may be there already.
-    if (key !== undefined && ![...this.#keys.values()].includes(key)) this.#record.drop(key);
+    if (key !== undefined) this.#letGo(key);
+  }
+
+  /** Nothing is made in this pod any more. */
+  podRemoved(podId: string): void {
+    const isIts = (key: string): boolean => key.startsWith(`${podId}/`);
+    for (const key of [...this.#offered.keys()].filter(isIts)) this.#offered.delete(key);
+    this.#quietly({ pod: podId }, () => {
+      this.#record.keep((key) => !isIts(key));
+    });
+  }
+
+  /** Unless the next attempt of the same container is there already, or on its way. */
+  #letGo(key: string): void {
+    if (this.#offered.has(key) || [...this.#keys.values()].includes(key)) return;
+    this.#quietly({ container: key }, () => {
+      this.#record.drop(key);
+    });
+  }
+
+  #settle(source: string, { pod, container }: There, since: CpuChoices): void {
+    const key = keyOf(pod, container);
+    this.#note(container, key);
+    const now = cpusOf(container.linux?.resources);
+    const choice = this.#record.get(key);
+    if (choice === undefined || choice.cpus === now) return;
+    if (choice !== since.get(key)) return; // chosen after it was looked at
+    // A change that was under way when we ended, or somebody else's set.
+    if (choice.earlier === now) this.#record.set(key, { source, cpus: now });
+    else this.#taken(key, { pod, container }, now);
+  }
+
+  #taken(key: string, { pod, container }: There, cpus: string): void {
+    if (cpus !== "") {
+      const fields = { ...nameOf(pod, container), cpus };
+      this.#options.log.info(fields, "its CPUs are somebody else's choice: they are left alone");
+    }
+    this.#record.drop(key);
   }
 
   #note(container: Container, key: string): void {
-    if (container.id !== "") this.#keys.set(container.id, key);
+    if (container.id === "") return; // it is seen once it is made
+    this.#keys.set(container.id, key);
     const now = cpusOf(container.linux?.resources);
     const choice = this.#record.get(key);
     const isOurs = choice?.cpus === now || choice?.earlier === now;
@@ -130,16 +211,11 @@ export class CpuSets {
   }
 
   /** What cannot be chosen or kept leaves a container as it is: no CPU set is worth a pod. */
-  #quietly(
-    pod: PodSandbox,
-    { name }: Container,
-    work: () => string | undefined,
-  ): string | undefined {
+  #quietly<T>(fields: object, work: () => T): T | undefined {
     try {
       return work();
     } catch (cause) {
-      const fields = { pod: `${pod.namespace}/${pod.name}`, container: name };
-      this.#options.log.warn({ ...fields, err: messageOf(cause) }, "its CPUs are as asked for");
+      this.#options.log.warn({ ...fields, err: messageOf(cause) }, "CPUs are left as they are");
       return undefined;
     }
   }
@@ -161,8 +237,15 @@ export class CpuSets {
 }
 
 /** The same for each attempt of a container, and known before it has an id. */
-function keyOf(pod: PodSandbox, { name }: Pick<Container, "name">): string {
+function keyOf(pod: Pick<PodSandbox, "id">, { name }: Pick<Container, "name">): string {
   return `${pod.id}/${name}`;
+}
+
+function nameOf(
+  pod: PodSandbox,
+  { name }: Pick<Container, "name">,
+): { readonly pod: string; readonly container: string } {
+  return { pod: `${pod.namespace}/${pod.name}`, container: name };
 }
 
 function cpusOf(resources: LinuxResources | undefined): string {

@@ -84,8 +84,15 @@ function giverOf(sets: CpuSets): Exclude<ViewsGiver["cpuSets"], undefined> {
       sets.made(...told);
     },
     resized: (...asked) => sets.resized(...asked),
-    synchronized: (...told) => {
-      sets.synchronized(...told);
+    refused: (...told) => {
+      sets.refused(...told);
+    },
+    seen: (...told) => {
+      sets.seen(...told);
+    },
+    synchronizing: (source) => sets.synchronizing(source),
+    podRemoved: (id) => {
+      sets.podRemoved(id);
     },
     removed: (id) => {
       sets.removed(id);
