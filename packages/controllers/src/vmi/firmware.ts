@@ -1,13 +1,17 @@
-import type { Clock, DomainSpec, Features, Firmware } from "@trine/kube-types";
+import type {
+  Clock,
+  DomainSpec,
+  Features,
+  Firmware,
+  VirtualMachineInstanceSpec,
+} from "@trine/kube-types";
+import { boardOf } from "./board.ts";
 import { type Parts, mappingText, refused } from "./parts.ts";
 import type { LaunchSettings } from "./settings.ts";
 
 /** Where a machine finds the claim that keeps its variables and its TPM. */
 const STATE_PATH = "/trine.dev/state";
 const STATE_VOLUME = "trine-state";
-
-/** What trine.dev/machine-type takes of KubeVirt's names; any other q35 is the node's newest. */
-const BOARD = /^(q35|pc-q35-\d{1,2}\.\d{1,2})$/;
 
 /** Whether something of the machine outlives its pod beside its disks. */
 export function keepsState({ firmware, devices }: DomainSpec): boolean {
@@ -18,7 +22,7 @@ export function keepsState({ firmware, devices }: DomainSpec): boolean {
 
 /** Board, firmware, and the claim for what they keep. */
 export function firmwareParts(
-  domain: DomainSpec,
+  { architecture = "amd64", domain }: VirtualMachineInstanceSpec,
   settings: LaunchSettings,
   stateClaim: string,
 ): Parts {
@@ -30,14 +34,16 @@ export function firmwareParts(
   }
   const smbios = mappingText({ ...settings.smbios, serial: firmware.serial });
   const shownChassis = chassis === undefined ? undefined : mappingText(chassis);
-  const board = machine?.type;
+  // Other architectures are refused for themselves, and have boards of theirs.
+  const board = boardOf(architecture === "amd64" ? machine?.type : undefined);
+  if ("refused" in board) return refused("spec.domain.machine.type", board.refused);
   const keeps = keepsState(domain);
   return {
     annotations: {
       ...(firmware.uuid === undefined ? {} : { "trine.dev/uuid": firmware.uuid }),
       ...(smbios === undefined ? {} : { "trine.dev/smbios": smbios }),
       ...(shownChassis === undefined ? {} : { "trine.dev/chassis": shownChassis }),
-      ...(board !== undefined && BOARD.test(board) ? { "trine.dev/machine-type": board } : {}),
+      ...(board.type === undefined ? {} : { "trine.dev/machine-type": board.type }),
       ...bootloader(firmware),
       ...tpm(domain),
       ...(keeps ? { "trine.dev/state": STATE_PATH } : {}),

@@ -1,4 +1,5 @@
 import type { VirtualMachineInstanceSpec } from "@trine/kube-types";
+import { boardOf } from "./board.ts";
 import { seededKeys } from "./cloud-init.ts";
 import { CARDS } from "./networks.ts";
 
@@ -18,7 +19,6 @@ export interface InertField {
   readonly when?: (value: unknown, standing: Standing) => boolean;
 }
 
-const BOARD = /^(q35|pc-q35-\d{1,2}\.\d{1,2})?$/;
 const SERIAL = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,19}$/;
 const hasSeed = ({ volumes = [] }: VirtualMachineInstanceSpec): boolean =>
   volumes.some(
@@ -78,8 +78,11 @@ export const INERT_FIELDS: readonly InertField[] = [
   },
   {
     path: "domain.machine.type",
-    why: "the machine is the node's newest q35",
-    when: (value) => !BOARD.test(String(value)),
+    why: "only a distribution's own QEMU has that board: it is the node's newest q35",
+    when: (value) => {
+      const board = boardOf(String(value));
+      return "isAnother" in board && board.isAnother;
+    },
   },
   { path: "domain.firmware.kernelBoot", why: "the machine boots its disk" },
   { path: "domain.firmware.acpi", why: "the guest has the VMM's own ACPI tables" },

@@ -683,6 +683,13 @@ test.each<[string, ByPath, string[]]>([
     ["spec.domain.devices.disks: there is no disk to boot from"],
   ],
   [
+    "a board that is none",
+    { "spec.domain.machine.type": "pc" },
+    [
+      "spec.domain.machine.type: i440FX is no board here, nor is it one of KubeVirt's own: take q35",
+    ],
+  ],
+  [
     "another architecture",
     { "spec.architecture": "arm64" },
     ["spec.architecture: arm64 machines are not there yet: amd64 is"],

@@ -83,7 +83,7 @@ function partsOf(
     otherResources(domain),
     processorParts(domain, settings),
     memoryParts(domain, settings),
-    firmwareParts(domain, settings, stateClaimName(vmi)),
+    firmwareParts(spec, settings, stateClaimName(vmi)),
     featureParts(domain),
     deviceParts(domain),
     hostDeviceParts(spec),
