@@ -178,7 +178,7 @@ const OLD = {
     namespace: "trine-system",
     name: "old-helper",
     labels: { "app.kubernetes.io/part-of": "trine" },
-    annotations: { "trine.dev/installed": "old-helper" },
+    annotations: { "trine.dev/installed": "trine-system/old-helper" },
   },
 };
 const CONTROL = ["-l", "app.kubernetes.io/name=trine-control"];

@@ -1,9 +1,17 @@
 import { type KubeObject, PODS, SECRETS, StatusError, resourceOf } from "@trine/kube-client";
 import { KINDS, VIRTUAL_MACHINE, crdOf } from "@trine/kube-types";
+import { TrineError } from "@trine/base";
 import { expect, test } from "vitest";
 import { installCluster } from "./install-cluster.ts";
 import { readManifest } from "./read-manifest.ts";
-import { API_SERVICES, CRDS, DEPLOYMENTS, NAMESPACES, ownResource } from "./resources.ts";
+import {
+  API_SERVICES,
+  CRDS,
+  DEPLOYMENTS,
+  NAMESPACES,
+  ownResource,
+  resourceOfObject,
+} from "./resources.ts";
 import { MemoryCluster } from "./testing/memory-cluster.ts";
 import { uninstallCluster } from "./uninstall-cluster.ts";
 
@@ -252,11 +260,59 @@ test("what others have made with our label stays, a copy of what was installed t
     };
     const of = { ...accounts, namespaced: true };
     const at = { namespace: "trine-system", labels };
-    const annotations = { "trine.dev/installed": "trine-control" };
+    const annotations = { "trine.dev/installed": "trine-system/trine-control" };
     await api.create(of, { metadata: { ...at, name: "theirs" } });
     await api.create(of, { metadata: { ...at, name: "copy", annotations } });
+    const elsewhere = { ...at, namespace: "shop", name: "trine-control", annotations };
+    await api.create(of, { metadata: elsewhere });
   });
   expect(planned).toEqual(["nothing to change"]);
+});
+
+test("what has taken a leftover's name since it was looked at stays", async () => {
+  class Racing extends Living {
+    override async delete(...args: Parameters<Living["delete"]>): Promise<void> {
+      const [resource, at] = args;
+      const { name, namespace = "" } = (await this.get(resource, at)).metadata;
+      await super.delete(resource, at);
+      await this.create(resource, { metadata: { name, namespace, labels } });
+      await super.delete(...args);
+    }
+  }
+  const api = new Racing();
+  await installCluster(api, { ...options(), cluster: [...cluster, account("old")] }, never);
+  await expect(installCluster(api, options(), never)).rejects.toMatchObject({ kind: "conflict" });
+  const { items } = await api.list(resourceOfObject(account("old")), {});
+  expect(items.map(({ metadata: { name } }) => name)).toEqual(["old"]);
+});
+
+test("a kind whose objects nobody lists stays, and what machines may have, too", async () => {
+  class Deaf extends Living {
+    override list<T extends KubeObject>(
+      ...args: Parameters<typeof MemoryCluster.prototype.list<T>>
+    ): ReturnType<typeof MemoryCluster.prototype.list<T>> {
+      const isDeaf = ["virtualmachinepools", "virtualmachines"].includes(args[0].plural);
+      if (isDeaf) return Promise.reject(new TrineError("notFound", "it is not served"));
+      return super.list(...args);
+    }
+  }
+  const type: KubeObject = {
+    apiVersion: "instancetype.kubevirt.io/v1beta1",
+    kind: "VirtualMachineClusterInstancetype",
+    metadata: { name: "u1.old", labels },
+  };
+  const api = new Deaf();
+  const old = [crd("VirtualMachinePool"), crd("VirtualMachineClusterInstancetype")];
+  const before = { cluster: [...cluster, ...old], defaults: [...defaults, type] };
+  await installCluster(api, { ...options(), ...before }, never);
+  const told: string[] = [];
+  await installCluster(api, options(told), never);
+  expect(told.map((line) => line.replace(/^(\w+ +)\S*\//, "$1"))).toEqual([
+    "keep    u1.old: no longer installed, but it is not known whether machines have it",
+    "keep    virtualmachinepools.pool.kubevirt.io: no longer installed, but it is not known whether there are any of it",
+    "keep    virtualmachineclusterinstancetypes.instancetype.kubevirt.io: no longer installed, but there are 1 of it",
+    "nothing to change",
+  ]);
 });
 
 test.each([

@@ -1,4 +1,4 @@
-import type { KubeObject } from "@trine/kube-client";
+import { type KubeObject, keyOf } from "@trine/kube-client";
 import { INSTANCE_FINALIZER, MACHINE_FINALIZER, PART_OF } from "@trine/kube-types";
 
 /** Of everything that is ours. */
@@ -8,17 +8,16 @@ export function isOurs({ metadata }: KubeObject): boolean {
   return metadata?.labels?.[PART_OF.label] === PART_OF.value;
 }
 
-/** On what an install has applied: the object's own name, so that a copy of it under another name is not taken for it. */
+/** On what an install has applied: its namespace and name, so that a copy of it somewhere else is not taken for it. */
 const INSTALLED = "trine.dev/installed";
 
 /** The same object, saying that an install has made it. */
 export function installed(object: KubeObject): KubeObject {
-  return withAnnotation(object, INSTALLED, object.metadata?.name ?? "");
+  return withAnnotation(object, INSTALLED, keyOf(object));
 }
 
-export function isInstalled({ metadata }: KubeObject): boolean {
-  const said = metadata?.annotations?.[INSTALLED];
-  return said !== undefined && said === metadata?.name;
+export function isInstalled(object: KubeObject): boolean {
+  return object.metadata?.annotations?.[INSTALLED] === keyOf(object);
 }
 
 /** Of a namespace that was there before us: others' things are in it, so it is not ours to delete. */

@@ -1,3 +1,4 @@
+import { kindOf } from "@trine/base";
 import { type KubeObject, PODS, type Resource, type Stored, resourceOf } from "@trine/kube-client";
 import { VIRTUAL_MACHINE } from "@trine/kube-types";
 import type { ClusterApi } from "./cluster-api.ts";
@@ -63,27 +64,44 @@ async function usersOf(
   if (resource === CRDS) {
     return async (object) => {
       const kind = storedResource(object as Parameters<typeof storedResource>[0]);
-      const { length } = await listed(api, kind, {}, signal);
-      return length === 0 ? undefined : `there are ${length} of it`;
+      const there = await answered(api, kind, signal);
+      if (there === undefined) return "it is not known whether there are any of it";
+      return there.length === 0 ? undefined : `there are ${there.length} of it`;
     };
   }
-  const used = await namesInUse(api, resource, signal);
   const who = resource === RUNTIME_CLASSES ? "pods" : "machines";
+  const used = await namesInUse(api, resource, signal);
+  if (used === undefined) return () => `it is not known whether ${who} have it`;
   return ({ metadata }) => (used.has(metadata.name) ? `${who} have it` : undefined);
 }
 
+/** Nothing where nobody can say it. */
 async function namesInUse(
   api: Pick<ClusterApi, "list">,
   resource: Resource,
   signal: AbortSignal,
-): Promise<ReadonlySet<string>> {
+): Promise<ReadonlySet<string> | undefined> {
   if (resource === RUNTIME_CLASSES) return usedClasses(api, signal);
   if (resource !== INSTANCETYPES && resource !== PREFERENCES) return new Set();
-  const machines = await listed(api, resourceOf(VIRTUAL_MACHINE), {}, signal);
-  const names = machines.map(({ spec: { instancetype, preference } }) =>
+  const machines = await answered(api, resourceOf(VIRTUAL_MACHINE), signal);
+  const names = machines?.map(({ spec: { instancetype, preference } }) =>
     resource === INSTANCETYPES ? instancetype?.name : preference?.name,
   );
-  return new Set(names.filter((name) => name !== undefined));
+  return names && new Set(names.filter((name) => name !== undefined));
+}
+
+/** Nothing where the API server does not serve the kind: there may be objects of it all the same. */
+async function answered<T extends KubeObject>(
+  api: Pick<ClusterApi, "list">,
+  resource: Resource<T>,
+  signal: AbortSignal,
+): Promise<readonly Stored<T>[] | undefined> {
+  try {
+    return (await api.list(resource, {}, signal)).items;
+  } catch (cause) {
+    if (kindOf(cause) !== "notFound") throw cause;
+    return undefined;
+  }
 }
 
 /** RuntimeClasses that pods name. */

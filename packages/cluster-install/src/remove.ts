@@ -19,26 +19,30 @@ export async function listed<T extends KubeObject>(
   }
 }
 
-/** Deletes an object, tells of it, and takes one that is gone for done. */
+/** Deletes an object, tells of it, and takes one that is gone for done. Kind `conflict` where another has its name by now. */
 export async function remove(
   { api, dryRun, tell, signal }: Pick<Uninstall, "api" | "dryRun" | "tell" | "signal">,
   resource: Resource,
   object: KubeObject,
 ): Promise<void> {
-  const { deletionTimestamp } = (object.metadata ?? {}) as { deletionTimestamp?: unknown };
+  const { deletionTimestamp, uid } = (object.metadata ?? {}) as {
+    readonly deletionTimestamp?: unknown;
+    readonly uid?: string;
+  };
   if (deletionTimestamp !== undefined && deletionTimestamp !== null) return;
   tell(`remove  ${nameOf(resource, object)}`);
-  if (!dryRun) await deleted(api, resource, placeOfObject(object), signal);
+  if (!dryRun) await deleted(api, resource, { ...placeOfObject(object), uid }, signal);
 }
 
 async function deleted(
   api: Pick<ClusterApi, "delete">,
   resource: Resource,
-  at: Place,
+  { uid, ...at }: Place & { readonly uid: string | undefined },
   signal: AbortSignal,
 ): Promise<void> {
+  const which = uid === undefined ? {} : { uid };
   await api
-    .delete(resource, at, { propagationPolicy: "Background", signal })
+    .delete(resource, at, { ...which, propagationPolicy: "Background", signal })
     .catch((cause: unknown) => {
       if (kindOf(cause) !== "notFound") throw cause;
     });
