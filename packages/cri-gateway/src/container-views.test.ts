@@ -40,11 +40,17 @@ function status(info: string): Behaviour {
   ];
 }
 
-type Seen = [pod: PodSandbox, container: Container];
+type Offered = [pod: PodSandbox, container: Container];
+type Seen = [...Offered, isChanged: boolean];
 
 /** Offers one mount for whatever it is asked about, and notes what it is told. */
-function giver(): ViewsGiver & { offered: Seen[]; kept: string[]; seenAs: Seen[]; gone: string[] } {
-  const [offered, kept, seenAs, gone]: [Seen[], string[], Seen[], string[]] = [[], [], [], []];
+function giver(): ViewsGiver & {
+  offered: Offered[];
+  kept: string[];
+  seenAs: Seen[];
+  gone: string[];
+} {
+  const [offered, kept, seenAs, gone]: [Offered[], string[], Seen[], string[]] = [[], [], [], []];
   return {
     ...{ offered, kept, seenAs, gone, backEnds: ["a"] },
     offer: (...asked) => {
@@ -126,6 +132,7 @@ test("a container is made with its views, read-only, and told of as it starts, c
     expect((await rig.client.raw(method, bytesField(1, "c1"))).code).toBe(0);
     await pollUntil(method, { ms: WAIT_MS }, () => views.seenAs[0]);
   }
+  expect(views.seenAs[0]?.[2]).toBe(true); // it has changed
   expect(views.seenAs[0]?.[1]).toMatchObject({
     ...{ id: "c1", name: "main", pid: 42 },
     mounts: [{ destination: "/proc/stat", source: "/l/proc/stat", type: "bind" }],
@@ -202,10 +209,11 @@ test("what runs already is found at the start, by its pod's limits where it has 
     },
     { views },
   );
-  const [seenPod, container] = await pollUntil("it was found", { ms: WAIT_MS }, () =>
+  const [seenPod, container, isChanged] = await pollUntil("it was found", { ms: WAIT_MS }, () =>
     views.seenAs.at(0),
   );
   expect(container).toMatchObject({ id: "c1", pid: 42 });
+  expect(isChanged).toBe(false);
   expect(seenPod.linux?.podResources).toMatchObject({
     cpu: { cpus: "", quota: { value: 0n } },
     memory: { limit: { value: 77n } },

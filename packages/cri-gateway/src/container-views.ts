@@ -73,7 +73,8 @@ export interface ViewsGiver {
         readonly keep: (id: string) => void;
       }
     | undefined;
-  readonly seen: (pod: PodSandbox, container: Container) => void;
+  /** `isChanged`: it has just been started or changed; others are found as they have been. */
+  readonly seen: (pod: PodSandbox, container: Container, isChanged: boolean) => void;
   readonly removed: (id: string) => void;
   /** Absent: containers run on the CPUs that are asked for. */
   readonly cpuSets?: CpuGiver | undefined;
@@ -167,7 +168,7 @@ export class ContainerViews {
     const id = stringAt(message, 1);
     if (CHANGES.includes(method)) {
       const known = this.#node.registry.find("container", id);
-      if (known !== undefined) void this.#look(known);
+      if (known !== undefined) void this.#look(known, true);
     } else if (ENDS.includes(method) && id !== "") {
       for (const [each, { sandbox }] of this.#told) {
         if (each.startsWith(id) || sandbox.startsWith(id)) this.#forget(each);
@@ -186,7 +187,7 @@ export class ContainerViews {
       .filter(({ record }) => numberAt(record, 6) !== EXITED);
     for (const known of there) {
       if (numberAt(known.record, 6) !== RUNNING) continue;
-      const found = await this.#look(known);
+      const found = await this.#look(known, false);
       if (found !== undefined) all.push(found);
     }
     // Of those that have gone meanwhile there is nothing to tell.
@@ -200,11 +201,11 @@ export class ContainerViews {
   }
 
   /** Asks what it is now, and tells of it; undefined where that is not to be found out. */
-  async #look(known: Known): Promise<Found | undefined> {
+  async #look(known: Known, isChanged: boolean): Promise<Found | undefined> {
     try {
       const found = await this.#found(known);
       if (found === undefined) return undefined;
-      this.#giver.seen(found.pod, found.container);
+      this.#giver.seen(found.pod, found.container, isChanged);
       this.#giver.cpuSets?.seen(found.pod, found.container);
       return found;
     } catch (cause) {

@@ -43,13 +43,13 @@ export function nriViews(
     },
     started: (pod, container) => {
       told.add(container.id);
-      views.seen(pod, container);
+      views.seen(pod, container, true);
     },
     updated: (pod, container, resources) => {
       const { linux } = container;
       if (linux === undefined || resources === undefined) return undefined;
       told.add(container.id);
-      views.seen(pod, { ...container, linux: { ...linux, resources } });
+      views.seen(pod, { ...container, linux: { ...linux, resources } }, true);
       return cpuSets?.resized(SOURCE, pod, container, resources);
     },
     removed: forget,

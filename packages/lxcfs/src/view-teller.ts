@@ -21,6 +21,8 @@ export interface ToldOf {
   readonly name: string;
   /** Why it got no views the last time. */
   why?: string | undefined;
+  /** It is without its views, or has them for the first time: that it has them then is news. */
+  isOut?: boolean;
 }
 
 export interface ViewCounts {
@@ -56,13 +58,16 @@ export class ViewTeller {
   /** With the containers that have its files. */
   lost(pid: number, why: string, having: Iterable<readonly [id: string, of: ToldOf]>): void {
     this.#log.warn({ event: "LxcfsLost", pid, why }, "lxcfs does not serve any more");
-    for (const [, { pod, name }] of having) {
+    for (const [, of] of having) {
+      const { pod, name } = of;
+      of.isOut = true;
       const message = `container ${name}: what it reads of its limits in /proc fails until lxcfs is back (${why})`;
       this.#onHappening({ pod, type: "Warning", reason: "LxcfsLost", message });
     }
   }
 
   missed(id: string, of: ToldOf): void {
+    of.isOut = true;
     this.#counts.missed += 1;
     const what =
       "lxcfs does not run: the container starts without its views, and gets them when lxcfs is back";
@@ -72,9 +77,12 @@ export class ViewTeller {
   }
 
   healed(id: string, of: ToldOf): void {
+    const isNews = of.isOut === true;
     delete of.why;
+    delete of.isOut;
     this.#counts.healed += 1;
     this.#log.info({ event: "LxcfsViews", ...named(id, of) }, "the container has its views");
+    if (!isNews) return;
     const message = `container ${of.name} sees its own limits in /proc again`;
     this.#onHappening({ pod: of.pod, type: "Normal", reason: "LxcfsViews", message });
   }
@@ -84,6 +92,7 @@ export class ViewTeller {
     this.#counts.failed += 1;
     const isNews = why !== of.why;
     of.why = why;
+    of.isOut = true;
     if (!isNews) return;
     this.#log.warn({ event: "LxcfsFailed", ...named(id, of), why }, "no views; tried again");
     const message = `container ${of.name} cannot be given its views of /proc: ${why}; it is tried again`;

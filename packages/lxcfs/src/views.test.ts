@@ -67,10 +67,13 @@ test(
   },
 );
 
-const container = (name: string): [PodSandbox, Container] => [
+const container = (
+  name: string,
+  mounts: { source: string; destination: string }[] = [],
+): [PodSandbox, Container] => [
   create(PodSandboxSchema, { id: "p", name: "pod", namespace: "ns", uid: "u" }),
   create(ContainerSchema, {
-    ...{ id: name, name, pid: 1 },
+    ...{ id: name, name, pid: 1, mounts },
     linux: {
       namespaces: [{ type: "pid" }],
       resources: { memory: { limit: { value: 1n } } },
@@ -108,7 +111,8 @@ done
         .map((line) => Number(line.split(" ")[1]) / 1e6);
     try {
       await pollUntil("lxcfs serves", { ms: WAIT_MS }, () => views.state().up || undefined);
-      for (const name of ["bad", "good"]) views.seen(...container(name));
+      // Both are limited for the first time.
+      for (const name of ["bad", "good"]) views.seen(...container(name), true);
       const times = await pollUntil("five questions", { ms: WAIT_MS }, async () => {
         const asked = await askedMs("bad");
         return asked.length >= 5 ? asked : undefined;
@@ -135,6 +139,61 @@ done
       expect(happenings.slice(2)).toMatchObject([{ pod, type: "Warning", reason: "LxcfsLost" }]);
     } finally {
       await views.stop();
+    }
+  },
+);
+
+test(
+  "what is found again is told of where it was without its views, and only there",
+  { timeout: 60_000 },
+  async () => {
+    const helper = join(dir, "helper");
+    const script = `#!/bin/sh
+echo "files /proc/meminfo"
+while read -r id pid files; do echo "$id ok"; done
+`;
+    await writeFile(helper, script, { mode: 0o755 });
+    const happenings: string[] = [];
+    const options = {
+      ...{ dir, pidFile: join(dir, "pid"), helper },
+      log: { info: () => undefined, warn: () => undefined },
+      rules: { handlers: [""], byDefault: "on" as const, isMachine: () => false },
+      onHappening: ({ reason, message }: ViewHappening) =>
+        happenings.push(`${reason} ${message.split(" ")[1] ?? ""}`),
+    };
+    const found = (views: Views, name: string): void => {
+      const mounts = [{ source: `${dir}/proc/meminfo`, destination: "/proc/meminfo" }];
+      views.seen(...container(name, mounts));
+    };
+    const healed = (views: Views, count: number): Promise<true> =>
+      pollUntil("they have their views", { ms: WAIT_MS }, () =>
+        views.state().healed >= count ? true : undefined,
+      );
+
+    const views = new Views(options);
+    try {
+      found(views, "again");
+      views.seen(...container("healed-by-another-daemon"));
+      await healed(views, 2);
+      expect(happenings).toEqual([]);
+      views.seen(...container("first"), true);
+      await healed(views, 3);
+      expect(happenings).toEqual(["LxcfsViews first"]);
+    } finally {
+      await views.stop();
+    }
+
+    // The next daemon comes while lxcfs is away.
+    happenings.length = 0;
+    await rm(join(dir, "pid"));
+    const next = new Views(options);
+    try {
+      found(next, "again");
+      await writeFile(join(dir, "pid"), String(lxcfs.pid));
+      await healed(next, 1);
+      expect(happenings).toEqual(["LxcfsViews again"]);
+    } finally {
+      await next.stop();
     }
   },
 );

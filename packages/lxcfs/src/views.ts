@@ -122,11 +122,13 @@ export class Views {
 
   /**
    * One as it is now: its first process, 0 before there is one, and its limits. Views follow the cgroup by themselves; a container
-   * whose first limit this is gets them now.
+   * whose first limit this is gets them now. `isChanged`: it has just been started or changed; others are found as they have been.
    */
-  seen(pod: PodSandbox, container: Container): void {
-    const viewed = this.#containers.get(container.id) ?? this.#viewed(pod, container);
+  seen(pod: PodSandbox, container: Container, isChanged = false): void {
+    const known = this.#containers.get(container.id);
+    const viewed = known ?? this.#viewed(pod, container);
     if (viewed === undefined) return;
+    if (known === undefined) viewed.isOut = this.#isNews(container, isChanged);
     this.#containers.set(container.id, viewed);
     if (container.pid !== 0) viewed.pid = container.pid;
     delete viewed.tried; // it is another now
@@ -137,11 +139,20 @@ export class Views {
     this.#containers.delete(containerId);
   }
 
+  /** Whether its owner wants to know when one that is new to us has its views: what is found most often has had them. */
+  #isNews({ mounts }: Container, isChanged: boolean): boolean {
+    if (runningInstance(this.#options.pidFile) === undefined) return true;
+    return isChanged && !mounts.some((mount) => this.#isOurs(mount));
+  }
+
+  #isOurs({ source, destination }: Mount): boolean {
+    return source.startsWith(`${this.#options.dir}/`) && isView(destination);
+  }
+
   #viewed(pod: PodSandbox, container: Container): Viewed | undefined {
-    const { dir, rules } = this.#options;
+    const { rules } = this.#options;
     // One that is found again has ours among its mounts: what it was given stays its, whatever the rules say today.
-    const isOurs = ({ source, destination }: Mount): boolean =>
-      source.startsWith(`${dir}/`) && isView(destination);
+    const isOurs = (mount: Mount): boolean => this.#isOurs(mount);
     const given = container.mounts.filter(isOurs).map(({ destination }) => destination);
     const mounts = container.mounts.filter((mount) => !isOurs(mount));
     const files = new Set([...given, ...viewsFor(pod, { ...container, mounts }, rules)]);

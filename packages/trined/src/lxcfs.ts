@@ -62,8 +62,8 @@ export async function keepViews({
     figures,
     giver: {
       offer: (pod, container) => views.offer(pod, container),
-      seen: (pod, container) => {
-        views.seen(pod, container);
+      seen: (...told) => {
+        views.seen(...told);
       },
       removed: (id) => {
         views.removed(id);
