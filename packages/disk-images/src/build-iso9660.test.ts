@@ -29,6 +29,20 @@ test("holds label, both kinds of names and the contents", () => {
   }
 });
 
+test("a name longer than a record goes on elsewhere, and is cut for Joliet, once each", () => {
+  const names = ["a", "b"].map((end) => `${"k".repeat(250)}${end}`);
+  const files = names.map((name) => ({ name, bytes: text(name.slice(-1)) }));
+  const image = buildIso9660([...files, { name: "k".repeat(64), bytes: text("") }], {
+    volumeLabel: "cfgdata",
+  });
+  for (const end of ["a", "b"])
+    expect(image.includes(`NM\x80\x01\0${"k".repeat(122)}${end}`, "latin1")).toBe(true);
+  for (const cut of [`${"k".repeat(62)}~1`, `${"k".repeat(62)}~2`, "k".repeat(64)]) {
+    const name = Buffer.from(cut, "utf16le").swap16();
+    expect(image.includes(Buffer.concat([Buffer.from([128]), name]))).toBe(true);
+  }
+});
+
 test.each([
   ["../x", /cannot be used/],
   ["a//b", /cannot be used/],
@@ -36,7 +50,7 @@ test.each([
   ["..", /cannot be used/],
   ["", /cannot be used/],
   ["a\nb", /"a\\nb" cannot be used/],
-  ["x".repeat(65), /cannot be used/],
+  ["x".repeat(254), /cannot be used/],
   ["1/2/3/4/5/6/7/8", /cannot be used/],
 ])("refuses the name %j", (name, says) => {
   expect(() => buildIso9660([{ name, bytes: text("") }], { volumeLabel: "cidata" })).toThrow(says);

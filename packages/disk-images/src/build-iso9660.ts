@@ -9,7 +9,8 @@ const FIRST_DESCRIPTOR = 16;
 const LABEL = /^[A-Za-z0-9_-]{1,16}$/;
 
 /**
- * An ISO 9660 image holding `files`, with their exact names by Rock Ridge (Linux) and Joliet (Windows).
+ * An ISO 9660 image holding `files`, with their exact names by Rock Ridge (Linux) and Joliet (Windows, which has
+ * those of more than 64 characters cut).
  * The same input gives the same bytes. Kind `invalid` for names or a label that cannot be, and for
  * more than 64 MiB.
  */

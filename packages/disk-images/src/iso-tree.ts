@@ -11,6 +11,8 @@ export interface IsoNode {
   readonly name: string;
   /** Upper case, 8.3, unique in its directory: the name for readers of neither extension. */
   readonly shortName: string;
+  /** As it is, or cut to what Joliet has room for, unique in its directory. */
+  readonly jolietName: string;
   readonly data: Uint8Array | undefined;
   /** Sorted by short name; empty for files. */
   readonly children: IsoNode[];
@@ -19,15 +21,17 @@ export interface IsoNode {
 
 const MAX_FILES = 256;
 const MAX_DEPTH = 7;
-/** Joliet's own limit; it also keeps a record with its Rock Ridge name under 255 bytes. */
-const NAME = /^[A-Za-z0-9._-]{1,64}$/;
+const NAME = /^[A-Za-z0-9._-]+$/;
+/** As long as a key of a ConfigMap may be. */
+const MAX_NAME = 253;
+const MAX_JOLIET_NAME = 64;
 
 /** Builds the directory tree. Kind `invalid` for names that cannot be, or are given twice. */
 export function buildIsoTree(files: readonly IsoFile[]): IsoNode {
   if (files.length > MAX_FILES) {
     throw new TrineError("invalid", `ISO image: ${files.length} files; the limit is ${MAX_FILES}`);
   }
-  const root = directory("", "", undefined);
+  const root: IsoNode = directory({ name: "", shortName: "", jolietName: "" }, undefined);
   const sorted = [...files].sort((a, b) => compareText(a.name, b.name));
   for (const file of sorted) addFile(root, file);
   return root;
@@ -42,7 +46,7 @@ export function directoriesOf(root: IsoNode): IsoNode[] {
 
 function addFile(root: IsoNode, file: IsoFile): void {
   const parts = file.name.split("/");
-  if (parts.length > MAX_DEPTH || !parts.every((part) => NAME.test(part) && !/^\.+$/.test(part))) {
+  if (parts.length > MAX_DEPTH || !parts.every(isName)) {
     throw new TrineError("invalid", `ISO image: file name ${quote(file.name)} cannot be used`);
   }
   let dir = root;
@@ -56,16 +60,34 @@ function addFile(root: IsoNode, file: IsoFile): void {
   addChild(dir, name, file.bytes);
 }
 
+function isName(part: string): boolean {
+  return part.length <= MAX_NAME && NAME.test(part) && !/^\.+$/.test(part);
+}
+
 function addChild(parent: IsoNode, name: string, data: Uint8Array | undefined): IsoNode {
   const shortName = uniqueShortName(parent, name, data !== undefined);
-  const node = { ...directory(name, shortName, parent), data };
+  const names = { name, shortName, jolietName: uniqueJolietName(parent, name) };
+  const node = { ...directory(names, parent), data };
   parent.children.push(node);
   parent.children.sort((a, b) => compareText(a.shortName, b.shortName));
   return node;
 }
 
-function directory(name: string, shortName: string, parent: IsoNode | undefined): IsoNode {
-  return { name, shortName, data: undefined, children: [], parent };
+function directory(
+  names: Pick<IsoNode, "name" | "shortName" | "jolietName">,
+  parent: IsoNode | undefined,
+): IsoNode {
+  return { ...names, data: undefined, children: [], parent };
+}
+
+/** No name that fits has a tilde. */
+function uniqueJolietName(parent: IsoNode, name: string): string {
+  if (name.length <= MAX_JOLIET_NAME) return name;
+  for (let n = 1; ; n++) {
+    const suffix = `~${n}`;
+    const joliet = `${name.slice(0, MAX_JOLIET_NAME - suffix.length)}${suffix}`;
+    if (!parent.children.some((child) => child.jolietName === joliet)) return joliet;
+  }
 }
 
 function uniqueShortName(parent: IsoNode, name: string, isFile: boolean): string {

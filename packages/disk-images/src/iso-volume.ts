@@ -11,7 +11,14 @@ import {
 import type { IsoExtent, PathTableEntry } from "./iso-record.ts";
 import { directoriesOf } from "./iso-tree.ts";
 import type { IsoNode } from "./iso-tree.ts";
-import { rockRidgeDot, rockRidgeEntry, rockRidgeRoot } from "./rock-ridge.ts";
+import {
+  CONTINUATION_BYTES,
+  continuationOf,
+  rockRidgeDot,
+  rockRidgeEntry,
+  rockRidgeRoot,
+} from "./rock-ridge.ts";
+import type { Continuation } from "./rock-ridge.ts";
 
 type Flavour = "rockRidge" | "joliet";
 type Write = (sector: number, bytes: Uint8Array) => void;
@@ -43,7 +50,7 @@ export function planVolume(root: IsoNode, flavour: Flavour, firstSector: number)
   for (const dir of dirs) {
     const { length } = directoryBytes(dir, flavour, nowhere, new Map());
     extents.set(dir, { sector, bytes: length });
-    sector += sectorsOf(length);
+    sector += sectorsOf(length) + sectorsOf(continuationBytes(dir, flavour).length);
   }
   return {
     endSector: sector,
@@ -62,6 +69,7 @@ export function planVolume(root: IsoNode, flavour: Flavour, firstSector: number)
       write(big, pathTable(placed, "big"));
       for (const dir of dirs) {
         write(at(extents, dir).sector, directoryBytes(dir, flavour, extents, files));
+        write(restsAt(extents, dir, 0).sector, continuationBytes(dir, flavour));
       }
     },
   };
@@ -105,15 +113,40 @@ function directoryBytes(
       isRock ? rockRidgeDot() : undefined,
     ),
   ];
+  let long = 0;
   for (const node of inOrder(dir.children, flavour)) {
     const isDirectory = node.data === undefined;
     const extent = isDirectory
       ? at(extents, node)
       : { sector: files.get(node) ?? 0, bytes: node.data.length };
-    const extra = isRock ? rockRidgeEntry(node.name, isDirectory) : undefined;
+    const rest = restsAt(extents, dir, long);
+    const extra = isRock ? rockRidgeEntry(node.name, isDirectory, rest) : undefined;
+    if (continuationOf(node.name) !== undefined) long += 1;
     records.push(directoryRecord(identifierOf(node, flavour), extent, isDirectory, extra));
   }
   return packRecords(records);
+}
+
+/** Behind the directory: rests of names that its records have no room for, in their order. */
+function continuationBytes(dir: IsoNode, flavour: Flavour): Buffer {
+  if (flavour !== "rockRidge") return Buffer.alloc(0);
+  const rests = inOrder(dir.children, flavour).flatMap(({ name }) => continuationOf(name) ?? []);
+  const bytes = Buffer.alloc(rests.length * CONTINUATION_BYTES);
+  for (const [index, rest] of rests.entries()) rest.copy(bytes, index * CONTINUATION_BYTES);
+  return bytes;
+}
+
+function restsAt(
+  extents: ReadonlyMap<IsoNode, IsoExtent>,
+  dir: IsoNode,
+  index: number,
+): Continuation {
+  const { sector, bytes } = at(extents, dir);
+  const from = index * CONTINUATION_BYTES;
+  return {
+    sector: sector + sectorsOf(bytes) + Math.floor(from / ISO_SECTOR),
+    offset: from % ISO_SECTOR,
+  };
 }
 
 /** Readers may search: each view is sorted by its own names. */
@@ -125,7 +158,7 @@ function inOrder(nodes: readonly IsoNode[], flavour: Flavour): IsoNode[] {
 
 function identifierOf(node: IsoNode, flavour: Flavour): Buffer {
   if (flavour === "rockRidge") return Buffer.from(node.shortName, "latin1");
-  return ucs2(node.name); // without the version number, which some readers would show
+  return ucs2(node.jolietName); // without the version number, which some readers would show
 }
 
 /** Big-endian, as Joliet wants it. */

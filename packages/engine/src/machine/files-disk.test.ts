@@ -75,3 +75,24 @@ test("what is too much, too many, or leads elsewhere is refused, and nothing is 
   await expect(write("/elsewhere")).rejects.toThrow(/no volume of the container is mounted/);
   await expect(readdir(filesDir())).rejects.toThrow("ENOENT");
 });
+
+test("a key may be as long as Kubernetes lets it be; what cannot be shown is named with its volume", async () => {
+  const long = `${"k".repeat(250)}.ab`;
+  const at = join(volume, "..2027");
+  await writeFile(join(at, long), "one");
+  await symlink(`..data/${long}`, join(volume, long));
+  await writeFile(join(at, "plain"), "two");
+  const image = await write("/cfg");
+  expect(image.includes("k".repeat(128))).toBe(true);
+  await rm(join(volume, long));
+
+  const deepest = join(at, "deep/2/3/4/5/6");
+  await mkdir(deepest, { recursive: true });
+  await writeFile(join(deepest, "file"), "three");
+  expect((await write("/cfg")).includes("three")).toBe(true);
+  await mkdir(join(deepest, "7"));
+  await expect(write("/cfg")).rejects.toThrow(/^read \/cfg: "deep\/2\/3\/4\/5\/6\/7" is too deep/);
+  await rm(join(deepest, "7"), { recursive: true });
+  await writeFile(join(deepest, "a b"), "four");
+  await expect(write("/cfg")).rejects.toThrow(/files of \/cfg on a disk: .*6\/a b" cannot be used/);
+});

@@ -1,7 +1,9 @@
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { DiskSource } from "@trine/annotations";
+import { TrineError } from "@trine/base";
 import { buildIso9660 } from "@trine/disk-images";
+import type { IsoFile } from "@trine/disk-images";
 import type { MachineInput } from "./machine-input.ts";
 import { readSource } from "./seed-volumes.ts";
 
@@ -19,10 +21,18 @@ export async function writeFilesDisk(
     found.kind === "file"
       ? [{ name: from.slice(from.lastIndexOf("/") + 1), bytes: found.bytes }]
       : [...found.files].map(([file, bytes]) => ({ name: file, bytes }));
-  const image = buildIso9660(files, { volumeLabel: label });
+  const image = imageOf(files, label, from);
   const path = join(filesDir, `${name}.iso`);
   await mkdir(filesDir, { recursive: true, mode: 0o700 });
   await rm(path, { force: true });
   await writeFile(path, image, { mode: 0o600 });
   return { path, bytes: image.length };
+}
+
+function imageOf(files: readonly IsoFile[], label: string, from: string): Buffer {
+  try {
+    return buildIso9660(files, { volumeLabel: label });
+  } catch (cause) {
+    throw TrineError.during(`show the files of ${from} on a disk`, cause);
+  }
 }

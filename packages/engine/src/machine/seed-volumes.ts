@@ -1,7 +1,7 @@
 import { lstat, open, readdir } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import type { SeedSource } from "@trine/annotations";
-import { TrineError } from "@trine/base";
+import { TrineError, quote } from "@trine/base";
 import { openWithin } from "@trine/disk-images";
 import type { JsonObject } from "../json-shape.ts";
 import { volumeAt } from "./disk-volumes.ts";
@@ -16,7 +16,7 @@ const MAX_BYTES = 1.5 * 1024 * 1024;
 const MAX_FILES = 256;
 
 /** As many directories as an ISO 9660 image has above a file. */
-const MAX_DEPTH = 7;
+const MAX_DEPTH = 6;
 
 /**
  * Reads a file or directory of a volume of the container, on the host: the kubelet has put ConfigMaps and Secrets there. Of a
@@ -37,7 +37,8 @@ export async function readSource(
       return { kind: "file", bytes: await readLimited(handle, MAX_BYTES) };
     }
     const files = new Map<string, Buffer>();
-    await readFiles(handle, "", below ? MAX_DEPTH : 0, { files, count: 0, room: MAX_BYTES });
+    const depth = below ? MAX_DEPTH : undefined;
+    await readFiles(handle, "", depth, { files, count: 0, room: MAX_BYTES });
     return { kind: "directory", files };
   } catch (cause) {
     throw TrineError.during(`read ${from.path}`, cause);
@@ -68,10 +69,11 @@ interface Found {
   room: number;
 }
 
+/** `depth`: how many directories there may be, one in the other; without it they are passed over. */
 async function readFiles(
   dir: FileHandle,
   prefix: string,
-  depth: number,
+  depth: number | undefined,
   found: Found,
 ): Promise<void> {
   // kubelet's own begin with two dots, which no key does.
@@ -86,7 +88,13 @@ async function readFiles(
       const bytes = await readLimited(handle, found.room);
       found.room -= bytes.length;
       found.files.set(prefix + name, bytes);
-    } else if (depth > 0) {
+    } else if (depth === 0) {
+      const what = `${quote(prefix + name)} is too deep`;
+      throw new TrineError(
+        "invalid",
+        `${what}: the limit is ${MAX_DEPTH} directories above a file`,
+      );
+    } else if (depth !== undefined) {
       await readFiles(handle, `${prefix}${name}/`, depth - 1, found);
     }
   }
