@@ -28,12 +28,19 @@ function form(file: Buffer, { end = "------x.1--\r\n" } = {}): Buffer {
 const ODD = Buffer.concat([
   Buffer.from("\r\n------x\r\n--\r\r\n------x.0\r\n\r\n"),
   randomBytes(300),
-  Buffer.from("\r\n------x."),
+  // The boundary as the beginning of a line of the file's.
+  Buffer.from(`\r\n------x.1x\r\n------x.1-\r\n------x.1 \t x\r\n------x.1${" ".repeat(65)}\r\n`),
+  Buffer.from("\r\n------x.10--\r\n------x.1\r\r\n------x."),
 ]);
 
 test.each([1, 2, 3, 7, 64, 100_000])("the file of a form that comes by %i bytes", async (cut) => {
   expect((await fileOf(form(ODD), TYPE, cut)).equals(ODD)).toBe(true);
   expect(await fileOf(form(Buffer.of()), TYPE, cut)).toHaveLength(0);
+});
+
+test.each([1, 5, 1_000])("blanks behind a boundary, fields behind the file: by %i", async (cut) => {
+  const end = `------x.1 \t\r\n${FIELD}------x.1\r\n${HEAD}another\r\n------x.1-- \r\nmore`;
+  expect((await fileOf(form(ODD, { end }), TYPE, cut)).equals(ODD)).toBe(true);
 });
 
 test("what Node's own FormData makes", async () => {
@@ -48,6 +55,10 @@ test("what Node's own FormData makes", async () => {
 
 test.each<readonly [string, Buffer, string]>([
   ["a cut off file", form(ODD, { end: "----" }), TYPE],
+  ["a form without its end", form(ODD, { end: "------x.1\r\n" }), TYPE],
+  ["a form that ends in a field", form(ODD, { end: `------x.1\r\n${FIELD}` }), TYPE],
+  ["half an end", form(ODD, { end: "------x.1-" }), TYPE],
+  ["a boundary alone", form(ODD, { end: "------x.1" }), TYPE],
   ["no file", Buffer.from(`------x.1\r\n${FIELD}------x.1--\r\n`), TYPE],
   ["nothing", Buffer.of(), TYPE],
   ["another boundary", form(ODD), "multipart/form-data; boundary=y"],

@@ -5,6 +5,8 @@ const FIELD = "file";
 const MAX_HEAD = 8 * 1024;
 /** Of all that is not the file: other fields, what stands before the first and behind the last. */
 const MAX_OTHER = 64 * 1024;
+/** Blanks behind a boundary, of which nobody sends any. */
+const MAX_PADDING = 64;
 const HEAD_END = "\r\n\r\n";
 
 /**
@@ -35,6 +37,7 @@ class Form {
   /** The first delimiter may be the body's first line. */
   #held = Buffer.from("\r\n");
   #at: "between" | "head" | "file" | "behind" = "between";
+  #hasFile = false;
   #otherBytes = 0;
 
   constructor(delimiter: Buffer) {
@@ -50,33 +53,47 @@ class Form {
         this.#skip(this.#held.length);
         return;
       } else {
-        const found = this.#held.indexOf(this.#delimiter);
+        const { at, end } = this.#next();
         const isFile = this.#at === "file";
-        // What may be the beginning of a delimiter waits for the rest of it.
-        const bytes = found < 0 ? this.#held.length - this.#delimiter.length + 1 : found;
-        if (bytes > 0) {
-          if (isFile) yield this.#held.subarray(0, bytes);
-          if (isFile) this.#held = this.#held.subarray(bytes);
-          else this.#skip(bytes);
+        if (at > 0) {
+          if (isFile) yield this.#held.subarray(0, at);
+          if (isFile) this.#held = this.#held.subarray(at);
+          else this.#skip(at);
         }
-        if (found < 0) return;
-        this.#held = this.#held.subarray(this.#delimiter.length);
-        this.#at = isFile ? "behind" : "head";
+        if (end === undefined) return;
+        this.#hasFile ||= isFile;
+        this.#held = this.#held.subarray(end.bytes);
+        if (end.isLast && !this.#hasFile) this.#lacksFile();
+        this.#at = end.isLast ? "behind" : "head";
       }
     }
   }
 
   end(): void {
     if (this.#at === "behind") return;
-    const why = this.#at === "file" ? "is cut off" : `has no field ${FIELD}`;
-    throw new TrineError("malformed", `the form ${why}`);
+    if (this.#at !== "file" && !this.#hasFile) this.#lacksFile();
+    throw new TrineError("malformed", "the form is cut off");
+  }
+
+  /** The next delimiter; without its end: what stands before `at` is none, the rest may become one. */
+  #next(): { readonly at: number; readonly end?: DelimiterEnd } {
+    const held = this.#held;
+    const { length } = this.#delimiter;
+    for (let from = 0; ; from += 1) {
+      from = held.indexOf(this.#delimiter, from);
+      if (from < 0) return { at: Math.max(0, held.length - length + 1) };
+      const end = endOf(held.subarray(from + length));
+      if (end === "open") return { at: from };
+      if (end !== undefined) return { at: from, end: { ...end, bytes: length + end.bytes } };
+    }
+  }
+
+  #lacksFile(): never {
+    throw new TrineError("malformed", `the form has no field ${FIELD}`);
   }
 
   /** Of a part; false where not all of it is there. */
   #readHead(): boolean {
-    if (this.#held.subarray(0, 2).toString("latin1") === "--") {
-      throw new TrineError("malformed", `the form has no field ${FIELD}`);
-    }
     const end = this.#held.indexOf(HEAD_END);
     if (end > MAX_HEAD || (end < 0 && this.#held.length > MAX_HEAD)) {
       throw new TrineError("malformed", "the form: the headers of a field are too long");
@@ -84,7 +101,7 @@ class Form {
     if (end < 0) return false;
     const head = this.#held.subarray(0, end).toString("latin1");
     this.#skip(end + HEAD_END.length);
-    this.#at = isFile(head) ? "file" : "between";
+    this.#at = isFile(head) && !this.#hasFile ? "file" : "between";
     return true;
   }
 
@@ -94,6 +111,23 @@ class Form {
     if (this.#otherBytes <= MAX_OTHER) return;
     throw new TrineError("malformed", `the form has more than ${MAX_OTHER} bytes beside its file`);
   }
+}
+
+interface DelimiterEnd {
+  readonly bytes: number;
+  /** No part comes behind it. */
+  readonly isLast: boolean;
+}
+
+/** What follows a boundary: it is a delimiter before `--`, and before the end of its line (RFC 2046, 5.1.1). `open`: that is still to come. */
+function endOf(rest: Buffer): DelimiterEnd | "open" | undefined {
+  const text = rest.subarray(0, MAX_PADDING + 2).toString("latin1");
+  if (text.startsWith("--")) return { bytes: 2, isLast: true };
+  const [padding = ""] = /^[ \t]*/.exec(text) ?? [];
+  if (text.startsWith("\r\n", padding.length)) return { bytes: padding.length, isLast: false };
+  const left = text.slice(padding.length);
+  const mayGoOn = left === "" || left === "\r" || (left === "-" && padding === "");
+  return mayGoOn && rest.length < MAX_PADDING + 2 ? "open" : undefined;
 }
 
 function isFile(head: string): boolean {
