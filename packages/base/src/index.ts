@@ -17,3 +17,4 @@ export { isFileAt, lockFile } from "./lock-file.ts";
 export { listenUnix } from "./listen-unix.ts";
 export { observed } from "./on-request.ts";
 export type { OnRequest, RequestBegun, RequestEnded } from "./on-request.ts";
+export { TICKS_PER_SECOND, processorTicks } from "./processor-ticks.ts";

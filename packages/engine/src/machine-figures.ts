@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { TICKS_PER_SECOND, processorTicks } from "@trine/base";
 import type { MachineStats } from "@trine/vmm";
 import { MACVTAP } from "./tap.ts";
 
@@ -50,16 +51,12 @@ export async function hostFigures(pids: {
   return { host: { vmmBytes, shimBytes, ...(cpu === undefined ? {} : { cpu }) }, network };
 }
 
-/** USER_HZ is 100 on every Linux. */
-const TICKS = 100;
-
 async function processorTime(pid: number): Promise<MachineFigures["host"]["cpu"]> {
   const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
-  // The name in parentheses may hold spaces; utime and stime are the 12th and 13th fields after it.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  const [user, system] = [Number(fields[11]), Number(fields[12])];
-  if (!Number.isFinite(user + system)) return undefined;
-  return { userSeconds: user / TICKS, systemSeconds: system / TICKS };
+  const ticks = processorTicks(stat);
+  if (ticks === undefined) return undefined;
+  const { user, system } = ticks;
+  return { userSeconds: user / TICKS_PER_SECOND, systemSeconds: system / TICKS_PER_SECOND };
 }
 
 /** 0 for a process that has just ended. */

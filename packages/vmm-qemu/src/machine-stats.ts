@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { kindOf } from "@trine/base";
+import { TICKS_PER_SECOND, kindOf, processorTicks } from "@trine/base";
 import type { QmpClient, QmpCommands } from "@trine/qmp";
 import type { MachineSpec, MachineStats, VcpuStats } from "@trine/vmm";
 import { diskNode } from "./plan-disks.ts";
@@ -7,7 +7,7 @@ import { BALLOON_ID, GROWING_ID, hasBalloon } from "./plan-memory.ts";
 
 const BALLOON = `/machine/peripheral/${BALLOON_ID}`;
 const BALLOON_POLL_SECONDS = 5;
-const TICK_NS = 10_000_000n; // USER_HZ is 100 on every Linux
+const TICK_NS = 1_000_000_000n / BigInt(TICKS_PER_SECOND);
 
 /** Lets the guest's balloon driver report its memory from now on; a guest without one reports nothing. */
 export async function pollGuestMemory(
@@ -83,9 +83,8 @@ async function threadTime(id: number): Promise<Omit<VcpuStats, "id">> {
     return { ns: BigInt(ns), delayNs: BigInt(delayNs) };
   }
   const stat = await readFile(`/proc/${id}/stat`, "utf8").catch(() => "");
-  // The name in parentheses may hold spaces; utime and stime are the 12th and 13th fields after it.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return { ns: (BigInt(fields[11] ?? 0) + BigInt(fields[12] ?? 0)) * TICK_NS };
+  const { user, system } = processorTicks(stat) ?? { user: 0, system: 0 };
+  return { ns: BigInt(user + system) * TICK_NS };
 }
 
 function toDisks(
