@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { createConnection } from "node:net";
 import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -14,6 +14,8 @@ import type { ExecStatus } from "./index.ts";
 
 // The real agent on this host: what would change the host is blocked.
 const BLOCKED = "guest-shutdown,guest-set-time,guest-suspend-ram,guest-fsfreeze-freeze";
+
+const KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
 
 let dir: string;
 let daemon: ChildProcess;
@@ -145,4 +147,54 @@ test("an agent that dies is unavailable at once", async () => {
   const waiting = qga.ping();
   daemon.kill("SIGKILL");
   await expect(waiting).rejects.toMatchObject({ kind: "unavailable" });
+});
+
+/** An agent that has the host's users, in an /etc of its own: what it writes is seen by nobody else. */
+async function agentWithUsers(): Promise<GuestAgent> {
+  const path = join(dir, "own.sock");
+  const home = join(dir, "home");
+  // The overlay's upper layer has to lie where overlays can.
+  const script = `
+    mount -t tmpfs own ${dir}/own && mkdir ${dir}/own/upper ${dir}/own/work &&
+    mount -t overlay own -o lowerdir=/etc,upperdir=${dir}/own/upper,workdir=${dir}/own/work /etc &&
+    useradd -d ${home} -M -s /bin/sh trine-ga && chown trine-ga ${home} &&
+    exec /usr/sbin/qemu-ga -m unix-listen -p ${path} -t ${dir} -f ${dir}/own.pid`;
+  await Promise.all([join(dir, "own"), home].map((each) => mkdir(each)));
+  socket.destroy();
+  daemon.kill("SIGKILL");
+  await once(daemon, "exit");
+  daemon = spawn("unshare", ["-m", "--propagation", "private", "sh", "-c", script], {
+    stdio: "inherit",
+  });
+  socket = await pollUntil("the agent's socket", { ms: 30_000 }, () => connected(path));
+  return agent();
+}
+
+async function passwordLine(qga: GuestAgent): Promise<string> {
+  const { pid } = await qga.exec(shell("grep ^trine-ga: /etc/shadow"));
+  return Buffer.from((await ended(qga, pid)).stdout).toString();
+}
+
+test("a user's keys come and go beside those that are his own, and his password is set", async () => {
+  const qga = await agentWithUsers();
+  const file = join(dir, "home/.ssh/authorized_keys");
+  const [a, b, own] = ["a", "b", "own"].map((name) => `${KEY} ${name}`);
+  if (a === undefined || b === undefined || own === undefined) throw new Error("no keys");
+  await qga.addAuthorizedKeys("trine-ga", [own]);
+  await qga.addAuthorizedKeys("trine-ga", [a, b]);
+  await qga.addAuthorizedKeys("trine-ga", [a]);
+  expect((await readFile(file, "utf8")).trim().split("\n")).toEqual([own, a, b]);
+  await qga.removeAuthorizedKeys("trine-ga", [a]);
+  await qga.removeAuthorizedKeys("trine-ga", [a]);
+  expect((await readFile(file, "utf8")).trim().split("\n")).toEqual([own, b]);
+  const refused = { kind: "wrongState" };
+  await expect(qga.addAuthorizedKeys("nobody-here", [a])).rejects.toMatchObject(refused);
+
+  const before = await passwordLine(qga);
+  await qga.setPassword("trine-ga", "päss: word");
+  const after = await passwordLine(qga);
+  expect(before).toMatch(/^trine-ga:!/);
+  expect(after).toMatch(/^trine-ga:\$/);
+  await expect(qga.setPassword("nobody-here", "x")).rejects.toMatchObject(refused);
+  expect((await readFile("/etc/passwd", "utf8")).includes("trine-ga")).toBe(false);
 });
