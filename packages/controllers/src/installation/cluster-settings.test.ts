@@ -62,6 +62,11 @@ test.each<[string, Configuration, object]>([
     { maxCpuSockets: 8, maxGuest: "8Gi" },
   ],
   [
+    "what becomes of instance types",
+    { instancetype: { referencePolicy: "expandAll" } },
+    { referencePolicy: "expandAll" },
+  ],
+  [
     "growth that is none",
     { liveUpdateConfiguration: { maxHotplugRatio: 0 } },
     { maxHotplugRatio: CLUSTER_DEFAULTS.maxHotplugRatio },

@@ -17,6 +17,7 @@ const ACTED_ON = [
   "configuration.cpuModel",
   "configuration.machineType",
   "configuration.evictionStrategy",
+  "configuration.instancetype.referencePolicy",
   "configuration.network.defaultNetworkInterface",
   "configuration.liveUpdateConfiguration",
   "configuration.architectureConfiguration.defaultArchitecture",
@@ -57,6 +58,7 @@ export function clusterSettings(kubeVirt: KubeVirt | undefined): ClusterSettings
       networkBinding: bindingOf(of.network?.defaultNetworkInterface) ?? others.networkBinding,
       maxHotplugRatio: ratioOf(of.liveUpdateConfiguration?.maxHotplugRatio),
       ...growthOf(of.liveUpdateConfiguration ?? {}),
+      ...policyOf(of.instancetype?.referencePolicy ?? undefined),
     },
     verbosity: Math.max(
       logVerbosity?.virtAPI ?? VERBOSITY,
@@ -99,6 +101,12 @@ function growthOf({
     ...(maxCpuSockets === undefined || maxCpuSockets === 0 ? {} : { maxCpuSockets }),
     ...(maxGuest === undefined ? {} : { maxGuest }),
   };
+}
+
+/** A value that is none of KubeVirt's is passed over: an object may be older than its kind's rules. */
+function policyOf(policy: string | undefined): Pick<ClusterDefaults, "referencePolicy"> {
+  const known = (["reference", "expand", "expandAll"] as const).find((each) => each === policy);
+  return known === undefined ? {} : { referencePolicy: known };
 }
 
 function said(text: string | undefined): string | undefined {

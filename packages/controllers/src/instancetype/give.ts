@@ -29,10 +29,14 @@ interface GiveDeps {
   readonly givers: Givers;
 }
 
+/** Why a machine is not given what it names. */
+export interface NotGiven {
+  readonly failure: Failure;
+  readonly cause: unknown;
+}
+
 /** What a machine is given by name. */
-export type Given =
-  | { readonly choice: Choice; readonly vm: Machine }
-  | { readonly failure: Failure; readonly cause: unknown };
+type Given = { readonly choice: Choice; readonly vm: Machine } | NotGiven;
 
 const FIELDS = { Instancetype: "instancetypeRef", Preference: "preferenceRef" } as const;
 const MATCHERS = { Instancetype: "instancetype", Preference: "preference" } as const;
@@ -56,7 +60,7 @@ export async function give(deps: GiveDeps, vm: Machine, signal: AbortSignal): Pr
 }
 
 /** Only what its user can mend is told in the machine's status. */
-function failed(subject: Subject, cause: unknown): Given {
+export function failed(subject: Subject, cause: unknown): NotGiven {
   if (!["notFound", "invalid"].includes(kindOf(cause))) throw cause;
   const reason = kindOf(cause) === "notFound" ? `FailedFind${subject}` : "FailedCreate";
   return { failure: { reason, message: messageOf(cause) }, cause };
@@ -137,12 +141,16 @@ async function noteReferences(
   references: Readonly<Partial<Record<"instancetypeRef" | "preferenceRef", Reference>>>,
   signal: AbortSignal,
 ): Promise<Machine> {
-  const { status = {} } = vm;
-  const isNoted = Object.entries(references).every(([field, reference]) =>
-    isDeepStrictEqual(status[field as keyof typeof references], reference),
-  );
-  if (isNoted) return vm;
-  const noted = { ...vm, status: { ...status, ...references } };
+  // Of a machine that names no giver any more nothing is noted either.
+  const { instancetypeRef, preferenceRef, ...rest } = vm.status ?? {};
+  const status = { ...rest, ...references };
+  const before = {
+    instancetypeRef: instancetypeRef ?? undefined,
+    preferenceRef: preferenceRef ?? undefined,
+  };
+  const after = { instancetypeRef: undefined, preferenceRef: undefined, ...references };
+  if (isDeepStrictEqual(before, after)) return vm;
+  const noted = { ...vm, status };
   return api.update(MACHINES, noted, { subresource: "status", signal });
 }
 

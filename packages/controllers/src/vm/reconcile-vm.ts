@@ -4,6 +4,7 @@ import { type Outcome, keyOf, placeOf, pointer } from "@trine/kube-client";
 import type { Choice } from "@trine/instancetypes";
 import { INSTANCE_FINALIZER, MACHINE_FINALIZER } from "@trine/kube-types";
 import { Ahead } from "../ahead.ts";
+import { expandInPlace, isToExpand } from "../instancetype/expand-in-place.ts";
 import { give, givenThen } from "../instancetype/give.ts";
 import { Givers } from "../instancetype/givers.ts";
 import { type Acted, act } from "./act.ts";
@@ -70,9 +71,15 @@ export class MachineReconciler {
     signal: AbortSignal,
   ): Promise<{ vm: Machine; choice: Choice; trouble?: Trouble }> {
     if (isLeaving(cached)) return { vm: cached, choice: {} };
-    const given = await give({ api: this.#deps.api, givers: this.#givers }, cached, signal);
+    const deps = { api: this.#deps.api, givers: this.#givers };
+    const defaults = this.#deps.defaults();
+    const vm = isToExpand(cached, defaults.referencePolicy)
+      ? await expandInPlace(deps, cached, defaults, signal)
+      : cached;
+    if ("failure" in vm) return { vm: cached, choice: {}, trouble: vm };
+    const given = await give(deps, vm, signal);
     if ("choice" in given) return given;
-    return { vm: cached, choice: {}, trouble: given };
+    return { vm, choice: {}, trouble: given };
   }
 
   async #seen(vm: Machine, choice: Choice, signal: AbortSignal): Promise<Seen> {

@@ -12,6 +12,8 @@ export interface ClusterDefaults {
   /** In place of that: sockets, and memory, that every machine may grow to. */
   readonly maxCpuSockets?: number;
   readonly maxGuest?: number | string;
+  /** What becomes of instance types and preferences that machines name; nothing said: `reference`. */
+  readonly referencePolicy?: "reference" | "expand" | "expandAll";
 }
 
 /** As KubeVirt has them where nothing is configured. */

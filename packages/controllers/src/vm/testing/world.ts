@@ -5,6 +5,7 @@ import type { Stored } from "@trine/kube-client";
 import { MemoryKube } from "@trine/kube-client/testing";
 import {
   CLUSTER_DEFAULTS,
+  type ClusterDefaults,
   INSTANCE_FINALIZER,
   type VirtualMachine,
   type VirtualMachineInstance,
@@ -27,6 +28,8 @@ export class World {
   readonly events: string[] = [];
   readonly #deps: ControlDeps;
   #reconciler: MachineReconciler;
+  /** What the KubeVirt object says. */
+  configured: Partial<ClusterDefaults> = {};
   nowMs = Date.parse("2026-01-02T04:00:00Z");
 
   constructor() {
@@ -35,7 +38,7 @@ export class World {
       api: this.kube,
       caches: controlCaches((resource, indices) => this.kube.cache(resource, indices)),
       events: { record: (_, { reason }) => this.events.push(reason) },
-      defaults: () => CLUSTER_DEFAULTS,
+      defaults: () => ({ ...CLUSTER_DEFAULTS, ...this.configured }),
       now: () => new Date(this.nowMs),
       random: () => 0,
       onFailure: () => undefined,
