@@ -1,25 +1,33 @@
 import { once } from "node:events";
 import { type IncomingMessage } from "node:http";
 import { Agent, request as httpsRequest } from "node:https";
+import { connect as connectPlain } from "node:net";
 import { type TLSSocket, connect } from "node:tls";
 import { pollUntil, withDeadline } from "@trine/base";
 import { createAuthority, issue } from "@trine/certificates";
-import { CLAIMS, CONFIG_MAPS, PODS } from "@trine/kube-client";
+import { CLAIMS, CONFIG_MAPS, PODS, SECRETS } from "@trine/kube-client";
 import { FILLER_LABEL } from "@trine/node-door";
 import { serveUploads, serveVirtApi } from "@trine/virt-api";
 import { testDeps } from "@trine/virt-api/testing";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { SERVING } from "./own-certificates.ts";
+import type { ControlProcess } from "./process.ts";
+import { serveApi } from "./serve-api.ts";
 
 const UPLOADS = "/apis/upload.cdi.kubevirt.io/v1beta1/namespaces/shop/uploadtokenrequests";
 
 let deps: Awaited<ReturnType<typeof testDeps>>;
 let api: Awaited<ReturnType<typeof serveVirtApi>>;
 let uploads: Awaited<ReturnType<typeof serveUploads>>;
+let serving: Awaited<ReturnType<typeof issue>>;
+/** Comes before it is said who somebody is. */
+let held: () => Promise<unknown>;
 
 beforeEach(async () => {
+  held = () => Promise.resolve();
   deps = await testDeps();
   const authority = await createAuthority({ name: "front", lifeMs: 3_600_000, nowMs: Date.now() });
-  const serving = await issue(authority, {
+  serving = await issue(authority, {
     subject: { name: "virt-api", dnsNames: ["localhost"] },
     usages: ["serverAuth"],
     lifeMs: 3_600_000,
@@ -30,11 +38,12 @@ beforeEach(async () => {
     data: { "requestheader-client-ca-file": authority.certificate },
   });
   const reviewer = {
-    request: (_method: string, path: string) => {
+    request: async (_method: string, path: string) => {
+      await held();
       const status = path.includes("tokenreviews")
         ? { authenticated: true, user: { username: "a", groups: [] } }
         : { allowed: true };
-      return Promise.resolve({ status });
+      return { status };
     },
   };
   const options = { ...deps, reviewer, listen: "127.0.0.1:0", serving };
@@ -127,6 +136,55 @@ test("an upload that goes on does not keep the server from ending, and is told t
   await pollUntil("it goes on", { ms: 10_000 }, () => deps.door.opened[0]);
   await withDeadline("close", 5_000, uploads.close());
   expect((await answered)[0].statusCode).toBe(503);
+});
+
+test("what is being answered when it ends is the last of its connection", async () => {
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  const reached = Promise.withResolvers<undefined>();
+  held = () => {
+    reached.resolve(undefined);
+    return promise;
+  };
+  const agent = new Agent({ keepAlive: true });
+  try {
+    const to = { host: "127.0.0.1", port: api.port, rejectUnauthorized: false, agent };
+    const headers = { authorization: "Bearer a" };
+    const asked = httpsRequest({ ...to, method: "POST", path: UPLOADS, headers });
+    asked.end("{}");
+    await reached.promise;
+    const answered = once(asked, "response") as Promise<[IncomingMessage]>;
+    const ended = api.close();
+    resolve(undefined);
+    expect((await answered)[0].headers.connection).toBe("close");
+    await withDeadline("close", 4_000, ended);
+  } finally {
+    agent.destroy();
+  }
+});
+
+test("where uploads cannot be taken nothing else is served", async () => {
+  const { port } = api;
+  await api.close();
+  const secrets = deps.kube.cache(SECRETS);
+  const process = {
+    ...{ client: deps.kube, secrets, logger: deps.logger, version: "0" },
+    ...{ metrics: { streamOpened: () => () => undefined }, settings: { now: () => ({}) } },
+    config: {
+      ...{ namespace: "trine-system", apiListen: `127.0.0.1:${port}` },
+      uploadListen: `127.0.0.1:${uploads.port}`,
+    },
+  };
+  const refused = serveApi(
+    process as unknown as ControlProcess,
+    () => undefined,
+    new AbortController().signal,
+  );
+  const of = (text: string): string => Buffer.from(text).toString("base64");
+  const data = { "tls.crt": of(serving.certificate), "tls.key": of(serving.key), "ca.crt": of("") };
+  await deps.kube.create(SECRETS, { metadata: { namespace: "trine-system", name: SERVING }, data });
+  await expect(refused).rejects.toMatchObject({ code: "EADDRINUSE" });
+  const socket = connectPlain({ host: "127.0.0.1", port });
+  await expect(once(socket, "connect")).rejects.toMatchObject({ code: "ECONNREFUSED" });
 });
 
 test.each([

@@ -29,7 +29,12 @@ export async function serveApi(
     const options = optionsOf(process, doors, serving);
     const all = { ...options, uploadKey: () => uploadKey };
     const api = await serveVirtApi(all);
-    const uploads = await serveUploads({ ...all, listen: config.uploadListen });
+    const uploads = await serveUploads({ ...all, listen: config.uploadListen }).catch(
+      async (cause: unknown) => {
+        await api.close();
+        throw cause;
+      },
+    );
     certificates.onNext((next) => {
       api.setCertificate(next);
       uploads.setCertificate(next);

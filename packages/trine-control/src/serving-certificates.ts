@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Cache, Secret } from "@trine/kube-client";
 import type { ServingCertificate } from "@trine/virt-api";
 import { readKept } from "./authority/kept-certificate.ts";
@@ -8,24 +9,39 @@ export class ServingCertificates {
   readonly #first = Promise.withResolvers<ServingCertificate>();
   readonly #stop: () => void;
   #tell: ((next: ServingCertificate) => void) | undefined;
+  /** What whoever serves knows of. */
+  #told: ServingCertificate | undefined;
+  #latest: ServingCertificate | undefined;
 
   constructor(secrets: Cache<Secret>, namespace: string) {
     this.#stop = secrets.onChange((_, after) => {
       const { namespace: of, name } = after?.metadata ?? {};
       const kept = after !== undefined && of === namespace && name === SERVING && readKept(after);
       if (kept === false || kept === undefined) return;
+      this.#latest = kept;
       this.#first.resolve(kept);
-      this.#tell?.(kept);
+      this.#tellLatest();
     });
   }
 
+  /** Of each that comes after the first, also of one that has come by now. */
   onNext(tell: (next: ServingCertificate) => void): void {
     this.#tell = tell;
+    this.#tellLatest();
   }
 
   /** Nothing where `signal` aborts before there is one. */
-  first(signal: AbortSignal): Promise<ServingCertificate | undefined> {
-    return Promise.race([this.#first.promise, untilAborted(signal)]);
+  async first(signal: AbortSignal): Promise<ServingCertificate | undefined> {
+    this.#told = await Promise.race([this.#first.promise, untilAborted(signal)]);
+    return this.#told;
+  }
+
+  #tellLatest(): void {
+    const latest = this.#latest;
+    if (latest === undefined || this.#tell === undefined) return;
+    if (isDeepStrictEqual(latest, this.#told)) return;
+    this.#told = latest;
+    this.#tell(latest);
   }
 
   close(): void {

@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { type Server, createServer } from "node:https";
 import type { AddressInfo } from "node:net";
@@ -9,6 +8,7 @@ import { Authorization } from "../access/authorization.ts";
 import type { FrontProxySettings } from "../access/front-proxy.ts";
 import type { Reviewer } from "../access/reviewer.ts";
 import { type Answer, send } from "../http/answer.ts";
+import { endServer, isEnding } from "../server/end-server.ts";
 import { failureAnswer } from "../server/failure-answer.ts";
 import { listenAt } from "../server/listen-at.ts";
 import type { ServingCertificate } from "../server/serve-virt-api.ts";
@@ -89,10 +89,7 @@ class Metrics implements MetricsServer {
   }
 
   async close(): Promise<void> {
-    const closed = once(this.#server, "close");
-    this.#server.close();
-    this.#server.closeAllConnections();
-    await closed;
+    await endServer(this.#server);
   }
 
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -105,7 +102,7 @@ class Metrics implements MetricsServer {
       failureAnswer(this.#options.logger, request, cause),
     );
     // Nobody reads a body here.
-    if (!request.complete) response.setHeader("connection", "close");
+    if (!request.complete || isEnding(this.#server)) response.setHeader("connection", "close");
     send(response, answer);
   }
 

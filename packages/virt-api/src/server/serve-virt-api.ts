@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { type Server, createServer } from "node:https";
 import type { AddressInfo } from "node:net";
@@ -13,6 +12,7 @@ import type { Reviewer } from "../access/reviewer.ts";
 import type { VirtApiDeps } from "../deps.ts";
 import { type Answer, send, sendRaw } from "../http/answer.ts";
 import { Upgrades } from "../streams/upgrades.ts";
+import { endServer, isEnding } from "./end-server.ts";
 import { failureAnswer } from "./failure-answer.ts";
 import { listenAt } from "./listen-at.ts";
 import { respond } from "./respond.ts";
@@ -37,7 +37,7 @@ export interface VirtApi {
   readonly port: number;
   /** New connections get this certificate; those that are open go on. */
   setCertificate(serving: ServingCertificate): void;
-  /** Takes no more requests, ends streams, waits for what is being answered. */
+  /** Takes no more requests, ends streams, waits some seconds for what is being answered. */
   close(): Promise<void>;
 }
 
@@ -66,6 +66,8 @@ class VirtApiServer implements VirtApi {
   readonly #options: ServeOptions;
   readonly #server: Server;
   readonly #upgrades = new Upgrades();
+  /** Those that are to become streams, too. */
+  readonly #upgraded = new Set<Duplex>();
   readonly #access: Access;
   readonly #timer: NodeJS.Timeout;
   #frontProxy: FrontProxySettings;
@@ -117,11 +119,9 @@ class VirtApiServer implements VirtApi {
 
   async close(): Promise<void> {
     clearInterval(this.#timer);
-    const closed = once(this.#server, "close");
-    this.#server.close();
+    const ended = endServer(this.#server, { upgraded: this.#upgraded });
     this.#upgrades.close();
-    this.#server.closeIdleConnections();
-    await closed;
+    await ended;
   }
 
   #context(): object {
@@ -160,12 +160,14 @@ class VirtApiServer implements VirtApi {
       (cause: unknown) => this.#failure(request, cause),
     );
     // What was not read of the body will not be: a client that goes on with it has its connection no longer.
-    if (!request.complete) response.setHeader("connection", "close");
+    if (!request.complete || isEnding(this.#server)) response.setHeader("connection", "close");
     send(response, answer);
   }
 
   async #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     socket.on("error", () => undefined);
+    this.#upgraded.add(socket);
+    socket.once("close", () => this.#upgraded.delete(socket));
     const upgrade = { request, socket, head };
     try {
       const answer = await serveStream(this.#options, this.#access, this.#upgrades, upgrade);

@@ -1,10 +1,10 @@
-import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { type Server, createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { TrineError } from "@trine/base";
 import type { VirtApiDeps } from "../deps.ts";
 import { type Answer, send, text } from "../http/answer.ts";
+import { endServer, isEnding } from "../server/end-server.ts";
 import { failureAnswer } from "../server/failure-answer.ts";
 import { listenAt } from "../server/listen-at.ts";
 import type { ServingCertificate } from "../server/serve-virt-api.ts";
@@ -23,7 +23,7 @@ export interface UploadServer {
   readonly port: number;
   /** New connections get this certificate; those that are open go on. */
   setCertificate(serving: ServingCertificate): void;
-  /** Ends uploads with 503, waits for what is being answered. */
+  /** Ends uploads with 503, waits some seconds for what is being answered. */
   close(): Promise<void>;
 }
 
@@ -80,13 +80,11 @@ class Uploads implements UploadServer {
   }
 
   async close(): Promise<void> {
-    const closed = once(this.#server, "close");
-    this.#server.close();
+    const ended = endServer(this.#server);
     for (const upload of this.#running) {
       upload.abort(new TrineError("unavailable", "this server ends: send it again"));
     }
-    this.#server.closeIdleConnections();
-    await closed;
+    await ended;
   }
 
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -103,7 +101,7 @@ class Uploads implements UploadServer {
       failureAnswer(this.#options.logger, request, cause),
     );
     // What was not read of the body will not be.
-    if (!request.complete) response.setHeader("connection", "close");
+    if (!request.complete || isEnding(this.#server)) response.setHeader("connection", "close");
     send(response, { ...answer, headers: { ...answer.headers, ...CORS } });
   }
 
