@@ -62,6 +62,7 @@ test(
         reason: "LxcfsLost",
         message: "container main: gone",
       } as const;
+      const made = await authority.kubeconfig("events", server, { user: ACCOUNT });
       events?.record({ pod, ...lost });
       events?.record({ pod, ...lost });
       events?.record({
@@ -70,7 +71,6 @@ test(
         reason: "LxcfsViews",
         message: "container main: back",
       });
-      const made = await authority.kubeconfig("events", server, { user: ACCOUNT });
       await rename(made, late);
 
       const path =

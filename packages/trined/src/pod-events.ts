@@ -1,19 +1,10 @@
-import { TrineError, messageOf } from "@trine/base";
-import type {
-  EventRecorder,
-  JsonPatchOperation,
-  KubeApi,
-  KubeClient,
-  KubeObject,
-  Place,
-  Resource,
-  Stored,
-  WriteOptions,
-} from "@trine/kube-client";
+import { messageOf } from "@trine/base";
+import type { EventRecorder } from "@trine/kube-client";
 import type { ViewHappening } from "@trine/lxcfs";
 import type { Logger } from "pino";
 import type { Config } from "./config.ts";
 import { nodeNameOf } from "./door/door-config.ts";
+import { LateApi } from "./late-api.ts";
 
 export interface PodEvents {
   readonly record: (happening: ViewHappening) => void;
@@ -57,75 +48,46 @@ async function openRecorder(
   log: Logger,
   signal: AbortSignal,
 ): Promise<{ recorder: EventRecorder; written: Promise<void> }> {
-  const { EventRecorder: Recorder } = await import("@trine/kube-client");
-  const api = new LateApi(file);
+  const {
+    EventRecorder: Recorder,
+    KubeClient,
+    readKubeconfig,
+  } = await import("@trine/kube-client");
+  const api = new LateApi({
+    open: async () => new KubeClient(await readKubeconfig(file)),
+    onProblem: (why) => {
+      log.warn({ kubeconfig: file, why }, "events of pods wait for their kubeconfig");
+    },
+  });
   const recorder = new Recorder(api, {
     ...{ component: "trined", instance: node },
     onProblem: (cause) => {
       log.warn({ err: messageOf(cause) }, "an event of a pod was not written");
     },
   });
-  const written = recorder.run(signal).finally(() => {
-    api.close();
-  });
+  const written = writeWhenOpen(api, recorder, log, signal);
   return { recorder, written };
+}
+
+/** The recorder gives an event up after a few tries: it begins when there is something to try. */
+async function writeWhenOpen(
+  api: LateApi,
+  recorder: EventRecorder,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await api.opened(signal);
+    await recorder.run(signal);
+  } catch (cause) {
+    if (!signal.aborted) log.error({ err: messageOf(cause) }, "events of pods end here");
+  } finally {
+    api.close();
+  }
 }
 
 function tell(recorder: EventRecorder, { pod, ...happening }: ViewHappening): void {
   // Which version of the pod it was nobody has told us.
   const metadata = { ...pod, resourceVersion: "" };
   recorder.record({ apiVersion: "v1", kind: "Pod", metadata }, happening);
-}
-
-/** A kubeconfig that may come after us, as kubelet's does on a new node. */
-class LateApi implements Pick<KubeApi, "create" | "patch"> {
-  readonly #file: string;
-  #client: Promise<KubeClient> | undefined;
-
-  constructor(file: string) {
-    this.#file = file;
-  }
-
-  async create<T extends KubeObject>(
-    resource: Resource<T>,
-    object: T,
-    options?: WriteOptions,
-  ): Promise<Stored<T>> {
-    return (await this.#connected()).create(resource, object, options);
-  }
-
-  async patch<T extends KubeObject>(
-    resource: Resource<T>,
-    at: Place,
-    operations: readonly JsonPatchOperation[],
-    options?: WriteOptions,
-  ): Promise<Stored<T>> {
-    return (await this.#connected()).patch(resource, at, operations, options);
-  }
-
-  close(): void {
-    // One that could not be opened has told it where it was used.
-    this.#client?.then(
-      (client) => {
-        client.close();
-      },
-      () => undefined,
-    );
-  }
-
-  async #connected(): Promise<KubeClient> {
-    this.#client ??= this.#open();
-    try {
-      return await this.#client;
-    } catch (cause) {
-      this.#client = undefined;
-      // It may come yet: the writer tries again.
-      throw new TrineError("unavailable", `kubeconfig: ${messageOf(cause)}`, { cause });
-    }
-  }
-
-  async #open(): Promise<KubeClient> {
-    const { KubeClient: Client, readKubeconfig } = await import("@trine/kube-client");
-    return new Client(await readKubeconfig(this.#file));
-  }
 }
