@@ -102,6 +102,50 @@ export function volumeTests(at: () => MachinesUnderTest): void {
   );
 
   test(
+    "a golden image of another namespace is copied for who may, into a file system and onto a device",
+    async () => {
+      const golden = "golden-images";
+      const source = { pvc: { namespace: golden, name: "golden" } };
+      await using volumes = new VolumesUnderTest(at());
+      await volumes.namespace(golden);
+      await volumes.directory("golden");
+      const copy = await volumes.directory("of-golden");
+      const device = await volumes.block("on-device", 300 * MIB);
+      // What was there before is not the copy's.
+      await device.write("old", 12 * MIB);
+      const resources = { requests: { storage: "256Mi" } };
+      const cdi = (kind: string, name: string, spec: object): object => ({
+        apiVersion: "cdi.kubevirt.io/v1beta1",
+        ...{ kind, metadata: { namespace: golden, name }, spec },
+      });
+      const storage = { storageClassName: "golden", resources };
+      await at().create(
+        cdi("DataVolume", "golden", { source: { http: { url } }, storage }),
+        cdi("DataSource", "debian", { source }),
+        ...mayMakeVolumes("stranger"),
+      );
+      const refused = volumes.fill("of-golden", source, {}, "stranger");
+      await expect(refused).rejects.toThrow(
+        `User stranger has insufficient permissions in clone source namespace ${golden}`,
+      );
+      // They wait for what they are made of.
+      await volumes.fill("on-device", source, { volumeMode: "Block" });
+      const sourceRef = { kind: "DataSource", namespace: golden, name: "debian" };
+      await at().create({
+        apiVersion: "cdi.kubevirt.io/v1beta1",
+        ...{ kind: "DataVolume", metadata: { name: "of-golden" } },
+        spec: { sourceRef, storage: { storageClassName: "of-golden", resources } },
+      });
+      for (const name of ["of-golden", "on-device"]) await volumes.untilPhase(name, "Succeeded");
+      expect(await isDisk(join(copy, "disk.img"))).toBe(true);
+      expect(await isDisk(device.path)).toBe(true);
+      const givers = ["--selector=trine.dev/fills", "--timeout=60s"];
+      await at().kubectl.run("wait", "-n", golden, "--for=delete", "pod", ...givers);
+    },
+    5 * LONG_MS,
+  );
+
+  test(
     "a file system that is full is said with the remedy, is left clean, and filled when there is room",
     async () => {
       await using volumes = new VolumesUnderTest(at());
@@ -131,4 +175,19 @@ export function volumeTests(at: () => MachinesUnderTest): void {
     },
     5 * LONG_MS,
   );
+}
+
+/** Rights to make DataVolumes here, and none elsewhere. */
+function mayMakeVolumes(user: string): object[] {
+  const apiGroup = "rbac.authorization.k8s.io";
+  const of = (kind: string, more: object): object => ({
+    apiVersion: `${apiGroup}/v1`,
+    ...{ kind, metadata: { name: user }, ...more },
+  });
+  const rule = { apiGroups: ["cdi.kubevirt.io"], resources: ["datavolumes"], verbs: ["create"] };
+  const subjects = [{ kind: "User", name: user, apiGroup }];
+  return [
+    of("Role", { rules: [rule] }),
+    of("RoleBinding", { roleRef: { apiGroup, kind: "Role", name: user }, subjects }),
+  ];
 }

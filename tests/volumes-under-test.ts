@@ -21,6 +21,7 @@ export class VolumesUnderTest {
   readonly #at: MachinesUnderTest;
   readonly #undo: (() => Promise<unknown>)[] = [];
   readonly #names: string[] = [];
+  readonly #namespaces: string[] = [];
 
   constructor(at: MachinesUnderTest) {
     this.#at = at;
@@ -70,14 +71,23 @@ export class VolumesUnderTest {
     this.#undo.push(() => this.#at.kubectl.run("delete", "storageclass", name));
   }
 
-  async fill(name: string, source: object, more: Fields = {}): Promise<void> {
+  /** With all that will be in it, it goes first. */
+  async namespace(name: string): Promise<void> {
+    await this.#at.kubectl.run("create", "namespace", name);
+    this.#namespaces.push(name);
+  }
+
+  /** `user`: in whose name, else the cluster's administrator. */
+  async fill(name: string, source: object, more: Fields = {}, user?: string): Promise<void> {
     const resources = { requests: { storage: "256Mi" } };
-    await this.#at.create({
+    const volume = {
       apiVersion: "cdi.kubevirt.io/v1beta1",
       kind: "DataVolume",
       metadata: { name },
       spec: { source, storage: { storageClassName: name, resources, ...more } },
-    });
+    };
+    const as = user === undefined ? [] : [`--as=${user}`];
+    await this.#at.kubectl.runWith(JSON.stringify(volume), "create", "-f", "-", ...as);
   }
 
   until(name: string, what: string, isSo: (volume: Volume) => boolean): Promise<Volume> {
@@ -96,6 +106,9 @@ export class VolumesUnderTest {
   /** Takes all of it away; claims and DataVolumes of the names go too. */
   async [Symbol.asyncDispose](): Promise<void> {
     const { kubectl } = this.#at;
+    for (const name of this.#namespaces) {
+      await kubectl.run("delete", "namespace", name, "--timeout=120s");
+    }
     const names = ["--ignore-not-found", "--timeout=60s", ...this.#names];
     if (this.#names.length > 0) {
       await kubectl.run("delete", "dv,pvc", ...names);

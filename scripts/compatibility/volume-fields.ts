@@ -15,6 +15,13 @@ const REFUSED = fillsVolumes("what cannot be is said, and nothing is made: %s");
 const ON_CLUSTER = inVolumes(
   "a DataVolume is filled from a URL, from an image, from another claim, and blank",
 );
+const COPIED_FAR = inVolumes(
+  "a golden image of another namespace is copied for who may, into a file system and onto a device",
+);
+const GRANTED: Proof = [
+  "packages/virt-api/src/admission/data-volume.test.ts",
+  "who may copy the claim is granted just that: named %s",
+];
 const UPLOADED: Proof = [
   "packages/virt-api/src/upload/upload.test.ts",
   "%s: all bytes come to the import of the claim",
@@ -29,12 +36,12 @@ export const DATA_VOLUME_FIELDS: readonly FieldGroup[] = [
       but: "`registry.certConfigMap` is not looked at",
     },
   ),
-  group(
-    "from a claim",
-    sources("pvc"),
-    [fillsVolumes("a claim is not copied while a pod may write it"), ON_CLUSTER],
-    { but: "of the same namespace" },
-  ),
+  group("from a claim", sources("pvc"), [
+    fillsVolumes("a claim is not copied while a pod may write it"),
+    GRANTED,
+    ON_CLUSTER,
+    COPIED_FAR,
+  ]),
   group("by upload", sources("upload"), [
     fillsVolumes("an upload is ready when its pod waits for it, and the claim says so"),
     UPLOADED,
@@ -42,7 +49,9 @@ export const DATA_VOLUME_FIELDS: readonly FieldGroup[] = [
       "virtctl image-upload dv: what is no upload leaves the claim clean, and the next one fills it",
     ),
   ]),
-  group("by reference", ["spec.sourceRef"], [FROM_URL]),
+  group("by reference", ["spec.sourceRef"], [GRANTED, COPIED_FAR], {
+    but: "the DataSource has to name a claim",
+  }),
   group("from elsewhere", sources("s3", "gcs", "imageio", "vddk", "snapshot"), [], {
     refused: "phase Failed, and why in the condition Running",
   }),

@@ -18,6 +18,7 @@ const KEPT = [
     "trine-virt-api-serving",
     "trine-virt-api-client",
     "trine-control-client",
+    "trine-copy-key",
   ].map((name) => [SECRETS, name] as const),
 ] as const;
 

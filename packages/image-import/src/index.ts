@@ -23,3 +23,4 @@ export { pushImage } from "./registry/push-image.ts";
 export { importToVolume, makeBlank } from "./volume/import-to-volume.ts";
 export type { VolumeRequest } from "./volume/import-to-volume.ts";
 export { VolumeTarget } from "./volume/volume-target.ts";
+export { giveVolume, takeVolume } from "./volume/copy-between.ts";

@@ -2,7 +2,7 @@ import type { FileHandle } from "node:fs/promises";
 import { TrineError, errnoOf } from "@trine/base";
 
 /** Runs of zeros of this size become holes. */
-const HOLE_BYTES = 65_536;
+export const HOLE_BYTES = 65_536;
 const ZEROS = Buffer.alloc(HOLE_BYTES);
 
 /**
@@ -17,14 +17,18 @@ export async function writeSparse(to: FileHandle, bytes: Buffer, at: number): Pr
   for (let from = 0; from < bytes.length;) {
     // Holes lie at whole places of the file, wherever a pipe cuts.
     const length = Math.min(HOLE_BYTES - ((at + from) % HOLE_BYTES), bytes.length - from);
-    const isHole = bytes.compare(ZEROS, 0, length, from, from + length) === 0;
-    if (isHole) {
+    if (isZeros(bytes, from, from + length)) {
       await flush(from);
       begun = from + length;
     }
     from += length;
   }
   await flush(bytes.length);
+}
+
+/** Of at most `HOLE_BYTES` of a buffer. */
+export function isZeros(bytes: Buffer, from: number, to: number): boolean {
+  return bytes.compare(ZEROS, 0, to - from, from, to) === 0;
 }
 
 /** Writes all of a buffer; kind `exhausted` when the file system is full. */

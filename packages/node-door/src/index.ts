@@ -21,8 +21,11 @@ export {
   FILLER_CONTAINER,
   FILLER_LABEL,
   FILL_PLACES,
+  giveOrderSchema,
   mostFetched,
+  mostUnpacked,
+  readCopyWord,
   readVolumeWord,
   volumeOrderSchema,
 } from "./volume-order.ts";
-export type { ImportReport, VolumeOrder, VolumeWord } from "./volume-order.ts";
+export type { CopyWord, GiveOrder, ImportReport, VolumeOrder, VolumeWord } from "./volume-order.ts";

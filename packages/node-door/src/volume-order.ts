@@ -1,3 +1,4 @@
+import { ERROR_KINDS } from "@trine/base";
 import * as v from "valibot";
 import { listOf, text, whole } from "./text.ts";
 
@@ -27,9 +28,14 @@ const url = v.pipe(v.string(), v.maxLength(8_192));
 
 const TABLES_BYTES = 64 * 1024 * 1024;
 
-/** Most that is fetched for a disk of that size: formats add tables to it, and what does not pack becomes a little larger. */
-export function mostFetched(diskBytes: number): number {
+/** Most that a disk of that size is as a file: formats add tables to it, and what does not pack becomes a little larger. */
+export function mostUnpacked(diskBytes: number): number {
   return Math.ceil(diskBytes * 1.125) + TABLES_BYTES;
+}
+
+/** Most that is fetched for it: a QCOW2 has its snapshots too, and an archive other files. */
+export function mostFetched(diskBytes: number): number {
+  return 2 * mostUnpacked(diskBytes);
 }
 
 /** Where a volume's disk comes from. Paths are the container's. */
@@ -55,6 +61,8 @@ const sourceSchema = v.variant("kind", [
   v.object({ kind: v.literal("blank") }),
   /** What comes by the node's door. */
   v.object({ kind: v.literal("upload") }),
+  /** What another import gives of its volume, by the doors of both. */
+  v.object({ kind: v.literal("copy") }),
 ]);
 
 /** What the container of an import is to do: the last argument of its process, as JSON. */
@@ -70,6 +78,14 @@ export const volumeOrderSchema = v.object({
 });
 
 export type VolumeOrder = v.InferOutput<typeof volumeOrderSchema>;
+
+/** The other side of a copy: gives its volume to whoever asks at the node's door, until its pod is ended. */
+export const giveOrderSchema = v.object({
+  version: v.literal(1),
+  give: volumeAt(FILL_PLACES.source),
+});
+
+export type GiveOrder = v.InferOutput<typeof giveOrderSchema>;
 
 /** What an import says of itself, to its node and by it to the control plane. */
 const volumeWordSchema = v.object({
@@ -97,5 +113,19 @@ export const importsSchema = v.object({ items: listOf(importReportSchema, 4_096)
 /** What an import's own process says, if it makes sense. */
 export function readVolumeWord(said: unknown): VolumeWord | undefined {
   const read = v.safeParse(volumeWordSchema, said);
+  return read.success ? read.output : undefined;
+}
+
+/** How a copy has ended, as the one that takes it says. */
+const copyWordSchema = v.union([
+  v.object({ done: v.literal(true) }),
+  v.object({ kind: v.picklist(ERROR_KINDS), message: text }),
+]);
+
+export type CopyWord = v.InferOutput<typeof copyWordSchema>;
+
+/** Undefined for what makes no sense. */
+export function readCopyWord(said: unknown): CopyWord | undefined {
+  const read = v.safeParse(copyWordSchema, said);
   return read.success ? read.output : undefined;
 }

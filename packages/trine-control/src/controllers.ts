@@ -13,6 +13,8 @@ import {
   replicaSetController,
 } from "@trine/controllers";
 import { openDoor } from "@trine/node-door";
+import { Copies } from "./copies.ts";
+import { copyKey } from "./copy-key.ts";
 import { Doors, doorCredentials } from "./doors.ts";
 import { ImportReports } from "./import-reports.ts";
 import { CONTROL_CLIENT } from "./own-certificates.ts";
@@ -80,15 +82,25 @@ function machinesOf(
   });
 }
 
-/** Asks nodes how far their imports are, by doors of its own. */
+/** Asks nodes how far their imports are, and joins those of two namespaces, by doors of its own. */
 function volumesOf(
-  { client, config, secrets }: ControlProcess,
-  deps: Omit<VolumeDeps, "emptyImage" | "reportOf">,
+  { client, config, secrets, logger }: ControlProcess,
+  deps: Omit<VolumeDeps, "emptyImage" | "reportOf" | "copyKey" | "join">,
 ): Controller {
   const doors = new Doors(client, () => doorCredentials(secrets, config.namespace, CONTROL_CLIENT));
   const reports = new ImportReports(doors);
-  const { emptyImage } = config;
-  return closing(volumeController({ ...deps, emptyImage, reportOf: reports.of }), doors);
+  const { emptyImage, namespace } = config;
+  const copies = new Copies({
+    doors,
+    onCut: (taker, err) => {
+      logger.warn({ taker, err }, "a copy was cut off");
+    },
+  });
+  const controller = volumeController({
+    ...{ ...deps, emptyImage, reportOf: reports.of, join: copies.join },
+    copyKey: () => copyKey(secrets, namespace),
+  });
+  return closing(closing(controller, copies), doors);
 }
 
 /** The same controller; the doors of its nodes are closed when it has ended. */

@@ -2,6 +2,7 @@ import { SIGNING_REQUESTS, WorkQueue } from "@trine/kube-client";
 import { AuthorityKeeper } from "./authority/authority-keeper.ts";
 import { type AuthorityState, bundleOf } from "./authority/authority-state.ts";
 import { keepCertificate } from "./authority/kept-certificate.ts";
+import { keepCopyKey } from "./copy-key.ts";
 import { CacheSet } from "./caches.ts";
 import { controllersOf } from "./controllers.ts";
 import { ownCertificates } from "./own-certificates.ts";
@@ -62,6 +63,8 @@ async function keepCertificates(
         await keepCertificate({ api, namespace, now: Date.now }, kept, state, abort);
       }
       onAuthority(state);
+      // Before the webhooks stand: they sign with it.
+      await keepCopyKey({ api, namespace }, abort);
       const at = { service: { namespace, name: service, port }, authority: bundleOf(state) };
       await registerApi(api, at, abort);
       return { afterMs: CERTIFICATES_MS };

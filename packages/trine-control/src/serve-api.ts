@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { arch, platform } from "node:os";
 import { inertFields } from "@trine/controllers";
 import { type ServingCertificate, serveUploads, serveVirtApi } from "@trine/virt-api";
+import { copyKey } from "./copy-key.ts";
 import { Doors, doorCredentials } from "./doors.ts";
 import { expanded } from "./expand.ts";
 import { API_CLIENT } from "./own-certificates.ts";
@@ -53,7 +54,7 @@ export async function serveApi(
 }
 
 function optionsOf(
-  { client, config, logger, metrics, settings, version }: ControlProcess,
+  { client, config, logger, metrics, secrets, settings, version }: ControlProcess,
   doors: Doors,
   serving: ServingCertificate,
 ): Omit<Parameters<typeof serveVirtApi>[0], "uploadKey"> {
@@ -67,6 +68,7 @@ function optionsOf(
     expand: (machine, signal) => expanded(client, machine, settings.now().defaults, signal),
     defaults: () => settings.now().defaults,
     inertFields: (spec, at) => inertFields(spec, at).map(({ field }) => field),
+    copyKey: () => copyKey(secrets, config.namespace),
     isSystem: (user) => user === account,
     version: {
       gitVersion: `v${KUBEVIRT}+trine.${version}`,

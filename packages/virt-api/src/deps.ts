@@ -54,6 +54,8 @@ export interface VirtApiDeps {
   readonly isSystem: (user: string) => boolean;
   /** PEM: signs what allows an upload; the same in all processes that serve the API. */
   readonly uploadKey: () => string;
+  /** Signs what may be copied out of other namespaces. */
+  readonly copyKey: () => Buffer;
   readonly version: VersionInfo;
   readonly guestfs: GuestfsInfo;
   /** A stream to a machine is open; answers what to call when it has ended. */

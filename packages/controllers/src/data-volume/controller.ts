@@ -4,6 +4,7 @@ import { DATA_VOLUMES } from "../kinds.ts";
 import { controllerOf } from "../owner.ts";
 import { newest, queueController } from "../queue-controller.ts";
 import { claimOf } from "../vmi/disks.ts";
+import { takerOf } from "./giver-pod.ts";
 import type { VolumeDeps } from "./look.ts";
 import { VolumeReconciler } from "./reconcile-dv.ts";
 
@@ -33,6 +34,8 @@ function watchAll({ caches }: VolumeDeps, queue: WorkQueue): readonly (() => voi
     claims.onChange(newest(add)),
     fillers.onChange(
       newest((pod) => {
+        const taker = takerOf(pod);
+        if (taker !== undefined) queue.add(taker);
         const owner = controllerOf(pod);
         if (owner?.kind !== DATA_VOLUMES.kind && owner?.kind !== CLAIMS.kind) return;
         queue.add(`${pod.metadata.namespace ?? ""}/${owner.name}`);

@@ -1,14 +1,10 @@
 import type { PersistentVolumeClaim, Pod } from "@trine/kube-client";
-import {
-  FILLER_CONTAINER as CONTAINER,
-  FILLER_LABEL,
-  FILL_PLACES,
-  mostFetched,
-} from "@trine/node-door";
+import { FILLER_LABEL, FILL_PLACES, mostFetched, mostUnpacked } from "@trine/node-door";
 import type { VolumeOrder } from "@trine/node-door";
 import { ownedBy } from "../owner.ts";
 import { bytesOf } from "../vmi/settings.ts";
 import { requested } from "./claim-of.ts";
+import { importPod, useOf } from "./import-pod.ts";
 import { nodesFor } from "../vmi/scheduling.ts";
 import type { LaunchSettings } from "../vmi/settings.ts";
 import type { Filling } from "./plan-filling.ts";
@@ -49,68 +45,44 @@ export function fillerPod(volume: Volume, wanted: Wanted): Pod {
     ...(sizeBytes === undefined ? {} : { sizeBytes }),
     source: filling.source,
   };
-  const { from } = filling;
+  const { from, image } = filling;
   const target = useOf("volume", isBlock, TARGET);
   const source = from === undefined ? {} : useOf("source", wanted.isSourceBlock, SOURCE, true);
-  return {
-    apiVersion: "v1",
-    kind: "Pod",
+  return importPod({
     metadata: {
       name: fillerName(volume),
       namespace,
-      labels: { [FILLER_LABEL]: uid, app: "containerized-data-importer" },
-      annotations: { "trine.dev/imports": CONTAINER },
+      labels: { [FILLER_LABEL]: uid },
       ownerReferences: [ownedBy(volume)],
     },
-    spec: {
-      runtimeClassName: settings.runtimeClass,
-      restartPolicy: "OnFailure",
-      automountServiceAccountToken: false,
-      enableServiceLinks: false,
+    order,
+    settings,
+    ...(image === undefined ? {} : { image }),
+    pod: {
       ...placement,
       nodeSelector: nodesFor(settings, placement?.nodeSelector),
       ...(filling.pullSecrets.length === 0
         ? {}
         : { imagePullSecrets: filling.pullSecrets.map((secret) => ({ name: secret })) }),
-      securityContext: {
-        runAsNonRoot: true,
-        runAsUser: 107,
-        fsGroup: 107,
-        seccompProfile: { type: "RuntimeDefault" },
-      },
-      containers: [
-        {
-          name: CONTAINER,
-          image: filling.image ?? settings.emptyImage,
-          // `trine install` has put that on the node: it is in no registry.
-          ...(filling.image === undefined ? { imagePullPolicy: "IfNotPresent" } : {}),
-          command: ["import"],
-          args: [JSON.stringify(order)],
-          resources: { requests: { cpu: "100m", memory: "128Mi" } },
-          securityContext: {
-            allowPrivilegeEscalation: false,
-            capabilities: { drop: ["ALL"] },
-          },
-          terminationMessagePath: "/dev/termination-log",
-          volumeMounts: [
-            { name: "work", mountPath: WORK },
-            ...(target.volumeMounts ?? []),
-            ...(source.volumeMounts ?? []),
-            ...filling.mounts,
-          ],
-          volumeDevices: [...(target.volumeDevices ?? []), ...(source.volumeDevices ?? [])],
-        },
-      ],
-      volumes: [
-        { name: "work", emptyDir: { sizeLimit: String(workBytes(filling, diskOf(wanted))) } },
-        { name: "volume", persistentVolumeClaim: { claimName: name } },
-        ...(from === undefined
-          ? []
-          : [{ name: "source", persistentVolumeClaim: { claimName: from } }]),
-        ...filling.volumes,
-      ],
     },
-  };
+    container: {
+      volumeMounts: [
+        { name: "work", mountPath: WORK },
+        ...(target.volumeMounts ?? []),
+        ...(source.volumeMounts ?? []),
+        ...filling.mounts,
+      ],
+      volumeDevices: [...(target.volumeDevices ?? []), ...(source.volumeDevices ?? [])],
+    },
+    volumes: [
+      { name: "work", emptyDir: { sizeLimit: String(workBytes(filling, diskOf(wanted))) } },
+      { name: "volume", persistentVolumeClaim: { claimName: name } },
+      ...(from === undefined
+        ? []
+        : [{ name: "source", persistentVolumeClaim: { claimName: from } }]),
+      ...filling.volumes,
+    ],
+  });
 }
 
 /** All of the disk, as far as it is known. */
@@ -120,21 +92,6 @@ function diskOf({ sizeBytes, claim }: Wanted): number {
 
 /** Most that lies on the node's own disk: what was fetched and what it is unpacked to, which is removed as the next is made. */
 function workBytes({ source }: Filling, diskBytes: number): number {
-  const isFetched = source.kind !== "blank" && source.kind !== "volume";
-  return isFetched ? 2 * mostFetched(diskBytes) + WORK_BYTES : WORK_BYTES;
-}
-
-interface Use {
-  readonly volumeMounts?: readonly object[];
-  readonly volumeDevices?: readonly object[];
-}
-
-function useOf(
-  name: string,
-  block: boolean,
-  at: typeof TARGET | typeof SOURCE,
-  readOnly = false,
-): Use {
-  if (block) return { volumeDevices: [{ name, devicePath: at.device }] };
-  return { volumeMounts: [{ name, mountPath: at.directory, ...(readOnly ? { readOnly } : {}) }] };
+  const isFetched = !["blank", "volume", "copy"].includes(source.kind);
+  return isFetched ? mostFetched(diskBytes) + mostUnpacked(diskBytes) + WORK_BYTES : WORK_BYTES;
 }

@@ -1,9 +1,12 @@
 import {
+  COPY_GRANT,
   type Cache,
   PODS,
   type PersistentVolumeClaim,
   type Pod,
   type Stored,
+  readGrant,
+  resolveSource,
 } from "@trine/kube-client";
 import type { DataVolumeSpec, KubeVirt } from "@trine/kube-types";
 import { FILLER_LABEL } from "@trine/node-door";
@@ -11,7 +14,8 @@ import type { ImportReport } from "@trine/node-door";
 import type { ControlDeps, MakeCache } from "../controller.ts";
 import { requested } from "./claim-of.ts";
 import { fillerName } from "./filler-pod.ts";
-import { planFilling, sourceOfDataSource } from "./plan-filling.ts";
+import { BY_TAKER, byTaker, giverName } from "./giver-pod.ts";
+import { type ClaimAt, planFilling } from "./plan-filling.ts";
 import {
   type ClaimFacts,
   type Placement,
@@ -20,20 +24,19 @@ import {
   isFilled,
   isOwn,
 } from "./seen.ts";
-import { absent } from "./absent.ts";
-import { DATA_SOURCES, storageOf } from "./storage.ts";
+import { storageOf } from "./storage.ts";
 import { claimOf } from "../vmi/disks.ts";
 import { bytesOf } from "../vmi/settings.ts";
 
 /** Caches that only volumes' controller has. */
 export interface VolumeCaches {
   readonly kubeVirts: Cache<KubeVirt>;
-  /** Pods that fill volumes. */
+  /** Pods that fill volumes, and those that give to them. */
   readonly fillers: Cache<Pod>;
 }
 
 export function volumeCaches(make: MakeCache): Omit<VolumeCaches, "kubeVirts"> {
-  return { fillers: make(PODS, {}, { labelSelector: FILLER_LABEL }) };
+  return { fillers: make(PODS, { [BY_TAKER]: byTaker }, { labelSelector: FILLER_LABEL }) };
 }
 
 export interface VolumeDeps extends Pick<ControlDeps, "api" | "events" | "now" | "onFailure"> {
@@ -43,6 +46,10 @@ export interface VolumeDeps extends Pick<ControlDeps, "api" | "events" | "now" |
   readonly emptyImage: string;
   /** What a pod's node says of its import; undefined: it is not heard, or knows of none. */
   readonly reportOf: (pod: Stored<Pod>, signal: AbortSignal) => Promise<ImportReport | undefined>;
+  /** Signs what may be copied out of other namespaces. */
+  readonly copyKey: () => Buffer;
+  /** Begins what a giver's pod gives to a taker's, unless it goes on already. */
+  readonly join: (giver: Stored<Pod>, taker: Stored<Pod>) => void;
 }
 
 /** All that the decision on a volume looks at. */
@@ -52,22 +59,19 @@ export async function look(deps: VolumeDeps, volume: Volume, signal: AbortSignal
   const claim = caches.claims.get(`${namespace}/${name}`);
   const pod = caches.fillers.get(`${namespace}/${fillerName(volume)}`);
   const isDone = volume.status?.phase === "Succeeded";
-  const { source, trouble } = await sourceOf(deps, volume.spec, namespace, signal);
-  const isBlock = (of: string): boolean =>
-    caches.claims.get(`${namespace}/${of}`)?.spec.volumeMode === "Block";
-  const { contentType } = volume.spec;
-  const plan = planFilling(
-    { ...(source && { source }), ...(contentType && { contentType }) },
-    namespace,
-    isBlock,
-  );
+  const { source, trouble } = await sourceOf(deps, volume, signal);
+  const plan = planOf(deps, volume, source, namespace);
   const isOpen = !isDone && pod === undefined && (claim === undefined || !isFilled(claim));
   const storage = isOpen ? await storageOf(api, classOf(volume, claim), signal) : undefined;
-  const from = "refused" in plan ? undefined : plan.from;
-  const copied = from === undefined ? undefined : caches.claims.get(`${namespace}/${from}`);
+  const far = "refused" in plan ? undefined : plan.far;
+  const givers = caches.fillers.byIndex(BY_TAKER, `${namespace}/${name}`);
+  const giver = far && caches.fillers.get(`${far.namespace}/${giverName(volume)}`);
+  const lacksGiver = far !== undefined && giver === undefined;
+  const from = copiedClaim(plan, namespace);
+  const copied = from && claimAt(deps, from);
   const inUse =
-    isOpen && from !== undefined
-      ? await troubleWith(deps, { namespace, name: from }, copied, signal)
+    from !== undefined && !isDone && (isOpen || lacksGiver)
+      ? await troubleWith(deps, from, copied, signal)
       : undefined;
   const isToFill = isOpen && claim !== undefined && isOwn(claim, volume);
   const writer = isToFill ? await userOf(api, { namespace, name }, hasNode, signal) : undefined;
@@ -78,7 +82,7 @@ export async function look(deps: VolumeDeps, volume: Volume, signal: AbortSignal
     sourceBytes: copied && bytesIn(copied),
   };
   return {
-    ...{ volume, source, plan, facts, claim, pod },
+    ...{ volume, source, plan, facts, claim, pod, giver, givers },
     waitsForConsumer: storage?.waitsForConsumer ?? false,
     consumer: consumerOf(deps, namespace, name),
     sourceTrouble: isDone ? undefined : (trouble ?? inUse),
@@ -87,6 +91,46 @@ export async function look(deps: VolumeDeps, volume: Volume, signal: AbortSignal
       pod?.status?.phase === "Running" && !isDone ? await deps.reportOf(pod, signal) : undefined,
     now: deps.now(),
   };
+}
+
+function planOf(
+  deps: VolumeDeps,
+  volume: Volume,
+  source: DataVolumeSpec["source"],
+  namespace: string,
+): Seen["plan"] {
+  const { contentType } = volume.spec;
+  const granted = grantOf(deps, volume);
+  return planFilling(
+    { ...(source && { source }), ...(contentType && { contentType }) },
+    namespace,
+    {
+      isBlock: (of) => claimAt(deps, of)?.spec.volumeMode === "Block",
+      isGranted: ({ namespace: of, name }) => granted?.namespace === of && granted.name === name,
+    },
+  );
+}
+
+function grantOf(
+  { copyKey }: VolumeDeps,
+  { metadata: { namespace = "default", annotations } }: Volume,
+): ClaimAt | undefined {
+  const grant = annotations?.[COPY_GRANT];
+  return grant === undefined ? undefined : readGrant(grant, namespace, copyKey());
+}
+
+/** As the cache has it. */
+export function claimAt(
+  { caches }: VolumeDeps,
+  { namespace, name }: ClaimAt,
+): Stored<PersistentVolumeClaim> | undefined {
+  return caches.claims.get(`${namespace}/${name}`);
+}
+
+/** Of whichever namespace. */
+export function copiedClaim(plan: Seen["plan"], namespace: string): ClaimAt | undefined {
+  if ("refused" in plan) return undefined;
+  return plan.far ?? (plan.from === undefined ? undefined : { namespace, name: plan.from });
 }
 
 /** A claim that is there says it itself. */
@@ -100,18 +144,22 @@ function classOf(
 
 /** What a volume is made of; a DataSource stands for a claim. */
 async function sourceOf(
-  { api }: VolumeDeps,
-  { source, sourceRef }: DataVolumeSpec,
-  own: string,
+  deps: VolumeDeps,
+  volume: Volume,
   signal: AbortSignal,
 ): Promise<{ readonly source: DataVolumeSpec["source"]; readonly trouble?: string }> {
-  if (sourceRef === undefined || source !== undefined) return { source };
-  const { namespace = own, name } = sourceRef;
-  const found = await api.get(DATA_SOURCES, { namespace, name }, signal).catch(absent);
-  if (found !== undefined) return { source: sourceOfDataSource(found) };
-  const trouble = `DataSource ${namespace}/${name} is not there`;
+  const { spec, metadata } = volume;
+  const { namespace: own = "default" } = metadata;
+  const granted = grantOf(deps, volume);
+  // What its maker was allowed to copy stays that, whatever the DataSource says by now.
+  if (spec.source === undefined && granted !== undefined) return { source: { pvc: granted } };
+  const { source, missing } = await resolveSource(deps.api, spec, own, signal);
+  if (missing === undefined) return { source };
   // Its claim may be of any name: nothing is refused for that.
-  return { source: { pvc: { namespace: own, name: "" } }, trouble };
+  return {
+    source: { pvc: { namespace: own, name: "" } },
+    trouble: `DataSource ${missing} is not there`,
+  };
 }
 
 /** Why a claim cannot be copied now: what is written to meanwhile would be copied half. */

@@ -1,5 +1,6 @@
 import type { PersistentVolumeClaim, Pod, Stored } from "@trine/kube-client";
 import { claimOf } from "./claim-of.ts";
+import type { ClaimAt } from "./plan-filling.ts";
 import {
   POD_PHASE,
   POD_READY,
@@ -16,6 +17,14 @@ import {
 export type Step =
   | { readonly do: "createClaim"; readonly claim: PersistentVolumeClaim }
   | { readonly do: "createPod"; readonly claim: Stored<PersistentVolumeClaim> }
+  /** What gives a claim of another namespace. */
+  | { readonly do: "createGiver"; readonly far: ClaimAt }
+  | {
+      readonly do: "join";
+      readonly giver: Stored<Pod>;
+      readonly taker: Stored<Pod>;
+      readonly ms: number;
+    }
   /** What the pod says of itself, on the claim: who uploads looks there. */
   | { readonly do: "tellClaim"; readonly annotations: Readonly<Record<string, string>> }
   | { readonly do: "deletePod"; readonly pod: Stored<Pod> }
@@ -31,6 +40,8 @@ const IN_USE_MS = 5_000;
 /** Decides; does no I/O. */
 export function nextStep(seen: Seen): Step {
   const { volume, claim, plan, facts } = seen;
+  const useless = uselessGiver(seen);
+  if (useless !== undefined) return { do: "deletePod", pod: useless };
   // What it has goes with it: owner references. A claim stays for as long as a pod has it.
   if (isLeaving(volume)) {
     return claim?.metadata.uid === volume.metadata.uid ? ended(seen.pod) : NOTHING;
@@ -51,6 +62,22 @@ export function nextStep(seen: Seen): Step {
   return filling(seen, claim);
 }
 
+/** Nobody's any more: of a volume of the name that was there before, or of one that takes nothing now. */
+function uselessGiver(seen: Seen): Stored<Pod> | undefined {
+  const { givers, giver } = seen;
+  const isOf = (pod: Stored<Pod>): boolean => pod.metadata.uid === giver?.metadata.uid;
+  return givers.find((pod) => {
+    if (isLeaving(pod)) return false;
+    return !isOf(pod) || !isTaking(seen) || pod.status?.phase === "Failed";
+  });
+}
+
+function isTaking({ volume, claim, plan }: Seen): boolean {
+  if (isLeaving(volume) || volume.status?.phase === "Succeeded") return false;
+  if (claim === undefined || !isOwn(claim, volume) || isLeaving(claim)) return false;
+  return !isFilled(claim) && !("refused" in plan);
+}
+
 function later(): Step {
   return { do: "wait", ms: IN_USE_MS };
 }
@@ -67,7 +94,12 @@ function ended(pod: Stored<Pod> | undefined): Step {
 }
 
 function filling(seen: Seen, claim: Stored<PersistentVolumeClaim>): Step {
-  const { pod, sourceTrouble, targetTrouble } = seen;
+  const { pod, giver, plan, sourceTrouble, targetTrouble } = seen;
+  const far = "refused" in plan ? undefined : plan.far;
+  if (far !== undefined && giver === undefined && pod?.status?.phase !== "Succeeded") {
+    if ((sourceTrouble ?? targetTrouble) !== undefined) return later();
+    return waits(seen) ? NOTHING : { do: "createGiver", far };
+  }
   if (pod === undefined) {
     if ((sourceTrouble ?? targetTrouble) !== undefined) return later();
     return waits(seen) ? NOTHING : { do: "createPod", claim };
@@ -78,7 +110,10 @@ function filling(seen: Seen, claim: Stored<PersistentVolumeClaim>): Step {
   const before = claim.metadata.annotations ?? {};
   const isTold = Object.entries(annotations).every(([key, value]) => before[key] === value);
   if (!isTold) return { do: "tellClaim", annotations };
-  return pod.status?.phase === "Running" ? { do: "wait", ms: LOOK_MS } : NOTHING;
+  if (pod.status?.phase !== "Running") return NOTHING;
+  return giver?.status?.phase === "Running" && !isLeaving(giver)
+    ? { do: "join", giver, taker: pod, ms: LOOK_MS }
+    : { do: "wait", ms: LOOK_MS };
 }
 
 /** Whether the volume is left alone until somebody wants to use it. */

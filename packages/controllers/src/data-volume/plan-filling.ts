@@ -1,4 +1,4 @@
-import type { DataSource, DataVolumeSpec } from "@trine/kube-types";
+import type { DataVolumeSpec } from "@trine/kube-types";
 import { FILL_PLACES } from "@trine/node-door";
 import type { VolumeOrder } from "@trine/node-door";
 
@@ -16,8 +16,15 @@ export interface Filling {
   /** Secrets and ConfigMaps. */
   readonly volumes: readonly (Json & { readonly name: string })[];
   readonly mounts: readonly Json[];
-  /** Claim that is copied. */
+  /** Claim of the same namespace that is copied. */
   readonly from?: string;
+  /** Claim of another one, which a pod there gives. */
+  readonly far?: ClaimAt;
+}
+
+export interface ClaimAt {
+  readonly namespace: string;
+  readonly name: string;
 }
 
 export type Plan = Filling | { readonly refused: string };
@@ -31,11 +38,18 @@ const {
   headers: HEADERS,
 } = FILL_PLACES;
 
+/** What else a copy hangs on. */
+export interface Known {
+  readonly isBlock: (claim: ClaimAt) => boolean;
+  /** Whether its maker was allowed to copy that out of another namespace. */
+  readonly isGranted: (claim: ClaimAt) => boolean;
+}
+
 /** How a volume is to be filled. Pure. */
 export function planFilling(
   { source, contentType }: Pick<DataVolumeSpec, "source" | "contentType">,
   namespace: string,
-  isBlock: (claim: string) => boolean,
+  known: Known,
 ): Plan {
   if (source === undefined) return { refused: "spec.source: there is none" };
   if (contentType === "archive") return { refused: "spec.contentType: archives are not unpacked" };
@@ -43,16 +57,10 @@ export function planFilling(
   if (other !== undefined) return { refused: `spec.source.${other}: is not supported` };
   if (source.http !== undefined) return ofHttp(source.http);
   if (source.registry !== undefined) return ofRegistry(source.registry);
-  if (source.pvc !== undefined) return ofClaim(source.pvc, namespace, isBlock);
+  if (source.pvc !== undefined) return ofClaim(source.pvc, namespace, known);
   if (source.upload !== undefined) return { ...NONE, verb: "Upload", source: { kind: "upload" } };
   if (source.blank !== undefined) return { ...NONE, verb: "Import", source: { kind: "blank" } };
   return { refused: "spec.source: names nothing" };
-}
-
-/** What a DataSource stands for. */
-export function sourceOfDataSource({ spec, status }: DataSource): Source {
-  const { pvc, snapshot } = status?.source ?? spec.source;
-  return { ...(pvc && { pvc }), ...(snapshot && { snapshot }) };
 }
 
 function ofHttp(http: NonNullable<Source["http"]>): Plan {
@@ -105,17 +113,15 @@ function ofRegistry(registry: NonNullable<Source["registry"]>): Plan {
   return { ...NONE, verb: "Import", source: { kind: "image" }, image, pullSecrets };
 }
 
-function ofClaim(
-  { name, namespace: of }: NonNullable<Source["pvc"]>,
-  namespace: string,
-  isBlock: (claim: string) => boolean,
-): Plan {
-  if (of !== namespace) {
-    return { refused: "spec.source.pvc.namespace: claims of another namespace are not copied" };
+function ofClaim(claim: ClaimAt, namespace: string, { isBlock, isGranted }: Known): Plan {
+  const { name, namespace: of } = claim;
+  if (of === namespace) {
+    const path = isBlock(claim) ? SOURCE.device : SOURCE.directory;
+    return { ...NONE, verb: "Clone", source: { kind: "volume", path }, from: name };
   }
-  const block = isBlock(name);
-  const path = block ? SOURCE.device : SOURCE.directory;
-  return { ...NONE, verb: "Clone", source: { kind: "volume", path }, from: name };
+  if (isGranted(claim)) return { ...NONE, verb: "Clone", source: { kind: "copy" }, far: claim };
+  const why = `nobody who may was asked for a copy of claim ${of}/${name}`;
+  return { refused: `${why}: make the DataVolume anew` };
 }
 
 function isNamed(text: string | undefined): text is string {

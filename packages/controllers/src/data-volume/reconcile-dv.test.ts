@@ -198,7 +198,7 @@ test("a claim is not copied while a pod may write it", async () => {
 test.each([
   ["s3", { s3: { url: "s3://b/o" } }, /s3: is not supported/],
   ["no image", { registry: { url: "quay.test/disk" } }, /docker:\/\/IMAGE is wanted/],
-  ["another namespace", { pvc: { namespace: "other", name: "a" } }, /another namespace/],
+  ["no grant", { pvc: { namespace: "golden", name: "gold" } }, /make the DataVolume anew/],
 ])("what cannot be is said, and nothing is made: %s", async (_, source, message) => {
   const world = new World();
   await world.add({ ...HTTP, source });

@@ -5,6 +5,7 @@ import {
   type Outcome,
   PODS,
   type PersistentVolumeClaim,
+  type Pod,
   type Stored,
   keyOf,
   placeOf,
@@ -15,8 +16,10 @@ import { DATA_VOLUMES } from "../kinds.ts";
 import { launchSettings } from "../vmi/settings.ts";
 import { diskBytes } from "./claim-of.ts";
 import { fillerPod } from "./filler-pod.ts";
-import { type VolumeDeps, look } from "./look.ts";
+import { BY_TAKER, giverPod } from "./giver-pod.ts";
+import { type VolumeDeps, claimAt, copiedClaim, look } from "./look.ts";
 import { type Step, nextStep } from "./next-step.ts";
+import type { ClaimAt } from "./plan-filling.ts";
 import { type Seen, type Volume, failureOf, isFilled, isLeaving } from "./seen.ts";
 import { isUploadTarget, volumeOf } from "./upload-claim.ts";
 import { isForeign, refusalOf, statusOf } from "./status.ts";
@@ -37,6 +40,7 @@ export class VolumeReconciler {
     const volume = this.#deps.caches.dataVolumes.get(key);
     if (volume === undefined) {
       this.#ahead.forget(key);
+      await dropGivers(this.#deps, key, signal);
       return this.#reconcileClaim(key, signal); // of a volume that is gone claim and pod go with it
     }
     if (this.#ahead.isPast(volume)) return "settled"; // its change is on the way
@@ -45,7 +49,7 @@ export class VolumeReconciler {
       const step = nextStep(seen);
       await act(this.#deps, seen, step, signal);
       await this.#tell(seen, signal);
-      return step.do === "wait" ? { afterMs: step.ms } : "settled";
+      return "ms" in step ? { afterMs: step.ms } : "settled";
     } catch (cause) {
       // What was looked at is not how it is any more.
       if (kindOf(cause) === "conflict") return SOON;
@@ -60,7 +64,7 @@ export class VolumeReconciler {
       const seen = await look(this.#deps, volumeOf(claim), signal);
       const step = nextStep(seen);
       await act(this.#deps, seen, step, signal);
-      return step.do === "wait" ? { afterMs: step.ms } : "settled";
+      return "ms" in step ? { afterMs: step.ms } : "settled";
     } catch (cause) {
       if (kindOf(cause) === "conflict") return SOON;
       throw cause;
@@ -91,14 +95,50 @@ async function act(deps: VolumeDeps, seen: Seen, step: Step, signal: AbortSignal
     case "tellClaim":
       await tellClaim(deps, seen, step.annotations, signal);
       return;
-    case "deletePod": {
-      const { uid } = step.pod.metadata;
-      await unless("notFound", api.delete(PODS, placeOf(keyOf(step.pod)), { uid, signal }));
+    case "createGiver":
+      await createGiver(deps, seen, step.far, signal);
       return;
-    }
+    case "join":
+      deps.join(step.giver, step.taker);
+      return;
+    case "deletePod":
+      await deletePod(deps, step.pod, signal);
+      return;
     default:
       return;
   }
+}
+
+async function deletePod(
+  { api }: VolumeDeps,
+  pod: Stored<Pod>,
+  signal: AbortSignal,
+): Promise<void> {
+  const { uid } = pod.metadata;
+  await unless("notFound", api.delete(PODS, placeOf(keyOf(pod)), { uid, signal }));
+}
+
+/** Of a volume that is gone: they have no owner that takes them along. */
+async function dropGivers(deps: VolumeDeps, key: string, signal: AbortSignal): Promise<void> {
+  for (const pod of deps.caches.fillers.byIndex(BY_TAKER, key)) {
+    if (!isLeaving(pod)) await deletePod(deps, pod, signal);
+  }
+}
+
+async function createGiver(
+  deps: VolumeDeps,
+  { volume }: Seen,
+  far: ClaimAt,
+  signal: AbortSignal,
+): Promise<void> {
+  const isBlock = claimAt(deps, far)?.spec.volumeMode === "Block";
+  const pod = giverPod(volume, { far, isBlock, settings: settingsOf(deps) });
+  await unless("alreadyExists", deps.api.create(PODS, pod, { signal }));
+}
+
+function settingsOf(deps: VolumeDeps): ReturnType<typeof launchSettings> {
+  const { configuration } = chosenKubeVirt(deps.caches.kubeVirts.list())?.spec ?? {};
+  return launchSettings(configuration, deps);
 }
 
 /** Of the API server it is asked whether the volume is filled: a cache that is behind would have it written over. */
@@ -112,15 +152,15 @@ async function createPod(
   if ("refused" in plan || isFilled(claim) || claim.metadata.uid !== cached.metadata.uid) return;
   if (isLeaving(claim)) return;
   const { namespace = "default" } = volume.metadata;
-  const source = deps.caches.claims.get(`${namespace}/${plan.from ?? ""}`);
-  const { configuration } = chosenKubeVirt(deps.caches.kubeVirts.list())?.spec ?? {};
+  const from = copiedClaim(plan, namespace);
+  const source = from && claimAt(deps, from);
   const pod = fillerPod(volume, {
     filling: plan,
     claim,
     isSourceBlock: source?.spec.volumeMode === "Block",
     sizeBytes: diskBytes(volume, claim, facts),
     placement: consumer,
-    settings: launchSettings(configuration, deps),
+    settings: settingsOf(deps),
   });
   await unless("alreadyExists", deps.api.create(PODS, pod, { signal }));
 }

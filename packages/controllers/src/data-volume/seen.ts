@@ -46,6 +46,10 @@ export interface Seen {
   readonly claim: Stored<PersistentVolumeClaim> | undefined;
   /** Fills it. */
   readonly pod: Stored<Pod> | undefined;
+  /** Gives the claim of another namespace that is copied. */
+  readonly giver: Stored<Pod> | undefined;
+  /** All that say they give to it. */
+  readonly givers: readonly Stored<Pod>[];
   /** Its storage is chosen by the first pod that uses it. */
   readonly waitsForConsumer: boolean;
   /** The first that wants to use it. */

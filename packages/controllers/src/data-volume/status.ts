@@ -94,7 +94,7 @@ function bound(seen: Seen): Said {
 }
 
 function running(seen: Seen, phase: Phase): Said {
-  const { pod, sourceTrouble, targetTrouble, plan } = seen;
+  const { pod, giver, sourceTrouble, targetTrouble, plan } = seen;
   const type = "Running";
   const refused = refusalOf(seen);
   if (refused !== undefined) return { type, status: "False", reason: "Error", message: refused };
@@ -117,6 +117,13 @@ function running(seen: Seen, phase: Phase): Said {
   const failure = failureOf(pod);
   if (failure !== undefined && status?.state?.running === undefined) {
     return { type, status: "False", reason: "Error", message: failure };
+  }
+  const ofGiver = failureOf(giver);
+  if (
+    ofGiver !== undefined &&
+    giver?.status?.containerStatuses?.[0]?.state?.running === undefined
+  ) {
+    return { type, status: "False", reason: "Error", message: `the source: ${ofGiver}` };
   }
   if (pod?.status?.phase === "Running") return { type, status: "True", reason: "Pod is running" };
   return { type, status: "False", ...(pod === undefined ? {} : { reason: "Pending" }) };

@@ -5,12 +5,7 @@ import {
   type Stored,
   resourceOf,
 } from "@trine/kube-client";
-import {
-  DATA_SOURCE,
-  type DataSource,
-  STORAGE_PROFILE,
-  type StorageProfile,
-} from "@trine/kube-types";
+import { STORAGE_PROFILE, type StorageProfile } from "@trine/kube-types";
 import { absent } from "./absent.ts";
 import { overheads } from "./overhead.ts";
 
@@ -26,7 +21,6 @@ export const STORAGE_CLASSES: Resource<StorageClass> = {
   kind: "StorageClass",
   namespaced: false,
 };
-export const DATA_SOURCES: Resource<DataSource> = resourceOf(DATA_SOURCE);
 const STORAGE_PROFILES: Resource<StorageProfile> = resourceOf(STORAGE_PROFILE);
 
 const DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class";

@@ -1,20 +1,11 @@
 import { TrineError, kindOf } from "@trine/base";
-import type { Resource } from "@trine/kube-client";
-import type { DataSource, DataVolume } from "@trine/kube-types";
-import { foreignSource, mayClone } from "./clone-rights.ts";
+import { accountUser, foreignNamespace, mayClone, resolveSource } from "@trine/kube-client";
+import type { DataVolume } from "@trine/kube-types";
 import type { VolumeTemplate } from "./data-volumes.ts";
 import type { ControlDeps } from "../controller.ts";
 import { DATA_VOLUMES } from "../kinds.ts";
 import { ownedBy } from "../owner.ts";
 import type { Machine } from "./seen.ts";
-
-const DATA_SOURCES: Resource<DataSource> = {
-  group: "cdi.kubevirt.io",
-  version: "v1beta1",
-  plural: "datasources",
-  kind: "DataSource",
-  namespaced: true,
-};
 
 /** The volume of a machine's template. */
 function volumeOf(vm: Machine, { metadata, spec }: VolumeTemplate): DataVolume {
@@ -32,6 +23,15 @@ function volumeOf(vm: Machine, { metadata, spec }: VolumeTemplate): DataVolume {
   };
 }
 
+function pinned(
+  { metadata, spec }: VolumeTemplate,
+  source: NonNullable<DataVolume["spec"]["source"]>,
+): VolumeTemplate {
+  const named = { ...spec, source };
+  delete named.sourceRef;
+  return { ...(metadata && { metadata }), spec: named };
+}
+
 /** Makes it, unless it copies what the machine's namespace may not read. One that is there already is left as it is. */
 export async function createVolume(
   { api, events }: Pick<ControlDeps, "api" | "events">,
@@ -39,20 +39,23 @@ export async function createVolume(
   template: VolumeTemplate,
   signal: AbortSignal,
 ): Promise<void> {
-  const volume = volumeOf(vm, template);
-  const { name = "", namespace = "default" } = volume.metadata ?? {};
-  const { sourceRef } = template.spec;
-  const at = { namespace: sourceRef?.namespace ?? namespace, name: sourceRef?.name ?? "" };
-  const isNamed = sourceRef?.kind === "DataSource";
-  const source = isNamed ? await api.get(DATA_SOURCES, at, signal) : undefined;
-  const from = foreignSource(template.spec, source, namespace);
+  const { namespace = "default" } = vm.metadata;
+  const name = template.metadata?.name ?? "";
+  const { source, missing } = await resolveSource(api, template.spec, namespace, signal);
+  if (missing !== undefined) {
+    throw new TrineError("notFound", `DataSource ${missing} is not there`);
+  }
+  const from = foreignNamespace(source, namespace);
   const account = vm.spec.template.spec?.serviceAccountName ?? "default";
-  if (from !== undefined && !(await mayClone(api, { namespace, account, from }, signal))) {
+  if (from !== undefined && !(await mayClone(api, accountUser(namespace, account), from, signal))) {
     const who = `service account ${namespace}/${account}`;
     const message = `Not authorized to create DataVolume ${name}: ${who} needs the right to create datavolumes/source in namespace ${from}`;
     events.record(vm, { type: "Warning", reason: "UnauthorizedDataVolumeCreate", message });
     throw new TrineError("forbidden", message);
   }
+  // What was looked at is copied, whatever the DataSource says next.
+  const isPinned = from !== undefined && template.spec.source === undefined && source !== undefined;
+  const volume = volumeOf(vm, isPinned ? pinned(template, source) : template);
   try {
     await api.create(DATA_VOLUMES, volume, { signal });
   } catch (cause) {

@@ -1,6 +1,3 @@
-import { constants } from "node:fs";
-import { open } from "node:fs/promises";
-import type { FileHandle } from "node:fs/promises";
 import { TrineError, kindOf, quote } from "@trine/base";
 import { openRegularFile } from "@trine/disk-images";
 import { checkSum } from "../fetch/checksum.ts";
@@ -11,8 +8,8 @@ import { checkManifest, named, readableInJail, unpackedOf } from "../import-step
 import type { Current, Job, SourceRequest } from "../import-steps.ts";
 import type { OnProgress } from "../limits.ts";
 import { WorkDir } from "../work-dir.ts";
-import { bytesOfDevice } from "./bytes-of-device.ts";
 import { copyRaw } from "./copy-raw.ts";
+import { openVolumeDisk } from "./open-volume-disk.ts";
 import { Straight } from "./straight.ts";
 import type { VolumeTarget } from "./volume-target.ts";
 
@@ -74,9 +71,10 @@ async function openGiven({ request, what, onProgress, signal }: Job): Promise<Cu
   const { source, limits, checksum } = request;
   const handle = await openRegularFile(source);
   const { size: sizeBytes } = await handle.stat();
-  if (sizeBytes > limits.maxBytes) {
+  const { maxFetchedBytes: most = limits.maxBytes, setBy } = limits;
+  if (sizeBytes > most) {
     await handle.close();
-    const why = `has ${sizeBytes} bytes; the limit is ${limits.maxBytes}`;
+    const why = `has ${sizeBytes} bytes; the limit is ${most}${setBy === undefined ? "" : ` (${setBy})`}`;
     throw new TrineError("invalid", `${what} ${why}`);
   }
   if (checksum !== undefined) {
@@ -125,17 +123,8 @@ async function cloneRaw(
   onProgress: OnProgress,
   signal: AbortSignal,
 ): Promise<void> {
-  // Its guest or its pods may have put anything there: no link is followed, no pipe is waited for.
-  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
-  await using handle = await open(source, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-  const bytes = await sizeOf(handle, source);
-  await target.begin(bytes);
-  await copyRaw({ handle, bytes, what: source }, target, onProgress, signal);
-}
-
-async function sizeOf(handle: FileHandle, source: string): Promise<number> {
-  const stats = await handle.stat();
-  if (stats.isFile()) return stats.size;
-  if (!stats.isBlockDevice()) throw new TrineError("invalid", `${source} is no disk`);
-  return bytesOfDevice(source);
+  const disk = await openVolumeDisk(source);
+  await using handle = disk.handle;
+  await target.begin(disk.bytes);
+  await copyRaw({ handle, bytes: disk.bytes, what: source }, target, onProgress, signal);
 }

@@ -1,4 +1,3 @@
-import { kindOf } from "@trine/base";
 import { createAuthority } from "@trine/certificates";
 import {
   CONFIG_MAPS,
@@ -18,6 +17,7 @@ import {
   switched,
   withoutEnded,
 } from "./authority-state.ts";
+import { orNothing } from "./or-nothing.ts";
 
 const NAME = "trine-authority";
 /** Where nodes and everybody else read whom to believe. */
@@ -99,10 +99,4 @@ export class AuthorityKeeper {
       await api.update(CONFIG_MAPS, { ...there, data }, { signal });
     }
   }
-}
-
-function orNothing(kind: "notFound" | "alreadyExists"): (cause: unknown) => undefined {
-  return (cause) => {
-    if (kindOf(cause) !== kind) throw cause;
-  };
 }

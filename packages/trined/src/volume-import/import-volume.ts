@@ -1,17 +1,27 @@
 // A process of its own, in a container of a pod: fills one volume of it and ends, with 0 when the disk is whole.
-import { statfs, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { TrineError, kindOf, messageOf } from "@trine/base";
 import {
   DEFAULT_IMPORT_LIMITS,
   VolumeTarget,
+  giveVolume,
   importToVolume,
   makeBlank,
+  takeVolume,
 } from "@trine/image-import";
 import type { ImportLimits, VolumeRequest } from "@trine/image-import";
-import { FILL_PLACES, mostFetched, volumeOrderSchema } from "@trine/node-door";
-import type { VolumeOrder } from "@trine/node-door";
+import {
+  FILL_PLACES,
+  giveOrderSchema,
+  mostFetched,
+  mostUnpacked,
+  volumeOrderSchema,
+} from "@trine/node-door";
+import type { GiveOrder, VolumeOrder } from "@trine/node-door";
 import * as v from "valibot";
 import { httpOf } from "./http-of.ts";
+import { giveToAll, takeFromOne } from "./copy-sides.ts";
+import { intoTarget } from "./into-target.ts";
 import { DoneMarks } from "./done-marks.ts";
 import { sourceFile } from "./source-file.ts";
 import { receiveUpload } from "./receive-upload.ts";
@@ -23,8 +33,6 @@ const TERMINATION_LOG = "/dev/termination-log";
 const MAX_ORDER = 256 * 1024;
 const MAX_MESSAGE = 2_048;
 const RETRIES = 8;
-/** A file system with less is full for what is written in pieces. */
-const FULL_BYTES = 8 * 1024 * 1024;
 
 /** The exit code. */
 export async function importVolume(text: string): Promise<number> {
@@ -35,14 +43,8 @@ export async function importVolume(text: string): Promise<number> {
   const says = new Says();
   try {
     const order = parseOrder(text);
-    const marks = new DoneMarks(order, WORK);
-    if (await marks.isDone()) {
-      console.log(`import ${order.id} was done before`);
-    } else {
-      await fill(order, says, over.signal);
-      await marks.done();
-      console.log(`import ${order.id} is done`);
-    }
+    if ("give" in order) await giveAway(order, says, over.signal);
+    else await fillOnce(order, says, over.signal);
     await says.end("done", "");
     return 0;
   } catch (cause) {
@@ -54,7 +56,24 @@ export async function importVolume(text: string): Promise<number> {
   }
 }
 
-function parseOrder(text: string): VolumeOrder {
+async function fillOnce(order: VolumeOrder, says: Says, signal: AbortSignal): Promise<void> {
+  const marks = new DoneMarks(order, WORK);
+  if (await marks.isDone()) {
+    console.log(`import ${order.id} was done before`);
+    return;
+  }
+  await fill(order, says, signal);
+  await marks.done();
+  console.log(`import ${order.id} is done`);
+}
+
+/** Until its pod is ended. */
+async function giveAway({ give }: GiveOrder, says: Says, signal: AbortSignal): Promise<void> {
+  const { source } = await sourceFile({ kind: "volume", path: give });
+  await giveToAll({ says, signal }, (left) => giveVolume(source, left));
+}
+
+function parseOrder(text: string): VolumeOrder | GiveOrder {
   if (text.length > MAX_ORDER) throw new TrineError("invalid", "the order is too long");
   let value: unknown;
   try {
@@ -62,7 +81,8 @@ function parseOrder(text: string): VolumeOrder {
   } catch (cause) {
     throw new TrineError("invalid", "the order is no JSON", { cause });
   }
-  const result = v.safeParse(volumeOrderSchema, value);
+  const isGive = typeof value === "object" && value !== null && "give" in value;
+  const result = v.safeParse(isGive ? giveOrderSchema : volumeOrderSchema, value);
   if (result.success) return result.output;
   throw new TrineError("invalid", `the order: ${v.summarize(result.issues).slice(0, 500)}`);
 }
@@ -72,24 +92,36 @@ async function fill(order: VolumeOrder, says: Says, signal: AbortSignal): Promis
   if (source.kind === "upload") {
     // One that has no room for the disk is no place for an upload either.
     const target = await openTarget(order);
-    const maxBytes = mostOf(target);
+    const { maxFetchedBytes: maxBytes } = limitsOf(target);
     await target.discard();
     await receiveUpload({ says, workDir: WORK, maxBytes, signal }, (file) =>
-      writeTo(
-        order,
-        (limits) => Promise.resolve({ ...requestOf(limits), source: file }),
-        says,
-        signal,
+      writeTo(order, (into, limits) =>
+        importToVolume(into, { ...requestOf(limits), source: file }, says.onProgress, signal),
       ),
     );
     return;
   }
-  await writeTo(order, (limits) => requestFor(order, limits), says, signal);
+  if (source.kind === "copy") {
+    await takeFromOne({ says, signal }, (chunks) =>
+      writeTo(order, (target) => takeVolume(target, chunks, says.onProgress, signal)),
+    );
+    return;
+  }
+  await writeTo(order, async (target, limits) => {
+    if (source.kind === "blank") await makeBlank(target);
+    else await importToVolume(target, await requestFor(order, limits), says.onProgress, signal);
+  });
 }
 
 /** It lies on the node's own disk until it is written. */
-function mostOf({ maxBytes }: VolumeTarget): number {
-  return Math.min(DEFAULT_IMPORT_LIMITS.maxBytes, mostFetched(maxBytes));
+function limitsOf({ maxBytes }: VolumeTarget): ImportLimits & { readonly maxFetchedBytes: number } {
+  const most = DEFAULT_IMPORT_LIMITS.maxBytes;
+  return {
+    ...DEFAULT_IMPORT_LIMITS,
+    maxBytes: Math.min(most, mostUnpacked(maxBytes)),
+    maxFetchedBytes: Math.min(most, mostFetched(maxBytes)),
+    setBy: "the volume's size sets it",
+  };
 }
 
 function openTarget({ target: path, sizeBytes }: VolumeOrder): Promise<VolumeTarget> {
@@ -99,32 +131,10 @@ function openTarget({ target: path, sizeBytes }: VolumeOrder): Promise<VolumeTar
 /** Into a target that is whole in the end, or not there. */
 async function writeTo(
   order: VolumeOrder,
-  request: (limits: ImportLimits) => Promise<VolumeRequest>,
-  says: Says,
-  signal: AbortSignal,
+  write: (target: VolumeTarget, limits: ImportLimits) => Promise<void>,
 ): Promise<void> {
   const target = await openTarget(order);
-  const limits = { ...DEFAULT_IMPORT_LIMITS, maxBytes: mostOf(target) };
-  try {
-    if (order.source.kind === "blank") await makeBlank(target);
-    else await importToVolume(target, await request(limits), says.onProgress, signal);
-    await target.finish();
-  } catch (cause) {
-    const told = kindOf(cause) === "exhausted" ? await withRemedy(cause, order.target) : cause;
-    await target.discard();
-    throw told;
-  }
-  await target.close();
-}
-
-/** Which of both disks is full, while what was written is still there. */
-async function withRemedy(cause: unknown, path: string): Promise<TrineError> {
-  const { bavail, bsize } = await statfs(path);
-  const remedy =
-    bavail * bsize < FULL_BYTES
-      ? "make room on the volume, or make the DataVolume anew with a larger one; it is tried again"
-      : "make room on the node's disk, where it lies until it is written; it is tried again";
-  return new TrineError("exhausted", `${messageOf(cause)}: ${remedy}`, { cause });
+  await intoTarget(target, order.target, () => write(target, limitsOf(target)));
 }
 
 function requestOf(limits: ImportLimits): Omit<VolumeRequest, "source"> {
@@ -147,6 +157,7 @@ async function requestFor({ source }: VolumeOrder, limits: ImportLimits): Promis
       return { ...request, ...(await sourceFile(source)) };
     case "blank":
     case "upload":
+    case "copy":
       throw new TrineError("internal", `${source.kind} is fetched from nowhere`);
   }
 }

@@ -1,4 +1,5 @@
 import { DATA_VOLUME, INERT_KINDS, KINDS } from "@trine/kube-types";
+import { grantItsCopy } from "./data-volume.ts";
 import { judgeEviction } from "./eviction.ts";
 import type { Admit, Hook } from "./hook.ts";
 import { defaultTheInstance, judgeNewInstance } from "./instance.ts";
@@ -54,6 +55,18 @@ export const HOOKS: readonly Hook[] = [
     resources: INSTANCES,
     operations: BOTH,
     admit: defaultTheInstance,
+  },
+  {
+    name: "datavolume-mutate.cdi.kubevirt.io",
+    path: "/datavolumes-mutate",
+    type: "mutating",
+    group: DATA_VOLUME.group,
+    version: DATA_VOLUME.versions[0].name,
+    resources: [DATA_VOLUME.plural],
+    operations: BOTH,
+    whenAway: "Fail",
+    sideEffects: "None",
+    admit: grantItsCopy,
   },
   {
     ...KUBEVIRT,

@@ -17,7 +17,12 @@ const schema = v.object({
     name: text,
     namespace: text,
     operation: v.picklist(["CREATE", "UPDATE", "DELETE", "CONNECT"]),
-    userInfo: v.object({ username: text, groups: v.nullish(v.array(v.string())) }),
+    userInfo: v.object({
+      username: text,
+      uid: v.optional(v.string()),
+      groups: v.nullish(v.array(v.string())),
+      extra: v.nullish(v.record(v.string(), v.array(v.string()))),
+    }),
     object: v.nullish(object),
     oldObject: v.nullish(object),
     dryRun: v.nullish(v.boolean()),

@@ -54,6 +54,7 @@ export const testSettings: Omit<VirtApiDeps, "kube" | "doorOf"> = {
   inertFields: () => [],
   isSystem: (user) => user === SYSTEM,
   uploadKey: () => UPLOAD_KEY,
+  copyKey: () => Buffer.alloc(32, 7),
   version: {
     gitVersion: "v1.9.0",
     gitCommit: "none",

@@ -1,5 +1,5 @@
 // The API server's twin in memory with one volume, its reconciler, and beside it what binds claims and runs pods.
-import { CLAIMS, PODS, type Pod, type Stored } from "@trine/kube-client";
+import { CLAIMS, PODS, type Pod, type Stored, keyOf } from "@trine/kube-client";
 import { MemoryKube } from "@trine/kube-client/testing";
 import type { DataVolume } from "@trine/kube-types";
 import { FILLER_LABEL } from "@trine/node-door";
@@ -15,6 +15,7 @@ import { STORAGE_CLASSES, type StorageClass } from "../storage.ts";
 export const AT = { namespace: "shop", name: "disk" };
 const signal = new AbortController().signal;
 const MOST_ROUNDS = 60;
+export const COPY_KEY = Buffer.alloc(32, 7);
 
 /** Of a volume from a URL. */
 export const HTTP = {
@@ -24,6 +25,8 @@ export const HTTP = {
 export class World {
   readonly kube = new MemoryKube({ now: () => Date.parse("2026-01-02T04:00:00Z") });
   readonly events: string[] = [];
+  /** Givers and takers that were joined. */
+  readonly joined: (readonly [giver: string, taker: string])[] = [];
   readonly #deps: VolumeDeps;
   #reconciler: VolumeReconciler;
   #isAtWork = false;
@@ -42,6 +45,8 @@ export class World {
       now: () => new Date("2026-01-02T04:00:00Z"),
       onFailure: () => undefined,
       emptyImage: "empty:1",
+      copyKey: () => COPY_KEY,
+      join: (giver, taker) => this.joined.push([keyOf(giver), keyOf(taker)]),
       reportOf: ({ metadata: { namespace = "", name: pod, uid } }) =>
         Promise.resolve(
           this.report && { namespace, pod, uid, container: "import", ...this.report },
@@ -98,9 +103,9 @@ export class World {
     return (await this.volume()).status?.phase ?? "";
   }
 
-  async pods(): Promise<readonly Stored<Pod>[]> {
-    return (await this.kube.list(PODS, { namespace: AT.namespace, labelSelector: FILLER_LABEL }))
-      .items;
+  /** Those that fill, or those of another namespace that give. */
+  async pods(namespace = AT.namespace): Promise<readonly Stored<Pod>[]> {
+    return (await this.kube.list(PODS, { namespace, labelSelector: FILLER_LABEL })).items;
   }
 
   /** What kubelet says of the one pod. */
@@ -108,8 +113,9 @@ export class World {
     phase: string,
     state: NonNullable<Pod["status"]>["containerStatuses"] = [],
     why: Pick<NonNullable<Pod["status"]>, "reason" | "message"> = {},
+    namespace = AT.namespace,
   ): Promise<void> {
-    const [pod] = await this.pods();
+    const [pod] = await this.pods(namespace);
     if (pod === undefined) throw new Error("there is no pod");
     const status = { phase, containerStatuses: state, ...why };
     await this.kube.update(PODS, { ...pod, status }, { subresource: "status" });

@@ -1,0 +1,64 @@
+import {
+  COPY_GRANT,
+  type CloneUser,
+  foreignNamespace,
+  grantCopy,
+  mayClone,
+  resolveSource,
+} from "@trine/kube-client";
+import { DATA_VOLUME, type DataVolume, Report, checkShape } from "@trine/kube-types";
+import type { Admit } from "./hook.ts";
+import { refuseCauses } from "./refuse.ts";
+import { ALLOWED, type AdmissionRequest, type Verdict } from "./review.ts";
+
+/**
+ * Says on a new DataVolume what its maker may copy out of another namespace: the controller, whose own rights reach everywhere,
+ * copies that and nothing else. What somebody else says there goes.
+ */
+export const grantItsCopy: Admit = async (deps, request, signal) => {
+  const { operation, object, oldObject, namespace, userInfo } = request;
+  const volume = object as unknown as DataVolume;
+  if (operation === "UPDATE") {
+    const before = (oldObject ?? {}) as unknown as DataVolume;
+    return withGrant(volume, before.metadata?.annotations?.[COPY_GRANT]);
+  }
+  const report = new Report();
+  checkShape(DATA_VOLUME.schema.node, object, "", report);
+  // The API server refuses it by the CRD, in its own words.
+  if (operation !== "CREATE" || report.count > 0) return ALLOWED;
+  const { source, missing } = await resolveSource(deps.kube, volume.spec, namespace, signal);
+  const field = volume.spec.source === undefined ? "spec.sourceRef" : "spec.source.pvc.namespace";
+  if (missing !== undefined && !missing.startsWith(`${namespace}/`)) {
+    return refused(field, `DataSource ${missing} is not there`);
+  }
+  const from = foreignNamespace(source, namespace);
+  const claim = source?.pvc;
+  if (from === undefined || claim === undefined) return withGrant(volume, undefined);
+  // It has looked at the rights itself, of a machine's account; a DataSource may say something else by now.
+  const isLookedAt = deps.isSystem(userInfo.username) && volume.spec.source !== undefined;
+  if (!isLookedAt && !(await mayClone(deps.kube, userOf(userInfo), from, signal))) {
+    const who = `User ${userInfo.username} has insufficient permissions`;
+    return refused(field, `${who} in clone source namespace ${from}`);
+  }
+  return withGrant(volume, grantCopy(claim, namespace, deps.copyKey()));
+};
+
+function userOf({ username, uid, groups, extra }: AdmissionRequest["userInfo"]): CloneUser {
+  return {
+    name: username,
+    groups: groups ?? [],
+    ...(uid !== undefined && { uid }),
+    ...(extra && { extra }),
+  };
+}
+
+function refused(field: string, message: string): Verdict {
+  return refuseCauses([{ reason: "FieldValueInvalid", message, field }]);
+}
+
+function withGrant({ metadata }: DataVolume, grant: string | undefined): Verdict {
+  const { [COPY_GRANT]: said, ...others } = metadata?.annotations ?? {};
+  if (said === grant) return ALLOWED;
+  const value = { ...others, ...(grant !== undefined && { [COPY_GRANT]: grant }) };
+  return { allowed: true, patch: [{ op: "add", path: "/metadata/annotations", value }] };
+}
