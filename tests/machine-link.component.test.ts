@@ -169,13 +169,27 @@ async function withoutDaemon(sh: Shell): Promise<void> {
   await at.node.startTrined();
 }
 
+/** When the agent has tried in vain to mount them anew: no bare directory may take what is meant for a volume. */
+const WRITES_UNSERVED = `(until grep -q . /run/trine/agent/shares.told; do sleep 0.2; done
+  for at in /data /etc/app; do echo lost >$at/lost && echo done || echo failed; done >/run/writes
+  echo writes: $(cat /run/writes) >/dev/console) </dev/null >/dev/null 2>&1 &`;
+/** What the guest's own file system has at the volumes' places. */
+const UNDER_VOLUMES =
+  "mkdir /under && mount --bind / /under && ls -A /under/data; umount /under && rmdir /under";
+
 /** What serves the volumes is killed, with the daemon there and without. */
 async function servedAgain(machine: RunningPod, sh: Shell): Promise<void> {
   for (const isAway of [false, true]) {
     const old = await serverOf(machine);
-    if (isAway) await at.node.killTrined();
+    if (isAway) {
+      await sh(WRITES_UNSERVED);
+      await at.node.killTrined();
+    }
     process.kill(old ?? Number.NaN, "SIGKILL");
-    if (isAway) await at.node.startTrined();
+    if (isAway) {
+      await at.node.untilOutput(machine, "writes: failed failed", BOOT_MS);
+      await at.node.startTrined();
+    }
     await pollUntil("another serves the volumes", { ms: BOOT_MS, everyMs: 100 }, async () => {
       const now = await serverOf(machine);
       return now === undefined || now === old ? undefined : true;
@@ -189,6 +203,7 @@ async function servedAgain(machine: RunningPod, sh: Shell): Promise<void> {
       `${mounts().length + 1}\n`,
     );
   }
+  expect(await sh(UNDER_VOLUMES)).toBe("");
 }
 
 /** Process id of what serves the volumes: a child of the shim, as the VMM is. */

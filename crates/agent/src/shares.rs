@@ -186,11 +186,13 @@ fn place(line: &str) -> Option<Place> {
     })
 }
 
-/// In a child: the agent carries the share's bytes. A place that cannot be made keeps none of the others away.
+/// In a child: the agent carries the share's bytes. Where they cannot be mounted all stays as it is; a place that cannot be made keeps none of the others away.
 fn mount_all(places: &[Place], socket: &UnixStream) -> io::Result<()> {
+    // What there is stays while no server answers: at a bare directory what programs write would be lost, at a dead
+    // mount they have errors.
+    let whole = nine_p(SOURCE, socket, false).map_err(during("mount them"))?;
     let covered = old::take_off()?;
     old::refuse_below(&covered, WHOLE)?;
-    let whole = nine_p(SOURCE, socket, false).map_err(during("mount them"))?;
     let root = open("/", libc::O_PATH | libc::O_DIRECTORY)?;
     attach(&whole, ensure_dir(root.as_fd(), WHOLE)?.as_fd()).map_err(during(WHOLE))?;
     let failed: Vec<String> = places

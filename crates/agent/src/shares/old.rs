@@ -18,8 +18,9 @@ struct Old {
 
 /// Nothing answers there any more. Answers the places that were left alone, as what lies over ours is the owner's.
 pub fn take_off() -> io::Result<Vec<String>> {
-    let mounts = fs::read_to_string("/proc/self/mounts").map_err(during("read the mounts"))?;
-    let old = old_in(&mounts);
+    // Of what others mount no name has to be text.
+    let mounts = fs::read("/proc/self/mounts").map_err(during("read the mounts"))?;
+    let old = old_in(&String::from_utf8_lossy(&mounts));
     for target in old.ours.iter().rev() {
         // What it was mounted in may have gone with it.
         if let Err(error) = unmount(target) {
