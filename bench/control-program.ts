@@ -51,26 +51,33 @@ export async function install({ kubectl }: KubeControlPlane, port: number): Prom
 /** The program as it ships, with the rights of its account and no others. */
 export async function command(
   plane: KubeControlPlane,
-  dir: string,
-  api: number,
-  health: number,
+  of: {
+    readonly dir: string;
+    /** Ports. */
+    readonly api: number;
+    readonly health: number;
+    readonly role?: "controllers" | "api" | "all";
+    /** Where it finds the API server, if not at its own address. */
+    readonly server?: string;
+  },
 ): Promise<readonly string[]> {
+  const { api, health, role = "all", server = plane.server } = of;
   const words = ["-n", NAMESPACE, "create", "token", "trine-control", "--duration=4h"];
   const token = (await plane.kubectl.run(...words)).trim();
   const authority = (await readFile(plane.authority.cert)).toString("base64");
-  const cluster = { server: plane.server, "certificate-authority-data": authority };
+  const cluster = { server, "certificate-authority-data": authority };
   const config = {
     ...{ apiVersion: "v1", kind: "Config", "current-context": "c" },
     clusters: [{ name: "c", cluster }],
     users: [{ name: "c", user: { token } }],
     contexts: [{ name: "c", context: { cluster: "c", user: "c" } }],
   };
-  const kubeconfig = join(dir, "account.yaml");
+  const kubeconfig = join(of.dir, `account-${role}.yaml`);
   await writeFile(kubeconfig, JSON.stringify(config), { mode: 0o600 });
   return [
     // As its image has it.
     ...["env", "MALLOC_ARENA_MAX=2", process.execPath],
-    join(DIST, "trine-control.mjs"),
+    ...[join(DIST, "trine-control.mjs"), "--role", role],
     ...["--kubeconfig", kubeconfig, "--health-listen", `127.0.0.1:${health}`],
     ...["--api-listen", `127.0.0.1:${api}`, "--service-port", String(api), "--log-level", "warn"],
     ...["--upload-listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"],

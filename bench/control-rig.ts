@@ -1,38 +1,23 @@
-// trine-control as it ships on a real etcd and API server, its webhooks in their way, and nodes that are only said to be there:
-// this process is scheduler, kubelet and, over TLS with certificates of the cluster's signer, the door of each of them.
+// trine-control as it ships on a real etcd and API server, its webhooks in their way, and nodes that are only said to be there.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Undo, kindOf, pollUntil } from "@trine/base";
-import {
-  KubeClient,
-  LEASES,
-  ListWatchCache,
-  NODES,
-  PODS,
-  type Pod,
-  type Stored,
-  readKubeconfig,
-  resourceOf,
-} from "@trine/kube-client";
+import { KubeClient, LEASES, readKubeconfig, resourceOf } from "@trine/kube-client";
 import { VIRTUAL_MACHINE } from "@trine/kube-types";
 import { KubeControlPlane, LoggedProcess, freePort, kubeBinaries } from "@trine/testkit";
 import { command, install, machine } from "./control-program.ts";
-import { HollowDoor } from "./hollow-door.ts";
-import { nodeCertificate } from "./node-certificate.ts";
+import { HollowNodes } from "./hollow-nodes.ts";
 
 const MACHINES = resourceOf(VIRTUAL_MACHINE);
 const LONG_MS = 120_000;
-const MIB = 1024 ** 2;
 
 export class ControlRig {
   readonly client: KubeClient;
   readonly plane: KubeControlPlane;
-  /** Writes of this process on pods' status: they are not the control plane's. */
-  ownPatches = 0;
   readonly #control: LoggedProcess;
   readonly #health: number;
-  readonly #doors: HollowDoor[] = [];
+  #nodes: HollowNodes | undefined;
   readonly #undo: Undo;
 
   private constructor(of: {
@@ -71,14 +56,15 @@ export class ControlRig {
       await install(plane, api);
       const control = new LoggedProcess(
         "trine-control",
-        await command(plane, dir, api, health),
+        await command(plane, { dir, api, health }),
         join(dir, "trine-control.log"),
       );
       undo.defer("trine-control", () => control.end());
       const rig = new ControlRig({ client, plane, control, health, undo });
       await rig.startControl();
-      await rig.#addNodes(nodes);
-      rig.#runPods();
+      const hollow = await HollowNodes.start({ plane, client, count: nodes });
+      undo.defer("nodes", () => hollow.stop());
+      rig.#nodes = hollow;
       return rig;
     } catch (cause) {
       await undo.run();
@@ -104,7 +90,7 @@ export class ControlRig {
 
   /** How many nodes' doors it watches. */
   get watched(): number {
-    return this.#doors.filter(({ watchers }) => watchers.size > 0).length;
+    return this.#nodes?.watched ?? 0;
   }
 
   /** Makes machines, some at a time, and waits until each is said to run. */
@@ -144,7 +130,7 @@ export class ControlRig {
       );
       if (isWrite && isOurs) sum += Number(value);
     }
-    return sum - this.ownPatches;
+    return sum - (this.#nodes?.patches ?? 0);
   }
 
   log(): Promise<string> {
@@ -177,103 +163,5 @@ export class ControlRig {
     } catch {
       return false; // it does not listen yet
     }
-  }
-
-  async #addNodes(count: number): Promise<void> {
-    for (let index = 0; index < count; index += 1) {
-      const [name, host] = [`hollow-${index}`, `127.77.${index >> 8}.${index & 255}`];
-      const node = await this.client.create(NODES, { metadata: { name } });
-      const status = { addresses: [{ type: "InternalIP", address: host }] };
-      await this.client.update(NODES, { ...node, status }, { subresource: "status" });
-      const door = new HollowDoor(await nodeCertificate(this.plane, this.client, { name, host }));
-      await door.listen(host);
-      this.#doors.push(door);
-      this.#undo.defer(`door of ${name}`, () => door.close());
-    }
-  }
-
-  /** What scheduler and kubelet do: a pod gets a node, and its machine runs there; one that is to go, goes. */
-  #runPods(): void {
-    const problems: unknown[] = [];
-    const cache = new ListWatchCache(this.client, PODS, {
-      onProblem: (cause) => problems.push(cause),
-    });
-    const begun = new Set<string>();
-    cache.onChange((_, pod) => {
-      if (pod === undefined) return;
-      const { uid, deletionTimestamp } = pod.metadata;
-      const key = `${uid} ${deletionTimestamp === undefined ? "runs" : "goes"}`;
-      if (begun.has(key)) return;
-      begun.add(key);
-      const done =
-        deletionTimestamp === undefined ? this.#runPod(pod, begun.size) : this.#endPod(pod);
-      done.catch((cause: unknown) => {
-        console.error(cause);
-        process.exitCode = 1;
-      });
-    });
-    const end = new AbortController();
-    const run = cache.run(end.signal);
-    this.#undo.defer("pods", async () => {
-      end.abort();
-      await run;
-    });
-  }
-
-  async #runPod(pod: Stored<Pod>, number: number): Promise<void> {
-    const { name, uid, namespace = "" } = pod.metadata;
-    const index = number % this.#doors.length;
-    const target = { apiVersion: "v1", kind: "Node", name: `hollow-${index}` };
-    const binding = { apiVersion: "v1", kind: "Binding", metadata: { name }, target };
-    const path = `/api/v1/namespaces/${namespace}/pods/${name}`;
-    const contentType = "application/json";
-    await this.client.request("POST", `${path}/binding`, {
-      body: JSON.stringify(binding),
-      contentType,
-    });
-    const since = new Date().toISOString();
-    this.ownPatches += 1;
-    const status = {
-      ...{ phase: "Running", podIP: "10.1.0.1", qosClass: "Burstable", startTime: since },
-      conditions: ["Initialized", "Ready", "ContainersReady", "PodScheduled"].map((type) => ({
-        type,
-        status: "True",
-      })),
-      containerStatuses: [
-        {
-          ...{
-            name: "compute",
-            ready: true,
-            started: true,
-            restartCount: 0,
-            image: "i",
-            imageID: "",
-          },
-          state: { running: { startedAt: since } },
-        },
-      ],
-    };
-    await this.client.patch(
-      PODS,
-      { namespace, name },
-      [{ op: "add", path: "/status", value: status }],
-      {
-        subresource: "status",
-      },
-    );
-    this.#doors[index]?.say({
-      ...{ namespace, pod: name, uid, sandboxId: uid, phase: "running", since, accelerator: "kvm" },
-      cpus: { sockets: 1, cores: 1, threads: 1 },
-      memory: { guestBytes: 64 * MIB, overheadBytes: 50 * MIB },
-      interfaces: [
-        { name: "eth0", mac: "02:00:00:00:00:01", addresses: ["10.1.0.1"], fromGuest: true },
-      ],
-      agent: { connected: true, frozen: false },
-      disks: [],
-    });
-  }
-
-  async #endPod({ metadata: { name, namespace = "", uid } }: Stored<Pod>): Promise<void> {
-    await this.client.delete(PODS, { namespace, name }, { uid, gracePeriodSeconds: 0 });
   }
 }

@@ -38,6 +38,15 @@ export class HollowDoor {
     for (const each of this.watchers) this.#write(each, { type: "machine", object: report });
   }
 
+  /** Its machine has ended, and its pod is about to be gone. */
+  forget(uid: string): void {
+    const report = this.#reports.get(uid);
+    if (report === undefined) return;
+    this.#reports.delete(uid);
+    const { namespace, pod } = report;
+    for (const each of this.watchers) this.#write(each, { type: "gone", namespace, pod, uid });
+  }
+
   close(): Promise<void> {
     for (const each of this.watchers) each.destroy();
     this.#server.closeAllConnections();

@@ -6,7 +6,10 @@ import { KubeClient, readKubeconfig } from "@trine/kube-client";
 import { KINDS, crdName } from "@trine/kube-types";
 import { KubeControlPlane, kubeBinaries } from "@trine/testkit";
 import { afterAll, beforeAll, describe } from "vitest";
+import { certificateTests } from "./control-certificates.ts";
+import { ControlChildren } from "./control-child.ts";
 import { clientTests } from "./control-client.ts";
+import { deathTests } from "./control-deaths.ts";
 import { instanceTests } from "./control-instances.ts";
 import { machineTests } from "./control-machines.ts";
 import { programTests } from "./control-program.ts";
@@ -42,6 +45,30 @@ describe("the control plane on the real API server", () => {
 
   describe("program", () => {
     programTests(() => control);
+  });
+  describe("processes", () => {
+    let children: ControlChildren;
+
+    beforeAll(async () => {
+      children = await ControlChildren.prepare(control);
+    }, 120_000);
+
+    afterAll(async () => {
+      await children.stop();
+    });
+
+    describe("certificates", () => {
+      certificateTests(
+        () => control,
+        () => children,
+      );
+    });
+    describe("deaths", () => {
+      deathTests(
+        () => control,
+        () => children,
+      );
+    });
   });
   describe("machines", () => {
     machineTests(() => control);

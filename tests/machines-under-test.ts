@@ -1,5 +1,4 @@
 // Machines as users of KubeVirt make them, on a cluster with Trine's control plane, and the questions these tests ask of them.
-import { readFile } from "node:fs/promises";
 import { pollUntil, withDeadline } from "@trine/base";
 import type { VirtualMachine, VirtualMachineInstance } from "@trine/kube-types";
 import type { KubeCluster } from "@trine/testkit";
@@ -93,14 +92,7 @@ export class MachinesUnderTest {
   }
 
   static async of(cluster: KubeCluster): Promise<MachinesUnderTest> {
-    const { authority, server } = cluster.plane;
-    const pair = await authority.sign("virtctl", { user: "virtctl", group: "system:masters" });
-    const [ca = Buffer.of(), cert = Buffer.of(), key = Buffer.of()] = await Promise.all(
-      [authority.cert, pair.cert, pair.key].map((path) => readFile(path)),
-    );
-    const identity = { ca, cert, key };
-    const virtctl = new VirtctlClient({ server, namespace: "default", identity });
-    return new MachinesUnderTest(cluster, virtctl);
+    return new MachinesUnderTest(cluster, await VirtctlClient.as(cluster.plane));
   }
 
   get kubectl(): KubeCluster["kubectl"] {

@@ -62,7 +62,8 @@ export async function startVirtApi(): Promise<VirtApiUnderTest> {
       door,
       system,
       serving,
-      virtctl: (user, group) => virtctlAs(plane, user, group),
+      virtctl: (user, group) =>
+        VirtctlClient.as(plane, { user, ...(group !== undefined && { group }) }),
       stop: () => undone(undo),
     };
   } catch (cause) {
@@ -153,17 +154,4 @@ async function register(plane: KubeControlPlane, { port }: VirtApi): Promise<voi
     "apiservices",
     ...versions,
   );
-}
-
-async function virtctlAs(
-  { authority, server }: KubeControlPlane,
-  user: string,
-  group?: string,
-): Promise<VirtctlClient> {
-  const subject = group === undefined ? { user } : { user, group };
-  const pair = await authority.sign(`virtctl-${user}`, subject);
-  const [ca = Buffer.of(), cert = Buffer.of(), key = Buffer.of()] = await Promise.all(
-    [authority.cert, pair.cert, pair.key].map((path) => readFile(path)),
-  );
-  return new VirtctlClient({ server, namespace: "default", identity: { ca, cert, key } });
 }

@@ -1,6 +1,9 @@
+import { readFile } from "node:fs/promises";
 import { Agent, request } from "node:https";
 import { TrineError, pollUntil } from "@trine/base";
 import { WebSocket } from "ws";
+import type { Subject } from "./kube-certificates.ts";
+import type { KubeControlPlane } from "./kube-control-plane.ts";
 
 /** PEM each. */
 export interface ClientIdentity {
@@ -38,6 +41,18 @@ export class VirtctlClient {
     this.#namespace = of.namespace;
     this.#identity = of.identity;
     this.#agent = new Agent({ ...of.identity, keepAlive: true });
+  }
+
+  /** In namespace `default`, as a user of the test's authority: one who may do everything, or another. */
+  static async as(
+    { authority, server }: KubeControlPlane,
+    subject: Subject = { user: "virtctl", group: "system:masters" },
+  ): Promise<VirtctlClient> {
+    const pair = await authority.sign(`virtctl-${subject.user}`, subject);
+    const [ca = Buffer.of(), cert = Buffer.of(), key = Buffer.of()] = await Promise.all(
+      [authority.cert, pair.cert, pair.key].map((path) => readFile(path)),
+    );
+    return new VirtctlClient({ server, namespace: "default", identity: { ca, cert, key } });
   }
 
   start(
