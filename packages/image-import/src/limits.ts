@@ -7,6 +7,10 @@ const GIB = 1024 * MIB;
 export interface ImportLimits extends ImageLimits {
   /** Largest file, as it is fetched, unpacked and converted; bytes. */
   readonly maxBytes: number;
+  /** As it is fetched, where that is another. */
+  readonly maxFetchedBytes?: number;
+  /** What has set these, for people. Absent: `--max-size`. */
+  readonly setBy?: string;
   /** Most bytes that one packed byte, or one of a foreign disk, may become, above the first GiB. */
   readonly maxExpansion: number;
 }

@@ -38,8 +38,10 @@ test("a claim that asks for an upload is filled for itself, and once", async () 
   expect(JSON.parse(order)).toMatchObject({ target: "/volume", source: { kind: "upload" } });
   // What is sent, and what it is unpacked to, on the node's disk.
   const [work] = pod?.spec["volumes"] as unknown as { emptyDir: { sizeLimit: string } }[];
-  expect(Number(work?.emptyDir.sizeLimit)).toBeGreaterThan(2 * GIB);
-  expect(Number(work?.emptyDir.sizeLimit)).toBeLessThan(2.5 * GIB);
+  expect(Number(work?.emptyDir.sizeLimit)).toBeGreaterThan(3 * GIB);
+  expect(Number(work?.emptyDir.sizeLimit)).toBeLessThan(3.5 * GIB);
+  const { resources } = (pod?.spec.containers[0] ?? {}) as { resources?: unknown };
+  expect(resources).toMatchObject({ limits: { memory: "2Gi" } });
   await world.run("Running");
   await world.settle();
   expect(await said(world)).toMatchObject({ [READY]: "false", [PHASE]: "Running" });

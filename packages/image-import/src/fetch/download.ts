@@ -40,6 +40,8 @@ export interface Download {
   readonly sink?: Sink;
   readonly checksum?: Checksum;
   readonly maxBytes: number;
+  /** Absent: `--max-size`. */
+  readonly limitSetBy?: string;
   readonly retries: number;
   readonly stallMs: number;
   /** What an earlier run left in `to`. */
@@ -174,7 +176,7 @@ function versionOf(message: IncomingMessage, status: number, job: Download): Ver
     status === 206 ? rangeTotal(message) : length === undefined ? undefined : Number(length);
   if (total !== undefined && total > job.maxBytes) {
     const what = `${shown(job.url)}: ${total} bytes; the limit is ${job.maxBytes}`;
-    throw new TrineError("invalid", `${what} (--max-size)`);
+    throw new TrineError("invalid", `${what} (${job.limitSetBy ?? "--max-size"})`);
   }
   return {
     ...(validator === undefined ? {} : { validator }),
@@ -249,7 +251,7 @@ function refuseMore(bytes: number, total: number | undefined, job: Download): vo
   }
   if (bytes > job.maxBytes) {
     const what = `${shown(job.url)}: more than the limit of ${job.maxBytes} bytes`;
-    throw new TrineError("invalid", `${what} (--max-size)`);
+    throw new TrineError("invalid", `${what} (${job.limitSetBy ?? "--max-size"})`);
   }
 }
 

@@ -56,6 +56,7 @@ export async function fetchDisk(job: Job, url: URL, shortcut?: Shortcut): Promis
 async function fetchBy(job: Job, url: URL, shortcut?: Shortcut): Promise<Current> {
   const { request, work, signal, onProgress } = job;
   const { http, retries, checksum } = request;
+  const { maxBytes, maxFetchedBytes, setBy } = request.limits;
   const client = await HttpClient.create(http);
   const { path, handle, begun } = await work.download();
   const way = begun === undefined ? shortcut : undefined;
@@ -65,7 +66,8 @@ async function fetchBy(job: Job, url: URL, shortcut?: Shortcut): Promise<Current
       {
         url,
         to: handle,
-        maxBytes: request.limits.maxBytes,
+        maxBytes: maxFetchedBytes ?? maxBytes,
+        ...(setBy !== undefined && { limitSetBy: setBy }),
         retries,
         stallMs: http.stallMs,
         ...(checksum && { checksum }),

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { fetchDisk } from "../fetch/fetch-disk.ts";
 import type { Job } from "../import-steps.ts";
 import { DEFAULT_IMPORT_LIMITS } from "../limits.ts";
+import type { ImportLimits } from "../limits.ts";
 import { FileServer, httpOf, startServer } from "../testing.ts";
 import type { TestServer } from "../testing.ts";
 import { WorkDir } from "../work-dir.ts";
@@ -59,11 +60,11 @@ async function served(body: Buffer, cuts: number[]): Promise<Served> {
   return { files, server };
 }
 
-async function jobOf(url: string, retries: number): Promise<Job> {
+async function jobOf(url: string, retries: number, more: Partial<ImportLimits> = {}): Promise<Job> {
   const workDir = join(dir, "work");
   return {
     request: {
-      ...{ source: url, limits: DEFAULT_IMPORT_LIMITS, http: httpOf(), retries },
+      ...{ source: url, limits: { ...DEFAULT_IMPORT_LIMITS, ...more }, http: httpOf(), retries },
       ...{ keepPartial: true, workDir },
     },
     work: await WorkDir.open(workDir, url),
@@ -112,6 +113,26 @@ test("nor by the next run, where this one ended in the middle", async () => {
     expect((await kept(found)).equals(body)).toBe(true);
     expect(files.asked).toHaveLength(3);
     await second.work.remove();
+  } finally {
+    await server.close();
+  }
+});
+
+test("a file may be larger than what it is unpacked to, and who sets the limit is named", async () => {
+  const body = unfitAtItsEnd();
+  const { server } = await served(body, []);
+  try {
+    const url = `${server.url}/disk`;
+    const limits = { maxBytes: CLUSTER, maxFetchedBytes: body.length, setBy: "the volume's size" };
+    const job = await jobOf(url, 0, limits);
+    expect((await kept(await fetchDisk(job, new URL(url)))).equals(body)).toBe(true);
+    await job.work.remove();
+    const less = await jobOf(url, 0, { ...limits, maxFetchedBytes: body.length - 1 });
+    await expect(fetchDisk(less, new URL(url))).rejects.toMatchObject({
+      kind: "invalid",
+      message: expect.stringMatching(/the limit is \d+ \(the volume's size\)$/) as string,
+    });
+    await less.work.remove();
   } finally {
     await server.close();
   }
