@@ -1,8 +1,10 @@
 //! System calls as this project's programs use them: their errors, the descriptors they make, and one epoll set.
 
 mod reactor;
+mod sockets;
 
 pub use reactor::{Pack, READ, Reactor, WRITE, Watch};
+pub use sockets::{is_connected, reset_on_close};
 
 use std::ffi::CString;
 use std::fmt::Display;

@@ -2,14 +2,13 @@
 
 use std::fs::File;
 use std::io;
-use std::net::TcpStream;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
-pub use trine_linux::{c_string, check, during, invalid, owned};
+pub use trine_linux::{c_string, check, during, invalid, is_connected, owned, reset_on_close};
 
 /// Sets an option whose value is a plain C structure or an integer.
 pub fn set_option<T>(
@@ -218,30 +217,6 @@ pub fn random<const COUNT: usize>() -> io::Result<[u8; COUNT]> {
 pub fn shut_down_writing(socket: &impl AsRawFd) -> io::Result<()> {
     // SAFETY: takes no pointers.
     check(unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_WR) }).map(drop)
-}
-
-/// The close to come is a reset: the peer learns that its connection did not end as it should.
-pub fn reset_on_close(socket: &impl AsRawFd) {
-    let linger = libc::linger {
-        l_onoff: 1,
-        l_linger: 0,
-    };
-    let _ = set_option(
-        socket.as_raw_fd(),
-        libc::SOL_SOCKET,
-        libc::SO_LINGER,
-        &linger,
-    );
-}
-
-/// Of a socket that is being connected; an error when it cannot be.
-pub fn is_connected(socket: &impl AsFd) -> io::Result<bool> {
-    let socket = TcpStream::from(socket.as_fd().try_clone_to_owned()?);
-    socket.take_error()?.map_or(Ok(()), Err)?;
-    match socket.peer_addr() {
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
-        other => other.map(|_| true),
-    }
 }
 
 pub fn read(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
