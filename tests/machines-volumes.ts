@@ -14,6 +14,7 @@ import {
   TINY_GUEST,
   instance,
   instanceSpec,
+  machine,
 } from "./machines-under-test.ts";
 import { MIB, NODE, VolumesUnderTest } from "./volumes-under-test.ts";
 
@@ -110,6 +111,7 @@ export function volumeTests(at: () => MachinesUnderTest): void {
       await volumes.namespace(golden);
       await volumes.directory("golden");
       const copy = await volumes.directory("of-golden");
+      const made = await volumes.directory("by-machine");
       const device = await volumes.block("on-device", 300 * MIB);
       // What was there before is not the copy's.
       await device.write("old", 12 * MIB);
@@ -131,13 +133,26 @@ export function volumeTests(at: () => MachinesUnderTest): void {
       // They wait for what they are made of.
       await volumes.fill("on-device", source, { volumeMode: "Block" });
       const sourceRef = { kind: "DataSource", namespace: golden, name: "debian" };
+      const own = { storageClassName: "by-machine", resources };
       await at().create({
         apiVersion: "cdi.kubevirt.io/v1beta1",
         ...{ kind: "DataVolume", metadata: { name: "of-golden" } },
         spec: { sourceRef, storage: { storageClassName: "of-golden", resources } },
       });
-      for (const name of ["of-golden", "on-device"]) await volumes.untilPhase(name, "Succeeded");
+      const template = { metadata: { name: "by-machine" }, spec: { sourceRef, storage: own } };
+      const root = { name: "root", dataVolume: { name: "by-machine" } };
+      const spec = instanceSpec({ spec: { volumes: [root] } });
+      await at().create(
+        ...mayCopyFrom(golden, "default"),
+        machine("of-template", "Halted", spec, { dataVolumeTemplates: [template] }),
+      );
+      await at().kubectl.run("wait", "--for=create", "dv/by-machine", "--timeout=60s");
+      for (const name of ["of-golden", "on-device", "by-machine"]) {
+        await volumes.untilPhase(name, "Succeeded");
+      }
+      await at().delete("vm", "of-template");
       expect(await isDisk(join(copy, "disk.img"))).toBe(true);
+      expect(await isDisk(join(made, "disk.img"))).toBe(true);
       expect(await isDisk(device.path)).toBe(true);
       const givers = ["--selector=trine.dev/fills", "--timeout=60s"];
       await at().kubectl.run("wait", "-n", golden, "--for=delete", "pod", ...givers);
@@ -177,17 +192,30 @@ export function volumeTests(at: () => MachinesUnderTest): void {
   );
 }
 
+const RBAC = "rbac.authorization.k8s.io";
+
 /** Rights to make DataVolumes here, and none elsewhere. */
 function mayMakeVolumes(user: string): object[] {
-  const apiGroup = "rbac.authorization.k8s.io";
-  const of = (kind: string, more: object): object => ({
-    apiVersion: `${apiGroup}/v1`,
-    ...{ kind, metadata: { name: user }, ...more },
-  });
-  const rule = { apiGroups: ["cdi.kubevirt.io"], resources: ["datavolumes"], verbs: ["create"] };
-  const subjects = [{ kind: "User", name: user, apiGroup }];
+  const subject = { kind: "User", name: user, apiGroup: RBAC };
+  return mayCreate("datavolumes", { name: user }, subject);
+}
+
+/** As docs/reference/data-volumes.md has it. */
+function mayCopyFrom(namespace: string, account: string): object[] {
+  const subject = { kind: "ServiceAccount", name: account, namespace: "default" };
+  return mayCreate("datavolumes/source", { namespace, name: "copy-images" }, subject);
+}
+
+function mayCreate(
+  resource: string,
+  metadata: { namespace?: string; name: string },
+  subject: object,
+): object[] {
+  const apiVersion = `${RBAC}/v1`;
+  const rule = { apiGroups: ["cdi.kubevirt.io"], resources: [resource], verbs: ["create"] };
+  const roleRef = { apiGroup: RBAC, kind: "Role", name: metadata.name };
   return [
-    of("Role", { rules: [rule] }),
-    of("RoleBinding", { roleRef: { apiGroup, kind: "Role", name: user }, subjects }),
+    { apiVersion, kind: "Role", metadata, rules: [rule] },
+    { apiVersion, kind: "RoleBinding", metadata, roleRef, subjects: [subject] },
   ];
 }

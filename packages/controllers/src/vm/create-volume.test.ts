@@ -1,0 +1,73 @@
+import { DATA_SOURCES, type KubeApi } from "@trine/kube-client";
+import { MemoryKube } from "@trine/kube-client/testing";
+import { expect, test } from "vitest";
+import { DATA_VOLUMES } from "../kinds.ts";
+import { createVolume } from "./create-volume.ts";
+import type { VolumeTemplate } from "./data-volumes.ts";
+import { machine } from "./testing/samples.ts";
+
+const FAR = { pvc: { namespace: "golden", name: "debian" } };
+const OWN = { pvc: { namespace: "shop", name: "own" } };
+const { signal } = new AbortController();
+const byRef = (name: string, namespace?: string): VolumeTemplate["spec"] => ({
+  sourceRef: { kind: "DataSource", name, ...(namespace !== undefined && { namespace }) },
+});
+
+/** What becomes of a template whose machine's account may copy out of `golden`, or not; and the events. */
+async function made(spec: VolumeTemplate["spec"], mayCopy = true) {
+  const kube = new MemoryKube();
+  for (const [namespace, name, source] of [
+    ["golden", "debian", FAR],
+    ["shop", "far", FAR],
+    ["shop", "near", OWN],
+  ] as const) {
+    await kube.create(DATA_SOURCES, { metadata: { namespace, name }, spec: { source } });
+  }
+  const create: KubeApi["create"] = (resource, object, options) =>
+    resource.plural === "subjectaccessreviews"
+      ? Promise.resolve({ ...object, status: { allowed: mayCopy } } as never)
+      : kube.create(resource, object, options);
+  const api = { get: kube.get.bind(kube), create } as unknown as KubeApi;
+  const told: string[] = [];
+  const events = { record: (_: object, { reason }: { reason: string }) => void told.push(reason) };
+  const vm = machine();
+  const template = { metadata: { name: "root" }, spec };
+  const failed = await createVolume({ api, events }, vm, template, signal).catch(
+    (cause: unknown) => cause,
+  );
+  const { items } = await kube.list(DATA_VOLUMES, {});
+  return { spec: items[0]?.spec, failed, told };
+}
+
+test.each([
+  ["a DataSource there", byRef("debian", "golden")],
+  ["a DataSource here", byRef("far")],
+])("is made with the claim that was looked at: %s", async (_, template) => {
+  const { spec, failed, told } = await made(template);
+  expect(failed).toBeUndefined();
+  expect(spec).toEqual({ source: FAR });
+  expect(told).toEqual(["SuccessfulDataVolumeCreate"]);
+});
+
+test.each([
+  ["a claim there", { source: FAR }],
+  ["a DataSource there", byRef("debian", "golden")],
+  ["a DataSource here", byRef("far")],
+])("is not made without the account's right: %s", async (_, template) => {
+  const { spec, failed, told } = await made(template, false);
+  expect(failed).toMatchObject({ kind: "forbidden" });
+  expect(spec).toBeUndefined();
+  expect(told).toEqual(["UnauthorizedDataVolumeCreate"]);
+});
+
+test("what is of its own namespace is made as it is said, without a right", async () => {
+  for (const template of [byRef("near"), { source: OWN }]) {
+    expect((await made(template, false)).spec).toEqual(template);
+  }
+});
+
+test("a DataSource that is not there is waited for", async () => {
+  const { failed, spec } = await made(byRef("later"));
+  expect(failed).toMatchObject({ kind: "notFound" });
+  expect(spec).toBeUndefined();
+});
