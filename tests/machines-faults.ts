@@ -1,6 +1,9 @@
 // What dies while a machine starts or runs: the control plane, trined, the API server. Nothing is lost, nothing is there twice.
-import { randomInt } from "node:crypto";
-import { sleep } from "@trine/base";
+import { X509Certificate, randomInt } from "node:crypto";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { pollUntil, sleep } from "@trine/base";
+import { type KeyedCertificate, type Subject, issue } from "@trine/certificates";
 import type { KubeCluster } from "@trine/testkit";
 import { expect, test } from "vitest";
 import {
@@ -94,4 +97,93 @@ export function faultTests(at: () => MachinesUnderTest): void {
     },
     3 * LONG_MS,
   );
+
+  test(
+    "a machine runs on when every certificate is over, and is reached again when the control plane makes new ones",
+    async () => {
+      const { control, node, nodeName } = at().cluster;
+      await at().create(machine("lapsed", "Always"));
+      await at().booted("lapsed");
+      const before = await once(at(), "lapsed");
+      // Nobody was there to renew them for longer than their lives.
+      await control.kill();
+      await node.killTrined();
+      const kept = join(node.rootDir, "node-door.json");
+      const identity = JSON.parse(await readFile(kept, "utf8")) as KeyedCertificate;
+      const signer = await pairOf(at(), "trine-authority");
+      const over = { nowMs: Date.now() - 2_000, lifeMs: 1_000 };
+      const lapse = (pair: KeyedCertificate, usage: "serverAuth" | "clientAuth") =>
+        issue(signer, { subject: subjectOf(pair), usages: [usage], ...over });
+      const lapsed = await lapse(identity, "serverAuth");
+      await writeFile(kept, JSON.stringify({ ...identity, ...lapsed }));
+      for (const [name, usage] of OWN) {
+        await putPair(at(), name, await lapse(await pairOf(at(), name), usage));
+      }
+      await node.startTrined();
+      await control.startProgram();
+
+      const renewed = await pollUntil("the node has another", { ms: LONG_MS }, async () => {
+        const { certificate } = JSON.parse(await readFile(kept, "utf8")) as KeyedCertificate;
+        return certificate === lapsed.certificate ? undefined : new X509Certificate(certificate);
+      });
+      expect(renewed.subject).toContain(`CN=trine-node:${nodeName}`);
+      await pollUntil("the API is believed in again", { ms: LONG_MS, everyMs: 500 }, () =>
+        at()
+          .kubectl.run("get", "--raw", VERSION)
+          .catch(() => undefined),
+      );
+      const console_ = await at().console("lapsed");
+      console_.send("echo $((20 + 5))-renewed\n");
+      await console_.until("25-renewed");
+      console_.end();
+      expect(await once(at(), "lapsed")).toEqual(before);
+      // The node is heard again too: what is asked of the machine is seen.
+      expect((await at().virtctl.stop("lapsed")).code).toBe(202);
+      await at().untilShown("lapsed", "Stopped");
+      await at().delete("vm", "lapsed");
+    },
+    4 * LONG_MS,
+  );
+}
+
+const VERSION = "/apis/subresources.kubevirt.io/v1/version";
+/** The control plane's own, and what each is for. */
+const OWN = [
+  ["trine-virt-api-serving", "serverAuth"],
+  ["trine-virt-api-client", "clientAuth"],
+  ["trine-control-client", "clientAuth"],
+] as const;
+
+type Encoded = Readonly<Record<string, string>>;
+
+async function pairOf({ kubectl }: MachinesUnderTest, name: string): Promise<KeyedCertificate> {
+  const { data } = await kubectl.get<{ data: Encoded }>("-n", "trine-system", "secret", name);
+  const text = (key: string): string => Buffer.from(data[key] ?? "", "base64").toString();
+  return { certificate: text("tls.crt"), key: text("tls.key") };
+}
+
+async function putPair(
+  { kubectl }: MachinesUnderTest,
+  name: string,
+  { certificate, key }: KeyedCertificate,
+): Promise<void> {
+  const base64 = (text: string): string => Buffer.from(text).toString("base64");
+  const data = { "tls.crt": base64(certificate), "tls.key": base64(key) };
+  const patch = JSON.stringify({ data });
+  await kubectl.run("-n", "trine-system", "patch", "secret", name, "--type=merge", "-p", patch);
+}
+
+/** Whom a certificate is for. */
+function subjectOf({ certificate }: KeyedCertificate): Subject {
+  const { subject, subjectAltName = "" } = new X509Certificate(certificate);
+  const names = (kind: string): string[] =>
+    subjectAltName
+      .split(", ")
+      .filter((each) => each.startsWith(kind))
+      .map((each) => each.slice(kind.length));
+  return {
+    name: /^CN=(.*)$/m.exec(subject)?.[1] ?? "",
+    dnsNames: names("DNS:"),
+    addresses: names("IP Address:"),
+  };
 }
