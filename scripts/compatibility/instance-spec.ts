@@ -228,6 +228,10 @@ export const INSTANCE_SPEC: readonly FieldGroup[] = [
       "packages/engine/src/machine/machine-credentials.test.ts",
       "keys and passwords of Secrets reach the guest, and follow their changes",
     ],
+    [
+      "tests/guest-credentials.component.test.ts",
+      "keys and passwords of volumes reach the guest, and follow them through a restart of trined",
+    ],
   ]),
   group(
     "containers beside the machine (annotation trine.dev/containers)",
