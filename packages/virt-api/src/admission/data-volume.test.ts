@@ -134,6 +134,12 @@ test.each<[string, Spec]>([
   expect(reviews).toEqual([]);
 });
 
+test("a reference of no name is left to the hook that judges it", async () => {
+  const { said, annotations } = await ask({ object: volume(byRef("", "golden")) });
+  expect(said).toMatchObject({ allowed: true });
+  expect(annotations).toBeUndefined();
+});
+
 test("the control plane has looked at a claim that it names itself, not at what a DataSource says by now", async () => {
   const named = await ask({ object: volume({ source: FAR }), user: SYSTEM });
   expect(named.granted).toEqual(FAR.pvc);

@@ -6,8 +6,9 @@ import {
   mayClone,
   resolveSource,
 } from "@trine/kube-client";
-import { DATA_VOLUME, type DataVolume, Report, checkShape } from "@trine/kube-types";
+import type { DataVolume } from "@trine/kube-types";
 import type { Admit } from "./hook.ts";
+import { faultsOf } from "./judge-spec.ts";
 import { refuseCauses } from "./refuse.ts";
 import { ALLOWED, type AdmissionRequest, type Verdict } from "./review.ts";
 
@@ -22,10 +23,8 @@ export const grantItsCopy: Admit = async (deps, request, signal) => {
     const before = (oldObject ?? {}) as unknown as DataVolume;
     return withGrant(volume, before.metadata?.annotations?.[COPY_GRANT]);
   }
-  const report = new Report();
-  checkShape(DATA_VOLUME.schema.node, object, "", report);
-  // The API server refuses it by the CRD, in its own words.
-  if (operation !== "CREATE" || report.count > 0) return ALLOWED;
+  // Refused by the CRD and by the hook that judges it, in their words: until then there is nothing to look up.
+  if (operation !== "CREATE" || faultsOf(request) !== undefined) return ALLOWED;
   const { source, missing } = await resolveSource(deps.kube, volume.spec, namespace, signal);
   const field = volume.spec.source === undefined ? "spec.sourceRef" : "spec.source.pvc.namespace";
   if (missing !== undefined && !missing.startsWith(`${namespace}/`)) {
