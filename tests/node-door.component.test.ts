@@ -1,11 +1,12 @@
 // The node's door, with a real machine behind it: what the control plane sees of it, does with it, and who may not come in.
 import { once } from "node:events";
-import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { text } from "node:stream/consumers";
-import { TrineError, pollUntil, withDeadline } from "@trine/base";
+import { TrineError, kindOf, pollUntil, withDeadline } from "@trine/base";
+import { issue } from "@trine/certificates";
 import { openDoor } from "@trine/node-door";
 import type {
   DoorCredentials,
@@ -33,6 +34,9 @@ let pod: RunningPod;
 let ref: MachineRef;
 let control: DoorCredentials;
 let kubelet: DoorCredentials;
+let authority: KubeAuthority;
+/** The files that trined serves with. */
+let ownFiles: { readonly cert: string; readonly key: string };
 const doors: NodeDoor[] = [];
 
 function door(as: DoorCredentials, node = NODE): NodeDoor {
@@ -43,7 +47,7 @@ function door(as: DoorCredentials, node = NODE): NodeDoor {
 
 /** A node whose door is open, with a machine that has booted; answers trined's configuration. */
 async function configured(): Promise<string> {
-  const authority = await KubeAuthority.create(dir);
+  authority = await KubeAuthority.create(dir);
   const pair = async (name: string, user: string): Promise<DoorCredentials> => {
     const { cert, key } = await authority.sign(name, { user });
     const [certificate, secret, ca] = await Promise.all(
@@ -53,8 +57,8 @@ async function configured(): Promise<string> {
   };
   control = await pair("control", "trine-control");
   kubelet = await pair("kubelet", `system:node:${NODE}`);
-  const own = await authority.sign("node", { user: `trine-node:${NODE}`, names: [NODE] });
-  const files = `certificate: ${own.cert}, key: ${own.key}, authority: ${authority.cert}`;
+  ownFiles = await authority.sign("node", { user: `trine-node:${NODE}`, names: [NODE] });
+  const files = `certificate: ${ownFiles.cert}, key: ${ownFiles.key}, authority: ${authority.cert}`;
   return `nodeDoor: { listen: "127.0.0.1:${port}", node: ${NODE}, ${files} }`;
 }
 
@@ -272,6 +276,51 @@ test(
   },
   4 * BOOT_MS,
 );
+
+test(
+  "a certificate that is over opens no door, on either side, and both are told so",
+  async () => {
+    const [certificate, key] = await Promise.all(
+      [authority.cert, join(dir, "ca.key")].map((file) => readFile(file, "utf8")),
+    );
+    const signer = { certificate: certificate ?? "", key: key ?? "" };
+    const over = { nowMs: Date.now() - 2_000, lifeMs: 1_000 };
+    const client = { subject: { name: "trine-control" }, usages: ["clientAuth"] as const };
+    const late = door({ ...control, ...(await issue(signer, { ...client, ...over })) });
+    await expect(late.machines()).rejects.toMatchObject({
+      kind: "forbidden",
+      message: expect.stringMatching(/our own certificate has expired/) as string,
+    });
+
+    const good = await Promise.all([ownFiles.cert, ownFiles.key].map((file) => readFile(file)));
+    const subject = { name: `trine-node:${NODE}`, dnsNames: [NODE] };
+    const ended = await issue(signer, { subject, usages: ["serverAuth"], ...over });
+    await serve(ended.certificate, ended.key);
+    await expect(door(control).machines()).rejects.toMatchObject({
+      kind: "forbidden",
+      message: expect.stringMatching(/certificate has expired/) as string,
+    });
+    await serve(...good);
+    expect(await door(control).machine(ref)).toMatchObject({ phase: "running" });
+  },
+  4 * BOOT_MS,
+);
+
+/** trined is started anew, and its door is open with that. */
+async function serve(...[certificate = "", key = ""]: (string | Buffer)[]): Promise<void> {
+  await writeFile(ownFiles.cert, certificate);
+  await writeFile(ownFiles.key, key);
+  await at.node.killTrined();
+  await at.node.startTrined();
+  // Whoever comes without a certificate is refused by a door that is open, and by nothing else.
+  const nobody = door({ ...control, certificate: "", key: "" });
+  await pollUntil("the door is open", { ms: BOOT_MS, everyMs: 100 }, () =>
+    nobody.machines().then(
+      () => undefined,
+      (cause: unknown) => (kindOf(cause) === "forbidden" ? true : undefined),
+    ),
+  );
+}
 
 test("nobody else comes in, and a pod that was made anew is another", async () => {
   await expect(door(kubelet).machines()).rejects.toMatchObject({ kind: "forbidden" });

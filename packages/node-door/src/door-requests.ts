@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import type { ClientRequest, IncomingMessage } from "node:http";
 import { Agent, request as httpsRequest } from "node:https";
 import type { RequestOptions } from "node:https";
@@ -105,8 +106,23 @@ export class DoorRequests {
       return await work();
     } catch (cause) {
       if (signal.aborted) throw abortError(doing, signal);
-      throw TrineError.during(doing, cause instanceof TrineError ? cause : ofConnection(cause));
+      throw TrineError.during(doing, cause instanceof TrineError ? cause : this.#failed(cause));
     }
+  }
+
+  #failed(cause: unknown): TrineError {
+    // A node that refuses a certificate that has ended says nothing: it hangs up.
+    const over = errnoOf(cause) === "ECONNRESET" ? this.#ended() : undefined;
+    if (over === undefined) return ofConnection(cause);
+    return new TrineError("forbidden", `our own certificate has expired: ${over}`, { cause });
+  }
+
+  /** When our own certificate ended, where it has. */
+  #ended(): string | undefined {
+    const { certificate } = this.#options.credentials();
+    if (certificate === "") return undefined;
+    const { validTo, validToDate } = new X509Certificate(certificate);
+    return validToDate.getTime() < Date.now() ? validTo : undefined;
   }
 
   #respond(asked: Asked, signal: AbortSignal): Promise<IncomingMessage> {
