@@ -5,7 +5,7 @@ import { readdir } from "node:fs/promises";
 import { type Socket, connect } from "node:net";
 import { join } from "node:path";
 import { create, toBinary } from "@bufbuild/protobuf";
-import { pollUntil, withDeadline } from "@trine/base";
+import { errnoOf, pollUntil, withDeadline } from "@trine/base";
 import { Task } from "@trine/proto/task";
 import { RequestSchema } from "@trine/proto/ttrpc";
 import { type RunningPod } from "@trine/testkit";
@@ -63,11 +63,19 @@ const PIECES: readonly { readonly name: string; readonly bytes: () => Buffer }[]
   },
 ];
 
-async function open(path: string): Promise<Socket> {
-  const socket = connect(path);
-  socket.on("error", () => undefined); // the other side may end it at any time, rightly
-  await Promise.race([once(socket, "connect"), once(socket, "close")]);
-  return socket;
+/** Waits while the queue of the socket is full, as any client does (EAGAIN of connect(2)). */
+function open(path: string): Promise<Socket> {
+  return pollUntil("a connection", { ms: 20_000, everyMs: 10 }, async () => {
+    const socket = connect(path);
+    socket.on("error", () => undefined); // the other side may end it at any time, rightly
+    try {
+      await Promise.race([once(socket, "connect"), once(socket, "close")]);
+      return socket;
+    } catch (cause) {
+      if (errnoOf(cause) === "EAGAIN") return undefined;
+      throw cause;
+    }
+  });
 }
 
 describe("bytes nobody should send", () => {

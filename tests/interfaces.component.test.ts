@@ -1,7 +1,7 @@
 // A pod of three networks, as Multus makes them: each interface is one of the guest's, on both levels.
 import { chmod, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { pollUntil } from "@trine/base";
+import { errnoOf, pollUntil } from "@trine/base";
 import { runCommand, tinyGuestImage } from "@trine/testkit";
 import type { RunningPod, TrineNode } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -236,7 +236,11 @@ async function passtOf(pod: Pick<RunningPod, "podSandboxId">): Promise<number | 
   const { shim } = await viewOf(pod);
   const children = await readFile(`/proc/${shim.pid}/task/${shim.pid}/children`, "utf8");
   for (const pid of children.trim().split(" ").map(Number)) {
-    if ((await statusField(pid, "Name")).startsWith("passt")) return pid;
+    const name = await statusField(pid, "Name").catch((cause: unknown) => {
+      if (errnoOf(cause) === "ENOENT") return ""; // it has ended since
+      throw cause;
+    });
+    if (name.startsWith("passt")) return pid;
   }
   return undefined;
 }

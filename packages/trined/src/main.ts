@@ -55,15 +55,15 @@ async function main(argv: readonly string[]): Promise<number> {
   }
   if (!["", "config check", "config print"].includes(words)) return usage(`no command: ${words}`);
   // An import has none of this to load before it begins.
-  const [{ loadConfig }, { runDaemon }, { stringify }] = await Promise.all([
+  const [{ loadConfig }, { runDaemon }, { printConfig }] = await Promise.all([
     import("./config.ts"),
     import("./daemon.ts"),
-    import("yaml"),
+    import("./print-config.ts"),
   ]);
   try {
     const config = await loadConfig(values.config);
     if (words === "") return await runDaemon(config);
-    process.stdout.write(words === "config print" ? stringify(config) : await checked(config));
+    process.stdout.write(words === "config print" ? printConfig(config) : await checked(config));
     return 0;
   } catch (cause) {
     process.stderr.write(`trined: ${messageOf(cause)}\n`);
