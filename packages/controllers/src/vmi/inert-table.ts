@@ -79,7 +79,7 @@ export const INERT_FIELDS: readonly InertField[] = [
   {
     path: "domain.machine.type",
     why: "only a distribution's own QEMU has that board: it is the node's newest q35",
-    when: (value) => {
+    when: (value: unknown): boolean => {
       const board = boardOf(String(value));
       return "isAnother" in board && board.isAnother;
     },
