@@ -271,33 +271,6 @@ export class GuestAgent {
     await this.#link.request("guest-set-user-password", named, options);
   }
 
-  /** Beside the keys that a user of the guest has. Those that are there already are there once. */
-  async addAuthorizedKeys(
-    user: string,
-    keys: readonly string[],
-    options?: RequestOptions,
-  ): Promise<void> {
-    const named = { username: user, keys };
-    await this.#link.request("guest-ssh-add-authorized-keys", named, options);
-  }
-
-  /** Those that are not there are none the less gone. */
-  async removeAuthorizedKeys(
-    user: string,
-    keys: readonly string[],
-    options?: RequestOptions,
-  ): Promise<void> {
-    const named = { username: user, keys };
-    await this.#link.request("guest-ssh-remove-authorized-keys", named, options);
-  }
-
-  /** Of a user that is there. */
-  async setPassword(user: string, password: string, options?: RequestOptions): Promise<void> {
-    const secret = Buffer.from(password, "utf8").toString("base64");
-    const named = { username: user, password: secret, crypted: false };
-    await this.#link.request("guest-set-user-password", named, options);
-  }
-
   /** Sets the guest's clock, system and hardware; exact to a microsecond. */
   async setTime(time: Date, options?: RequestOptions): Promise<void> {
     await this.#link.request("guest-set-time", { time: time.getTime() * NS_PER_MS }, options);
