@@ -72,6 +72,8 @@ export class ServerCall {
 
   /** Aborts when the client has left, its deadline has passed, or the answer has ended. */
   get signal(): AbortSignal {
+    // Before its timer has come: nothing is sent for a call that is late.
+    if (this.#gone === undefined && this.#isLate) this.#expire();
     if (this.#aborting === undefined) {
       this.#aborting = new AbortController();
       if (this.#gone !== undefined) this.#aborting.abort(this.#gone);
