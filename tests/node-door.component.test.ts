@@ -1,5 +1,4 @@
 // The node's door, with a real machine behind it: what the control plane sees of it, does with it, and who may not come in.
-import { once } from "node:events";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -120,14 +119,20 @@ const isMachine =
 /** What a stream says, until it has said `wanted`. */
 async function untilSays(stream: Duplex, wanted: string): Promise<string> {
   let said = "";
-  const heard = async (): Promise<string> => {
-    while (!said.includes(wanted)) {
-      const [bytes] = (await once(stream, "data")) as [Buffer];
-      said += bytes.toString();
-    }
-    return said;
+  const heard = Promise.withResolvers<string>();
+  // One listener for all of it: what comes in one turn of the event loop is several pieces.
+  const hear = (bytes: Buffer): void => {
+    said += bytes.toString();
+    if (said.includes(wanted)) heard.resolve(said);
   };
-  return withDeadline(`the stream says ${wanted}`, BOOT_MS, heard());
+  stream.on("data", hear).once("error", heard.reject).resume();
+  try {
+    return await withDeadline(`the stream says ${wanted}`, BOOT_MS, heard.promise);
+  } finally {
+    stream.pause(); // for who listens next
+    stream.off("data", hear);
+    stream.off("error", heard.reject);
+  }
 }
 
 test(
