@@ -2,6 +2,8 @@ import { readFile } from "node:fs/promises";
 import { Agent, request } from "node:https";
 import { TrineError, pollUntil } from "@trine/base";
 import { WebSocket } from "ws";
+import { answerOf } from "./answer-of.ts";
+import type { HttpAnswer } from "./answer-of.ts";
 import type { Subject } from "./kube-certificates.ts";
 import type { KubeControlPlane } from "./kube-control-plane.ts";
 
@@ -12,10 +14,7 @@ export interface ClientIdentity {
   readonly key: Buffer;
 }
 
-export interface VirtctlAnswer {
-  readonly code: number;
-  readonly text: string;
-}
+export type VirtctlAnswer = HttpAnswer;
 
 type Kind = "virtualmachines" | "virtualmachineinstances";
 
@@ -215,28 +214,16 @@ export class VirtctlClient {
     headers: Readonly<Record<string, string>> = {},
   ): Promise<VirtctlAnswer> {
     this.asked.push(`${method} ${path}`);
-    return new Promise((resolve, reject) => {
-      const text = body === undefined ? "" : JSON.stringify(body);
-      const length = { "content-length": String(Buffer.byteLength(text)) };
-      const sent = request(`${this.#server}${path}`, {
-        method,
-        agent: this.#agent,
-        headers: { accept: ACCEPT, ...length, ...headers },
-      });
-      sent.setTimeout(ANSWER_MS, () =>
-        sent.destroy(new TrineError("timeout", `${method} ${path}: no answer`)),
-      );
-      sent.on("error", reject);
-      sent.on("response", (response) => {
-        const chunks: Buffer[] = [];
-        response.on("data", (chunk: Buffer) => chunks.push(chunk));
-        response.on("error", reject);
-        response.on("end", () => {
-          resolve({ code: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() });
-        });
-      });
-      sent.end(text);
+    const text = body === undefined ? "" : JSON.stringify(body);
+    const length = { "content-length": String(Buffer.byteLength(text)) };
+    const sent = request(`${this.#server}${path}`, {
+      method,
+      agent: this.#agent,
+      headers: { accept: ACCEPT, ...length, ...headers },
     });
+    const answer = answerOf(sent, ANSWER_MS);
+    sent.end(text);
+    return answer;
   }
 
   /** Kind `malformed` where it is refused with 400, `wrongState` with anything else; the message has the answer. */

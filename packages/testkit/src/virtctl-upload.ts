@@ -1,5 +1,6 @@
 import { request } from "node:https";
 import { TrineError, pollUntil } from "@trine/base";
+import { answerOf } from "./answer-of.ts";
 import type { VirtctlAnswer, VirtctlClient } from "./virtctl-client.ts";
 
 const VOLUMES = "/apis/cdi.kubevirt.io/v1beta1";
@@ -91,32 +92,20 @@ export class VirtctlUpload {
   /** Rejects where the connection ends before there is an answer. */
   send(token: string, bytes: Buffer, how: Sent = {}): Promise<VirtctlAnswer> {
     const { path = "/v1beta1/upload", method = "POST", type, cutAfter } = how;
-    return new Promise((resolve, reject) => {
-      const sent = request(`${this.#of.proxy}${path}`, {
-        method,
-        agent: false,
-        rejectUnauthorized: false,
-        headers: {
-          authorization: `Bearer ${token}`,
-          "content-type": type ?? "application/octet-stream",
-          "content-length": bytes.length,
-        },
-      });
-      sent.setTimeout(this.#of.ms, () =>
-        sent.destroy(new TrineError("timeout", `${method} ${path}: no answer`)),
-      );
-      sent.on("error", reject);
-      sent.on("response", (response) => {
-        const chunks: Buffer[] = [];
-        response.on("data", (chunk: Buffer) => chunks.push(chunk));
-        response.on("error", reject);
-        response.on("end", () => {
-          resolve({ code: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() });
-        });
-      });
-      if (cutAfter === undefined) sent.end(bytes);
-      else sent.write(bytes.subarray(0, cutAfter), () => sent.destroy());
+    const sent = request(`${this.#of.proxy}${path}`, {
+      method,
+      agent: false,
+      rejectUnauthorized: false,
+      headers: {
+        authorization: `Bearer ${token}`,
+        "content-type": type ?? "application/octet-stream",
+        "content-length": bytes.length,
+      },
     });
+    const answer = answerOf(sent, this.#of.ms);
+    if (cutAfter === undefined) sent.end(bytes);
+    else sent.write(bytes.subarray(0, cutAfter), () => sent.destroy());
+    return answer;
   }
 
   /** Until the claim says that the disk is whole. */

@@ -1,7 +1,7 @@
-import { TrineError } from "@trine/base";
 import { CLAIMS, COPY_GRANT, DATA_SOURCES, PODS, grantCopy } from "@trine/kube-client";
 import { expect, test } from "vitest";
 import { DATA_VOLUMES } from "../kinds.ts";
+import { dieAt, momentsOf, podsMade } from "./testing/deaths.ts";
 import { AT, COPY_KEY, World, conditions } from "./testing/world.ts";
 
 const GOLD = { namespace: "golden", name: "gold" };
@@ -190,24 +190,13 @@ test("how many writes a whole life has", async () => {
   expect(count).toBe(OWN_WRITES);
 });
 
-test.each(
-  Array.from({ length: OWN_WRITES }, (_, at) => at).flatMap((at) => [
-    ["before", at] as const,
-    ["after", at] as const,
-  ]),
-)("a process that dies %s its write %i copies once, and leaves no pod", async (when, at) => {
-  const world = new World();
-  let count = 0;
-  world.onWrite(when, () => {
-    count += 1;
-    if (count !== at + 1) return;
-    world.restart();
-    throw new TrineError("unavailable", "died here");
-  });
-  await wholeLife(world);
-  expect(count).toBeGreaterThan(at);
-  const made = world.kube.writes.filter(
-    ({ verb, resource }) => verb === "create" && resource === "pods",
-  );
-  expect(made).toHaveLength(2);
-});
+test.each(momentsOf(OWN_WRITES))(
+  "a process that dies %s its write %i copies once, and leaves no pod",
+  async (when, at) => {
+    const world = new World();
+    const count = dieAt(world, when, at);
+    await wholeLife(world);
+    expect(count()).toBeGreaterThan(at);
+    expect(podsMade(world)).toBe(2);
+  },
+);
