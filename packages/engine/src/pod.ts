@@ -1,4 +1,4 @@
-import { SerialQueue, messageOf, sleep } from "@trine/base";
+import { SerialQueue, TrineError, messageOf, sleep } from "@trine/base";
 import type { DescribeResponse } from "@trine/proto/shim";
 import type { ShimLink } from "@trine/shim-client";
 import type { MachineReport } from "@trine/vmm";
@@ -10,6 +10,7 @@ import type { MachineControl } from "./machine/machine-control.ts";
 import type { MachineFigures } from "./machine-figures.ts";
 import { PodContext } from "./pod-context.ts";
 import type { PodDeps } from "./pod-context.ts";
+import type { GuestSize } from "./pod-document.ts";
 import type { PodIdentity } from "./pod-identity.ts";
 import { saidImports, uploadSocket } from "./machine/pod-imports.ts";
 import type { SaidImport } from "./machine/pod-imports.ts";
@@ -120,6 +121,16 @@ export class Pod {
   /** `resources`: OCI linux.resources as JSON. */
   update(id: string, resources: Uint8Array): Promise<void> {
     return this.#queue.run(() => this.#keeper.update(id, resources));
+  }
+
+  /** What a machine's guest is to have from now on. Kind `unimplemented` where the task is none. */
+  giveSize(id: string, size: GuestSize): Promise<void> {
+    return this.#queue.run(async () => {
+      if (this.#keeper.giveSize === undefined) {
+        throw new TrineError("unimplemented", "only machines are given a size");
+      }
+      await this.#keeper.giveSize(id, size);
+    });
   }
 
   /** The guest's truth; zeros for the sandbox, which runs nothing. */

@@ -2,6 +2,7 @@ import type { Event } from "@trine/proto/shim";
 import type { MachineReport } from "@trine/vmm";
 import type { MachineControl } from "./machine/machine-control.ts";
 import type { MachineFigures } from "./machine-figures.ts";
+import type { GuestSize } from "./pod-document.ts";
 import type { AddExec, CreateTask, ProcessRef, ResizeProcess } from "./requests.ts";
 import type { PodStats } from "./stats.ts";
 
@@ -25,6 +26,8 @@ export interface TaskKeeper {
   /** New limits of a task, OCI linux.resources as JSON. */
   update(id: string, resources: Uint8Array): Promise<void>;
   resize(size: ResizeProcess): Promise<void>;
+  /** Of the level whose container is a machine: what its guest is to have from now on. */
+  giveSize?(id: string, size: GuestSize): Promise<void>;
   /** The task's truth, not the VMM's; zeros for a sandbox, which runs nothing. */
   stats(id: string, signal: AbortSignal): Promise<PodStats>;
   /** Of the pod's machine; undefined when none runs. */

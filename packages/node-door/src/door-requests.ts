@@ -46,6 +46,8 @@ export interface Asked {
   readonly path: string;
   readonly body?: unknown;
   readonly signal?: AbortSignal | undefined;
+  /** Of a whole answer that takes longer than most. */
+  readonly ms?: number;
 }
 
 /** Requests to one node over TLS 1.3, both sides named by certificates. Every failure is a TrineError. */
@@ -60,7 +62,7 @@ export class DoorRequests {
 
   /** A whole answer of at most `maxBytes`. */
   async bytes(asked: Asked, maxBytes: number): Promise<Buffer> {
-    const late = AbortSignal.timeout(ANSWER_MS);
+    const late = AbortSignal.timeout(asked.ms ?? ANSWER_MS);
     const signal = this.#until(asked.signal, late);
     return this.#during(asked, signal, async () => {
       const response = await this.#respond(asked, signal);

@@ -10,6 +10,7 @@ export type { MachinePhase, MachineRef, MachineReport } from "./machine-report.t
 export type {
   DoorCredentials,
   DoorOptions,
+  MachineSize,
   MachineVerb,
   NodeDoor,
   StreamOptions,

@@ -25,6 +25,12 @@ export interface DoorOptions {
 
 export type MachineVerb = "pause" | "unpause" | "freeze" | "unfreeze" | "softreboot" | "reset";
 
+/** CPUs and memory of a guest. */
+export interface MachineSize {
+  readonly cpus: number;
+  readonly memoryBytes: number;
+}
+
 /**
  * One node's door. Every call rejects with kind `unavailable` or `timeout` when the node does not answer, `forbidden`
  * when one side does not accept the other's certificate, `notFound` without such a machine, `conflict` when the pod of that name has
@@ -41,6 +47,11 @@ export interface NodeDoor {
     verb: MachineVerb,
     options?: { readonly unfreezeAfterMs?: number; readonly signal?: AbortSignal },
   ): Promise<void>;
+  /**
+   * Gives the guest what it is to have from now on, and waits until it has followed. May be repeated. Kind `wrongState` for what the
+   * machine was not started for, `timeout` for a guest that does not follow: it goes back to what it had. Asked by trine-control alone.
+   */
+  resize(ref: MachineRef, size: MachineSize, signal?: AbortSignal): Promise<void>;
   guestOsInfo(ref: MachineRef, signal?: AbortSignal): Promise<GuestOsInfo>;
   userList(ref: MachineRef, signal?: AbortSignal): Promise<GuestUserList>;
   filesystemList(ref: MachineRef, signal?: AbortSignal): Promise<GuestFileSystemList>;

@@ -8,12 +8,20 @@ import { fileSystemListSchema, guestOsInfoSchema, userListSchema } from "./guest
 import type { GuestFileSystemList, GuestOsInfo, GuestUserList } from "./guest-info.ts";
 import { machineReportSchema } from "./machine-report.ts";
 import type { MachineRef, MachineReport } from "./machine-report.ts";
-import type { DoorOptions, MachineVerb, NodeDoor, StreamOptions } from "./node-door.ts";
+import type {
+  DoorOptions,
+  MachineSize,
+  MachineVerb,
+  NodeDoor,
+  StreamOptions,
+} from "./node-door.ts";
 import { importsSchema } from "./volume-order.ts";
 import type { ImportReport } from "./volume-order.ts";
 import { watchDoor } from "./watch-door.ts";
 
 const MIB = 1024 * 1024;
+/** A guest has half a minute to follow, and as long to go back. */
+const RESIZE_MS = 90_000;
 const MAX_LIST_BYTES = 32 * MIB;
 const MAX_ONE_BYTES = MIB;
 const MAX_METRICS_BYTES = 16 * MIB;
@@ -55,6 +63,16 @@ class HttpsDoor implements NodeDoor {
     const body = unfreezeAfterMs === undefined ? {} : { unfreezeTimeout: `${unfreezeAfterMs}ms` };
     const path = pathOf(ref, verb);
     await this.#requests.bytes({ method: "PUT", path, body, signal }, MAX_ONE_BYTES);
+  }
+
+  async resize(ref: MachineRef, size: MachineSize, signal?: AbortSignal): Promise<void> {
+    const { cpus, memoryBytes } = size;
+    const asked = {
+      method: "PUT",
+      path: pathOf(ref, "resize"),
+      body: { cpus, memoryBytes },
+    } as const;
+    await this.#requests.bytes({ ...asked, signal, ms: RESIZE_MS }, MAX_ONE_BYTES);
   }
 
   guestOsInfo(ref: MachineRef, signal?: AbortSignal): Promise<GuestOsInfo> {

@@ -21,12 +21,12 @@ import { SHARES_KEY } from "./machine-shares.ts";
 import { nestContainer } from "./nest-container.ts";
 import { requireOneMachine } from "./one-machine.ts";
 import type { PodContext } from "../pod-context.ts";
-import type { MachineRecord } from "../pod-document.ts";
+import type { GuestSize, MachineRecord } from "../pod-document.ts";
 import { containerNameOf } from "../pod-identity.ts";
 import { PodVmm } from "../pod-vmm.ts";
 import { prepareMachine } from "./prepare-machine.ts";
 import type { AddExec, CreateTask, ProcessRef, ResizeProcess } from "../requests.ts";
-import { resizeMachine } from "./resize-machine.ts";
+import { giveSize, resizeMachine } from "./resize-machine.ts";
 import { joinNetwork } from "../sandbox-network.ts";
 import { machineStats } from "../stats.ts";
 import type { PodStats } from "../stats.ts";
@@ -174,10 +174,11 @@ export class MachineKeeper implements TaskKeeper {
 
   async update(id: string, resources: Uint8Array): Promise<void> {
     if (this.#pod.isSandboxTask(id)) return;
-    const machine = this.#running(id);
-    const online = this.#execs.onliner();
-    const { life } = this.#vmm;
-    await resizeMachine(this.#pod, { record: this.#record(id), machine, online, life }, resources);
+    await resizeMachine(this.#pod, this.#resizable(id), resources);
+  }
+
+  async giveSize(id: string, size: GuestSize): Promise<void> {
+    await giveSize(this.#pod, this.#resizable(id), size);
   }
 
   resize(process: ResizeProcess): Promise<void> {
@@ -313,6 +314,12 @@ export class MachineKeeper implements TaskKeeper {
       "wrongState",
       `container ${record.containerName}: its machine is ${record.state}`,
     );
+  }
+
+  #resizable(id: string): Parameters<typeof giveSize>[1] {
+    const machine = this.#running(id);
+    const online = this.#execs.onliner();
+    return { record: this.#record(id), machine, online, life: this.#vmm.life };
   }
 
   async #move(

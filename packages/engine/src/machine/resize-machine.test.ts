@@ -79,3 +79,48 @@ test("limits that are no JSON change nothing", async () => {
   await expect(pod.update("c1", Buffer.from("{"))).rejects.toMatchObject({ kind: "malformed" });
   expect(one.driver.size).toEqual({ cpus: 1, memoryBytes: 64 * MIB });
 });
+
+const size = (cpus: number, mib: number) => ({ cpus, memoryBytes: mib * MIB });
+
+test("a machine is given a size, which outlives the daemon and its container's limits", async () => {
+  const pod = await running(ROOM);
+  await pod.giveSize("c1", size(3, 97));
+  // Memory comes in steps of 2 MiB.
+  expect(one.driver.size).toEqual(size(3, 96));
+  expect(pod.control?.report()).toMatchObject({
+    cpus: { sockets: 3 },
+    memory: { guestBytes: 96 * MIB },
+  });
+  await pod.giveSize("c1", size(3, 96));
+  await pod.update("c1", resources(64));
+  expect(one.driver.size).toEqual(size(3, 96));
+  pod.detach();
+  const again = await one.engine().pod(one.ref);
+  expect(again.control?.report()?.memory.guestBytes).toBe(96 * MIB);
+  await again.giveSize("c1", size(1, 64));
+  expect(one.driver.size).toEqual(size(1, 64));
+});
+
+test.each([
+  ["more CPUs", ROOM, size(5, 64), /5 CPUs: the machine was started for 1 CPU to 4 CPUs/],
+  ["more memory", ROOM, size(1, 130), /130 MiB: .* for 64 MiB to 128 MiB/],
+  ["less memory", ROOM, size(1, 32), /32 MiB: .* for 64 MiB to 128 MiB/],
+  ["no room", {}, size(2, 64), /2 CPUs: .* with 1 CPU and no room to grow/],
+])("a size it was not made for is refused in words: %s", async (_, room, wanted, words) => {
+  const pod = await running(room);
+  await expect(pod.giveSize("c1", wanted)).rejects.toMatchObject({
+    kind: "wrongState",
+    message: expect.stringMatching(words) as string,
+  });
+  expect(one.driver.size).toEqual(size(1, 64));
+});
+
+test("a guest that does not follow has what it had, and may be asked again", async () => {
+  const pod = await running(ROOM);
+  one.driver.failResizes = 1;
+  await expect(pod.giveSize("c1", size(2, 80))).rejects.toMatchObject({ kind: "timeout" });
+  expect(one.driver.size).toEqual(size(1, 64));
+  expect(pod.control?.report()?.cpus.sockets).toBe(1);
+  await pod.giveSize("c1", size(2, 80));
+  expect(one.driver.size).toEqual(size(2, 80));
+});

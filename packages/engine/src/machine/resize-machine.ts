@@ -1,4 +1,5 @@
 import { TrineError, messageOf } from "@trine/base";
+import { MEMORY_STEP } from "@trine/vmm";
 import type { Machine, MachineSpec } from "@trine/vmm";
 import { readBundle } from "../bundle.ts";
 import { changedLimits, requireReach, sizeAfter, specLimits } from "../container-limits.ts";
@@ -7,6 +8,8 @@ import type { PodContext } from "../pod-context.ts";
 import type { ContainerLimits, GuestSize, MachineRecord } from "../pod-document.ts";
 import { resizeGuest } from "../resize-guest.ts";
 import type { Onliner } from "./onlining.ts";
+
+const MIB = 1024 * 1024;
 
 interface RunningMachine {
   readonly record: MachineRecord;
@@ -37,6 +40,52 @@ export async function resizeMachine(
     await follow(pod, running, from, to);
   record.limits = after;
   await pod.save();
+}
+
+/**
+ * Gives the guest the CPUs and memory that its control plane wants it to have, without a change of its container's limits.
+ * Repeatable. Kind `wrongState` for what it was not made for, `invalid` where its pod's limit is less, `timeout` when the guest does
+ * not follow: it goes back to what it had.
+ */
+export async function giveSize(
+  pod: PodContext,
+  running: RunningMachine,
+  wanted: GuestSize,
+): Promise<void> {
+  const { record } = running;
+  const from = record.size ?? leastOf(record.spec);
+  const to = inSteps(wanted, record.spec);
+  requireMadeFor(to, record.spec);
+  if (to.cpus === from.cpus && to.memoryBytes === from.memoryBytes) return;
+  if (to.memoryBytes > from.memoryBytes) await requireRoom(to.memoryBytes, pod.facts.cgroups);
+  await follow(pod, running, from, to);
+  await pod.save();
+  pod.deps.changed?.();
+}
+
+function inSteps({ cpus, memoryBytes }: GuestSize, { memoryBytes: least }: MachineSpec): GuestSize {
+  const steps = Math.floor((memoryBytes - least) / MEMORY_STEP);
+  return { cpus, memoryBytes: least + steps * MEMORY_STEP };
+}
+
+function requireMadeFor({ cpus, memoryBytes }: GuestSize, spec: MachineSpec): void {
+  const { maxCpus = spec.cpus, memoryMaxBytes = spec.memoryBytes } = spec;
+  requireWithin(cpus, [spec.cpus, maxCpus], (count) => `${count} ${count === 1 ? "CPU" : "CPUs"}`);
+  const mib = (bytes: number): string => `${Math.floor(bytes / MIB)} MiB`;
+  requireWithin(memoryBytes, [spec.memoryBytes, memoryMaxBytes], mib);
+}
+
+function requireWithin(
+  wanted: number,
+  [least, most]: readonly [number, number],
+  words: (amount: number) => string,
+): void {
+  if (wanted >= least && wanted <= most) return;
+  const made =
+    least === most
+      ? `with ${words(least)} and no room to grow`
+      : `for ${words(least)} to ${words(most)}`;
+  throw new TrineError("wrongState", `${words(wanted)}: the machine was started ${made}`);
 }
 
 function leastOf({ cpus, memoryBytes }: MachineSpec): GuestSize {

@@ -5,7 +5,7 @@ import type { MachineReport } from "@trine/node-door";
 /** What the door needs of a pod. */
 export interface DoorPod extends Pick<
   Pod,
-  "identity" | "pause" | "resume" | "containerd" | "summary"
+  "identity" | "pause" | "resume" | "giveSize" | "containerd" | "summary"
 > {
   readonly control?: Pick<MachineControl, keyof MachineControl> | undefined;
   /** Of a pod whose containers fill volumes. */

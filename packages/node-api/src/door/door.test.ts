@@ -29,7 +29,7 @@ const REPORT: MachineReport = {
   disks: [{ name: "root", path: "/disk" }],
 };
 
-type Name = "control" | "kubelet" | "other-node" | "node" | "stranger";
+type Name = "control" | "api" | "kubelet" | "other-node" | "node" | "stranger";
 
 let dir: string;
 let own: KubeAuthority;
@@ -62,6 +62,7 @@ beforeAll(async () => {
   own = await KubeAuthority.create(join(dir, "own"));
   others = await KubeAuthority.create(join(dir, "others"));
   await sign(own, "control", "trine-control");
+  await sign(own, "api", "trine-virt-api");
   await sign(own, "kubelet", "system:node:node-1");
   await sign(own, "node", "trine-node:node-1", NODE);
   await sign(own, "other-node", "trine-node:node-2", NODE);
@@ -106,7 +107,9 @@ class OneMachine implements DoorEngine {
       softReboot: () => Promise.reject(new TypeError("a secret of ours")),
       reset: did("reset"),
     };
-    const pod = { control, pause: did("pause"), resume: did("resume") };
+    const giveSize = (task: string, size: object): Promise<void> =>
+      did(`${task} has ${JSON.stringify(size)}`)();
+    const pod = { control, pause: did("pause"), resume: did("resume"), giveSize };
     return Promise.resolve([pod as unknown as DoorPod]);
   }
 }
@@ -221,6 +224,26 @@ test("what is done to a machine reaches it, in its words when it cannot be", asy
   });
   engine.report = { ...REPORT, phase: "paused" };
   await expect(door().act(REF, "freeze")).rejects.toMatchObject({ kind: "wrongState" });
+});
+
+test("a machine's size is trine-control's to say, in whole numbers, while it runs", async () => {
+  const size = { cpus: 2, memoryBytes: 2 ** 30 };
+  await door().resize(REF, size);
+  expect(engine.done).toEqual([`c1 has ${JSON.stringify(size)}`]);
+  await expect(door("api").resize(REF, size)).rejects.toMatchObject({
+    kind: "forbidden",
+    message: expect.stringContaining("trine-control alone") as string,
+  });
+  await door("api").act(REF, "reset");
+  for (const wrong of [{ cpus: 0 }, { cpus: 1.5 }, { memoryBytes: -1 }, { memoryBytes: 2 ** 60 }]) {
+    await expect(door().resize(REF, { ...size, ...wrong })).rejects.toMatchObject({
+      kind: "invalid",
+      message: expect.stringContaining(Object.keys(wrong)[0] ?? "") as string,
+    });
+  }
+  engine.report = { ...REPORT, phase: "paused" };
+  await expect(door().resize(REF, size)).rejects.toMatchObject({ kind: "wrongState" });
+  expect(engine.done.slice(1)).toEqual(["reset"]);
 });
 
 /** Takes events until there are as many. */

@@ -28,7 +28,14 @@ export const ACTS: Readonly<Record<string, Act>> = {
     await found.control.softReboot();
   },
   reset: ({ control }, _, signal) => control.reset(signal),
+  resize: async (found, body) => {
+    requireRunning(found, "resize");
+    await found.pod.giveSize(taskOf(found.control), sizeIn(body));
+  },
 };
+
+/** What else than these callers is refused: a machine's size is decided where its pod's requests are. */
+export const ASKED_BY: Readonly<Record<string, string>> = { resize: "trine-control" };
 
 /** What its guest says. */
 export const QUESTIONS: Readonly<Record<string, Ask>> = {
@@ -70,6 +77,16 @@ function requireRunning({ report }: FoundMachine, what: string): void {
 function taskOf(control: FoundMachine["control"]): string {
   if (control.taskId !== undefined) return control.taskId;
   throw new TrineError("wrongState", "the machine is gone");
+}
+
+function sizeIn(body: unknown): { readonly cpus: number; readonly memoryBytes: number } {
+  const { cpus, memoryBytes } = (body ?? {}) as Readonly<Record<string, unknown>>;
+  return { cpus: wholeIn(cpus, "cpus"), memoryBytes: wholeIn(memoryBytes, "memoryBytes") };
+}
+
+function wholeIn(value: unknown, name: string): number {
+  if (typeof value === "number" && Number.isSafeInteger(value) && value > 0) return value;
+  throw new TrineError("invalid", `${name}: a whole number from 1 on is wanted`);
 }
 
 function unfreezeMs(body: unknown): number {

@@ -18,7 +18,7 @@ import { DoorSessions } from "./door-sessions.ts";
 import { openConsole, openDisplay, openTcp, openUdp } from "./door-streams.ts";
 import type { OpenStream } from "./door-streams.ts";
 import { MachineFeed } from "./machine-feed.ts";
-import { ACTS, QUESTIONS, screenshotOf } from "./machine-routes.ts";
+import { ACTS, ASKED_BY, QUESTIONS, screenshotOf } from "./machine-routes.ts";
 import { watchMachines } from "./watch-response.ts";
 
 const REQUEST_MS = 10_000;
@@ -126,10 +126,8 @@ export class DoorServer {
 
   /** The authority signs others too: kubelets, other nodes' doors. */
   #admit(request: IncomingMessage): void {
-    const { socket } = request;
-    const peer = socket instanceof TLSSocket ? socket.getPeerCertificate() : undefined;
-    const name: unknown = peer?.subject.CN;
-    if (typeof name === "string" && this.#options.clients.includes(name)) return;
+    const name = callerOf(request);
+    if (name !== undefined && this.#options.clients.includes(name)) return;
     throw new TrineError("forbidden", "this certificate's name may not come in here");
   }
 
@@ -181,6 +179,7 @@ export class DoorServer {
     const act = Object.hasOwn(ACTS, to.rest) ? ACTS[to.rest] : undefined;
     if (act === undefined) throw new TrineError("notFound", "no such path");
     requireMethod(request, "PUT");
+    requireCaller(request, to.rest);
     const body = await bodyOf(request);
     this.#options.log.info({ pod: to.found.report.pod, what: to.rest }, "door");
     await act(to.found, body, to.signal);
@@ -243,6 +242,19 @@ export class DoorServer {
     if (kind === "internal") this.#options.log.error({ ...told, cause }, "door: failed");
     else this.#options.log.debug({ ...told, kind }, "door: refused");
   }
+}
+
+/** The name in the caller's certificate, which the authority has signed. */
+function callerOf({ socket }: IncomingMessage): string | undefined {
+  const peer = socket instanceof TLSSocket ? socket.getPeerCertificate() : undefined;
+  const name: unknown = peer?.subject.CN;
+  return typeof name === "string" ? name : undefined;
+}
+
+function requireCaller(request: IncomingMessage, what: string): void {
+  const only = Object.hasOwn(ASKED_BY, what) ? ASKED_BY[what] : undefined;
+  if (only === undefined || callerOf(request) === only) return;
+  throw new TrineError("forbidden", `${what}: asked by ${only} alone`);
 }
 
 /** Says that the stream begins, where its caller is still there. */

@@ -1,6 +1,6 @@
 import { type Duplex, duplexPair } from "node:stream";
 import { TrineError } from "@trine/base";
-import type { MachineRef, MachineVerb, NodeDoor } from "@trine/node-door";
+import type { MachineRef, MachineSize, MachineVerb, NodeDoor } from "@trine/node-door";
 
 /** A door in memory: notes what is asked, and answers as a machine with an agent does. */
 export class FakeDoor implements NodeDoor {
@@ -30,6 +30,10 @@ export class FakeDoor implements NodeDoor {
     const { unfreezeAfterMs } = options ?? {};
     const more = unfreezeAfterMs === undefined ? [] : [unfreezeAfterMs];
     return this.#answer(undefined, verb, ref, ...more);
+  }
+
+  resize(ref: MachineRef, size: MachineSize): Promise<void> {
+    return this.#answer(undefined, "resize", ref, size);
   }
 
   guestOsInfo(ref: MachineRef): Promise<{ hostname: string }> {
