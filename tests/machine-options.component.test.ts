@@ -128,10 +128,13 @@ describe("what a machine is told to be", () => {
     await at.node.remove(pod);
   });
 
-  test("has a display where it was asked for", async () => {
-    const pod = await at.booted("shown", { annotations: { "trine.dev/display": "on" } });
+  test("has a display where it was asked for, and ends when it reboots where that was", async () => {
+    const annotations = { "trine.dev/display": "on", "trine.dev/on-reboot": "end" };
+    const pod = await at.booted("shown", { annotations });
     const { stdout } = await at.sh(pod, "cat /sys/bus/pci/devices/*/class");
     expect(stdout).toMatch(/^0x0300/m);
+    await at.sh(pod, "(sleep 1; reboot -f) >/dev/null 2>&1 &");
+    expect(await at.node.ended(pod)).toMatchObject({ exitCode: 0 });
     await at.node.remove(pod);
   });
 });

@@ -93,6 +93,12 @@ export const INSTANCE_SPEC: readonly FieldGroup[] = [
       "packages/vmm-qemu/src/plan-machine.component.test.ts",
       "a guest that resets goes on in the same process",
     ],
+    hardware,
+    [
+      "packages/vmm-qemu/src/plan-machine.component.test.ts",
+      "a guest that resets has ended where that was asked for",
+    ],
+    inGuest("has a display where it was asked for, and ends when it reboots where that was"),
   ]),
   group("disks", devices("disks"), [SECOND, DISKS]),
   group(
@@ -169,7 +175,7 @@ export const INSTANCE_SPEC: readonly FieldGroup[] = [
     [
       hardware,
       inPod("attach is the serial console; the log rotates without a lost line"),
-      inGuest("has a display where it was asked for"),
+      inGuest("has a display where it was asked for, and ends when it reboots where that was"),
     ],
   ),
   group(

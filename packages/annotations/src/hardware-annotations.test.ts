@@ -62,6 +62,7 @@ const WRONG: readonly (readonly [name: string, text: string, says: RegExp])[] = 
   ["vsock-cid", "99999999999", /3 to 4294967294/],
   ["balloon", "none", /"on" or "off"/],
   ["hugepages", "4Ki", /"2Mi" or "1Gi"/],
+  ["on-reboot", "Terminate", /"restart" or "end"/],
   ["cpu-pinning", "on", /"off" or "cpus" or "isolated"/],
 ];
 

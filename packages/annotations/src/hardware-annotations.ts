@@ -1,5 +1,6 @@
 import { DEVICE_ANNOTATIONS } from "./device-annotations.ts";
 import { CHASSIS_FIELDS, SMBIOS_FIELDS } from "./hardware-fields.ts";
+import { PLATFORM_ANNOTATIONS } from "./platform-annotations.ts";
 import type { AnnotationSpec } from "./value-types.ts";
 
 const MI = 1024n ** 2n;
@@ -161,5 +162,6 @@ export const HARDWARE_ANNOTATIONS = [
     example: "/state",
     virtlet: [],
   },
+  ...PLATFORM_ANNOTATIONS,
   ...DEVICE_ANNOTATIONS,
 ] as const satisfies readonly AnnotationSpec[];

@@ -18,7 +18,7 @@ test("gives the defaults to a pod without annotations", () => {
   const hardware: Readonly<Record<string, unknown>> = {
     ...{ firmwareSerial: false, secureBoot: false, firmwarePersistent: false, tpm: "off" },
     ...{ watchdog: "off", usb: false, usbRedirections: 0, sound: "off", panic: "isa" },
-    ...{ vsock: false, balloon: true, cpuPinning: "off" },
+    ...{ vsock: false, balloon: true, cpuPinning: "off", onReboot: "restart" },
   };
   const unset = HARDWARE_ANNOTATIONS.map(({ setting }): [string, undefined] => [
     setting,

@@ -1,11 +1,13 @@
-import type { ProcessPlan } from "@trine/vmm";
+import type { MachineSpec, ProcessPlan } from "@trine/vmm";
+
+type Rules = ProcessPlan["exitRules"];
 
 /**
  * Exit status of a machine's task by the reason of QEMU's SHUTDOWN event (qapi/run-state.json,
  * ShutdownCause). Without a noted reason the process decides: 137 after SIGKILL, QEMU's own code else.
  * A reset is none of these where the machine goes on.
  */
-export const EXIT_RULES: ProcessPlan["exitRules"] = [
+const USUAL: Rules = [
   // The guest powered itself off, by its own will or because it obeyed the power button.
   { reason: "guest-shutdown", exitStatus: 0 },
   // Its kernel died (pvpanic): a failure, so that restartPolicy OnFailure starts it again.
@@ -18,3 +20,18 @@ export const EXIT_RULES: ProcessPlan["exitRules"] = [
   // QEMU could not go on.
   { reason: "host-error", exitStatus: 1 },
 ];
+
+/** For machines that end where others begin anew: its guest rebooted, a watchdog reset it, or somebody did by the monitor. */
+const AT_REBOOT: Rules = [
+  { reason: "guest-reset", exitStatus: 0 },
+  { reason: "host-qmp-system-reset", exitStatus: 0 },
+];
+
+/** The first that names the reason holds. */
+export function exitRules({ hardware }: Pick<MachineSpec, "hardware">): Rules {
+  return hardware?.endsOnReboot === true ? [...AT_REBOOT, ...USUAL.filter(isNoReset)] : USUAL;
+}
+
+function isNoReset({ reason }: Rules[number]): boolean {
+  return reason !== "guest-reset";
+}

@@ -32,6 +32,7 @@ export function boardArguments(spec: MachineSpec, table: DescriptorTable): strin
     ...memoryArguments(spec, table),
     ...["-rtc", clockOption(hardware.clock, new Date()), "-boot", "menu=off,strict=on"],
     ...pitArguments(spec),
+    ...(hardware.endsOnReboot === true ? ["-action", "reboot=shutdown"] : []),
     ...smbiosArguments(hardware),
     ...["-object", "rng-builtin,id=rng0"],
     "-device",

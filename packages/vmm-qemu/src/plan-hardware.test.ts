@@ -85,6 +85,15 @@ test("huge pages are the memory's, and all taken at the start", () => {
   expect(values("-machine", { hugePages: 2 * MIB })[0]).toContain("memory-backend=memory0");
 });
 
+test("a machine that ends at a reboot has ended well", () => {
+  expect(values("-action", { endsOnReboot: true })).toEqual(["reboot=shutdown"]);
+  const statuses = plan({ endsOnReboot: true }).exitRules;
+  expect(statuses).toContainEqual({ reason: "guest-reset", exitStatus: 0 });
+  expect(statuses).toContainEqual({ reason: "host-qmp-system-reset", exitStatus: 0 });
+  expect(statuses.filter(({ reason }) => reason === "guest-reset")).toHaveLength(1);
+  expect(plan({}).exitRules).toContainEqual({ reason: "guest-reset", exitStatus: 1 });
+});
+
 test("the clock begins where it is told", () => {
   const now = new Date("2026-01-02T03:04:05Z");
   expect(clockOption(undefined, now)).toBe("base=utc,driftfix=slew");

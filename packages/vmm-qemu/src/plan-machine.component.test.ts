@@ -133,9 +133,12 @@ for (const [name, changes] of Object.entries(features)) {
   });
 }
 
-async function booted(name: string): Promise<SpawnedProcessHost> {
+async function booted(
+  name: string,
+  changes: Partial<MachineSpec> = {},
+): Promise<SpawnedProcessHost> {
   const host = await hostFor(name);
-  await host.spawn(await plan({}));
+  await host.spawn(await plan(changes));
   await host.said(BUTTON_GUEST_GREETING);
   return host;
 }
@@ -184,6 +187,19 @@ test("a guest that resets goes on in the same process", async () => {
     await host.channel("console").write(new TextEncoder().encode("r"));
     await host.said(BUTTON_GUEST_GREETING, 10_000, before);
     expect(host.running).toBe(1);
+  } finally {
+    await host.close();
+  }
+});
+
+test("a guest that resets has ended where that was asked for", async () => {
+  const host = await booted("ends", { hardware: { endsOnReboot: true, watchdog: "pause" } });
+  try {
+    await host.channel("console").write(new TextEncoder().encode("r"));
+    expect(await withDeadline("end", 10_000, host.ended(VMM_KEY))).toEqual({
+      exitStatus: 0,
+      reason: "guest-reset",
+    });
   } finally {
     await host.close();
   }

@@ -9,7 +9,7 @@ import {
 import type { FeaturePolicy, JailBind, MachineSpec, NicSpec, ProcessPlan } from "@trine/vmm";
 import { checkSpec } from "./check-spec.ts";
 import { DescriptorTable } from "./descriptor-table.ts";
-import { EXIT_RULES } from "./exit-rules.ts";
+import { exitRules } from "./exit-rules.ts";
 import { option } from "./option.ts";
 import { NIC_SLOTS, SERIAL_SLOT, slot } from "./pci-slots.ts";
 import { boardArguments } from "./plan-board.ts";
@@ -58,7 +58,7 @@ export function planMachine(spec: MachineSpec, environment: QemuEnvironment): Pr
       newNetwork: true,
     },
     ...(kvm && environment.kvmGroup !== undefined ? { groups: [environment.kvmGroup] } : {}),
-    exitRules: EXIT_RULES,
+    exitRules: exitRules(spec),
     ...passthroughLock(spec),
   };
 }

@@ -22,6 +22,8 @@ export interface HardwareSpec {
     /** The TPM's memory: a file of the machine's own user. */
     readonly statePath: string;
   };
+  /** A guest that reboots, or is reset, has ended. */
+  readonly endsOnReboot?: boolean;
   readonly hyperv?: HypervSpec;
   readonly clock?: ClockSpec;
   /** What happens when the guest does not feed it. */

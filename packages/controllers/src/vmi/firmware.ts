@@ -46,6 +46,7 @@ export function firmwareParts(
       ...(board.type === undefined ? {} : { "trine.dev/machine-type": board.type }),
       ...bootloader(firmware),
       ...tpm(domain),
+      ...(domain.rebootPolicy === "Terminate" ? { "trine.dev/on-reboot": "end" } : {}),
       ...(keeps ? { "trine.dev/state": STATE_PATH } : {}),
     },
     ...(keeps

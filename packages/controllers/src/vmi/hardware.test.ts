@@ -126,6 +126,7 @@ test.each<[string, ByPath, Told]>([
     { [`${DEVICES}.watchdog`]: { name: "w", i6300esb: { action: "poweroff" } } },
     { watchdog: "poweroff" },
   ],
+  ["an end by reboot", { [`${DOMAIN}.rebootPolicy`]: "Terminate" }, { "on-reboot": "end" }],
   ["no balloon", { [`${DEVICES}.autoattachMemBalloon`]: false }, { balloon: "off" }],
   ["a sound card", { [`${DEVICES}.sound`]: { name: "s", model: "ac97" } }, { sound: "ac97" }],
   ["a panic device", { [`${DEVICES}.panicDevices`]: [{ model: "isa" }] }, { panic: "isa" }],

@@ -224,11 +224,6 @@ export const INERT_FIELDS: readonly InertField[] = [
   { path: "domain.ioThreadsPolicy", why: "disks share a thread" },
   { path: "domain.ioThreads", why: "disks share a thread" },
   {
-    path: "domain.rebootPolicy",
-    why: "a guest that reboots goes on in its pod",
-    when: is("Terminate"),
-  },
-  {
     path: "evictionStrategy",
     why: "machines do not migrate yet: an eviction ends them",
     when: is("LiveMigrate", "LiveMigrateIfPossible"),

@@ -34,6 +34,7 @@ export function growthOf(
 export function hardwareOf(settings: MachineSettings, memoryBytes: number): HardwareSpec {
   const { machineType: board, cpuFeatures, sound, panic, tablet, video } = settings;
   const { watchdog, secureBoot, firmwareSerial, usb, usbRedirections, balloon } = settings;
+  const { onReboot } = settings;
   return {
     ...defined({ board, topology: topologyOf(settings), cpuFeatures, tablet, video }),
     ...defined({ smbios: smbiosOf(settings), clock: clockOf(settings) }),
@@ -46,6 +47,7 @@ export function hardwareOf(settings: MachineSettings, memoryBytes: number): Hard
     ...(usb ? { usb } : {}),
     ...(usbRedirections === 0 ? {} : { usbRedirections }),
     ...(balloon ? {} : { balloon }),
+    ...(onReboot === "end" ? { endsOnReboot: true } : {}),
   };
 }
 

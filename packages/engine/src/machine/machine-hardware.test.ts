@@ -55,6 +55,7 @@ test("annotations become the machine's hardware", () => {
     ...{ "max-memory": "101Mi", hyperv: "{synictimer: on, spinlocks: 8191}" },
     ...{ clock: "{timezone: Europe/Berlin, hpet: off}", chassis: "{asset: A}", balloon: "off" },
     ...{ watchdog: "reset", sound: "ich9", panic: "off", "usb-redirections": "1" },
+    ...{ "on-reboot": "end" },
   });
   expect(cpusOf(said)).toBe(4);
   expect(growthOf(said, 64 * MIB)).toEqual({ maxCpus: 8, memoryMaxBytes: 100 * MIB });
@@ -64,6 +65,7 @@ test("annotations become the machine's hardware", () => {
     clock: { timezone: "Europe/Berlin", hpet: false, hypervClock: true },
     smbios: { chassis: { asset: "A" } },
     ...{ watchdog: "reset", sound: "ich9", panic: "off", usbRedirections: 1, balloon: false },
+    endsOnReboot: true,
   });
 });
 

@@ -6,12 +6,13 @@ import type { PodContext } from "../pod-context.ts";
 import type { MachineRecord } from "../pod-document.ts";
 import { SoftReboot } from "./soft-reboot.ts";
 
+const SPEC = {} as MachineRecord["spec"];
 const WAIT = { ms: 20_000, everyMs: 5 };
 
 /** A machine that writes down what it is told, and what a daemon knows of it. */
 class Told {
   readonly life = new AbortController();
-  readonly record = { state: "running" } as MachineRecord;
+  readonly record = { state: "running", spec: SPEC } as MachineRecord;
   readonly calls: string[] = [];
   status: MachineStatus = "running";
   failEnds = 0;
@@ -64,7 +65,7 @@ test("a machine that is told to end as its reboot is written down is not reboote
   };
   const begun = told.daemon().begin(told.machine, told.life.signal);
   await expect(begun).rejects.toMatchObject({ kind: "wrongState" });
-  expect([told.record, told.calls]).toEqual([{ state: "stopping" }, []]);
+  expect([told.record, told.calls]).toEqual([{ state: "stopping", spec: SPEC }, []]);
 });
 
 test("a reboot that is called off as it is written down is not begun", async () => {
@@ -104,5 +105,15 @@ test("a guest that has begun anew hears no button again, whatever failed after t
   told.daemon().resume(told.machine, told.life.signal);
   await told.over();
   expect(told.calls).toEqual(["stay", "startAgain", "end", "startAgain", "end"]);
-  expect(told.record).toEqual({ state: "running" });
+  expect(told.record).toEqual({ state: "running", spec: SPEC });
+});
+
+test("a machine that ends at a reboot ends by the button", async () => {
+  const told = new Told();
+  told.record.spec = { hardware: { endsOnReboot: true } } as MachineRecord["spec"];
+  const reboot = told.daemon();
+  await reboot.begin(told.machine, told.life.signal);
+  await pollUntil("pressed", WAIT, () => (told.calls.includes("powerDown") ? true : undefined));
+  reboot.stop();
+  expect(told.calls).not.toContain("stay");
 });

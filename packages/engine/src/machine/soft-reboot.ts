@@ -116,7 +116,8 @@ export class SoftReboot {
     const { deps, document } = this.#pod;
     const record = document.machine;
     if (record?.rebootOff === true) return true;
-    await machine.onPowerOff("stay", bounded());
+    // One that ends at a reboot ends by the button too.
+    if (record?.spec.hardware?.endsOnReboot !== true) await machine.onPowerOff("stay", bounded());
     const end = Date.parse(record?.rebootUntil ?? "");
     let pressedAt = -Infinity;
     while (deps.now().getTime() < end) {
