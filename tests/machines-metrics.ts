@@ -1,14 +1,25 @@
 // What a Prometheus of the cluster reads: of the control plane, and of a node through it; and what `kubectl top` is made of.
 import { join } from "node:path";
-import { pollUntil } from "@trine/base";
-import { expect, test } from "vitest";
+import { messageOf, pollUntil } from "@trine/base";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { LONG_MS, type MachinesUnderTest, machine } from "./machines-under-test.ts";
+import { startMetricsServer } from "./metrics-server.ts";
 import { scrape } from "./scrape.ts";
 
 const ACCOUNT = join(import.meta.dirname, "../deploy/monitoring/account.yaml");
 const SYSTEM = ["-n", "trine-system"];
 
 export function metricsTests(at: () => MachinesUnderTest): void {
+  let endMetricsServer: (() => Promise<void>) | undefined;
+
+  beforeAll(async () => {
+    endMetricsServer = await startMetricsServer(at().cluster);
+  }, 3_600_000);
+
+  afterAll(async () => {
+    await endMetricsServer?.();
+  });
+
   test(
     "a machine's figures are read by who may, of its node through the control plane",
     async () => {
@@ -32,27 +43,47 @@ export function metricsTests(at: () => MachinesUnderTest): void {
       expect(text).toMatch(seriesOf("kubevirt_vmi_storage_read_times_seconds_total", name));
       expect(text).toMatch(seriesOf("kubevirt_vmi_vcpu_seconds_total", name));
       expect(text).toMatch(seriesOf("kubevirt_vmi_network_transmit_packets_total", name));
+      // qemu-ga of the guest says how full it is; one of 7.2 says no load.
+      const root = new RegExp(
+        `^kubevirt_vmi_filesystem_used_bytes\\{[^}]*${name},[^}]*mount_point="/"[^}]*\\} [1-9]`,
+        "m",
+      );
+      await pollUntil("its guest says how full it is", { ms: LONG_MS, everyMs: 500 }, async () => {
+        const { text: told } = await scrape(ofNode, { ca, token });
+        return root.test(told) || undefined;
+      });
       await pollUntil("the control plane tells of it", { ms: LONG_MS, everyMs: 500 }, async () => {
         const { text: told } = await scrape(metrics, { ca, token });
         const phases = "kubevirt_vmi_phase_transition_time_from_creation_seconds_count";
         const running = new RegExp(`^${phases}\\{phase="Running"\\} [1-9]`, "m");
         return (told.includes('name="measured"') && running.test(told)) || undefined;
       });
-      // What `kubectl top` needs: metrics-server reads this path of each kubelet.
-      const resource = `/api/v1/nodes/${cluster.nodeName}/proxy/metrics/resource`;
-      const { name: pod } = (await at().pod("measured")).metadata;
-      const compute = `container="compute",namespace="default",pod="${pod}"`;
-      await pollUntil("kubelet tells what it uses", { ms: LONG_MS, everyMs: 1_000 }, async () => {
-        const told = await kubectl.run("get", "--raw", resource);
-        const isThere = ["container_cpu_usage_seconds_total", "container_memory_working_set_bytes"]
-          .map((metric) => new RegExp(`^${metric}\\{${compute}\\} [0-9.e+-]*[1-9]`, "m"))
-          .every((series) => series.test(told));
-        return isThere || undefined;
-      });
+      await untilTopShows(at(), (await at().pod("measured")).metadata.name);
       await at().delete("vm", "measured");
     },
     2 * LONG_MS,
   );
+}
+
+/** `kubectl top` of a machine's pod and of its node: the guest has memory and its vCPUs have run; of the node both too. */
+async function untilTopShows({ kubectl, cluster }: MachinesUnderTest, pod: string): Promise<void> {
+  const shown = /^(?:\S+ +)+?[1-9]\d*m +(?:[1-9]\d*% +)?[1-9]\d*Mi/m;
+  const top = (...words: readonly string[]): Promise<string> =>
+    // It fails until it has seen a pod twice.
+    kubectl.run("top", ...words, "--no-headers").catch(messageOf);
+  let told: readonly string[] = [];
+  try {
+    await pollUntil("kubectl top shows them", { ms: LONG_MS, everyMs: 1_000 }, async () => {
+      told = [await top("pod", pod, "--containers"), await top("node", cluster.nodeName)];
+      return told.every((text) => shown.test(text)) || undefined;
+    });
+  } catch (cause) {
+    throw new Error(told.join("\n"), { cause });
+  }
+  const [ofPod = ""] = told;
+  const [, , mebibytes] = /^\S+ +compute +(\d+)m +(\d+)Mi/m.exec(ofPod) ?? [];
+  // A guest of 128 MiB: more is not told of it.
+  expect(Number(mebibytes)).toBeLessThanOrEqual(128);
 }
 
 /** More than nothing of it was counted. */

@@ -95,7 +95,12 @@ export class Engine {
         if (result.status === "rejected") return undefined;
         const { value: pod } = result;
         const figures = await pod.figures(AbortSignal.timeout(FIGURES_MS)).catch(() => undefined);
-        return figures === undefined ? undefined : { pod: pod.summary(), figures };
+        if (figures === undefined) return undefined;
+        const usage = pod.control?.usage;
+        return {
+          pod: pod.summary(),
+          figures: usage === undefined ? figures : { ...figures, usage },
+        };
       }),
     );
     return found.filter((each) => each !== undefined);

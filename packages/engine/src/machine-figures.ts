@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { TICKS_PER_SECOND, processorTicks } from "@trine/base";
 import type { MachineStats } from "@trine/vmm";
+import type { GuestUsage } from "./machine/guest-usage.ts";
 import { MACVTAP } from "./tap.ts";
 
 /** A machine's use of the node: what the guest says, what crosses its taps, and what the host pays. */
@@ -8,6 +9,8 @@ export interface MachineFigures {
   readonly guest: MachineStats;
   /** From the guest's side, all its NICs: received = sent to a tap. Undefined without a network. */
   readonly network: NetworkFigures | undefined;
+  /** What the guest's agent said last; undefined where there is none, or nobody asks it. */
+  readonly usage?: GuestUsage;
   readonly host: {
     /** Resident bytes of the processes that keep the machine. */
     readonly vmmBytes: number;

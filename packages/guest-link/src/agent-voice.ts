@@ -4,7 +4,7 @@ import type { GuestInfoResponse } from "@trine/proto/agent";
 import type { AgentClient } from "./agent-client.ts";
 import type { RequestOptions } from "./agent-link.ts";
 import type { GuestInterface, GuestOs } from "./guest-agent.ts";
-import type { GuestFileSystem, GuestTimezone, GuestUser } from "./guest-says.ts";
+import type { GuestFileSystem, GuestLoad, GuestTimezone, GuestUser } from "./guest-says.ts";
 import type { GuestVoice, Thawed } from "./guest-voice.ts";
 
 /** One look at the guest asks several questions: one answer is for all of them. */
@@ -84,6 +84,10 @@ export class AgentVoice implements GuestVoice {
       ...{ usedBytes: Number(usedBytes), totalBytes: Number(totalBytes) },
       disks: [{ serial: serial === "" ? undefined : serial, bus: undefined }],
     }));
+  }
+
+  load(): Promise<GuestLoad> {
+    return Promise.reject(new TrineError("unimplemented", "Trine's agent tells no load"));
   }
 
   async freeze(options: RequestOptions & { readonly forMs: number }): Promise<void> {

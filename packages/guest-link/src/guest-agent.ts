@@ -13,12 +13,13 @@ import {
   hostNameSchema,
   infoSchema,
   interfacesSchema,
+  loadSchema,
   osInfoSchema,
   parseAnswer,
   timezoneSchema,
   usersSchema,
 } from "./schemas.ts";
-import type { GuestFileSystem, GuestTimezone, GuestUser } from "./guest-says.ts";
+import type { GuestFileSystem, GuestLoad, GuestTimezone, GuestUser } from "./guest-says.ts";
 
 const MAX_INPUT_BYTES = 1 << 20;
 const NS_PER_MS = 1e6;
@@ -191,6 +192,12 @@ export class GuestAgent {
       totalBytes: sizes["total-bytes"],
       disks: disk.map(({ serial, "bus-type": bus }) => ({ serial, bus })),
     }));
+  }
+
+  /** Agents before 10.0 do not know it. */
+  async load(options?: RequestOptions): Promise<GuestLoad> {
+    const { load1m, load5m, load15m } = await this.#ask("guest-get-load", loadSchema, options);
+    return { 1: load1m, 5: load5m, 15: load15m };
   }
 
   async isFrozen(options?: RequestOptions): Promise<boolean> {

@@ -13,6 +13,13 @@ export interface GuestUser {
   readonly loginTime: number;
 }
 
+/** Over one, five and fifteen minutes. */
+export interface GuestLoad {
+  readonly 1: number;
+  readonly 5: number;
+  readonly 15: number;
+}
+
 export interface GuestFileSystem {
   /** The guest's name of the device. */
   readonly diskName: string;

@@ -15,6 +15,7 @@ export interface GuestVoice extends Pick<
   | "timezone"
   | "users"
   | "fileSystems"
+  | "load"
 > {
   /** `qemu` thaws whatever stands still; `trine` that too (older ones what they have frozen alone), by itself as well, and takes a new time for it. */
   readonly name: "qemu" | "trine";

@@ -70,6 +70,13 @@ export const fileSystemsSchema = v.array(
   }),
 );
 
+/** Of QEMU 10.0 and later. */
+export const loadSchema = v.object({
+  load1m: v.number(),
+  load5m: v.number(),
+  load15m: v.number(),
+});
+
 export const freezeStatusSchema = v.picklist(["thawed", "frozen"]);
 
 /** More than any machine has. */

@@ -15,6 +15,7 @@ export interface Family {
 
 type Value = (figures: MachineFigures) => number | undefined;
 type Link = NonNullable<MachineFigures["network"]>["links"][number];
+type Vcpu = MachineFigures["guest"]["vcpus"][number];
 type Disk = MachineFigures["guest"]["disks"][number];
 
 const NS = 1e9;
@@ -32,11 +33,35 @@ function ofLinks(name: string, help: string, value: (link: Link) => number): Fam
   };
 }
 
+function ofVcpus(value: (vcpu: Vcpu) => bigint | undefined): Family["samples"] {
+  return ({ guest }) =>
+    guest.vcpus.map((vcpu) => {
+      const ns = value(vcpu);
+      return [{ id: String(vcpu.id) }, ns === undefined ? undefined : Number(ns) / NS];
+    });
+}
+
 function ofDisks(name: string, help: string, value: (disk: Disk) => bigint, unit = 1): Family {
   return {
     ...{ name: `kubevirt_vmi_storage_${name}_total`, help, type: "counter", labels: ["drive"] },
     samples: ({ guest }) =>
       guest.disks.map((disk) => [{ drive: disk.name }, Number(value(disk)) / unit]),
+  };
+}
+
+function ofFileSystems(
+  name: string,
+  help: string,
+  value: (of: NonNullable<MachineFigures["usage"]>["fileSystems"][number]) => number,
+): Family {
+  const labels = ["disk_name", "file_system_type", "mount_point"];
+  return {
+    ...{ name: `kubevirt_vmi_filesystem_${name}_bytes`, help, type: "gauge", labels },
+    samples: ({ usage }) =>
+      (usage?.fileSystems ?? []).map((each) => [
+        { disk_name: each.diskName, file_system_type: each.type, mount_point: each.mountPoint },
+        value(each),
+      ]),
   };
 }
 
@@ -71,6 +96,15 @@ const MEMORY: readonly Family[] = [
     "memory_usable_bytes",
     "Memory that the guest says it could still use without swapping.",
     ({ guest }) => guest.memory.availableBytes,
+  ),
+  one(
+    "gauge",
+    "memory_used_bytes",
+    "Memory that is used as the guest says it: available less usable.",
+    ({ guest: { memory } }) =>
+      memory.seenBytes === undefined || memory.availableBytes === undefined
+        ? undefined
+        : Math.max(0, memory.seenBytes - memory.availableBytes),
   ),
   one(
     "gauge",
@@ -142,12 +176,37 @@ const PROCESSORS: readonly Family[] = [
     help: "Time that each vCPU could have run and the host ran something else.",
     type: "counter",
     labels: ["id"],
-    samples: ({ guest }) =>
-      guest.vcpus.map(({ id, delayNs }) => [
-        { id: String(id) },
-        delayNs === undefined ? undefined : Number(delayNs) / NS,
-      ]),
+    samples: ofVcpus(({ delayNs }) => delayNs),
   },
+  {
+    name: "kubevirt_vmi_vcpu_wait_seconds_total",
+    help: "The same by the scheduler's statistics, where the host keeps them.",
+    type: "counter",
+    labels: ["id"],
+    samples: ofVcpus(({ waitNs }) => waitNs),
+  },
+];
+
+/** What the guest's agent has said last. */
+const SAID: readonly Family[] = [
+  ofFileSystems(
+    "capacity",
+    "Size of a file system, as the guest says it.",
+    ({ totalBytes }) => totalBytes,
+  ),
+  ofFileSystems(
+    "used",
+    "What is used of a file system, as the guest says it.",
+    ({ usedBytes }) => usedBytes,
+  ),
+  ...([1, 5, 15] as const).map((minutes) =>
+    one(
+      "gauge",
+      `guest_load_${minutes}m`,
+      "Processes that run in the guest or wait to, on average, as its agent says it.",
+      ({ usage }) => usage?.load?.[minutes],
+    ),
+  ),
 ];
 
 const NETWORK: readonly Family[] = [
@@ -189,4 +248,10 @@ const STORAGE: readonly Family[] = [
 ];
 
 /** What is told of each machine, by KubeVirt's names. */
-export const FAMILIES: readonly Family[] = [...MEMORY, ...PROCESSORS, ...NETWORK, ...STORAGE];
+export const FAMILIES: readonly Family[] = [
+  ...MEMORY,
+  ...PROCESSORS,
+  ...NETWORK,
+  ...STORAGE,
+  ...SAID,
+];

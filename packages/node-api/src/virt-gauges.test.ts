@@ -50,6 +50,32 @@ test("tells of machines of instances by KubeVirt's names, and of no others", asy
   expect(text).not.toMatch(/^kubevirt_vmi_(network|memory_cached)\S*\{/m);
 });
 
+test("what a guest's agent says is told as it was said last, and else not at all", async () => {
+  const registry = new Registry();
+  const gauges = new VirtGauges("n1", registry);
+  const root = { diskName: "vda1", mountPoint: '/ "\n', type: "ext4", totalBytes: 9, usedBytes: 0 };
+  const usage = { fileSystems: [root], load: { 1: 0.5, 5: 0.25, 15: 0 } };
+  const memory = { totalBytes: 1024, seenBytes: 1000, availableBytes: 300 };
+  const [vcpu] = figures.guest.vcpus;
+  const vcpus = vcpu === undefined ? [] : [{ ...vcpu, waitNs: 1_500_000_000n }];
+  const guest = { ...figures.guest, memory, vcpus };
+  const pod = { podNamespace: "shop", name: "virt-launcher-my-vm-x7k2p" };
+  gauges.update([{ pod, figures: { ...figures, guest, usage } }]);
+  const text = await registry.metrics();
+  const at = 'node="n1",namespace="shop",name="my-vm"';
+  const file = String.raw`disk_name="vda1",file_system_type="ext4",mount_point="/ \"\n"`;
+  expect(text).toContain(`kubevirt_vmi_filesystem_capacity_bytes{${at},${file}} 9\n`);
+  expect(text).toContain(`kubevirt_vmi_filesystem_used_bytes{${at},${file}} 0\n`);
+  expect(text).toContain(`kubevirt_vmi_guest_load_1m{${at}} 0.5\n`);
+  expect(text).toContain(`kubevirt_vmi_guest_load_15m{${at}} 0\n`);
+  expect(text).toContain(`kubevirt_vmi_memory_used_bytes{${at}} 700\n`);
+  expect(text).toContain(`kubevirt_vmi_vcpu_wait_seconds_total{${at},id="0"} 1.5\n`);
+  gauges.update([of("virt-launcher-my-vm-x7k2p")]);
+  expect(await registry.metrics()).not.toMatch(
+    /^kubevirt_vmi_(filesystem|guest_load|memory_used|vcpu_wait)\S*\{/m,
+  );
+});
+
 test("each card is told apart", async () => {
   const registry = new Registry();
   const links = ["tap0", "tap1"].map((name, index) => ({

@@ -33,6 +33,7 @@ export type { LeakCheck, LeakScope } from "./leak-check.ts";
 export { TrineControl } from "./trine-control.ts";
 export { DIST, TrineNode, parseCriLog } from "./trine-node.ts";
 export type { RunOptions, RunningPod, TrineNodeOptions } from "./trine-node.ts";
+export { metricsServerBinary } from "./metrics-server-binary.ts";
 export { microvmConfig, microvmGuest } from "./microvm-guest.ts";
 export type { MicrovmGuest } from "./microvm-guest.ts";
 export { writeOciArchive } from "./oci-archive.ts";

@@ -24,7 +24,8 @@ import type { ControlProcess } from "./process.ts";
 export function controllersOf(process: ControlProcess, make: MakeCache): readonly Controller[] {
   const { client: api, events, metrics, logger, settings, version } = process;
   const caches = controlCaches(make);
-  metrics.tellMachines(caches);
+  const evictionStrategy = () => settings.now().defaults.evictionStrategy;
+  metrics.tellMachines({ ...caches, evictionStrategy });
   metrics.followPhases(caches.instances);
   const deps = {
     api,

@@ -42,6 +42,7 @@ const all = {
     ],
   },
   machines: { list: () => [machine("a", "Running"), machine("z", "CrashLoopBackOff")] },
+  evictionStrategy: () => undefined,
 };
 
 test("counts instances by phase and names each of them and each machine", async () => {
@@ -63,6 +64,30 @@ test("counts instances by phase and names each of them and each machine", async 
   expect(of("kubevirt_vm_error_status_last_transition_timestamp_seconds")).toEqual([
     `kubevirt_vm_error_status_last_transition_timestamp_seconds{namespace="shop",name="a"} 0`,
     `kubevirt_vm_error_status_last_transition_timestamp_seconds{namespace="shop",name="z"} ${since}`,
+  ]);
+});
+
+test("tells of each instance that runs whether it holds its node up", async () => {
+  const movable = { conditions: [{ type: "LiveMigratable", status: "True" }] };
+  const that = (name: string, evictionStrategy: string | undefined, more: object = {}) => {
+    const { metadata: of, status } = instance(name, "Running", "n1");
+    const made = { metadata: of, spec: { evictionStrategy }, status: { ...status, ...more } };
+    return made as unknown as Stored<VirtualMachineInstance>;
+  };
+  const list = () => [
+    that("stays", "LiveMigrate"),
+    that("moves", "LiveMigrate", movable),
+    that("ends", "None"),
+    that("cluster", undefined),
+    that("over", "LiveMigrate", { phase: "Succeeded" }),
+  ];
+  const metrics = new ControlMetrics(() => true, "1.2.3");
+  metrics.tellMachines({ ...all, instances: { list }, evictionStrategy: () => "LiveMigrate" });
+  const lines = (await metrics.render()).split("\n");
+  const at = (name: string): string =>
+    `kubevirt_vmi_non_evictable{node="n1",namespace="shop",name="${name}"}`;
+  expect(lines.filter((line) => line.startsWith("kubevirt_vmi_non_evictable{"))).toEqual([
+    ...[`${at("stays")} 1`, `${at("moves")} 0`, `${at("ends")} 0`, `${at("cluster")} 1`],
   ]);
 });
 

@@ -6,6 +6,8 @@ import { Gauge, type Registry } from "prom-client";
 export interface Machines {
   readonly machines: Pick<Cache<VirtualMachine>, "list">;
   readonly instances: Pick<Cache<VirtualMachineInstance>, "list">;
+  /** Of instances that say none. */
+  readonly evictionStrategy: () => string | undefined;
 }
 
 type Labels = Readonly<Record<string, string>>;
@@ -66,6 +68,20 @@ const FAMILIES: readonly Family[] = [
       }),
   },
   {
+    name: "kubevirt_vmi_non_evictable",
+    help: "1 of a VirtualMachineInstance that is to migrate when its node is drained and cannot: it holds the node up. Else 0.",
+    labels: ["node", "namespace", "name"],
+    samples: ({ instances, evictionStrategy }) =>
+      instances.list().flatMap((vmi) => {
+        const { namespace = "", name } = vmi.metadata;
+        const { nodeName: node = "", phase } = vmi.status ?? {};
+        if (phase !== "Running") return [];
+        const strategy = vmi.spec.evictionStrategy ?? evictionStrategy();
+        const holds = strategy === "LiveMigrate" && !isMovable(vmi);
+        return [{ labels: { node, namespace, name }, value: holds ? 1 : 0 }];
+      }),
+  },
+  {
     name: "kubevirt_vm_info",
     help: "1 of each VirtualMachine, with what it is.",
     labels: ["namespace", "name", "machine_type", ...KIND, "status", "status_group"],
@@ -101,6 +117,11 @@ export function registerMachines(registry: Registry, of: () => Machines | undefi
       },
     });
   }
+}
+
+function isMovable({ status }: VirtualMachineInstance): boolean {
+  const { conditions = [] } = status ?? {};
+  return conditions.some(({ type, status: is }) => type === "LiveMigratable" && is === "True");
 }
 
 function counted(all: readonly Labels[]): readonly Sample[] {

@@ -47,6 +47,7 @@ test.each([
   ["help of another's", "# HELP up It is up."],
   ["the control plane's own", "trine_control_leading 1"],
   ["what the API says", `kubevirt_vmi_info{node="n1",${OF}} 1`],
+  ["what follows from that", `kubevirt_vmi_non_evictable{node="n1",${OF}} 0`],
   ["a count of phases", 'kubevirt_vmi_phase_count{node="n1",phase="running"} 9'],
   ["a machine's state", 'kubevirt_vm_info{namespace="shop",name="web"} 1'],
   ["another node", 'trine_machines{node="n2",state="running"} 2'],

@@ -6,7 +6,8 @@ export interface NodePod {
 
 /** What trined tells; the control plane's own are not a node's to tell. */
 const FAMILIES = /^(?:trine_|trined_|kubevirt_vmi_)/;
-const NOT_OF_NODES = /^(?:trine_control_|kubevirt_vmi_info|kubevirt_vmi_phase_)/;
+const NOT_OF_NODES =
+  /^(?:trine_control_|kubevirt_vmi_info|kubevirt_vmi_phase_|kubevirt_vmi_non_evictable)/;
 /** Whoever reads a node's figures says these. */
 const OF_READERS: readonly string[] = ["job", "instance"];
 const ABOUT = /^# (?:HELP|TYPE) ([a-zA-Z_:][\w:]*) /;

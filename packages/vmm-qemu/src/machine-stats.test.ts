@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { toMachineEvent, toMachineStatus } from "./machine-events.ts";
-import { toMemory } from "./machine-stats.ts";
+import { readWait, toMemory } from "./machine-stats.ts";
 
 const GIB = 1024 ** 3;
 const UNKNOWN = 2 ** 64; // -1 as an unsigned number, rounded
@@ -25,6 +25,21 @@ test.each([
   ["nothing", undefined],
 ])("memory that is %s is left out", (_, answer) => {
   expect(toMemory(answer, GIB)).toEqual({ totalBytes: GIB });
+});
+
+test.each([
+  ["now", "policy : 0\nwait_sum                                     :         12345.678901\n"],
+  ["before 5.18", "se.statistics.wait_sum                       :         12345.678901\nx : 1"],
+])("what a vCPU has waited, as kernels write it %s", (_, sched) => {
+  expect(readWait(sched)).toBe(12_345_678_901n);
+});
+
+test.each([
+  ["a kernel that keeps no statistics", "se.exec_start : 27385135.833082\npolicy : 0\n"],
+  ["a number of another kind", "wait_sum : 12\n"],
+  ["a thread that has ended", ""],
+])("of %s it is not known", (_, sched) => {
+  expect(readWait(sched)).toBeUndefined();
 });
 
 const at = new Date(0);

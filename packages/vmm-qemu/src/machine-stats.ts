@@ -75,8 +75,22 @@ async function readVcpus(
   );
 }
 
+/** Milliseconds, in the statistics that the scheduler keeps where it was told to; older kernels write more before it. */
+const WAIT_SUM = /^(?:se\.statistics\.)?wait_sum\s*:\s*(\d{1,15})\.(\d{6})$/m;
+
+/** What a thread has waited for a CPU by /proc/ID/sched; undefined where the kernel does not count that. */
+export function readWait(sched: string): bigint | undefined {
+  const [, ms, rest] = WAIT_SUM.exec(sched) ?? [];
+  return ms === undefined || rest === undefined ? undefined : BigInt(ms + rest);
+}
+
 /** Time on a CPU and waiting for one: schedstat's numbers in ns, else user and system ticks of stat. */
 async function threadTime(id: number): Promise<Omit<VcpuStats, "id">> {
+  const waitNs = readWait(await readFile(`/proc/${id}/sched`, "utf8").catch(() => ""));
+  return { ...(await timeOn(id)), ...(waitNs === undefined ? {} : { waitNs }) };
+}
+
+async function timeOn(id: number): Promise<Omit<VcpuStats, "id">> {
   const exact = await readFile(`/proc/${id}/schedstat`, "utf8").catch(() => "");
   const [, ns, delayNs] = /^(\d+) (\d+) \d+$/m.exec(exact) ?? [];
   if (ns !== undefined && delayNs !== undefined) {

@@ -150,6 +150,8 @@ export interface VcpuStats {
   readonly ns: bigint;
   /** Nanoseconds that it could have run and another thread did; undefined where the host does not count them. */
   readonly delayNs?: bigint;
+  /** The same as the scheduler's statistics have it, which few hosts keep (`kernel.sched_schedstats`); undefined elsewhere. */
+  readonly waitNs?: bigint;
 }
 
 /** Since the machine was started. */

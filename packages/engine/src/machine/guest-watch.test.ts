@@ -141,7 +141,7 @@ const HOSTILE: readonly (readonly [string, unknown])[] = [
 test.each(HOSTILE)("a guest that answers %s is heard without harm", async (_, answer) => {
   const names = ["guest-info", "guest-fsfreeze-status", "guest-network-get-interfaces"];
   const more = ["guest-get-osinfo", "guest-get-host-name", "guest-get-timezone"];
-  const lists = ["guest-get-users", "guest-get-fsinfo"];
+  const lists = ["guest-get-users", "guest-get-fsinfo", "guest-get-load"];
   const says = Object.fromEntries([...names, ...more, ...lists].map((name) => [name, answer]));
   const { agent } = agentThat(says);
   const watch = new GuestWatch(() => [agent]);

@@ -3,6 +3,7 @@ import type { GuestInterface, GuestVoice, RequestOptions } from "@trine/guest-li
 import type { MachineReport } from "@trine/node-door";
 import { cleanAddress, cleanMac, cleanText, cleanTexts } from "./clean.ts";
 import { known } from "./guest-info.ts";
+import { type GuestUsage, UsageWatch } from "./guest-usage.ts";
 
 const MAX_NICS = 64;
 const MAX_ADDRESSES = 32;
@@ -32,6 +33,7 @@ export class GuestWatch {
   /** Which of them has answered last. */
   #voice: GuestVoice | undefined;
   #said: GuestSaid = SILENT;
+  readonly #usage = new UsageWatch();
   #looking: Promise<void> | undefined;
   /** On the monotonic clock. */
   #systemAt = -Infinity;
@@ -53,8 +55,14 @@ export class GuestWatch {
     return this.#said;
   }
 
+  /** How full it was when it was asked for that, seldomer than for the rest; undefined: it has not said. */
+  get usage(): GuestUsage | undefined {
+    return this.#usage.said;
+  }
+
   /** The guest is another, or its agent is gone. */
   forget(): void {
+    this.#usage.forget();
     this.#said = SILENT;
     this.#voice = undefined;
     this.#systemAt = -Infinity;
@@ -76,6 +84,8 @@ export class GuestWatch {
       try {
         this.#said = await this.#ask(voice);
         this.#voice = voice;
+        // One that is frozen answers no such question.
+        if (!this.#said.agent.frozen) await this.#usage.look(voice);
         return;
       } catch {
         // Not there, booting, or hanging: what it said before may not hold.

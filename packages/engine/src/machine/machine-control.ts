@@ -10,6 +10,7 @@ import type { Machine, MachineEvent } from "@trine/vmm";
 import type { PodContext } from "../pod-context.ts";
 import type { PodVmm } from "../pod-vmm.ts";
 import { fileSystemsOf, osInfoOf, usersOf } from "./guest-info.ts";
+import type { GuestUsage } from "./guest-usage.ts";
 import { GuestWatch } from "./guest-watch.ts";
 import { MachineCredentials } from "./machine-credentials.ts";
 import { MachineFreeze } from "./machine-freeze.ts";
@@ -91,6 +92,11 @@ export class MachineControl {
       credentials: this.#credentials.said,
       seen: this.#seen,
     });
+  }
+
+  /** What its guest has said last of how full it is; nothing is asked. */
+  get usage(): GuestUsage | undefined {
+    return this.#watch.usage;
   }
 
   /** The VMM has stopped the guest by itself: it goes on when it is resumed. */
