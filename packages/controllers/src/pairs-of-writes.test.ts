@@ -1,9 +1,9 @@
 // A machine's life with both of its controllers, which die at any two of their writes: started, stopped, started, restarted, deleted.
 import { kindOf } from "@trine/base";
-import { PODS, type Pod, type Stored, keyOf, placeOf } from "@trine/kube-client";
+import { PODS, type Pod, type Resources, type Stored, keyOf, placeOf } from "@trine/kube-client";
 import { MemoryKube } from "@trine/kube-client/testing";
 import { CLUSTER_DEFAULTS, type VirtualMachine } from "@trine/kube-types";
-import type { MachineRef, MachineReport } from "@trine/node-door";
+import type { MachineRef, MachineReport, MachineSize } from "@trine/node-door";
 import { describe, expect, test } from "vitest";
 import { controlCaches } from "./caches.ts";
 import { INSTANCES, MACHINES } from "./kinds.ts";
@@ -63,11 +63,12 @@ class Cluster {
       const said = this.#reports.get(uid);
       return { node: "heard" as const, ...(said === undefined ? {} : { report: said }) };
     };
+    const resize = (_: string, { uid }: MachineRef, size: MachineSize) => this.#grow(uid, size);
     const machines = new MachineReconciler({
       ...{ ...shared, defaults: () => CLUSTER_DEFAULTS, random: () => 0 },
     });
     const instances = new InstanceReconciler({
-      ...{ ...shared, machines: { heard }, emptyImage: EMPTY_IMAGE },
+      ...{ ...shared, machines: { heard, resize }, emptyImage: EMPTY_IMAGE },
     });
     return [(key) => machines.reconcile(key, signal), (key) => instances.reconcile(key, signal)];
   }
@@ -118,21 +119,33 @@ class Cluster {
     } else if (pod.spec.nodeName === undefined) {
       await this.kube.update(PODS, { ...pod, spec: { ...pod.spec, nodeName: "n1" } });
     } else {
-      this.#reports.set(uid, report({ pod: name, uid, phase: "running" }));
-      if (!this.#known.has(uid)) await this.#tellOnce(pod);
+      const { cpus = 1, memoryBytes = 2 ** 30 } = this.#sizes.get(uid) ?? {};
+      const memory = { guestBytes: memoryBytes, overheadBytes: 0 };
+      const topology = { sockets: cpus, cores: 1, threads: 1 };
+      this.#reports.set(uid, report({ pod: name, uid, phase: "running", cpus: topology, memory }));
+      await this.#give(pod);
     }
   }
 
-  readonly #known = new Set<string>();
+  #grow(uid: string, { cpus, memoryBytes }: MachineSize): Promise<void> {
+    this.#sizes.set(uid, { cpus, memoryBytes });
+    return Promise.resolve();
+  }
 
-  /** A change that a cache hears of, so that nothing is quiet too early. */
-  async #tellOnce(pod: Stored<Pod>): Promise<void> {
-    this.#known.add(pod.metadata.uid);
-    await this.kube.update(
-      PODS,
-      { ...pod, status: { phase: "Running" } },
-      { subresource: "status" },
-    );
+  readonly #sizes = new Map<string, MachineSize>();
+  readonly #known = new Map<string, string>();
+
+  /** Kubelet gives what a pod asks for; and a change that a cache hears of, so that nothing is quiet too early. */
+  async #give(pod: Stored<Pod>): Promise<void> {
+    const { uid } = pod.metadata;
+    const [{ resources } = {}] = pod.spec.containers as readonly { resources?: Resources }[];
+    const size = JSON.stringify([resources, this.#sizes.get(uid)]);
+    if (this.#known.get(uid) === size) return;
+    this.#known.set(uid, size);
+    const container = { name: "compute", ready: true, restartCount: 0, image: "i", imageID: "i" };
+    const containerStatuses = [{ ...container, ...(resources && { resources }) }];
+    const status = { phase: "Running", containerStatuses };
+    await this.kube.update(PODS, { ...pod, status }, { subresource: "status" });
   }
 
   async pods(): Promise<readonly Stored<Pod>[]> {

@@ -46,6 +46,14 @@ export interface ContainerStatus {
   readonly containerID?: string;
   readonly state?: ContainerState;
   readonly lastState?: ContainerState;
+  /** What kubelet has given it. */
+  readonly resources?: Resources;
+}
+
+/** Quantities by resource, as the API server writes them. */
+export interface Resources {
+  readonly requests?: Readonly<Record<string, string>>;
+  readonly limits?: Readonly<Record<string, string>>;
 }
 
 export interface PodStatus {

@@ -48,5 +48,6 @@ export type {
   Pod,
   PodSpec,
   PodStatus,
+  Resources,
   Secret,
 } from "./core-kinds.ts";

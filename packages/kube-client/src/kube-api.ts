@@ -23,7 +23,7 @@ export type WatchEvent<T extends KubeObject> =
 
 export interface WriteOptions {
   /** Of updates and patches. */
-  readonly subresource?: "status" | "scale" | "approval";
+  readonly subresource?: "status" | "scale" | "approval" | "resize";
   /** The server says what would be, and writes nothing. */
   readonly dryRun?: boolean;
   readonly signal?: AbortSignal;

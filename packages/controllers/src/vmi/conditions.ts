@@ -1,5 +1,6 @@
 import type { VirtualMachineInstanceCondition } from "@trine/kube-types";
 import { timestamp } from "../timestamp.ts";
+import { growthOf, progressOf } from "./growth.ts";
 import { inertFields } from "./inert-fields.ts";
 import type { Refusal } from "./parts.ts";
 import {
@@ -31,6 +32,7 @@ export function conditionsOf(seen: Seen, phase: Phase): readonly VirtualMachineI
     ...synchronizedOf(seen),
     ...volumesOf(seen),
     ...ofTheReport(seen, phase),
+    ...growingOf(seen, phase),
     ...inertOf(seen),
   ];
   const others = before.filter(({ type }) => !OURS.has(type));
@@ -40,7 +42,7 @@ export function conditionsOf(seen: Seen, phase: Phase): readonly VirtualMachineI
 const OURS: ReadonlySet<string> = new Set([
   ...["Ready", "PodScheduled", "Synchronized", "DataVolumesReady", "Provisioning"],
   ...["LiveMigratable", "Paused", "AgentConnected", "SoftwareEmulation", CREDENTIALS],
-  INERT_CONDITION,
+  ...["HotVCPUChange", "HotMemoryChange", INERT_CONDITION],
 ]);
 
 function settled(
@@ -194,7 +196,20 @@ const OF_THE_REPORT: ReadonlySet<string> = new Set([
   "AgentConnected",
   "SoftwareEmulation",
   CREDENTIALS,
+  "HotVCPUChange",
+  "HotMemoryChange",
 ]);
+
+/** While the spec has more than the guest: True under way, False with what stands against it. */
+function growingOf(seen: Seen, phase: Phase): Said[] {
+  const growth = phase === "Running" || phase === "Unknown" ? growthOf(seen) : undefined;
+  if (growth === undefined) return [];
+  const progress = progressOf(seen);
+  return [
+    ...(growth.ofCpus ? [{ type: "HotVCPUChange", ...progress }] : []),
+    ...(growth.ofMemory ? [{ type: "HotMemoryChange", ...progress }] : []),
+  ];
+}
 
 /** A door that has not answered yet, after a start of ours for one, takes nothing back. */
 function lastSaid({ vmi }: Seen): readonly Said[] {

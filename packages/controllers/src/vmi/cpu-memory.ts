@@ -20,7 +20,7 @@ export function topologyOf({ cpu }: DomainSpec): Topology {
 }
 
 /** The guest's memory in whole MiB; undefined where nothing says it. */
-function guestBytes({ memory, resources }: DomainSpec): number | undefined {
+export function guestBytes({ memory, resources }: DomainSpec): number | undefined {
   const { requests, limits } = resources ?? {};
   const said = memory?.guest ?? requests?.["memory"] ?? limits?.["memory"];
   const bytes = bytesOf(said);
@@ -124,6 +124,16 @@ function memoryResources(
     requests: { memory: quantityOf(asked + extra) },
     ...(limit === undefined ? {} : { limits: { memory: quantityOf(limit + extra) } }),
   };
+}
+
+/** What the machine's container asks for, of processors and memory; nothing where a pod cannot be made of them. */
+export function asksOf(
+  domain: DomainSpec,
+  settings: LaunchSettings,
+): Readonly<Record<string, string>> {
+  const parts = [processorParts(domain, settings), memoryParts(domain, settings)];
+  if (parts.some(({ refusals }) => refusals !== undefined)) return {};
+  return Object.assign({}, ...parts.map(({ requests }) => requests)) as Record<string, string>;
 }
 
 /** Resources that are neither processors nor memory, as they are asked for: storage, and those of device plugins. */

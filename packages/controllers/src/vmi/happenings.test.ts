@@ -34,6 +34,7 @@ test.each<[string, ByPath, ByPath, ByPath, boolean]>([
   const seen = {
     ...{ vmi, pod, spec: filledSpec(vmi), heard: undefined, isFenced: false },
     ...{ claim: () => undefined, dataVolume: () => undefined, rendering: undefined },
+    ...{ asks: {}, attempt: undefined },
     now: new Date(),
   };
   const found = happeningsOf(seen, { do: "nothing" }, instance({ ...spec, ...is }));
@@ -60,6 +61,7 @@ test.each<[string, ByPath, ByPath, string | undefined]>([
   const seen = {
     ...{ vmi, pod: undefined, spec: filledSpec(vmi), heard: undefined, isFenced: false },
     ...{ claim: () => undefined, dataVolume: () => undefined, rendering: undefined },
+    ...{ asks: {}, attempt: undefined },
     now: new Date(),
   };
   const found = happeningsOf(seen, { do: "nothing" }, instance(is));

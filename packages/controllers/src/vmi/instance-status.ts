@@ -2,6 +2,7 @@ import type { VirtualMachineInstanceStatus } from "@trine/kube-types";
 import { timestamp } from "../timestamp.ts";
 import { conditionsOf } from "./conditions.ts";
 import { quantityOf } from "./cpu-memory.ts";
+import { growthOf } from "./growth.ts";
 import { interfacesOf } from "./network-status.ts";
 import { defined } from "./parts.ts";
 import { type Phase, type Seen, isFinal, machineStatus, phaseOf, reportOf } from "./seen.ts";
@@ -73,15 +74,27 @@ function ofTheMachine(seen: Seen, phase: Phase): Partial<VirtualMachineInstanceS
       threads: cpu?.threads ?? 1,
     },
     memory: {
-      ...(guest === undefined
-        ? {}
-        : { guestAtBoot: guest, guestRequested: guest, guestCurrent: guest }),
+      ...(guest === undefined ? {} : { guestAtBoot: guest, guestCurrent: guest }),
       ...memory,
+      ...(guest === undefined ? {} : { guestRequested: guest, ...currentOf(seen, guest) }),
       ...(overhead === undefined ? {} : { memoryOverhead: overhead }),
     },
     ...(isOn ? { volumeStatus: volumeStatusOf(seen, phase) } : {}),
     ...(phase === "Running" ? { interfaces: interfacesOf(seen), ...ofTheGuest(seen) } : {}),
   };
+}
+
+/** What the guest has: the spec's own words, once it has that. */
+function currentOf(
+  seen: Seen,
+  guest: number | string,
+): { readonly guestCurrent?: number | string } {
+  const { report, memory } = { report: reportOf(seen), ...seen.vmi.status };
+  if (report === undefined) return {};
+  if (growthOf(seen)?.ofMemory !== true) return { guestCurrent: guest };
+  const { guestBytes } = report.memory;
+  const before = bytesOf(memory?.guestCurrent);
+  return before === guestBytes ? {} : { guestCurrent: quantityOf(guestBytes) };
 }
 
 /** What is measured; before that what the RuntimeClass charges for it. */

@@ -12,7 +12,8 @@ const METADATA = {
   ownerReferences: [{ apiVersion: "v1", kind: "K", name: "o", uid: "ou", controller: true }],
 };
 
-test("of a pod its place, its state and its owner are kept", () => {
+test("of a pod its place, its state, its requests and its owner are kept", () => {
+  const resources = { requests: { cpu: "100m" } };
   const status = { phase: "Running", podIPs: [{ ip: "10.1.0.1" }], conditions: [] };
   const pod: Stored<Pod> = {
     ...{ apiVersion: "v1", kind: "Pod", status },
@@ -20,13 +21,16 @@ test("of a pod its place, its state and its owner are kept", () => {
     spec: {
       nodeName: "n1",
       overhead: { memory: "96Mi" },
-      containers: [{ name: "compute", image: "long" }],
+      containers: [{ name: "compute", image: "long", resources }],
       volumes: [{ name: "root" }],
     },
   };
   expect(keptPod(pod)).toEqual({
     ...{ apiVersion: "v1", kind: "Pod", metadata: METADATA, status },
-    spec: { nodeName: "n1", overhead: { memory: "96Mi" }, containers: [] },
+    spec: {
+      ...{ nodeName: "n1", overhead: { memory: "96Mi" } },
+      containers: [{ name: "compute", resources }],
+    },
   });
 });
 

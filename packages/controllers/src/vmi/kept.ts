@@ -1,12 +1,12 @@
 import type { Node, Pod, Stored } from "@trine/kube-client";
 
-/** What of a machine's pod decisions look at: where it is, how it is, and whose. Its spec is what was rendered. */
+/** What of a machine's pod decisions look at: where it is, how it is, what it asks for, and whose. The rest of its spec is what was rendered. */
 export function keptPod({ apiVersion, kind, metadata, spec, status }: Stored<Pod>): Stored<Pod> {
   const { nodeName, overhead } = spec;
   return {
     ...{ apiVersion, kind, metadata: withoutWords(metadata) },
     spec: {
-      containers: [],
+      containers: spec.containers.map(({ name, resources }) => ({ name, resources })),
       ...(nodeName === undefined ? {} : { nodeName }),
       ...(overhead === undefined ? {} : { overhead }),
     },

@@ -1,12 +1,14 @@
 import type { Cache, Node, Pod } from "@trine/kube-client";
-import type { DoorEvent, MachineRef, MachineReport, NodeDoor } from "@trine/node-door";
-import type { TrineError } from "@trine/base";
+import type { DoorEvent, MachineRef, MachineReport, MachineSize, NodeDoor } from "@trine/node-door";
+import { TrineError } from "@trine/base";
 import type { Heard } from "./heard.ts";
 
 /** What the nodes say of their machines. */
 export interface Machines {
   /** Of a pod's machine, as its node said last. The first question about a node opens its door. */
   heard(node: string, ref: MachineRef): Heard;
+  /** Gives a guest what it is to have; settles when it has. Rejects as the node's door does. */
+  resize(node: string, ref: MachineRef, size: MachineSize): Promise<void>;
 }
 
 interface MachinesDeps {
@@ -64,6 +66,14 @@ export class NodeMachines implements Machines {
     return lostSince === undefined
       ? { node: "heard", ...said }
       : { node: "lost", since: lostSince, ...said };
+  }
+
+  async resize(node: string, ref: MachineRef, size: MachineSize): Promise<void> {
+    const watched = this.#watched.get(node) ?? this.#watch(node);
+    if (watched === undefined) {
+      throw new TrineError("unavailable", `node ${node}: its door is not known`);
+    }
+    await watched.door.resize(ref, size, watched.abort.signal);
   }
 
   async close(): Promise<void> {

@@ -3,6 +3,8 @@ import type { MachineReport } from "@trine/node-door";
 import type { ByPath } from "@trine/kube-types/testing";
 import { describe, expect, test } from "vitest";
 import { CLAIMS, SETTINGS, instance, report } from "../testing.ts";
+import { asksOf } from "./cpu-memory.ts";
+import type { Attempt } from "./growths.ts";
 import type { Heard } from "./heard.ts";
 import { type Step, nextStep, written } from "./next-step.ts";
 import { filledSpec, renderPod } from "./render-pod.ts";
@@ -21,12 +23,14 @@ interface World {
   readonly pod?: object;
   readonly heard?: Heard;
   readonly isFenced?: boolean;
+  readonly attempt?: Attempt;
 }
 
-function look({ vmi: fields = {}, pod, heard, isFenced = false }: World): Seen {
+function look({ vmi: fields = {}, pod, heard, isFenced = false, attempt }: World): Seen {
   const vmi = instance({ ...HELD, ...fields });
   return {
-    ...{ vmi, spec: filledSpec(vmi), heard, isFenced, now: NOW },
+    ...{ vmi, spec: filledSpec(vmi), heard, isFenced, now: NOW, attempt },
+    asks: asksOf(filledSpec(vmi).domain, SETTINGS),
     pod: pod as Stored<Pod> | undefined,
     claim: claimIn,
     dataVolume: (name) => {
@@ -330,7 +334,8 @@ function conditions(world: World): Readonly<Record<string, string>> {
 const PROBED = { ...phase("Running"), "spec.readinessProbe": { tcpSocket: { port: 22 } } };
 
 function podSaying(...said: object[]): object {
-  return pod({ nodeName: "n1", status: { phase: "Running", conditions: said } });
+  const podIPs = [{ ip: "10.1.0.5" }];
+  return pod({ nodeName: "n1", status: { phase: "Running", podIPs, conditions: said } });
 }
 
 test.each<[string, World, Readonly<Record<string, string>>]>([
@@ -339,6 +344,11 @@ test.each<[string, World, Readonly<Record<string, string>>]>([
     "running",
     { pod: ON_NODE, heard: heard() },
     { Ready: "True", LiveMigratable: "False NotImplemented" },
+  ],
+  [
+    "whose pod has no address yet",
+    { pod: pod({ nodeName: "n1", status: { phase: "Pending" } }), heard: heard() },
+    { Ready: "False PodConditionMissing" },
   ],
   [
     "with a probe that the pod does not answer for",

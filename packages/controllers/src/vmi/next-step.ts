@@ -3,6 +3,7 @@ import type { Pod, Stored } from "@trine/kube-client";
 import { INSTANCE_FINALIZER } from "@trine/kube-types";
 import { statusOf } from "./instance-status.ts";
 import { keepsState } from "./firmware.ts";
+import { type GrowthStep, growthStep } from "./growth.ts";
 import { nextPhase } from "./phase.ts";
 import {
   type Instance,
@@ -27,8 +28,8 @@ export type Step =
   | { readonly do: "createClaim"; readonly name: string }
   | { readonly do: "createPod"; readonly pod: Pod }
   | { readonly do: "deletePod"; readonly pod: Stored<Pod>; readonly graceSeconds: number }
-  /** Until `ms` have passed, or something changes. */
-  | { readonly do: "wait"; readonly ms: number }
+  /** Of a machine that is to grow while it runs; or a wait until `ms` have passed, or something changes. */
+  | GrowthStep
   | { readonly do: "nothing" };
 
 const NOTHING: Step = { do: "nothing" };
@@ -74,8 +75,11 @@ function starting(seen: Seen): Step {
   return { do: "createPod", pod: rendering.pod };
 }
 
-function running({ heard, now }: Seen): Step {
-  if (heard?.node !== "lost") return NOTHING;
+function running(seen: Seen): Step {
+  const { heard, now } = seen;
+  if (heard?.node !== "lost") {
+    return nextPhase(seen) === "Running" ? (growthStep(seen) ?? NOTHING) : NOTHING;
+  }
   const silentMs = now.getTime() - heard.since.getTime();
   return silentMs < SILENCE_MS ? { do: "wait", ms: SILENCE_MS - silentMs } : NOTHING;
 }

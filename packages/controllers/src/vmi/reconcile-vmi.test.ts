@@ -1,7 +1,6 @@
 import { TrineError } from "@trine/base";
 import {
   CLAIMS,
-  type Happening,
   NODES,
   PODS,
   type Pod,
@@ -10,113 +9,13 @@ import {
   placeOf,
   resourceOf,
 } from "@trine/kube-client";
-import { MemoryKube, type WriteCall } from "@trine/kube-client/testing";
-import { KUBEVIRT, type VirtualMachineInstance } from "@trine/kube-types";
-import type { ByPath } from "@trine/kube-types/testing";
-import type { MachineRef, MachineReport } from "@trine/node-door";
+import type { WriteCall } from "@trine/kube-client/testing";
+import { KUBEVIRT } from "@trine/kube-types";
 import { describe, expect, test } from "vitest";
-import { controlCaches } from "../caches.ts";
 import { CDI_CONFIGS } from "../kinds.ts";
 import { INSTANCES } from "../kinds.ts";
-import { EMPTY_IMAGE, instance, report } from "../testing.ts";
-import { InstanceReconciler, instanceCaches } from "./reconcile-vmi.ts";
-
-const KEY = "shop/web";
-const AT = { namespace: "shop", name: "web" };
-
-/** A cluster in memory: the API server, and in place of kubelet and trined what they would say. */
-class World {
-  nowMs = Date.parse("2026-01-02T03:00:00Z");
-  readonly kube = new MemoryKube({ now: () => this.nowMs });
-  readonly told: Happening[] = [];
-  readonly #reports = new Map<string, MachineReport>();
-  #reconciler = this.#fresh();
-
-  #fresh(): InstanceReconciler {
-    const make = this.kube.cache.bind(this.kube);
-    const caches = { ...controlCaches(make), ...instanceCaches(make) };
-    const events = { record: (_: Stored, happening: Happening) => void this.told.push(happening) };
-    const heard = (_: string, ref: MachineRef) => {
-      const said = this.#reports.get(ref.uid);
-      return { node: "heard" as const, ...(said === undefined ? {} : { report: said }) };
-    };
-    return new InstanceReconciler({
-      ...{ api: this.kube, caches, events, machines: { heard }, emptyImage: EMPTY_IMAGE },
-      now: () => new Date("2026-01-02T03:04:05Z"),
-      onFailure: () => undefined,
-    });
-  }
-
-  /** Until there is nothing to do; a failure is another process that begins anew. */
-  async settle(): Promise<void> {
-    for (let round = 0; round < 20; round += 1) {
-      const before = this.kube.writes.length;
-      try {
-        const outcome = await this.#reconciler.reconcile(KEY, new AbortController().signal);
-        if (outcome === "settled" && this.kube.writes.length === before) return;
-      } catch (cause) {
-        if (!(cause instanceof Crash)) throw cause;
-        this.#reconciler = this.#fresh();
-      }
-    }
-    throw new Error("the instance does not come to rest");
-  }
-
-  async create(fields: ByPath = {}): Promise<void> {
-    const { apiVersion, kind, spec } = instance(fields);
-    await this.kube.create(INSTANCES, { apiVersion, kind, metadata: AT, spec });
-  }
-
-  get vmi(): Promise<Stored<VirtualMachineInstance>> {
-    return this.kube.get(INSTANCES, AT);
-  }
-
-  async pods(): Promise<readonly Stored<Pod>[]> {
-    return (await this.kube.list(PODS, {})).items;
-  }
-
-  async #pod(): Promise<Stored<Pod>> {
-    const [pod] = await this.pods();
-    if (pod === undefined) throw new Error("there is no pod");
-    return pod;
-  }
-
-  async bind(): Promise<void> {
-    const pod = await this.#pod();
-    await this.kube.update(PODS, { ...pod, spec: { ...pod.spec, nodeName: "n1" } });
-  }
-
-  async say(fields: Partial<MachineReport>): Promise<void> {
-    const { name, uid } = (await this.#pod()).metadata;
-    this.#reports.set(uid, report({ pod: name, uid, ...fields }));
-  }
-
-  /** Kubelet: a pod that is to go has gone. */
-  async endPod(): Promise<void> {
-    for (const pod of await this.pods()) {
-      if (pod.metadata.deletionTimestamp === undefined) continue;
-      await this.kube.delete(PODS, placeOf(keyOf(pod)), { gracePeriodSeconds: 0 });
-    }
-  }
-}
-
-class Crash extends Error {}
-
-/** From `kubectl create` to `kubectl delete`, with what the node says in between. */
-async function life(world: World): Promise<void> {
-  await world.settle();
-  await world.bind();
-  await world.settle();
-  await world.say({ phase: "starting" });
-  await world.settle();
-  await world.say({ phase: "running" });
-  await world.settle();
-  await world.say({
-    phase: "running",
-    agent: { connected: true, frozen: false, os: { id: "debian" } },
-  });
-  await world.settle();
-}
+import { EMPTY_IMAGE } from "../testing.ts";
+import { AT, Crash, World, life } from "./testing/world.ts";
 
 const isOurs = ({ resource, verb }: WriteCall): boolean =>
   resource === "virtualmachineinstances" && (verb === "update" || verb === "patch");
@@ -152,7 +51,7 @@ test("its start costs five writes, one for each phase, one for the agent, and on
   expect(world.kube.writes.filter(isOurs)).toHaveLength(5);
   const before = world.kube.writes.length;
   const agent = { connected: true, frozen: false, os: { id: "debian" } };
-  await world.say({ agent, memory: { guestBytes: 1, overheadBytes: 0 } });
+  await world.say({ agent, memory: { guestBytes: 2 ** 30, overheadBytes: 0 }, sandboxId: "t" });
   await world.settle();
   expect(world.kube.writes.length).toBe(before);
 });

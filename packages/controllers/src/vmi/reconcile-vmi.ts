@@ -1,4 +1,4 @@
-import { type ErrorKind, TrineError, kindOf } from "@trine/base";
+import { TrineError, kindOf } from "@trine/base";
 import {
   CLAIMS,
   type Cache,
@@ -20,13 +20,17 @@ import type { ControlDeps, MakeCache } from "../controller.ts";
 import { DEFAULT_OVERHEAD, overheads } from "../data-volume/overhead.ts";
 import { chosenKubeVirt } from "../installation/cluster-settings.ts";
 import { INSTANCES } from "../kinds.ts";
+import { asksOf } from "./cpu-memory.ts";
 import { claimOf } from "./disks.ts";
+import { growthOf } from "./growth.ts";
+import { Growths } from "./growths.ts";
 import { happeningsOf, notCreated } from "./happenings.ts";
 import type { Heard } from "./heard.ts";
 import { keptNode, keptPod } from "./kept.ts";
 import { knownClaim } from "./known.ts";
 import { type Machines, NODE_INDEX } from "./machines.ts";
 import { type Step, nextStep, written } from "./next-step.ts";
+import { isRefused, resizePod } from "./resize-pod.ts";
 import { type Rendering, filledSpec, podName, renderPod } from "./render-pod.ts";
 import { type Instance, type Seen, isLeaving, phaseOf, unfilled } from "./seen.ts";
 import { launchSettings } from "./settings.ts";
@@ -36,14 +40,8 @@ import { stateClaim } from "./state-claim.ts";
 const FENCED = "node.kubernetes.io/out-of-service";
 /** A cache that was behind is right again soon. */
 const SOON: Outcome = { afterMs: 100 };
-
-/** Kinds by which the API server says no: to try again helps only when its user does something. */
-const REFUSED: ReadonlySet<ErrorKind> = new Set([
-  "forbidden",
-  "invalid",
-  "malformed",
-  "wrongState",
-]);
+/** A guest that is to grow takes its time. */
+const LOOK: Outcome = { afterMs: 1_000 };
 
 /** What only instances' controller looks at. */
 export interface InstanceCaches {
@@ -79,20 +77,24 @@ export interface InstanceDeps extends Pick<ControlDeps, "api" | "events" | "now"
 export class InstanceReconciler {
   readonly #deps: InstanceDeps;
   readonly #ahead = new Ahead();
+  readonly #growths: Growths;
 
   constructor(deps: InstanceDeps) {
     this.#deps = deps;
+    this.#growths = new Growths(deps.now);
   }
 
   async reconcile(key: string, signal: AbortSignal): Promise<Outcome> {
     const vmi = this.#deps.caches.instances.get(key);
     if (vmi === undefined) {
       this.#ahead.forget(key);
+      this.#growths.forget(key);
       return "settled"; // its pod has it as owner, and goes with it
     }
     if (this.#ahead.isPast(vmi)) return "settled"; // its change is on the way
     try {
-      return await this.#move(await look(this.#deps, vmi, signal), signal);
+      const seen = await look(this.#deps, vmi, signal);
+      return await this.#move({ ...seen, attempt: this.#attempt(seen) }, signal);
     } catch (cause) {
       // What was looked at is not how it is any more.
       if (kindOf(cause) === "conflict") return SOON;
@@ -103,15 +105,46 @@ export class InstanceReconciler {
   async #move(seen: Seen, signal: AbortSignal): Promise<Outcome> {
     const step = nextStep(seen);
     if (step.do === "createPod" && (await isOld(this.#deps, seen.vmi, signal))) return SOON;
-    const pod = await act(this.#deps, seen, step, signal);
-    const after = written({ ...seen, pod }, step);
+    const pod = await this.#act(seen, step, signal);
+    const after = written({ ...seen, pod, attempt: this.#attempt(seen) }, step);
     if (after !== undefined) {
       this.#ahead.wrote(await this.#deps.api.update(INSTANCES, after, { signal }));
     }
     for (const happening of happeningsOf(seen, step, after ?? seen.vmi)) {
       this.#deps.events.record(seen.vmi, happening);
     }
+    if (step.do === "resizeGuest") return LOOK;
     return step.do === "wait" ? { afterMs: step.ms } : "settled";
+  }
+
+  #attempt(seen: Seen): Seen["attempt"] {
+    const { vmi } = seen;
+    return this.#growths.of(keyOf(vmi), vmi.metadata.uid, growthOf(seen)?.size);
+  }
+
+  async #act(seen: Seen, step: Step, signal: AbortSignal): Promise<Stored<Pod> | undefined> {
+    const { vmi, pod } = seen;
+    if (pod === undefined || (step.do !== "resizePod" && step.do !== "resizeGuest")) {
+      return act(this.#deps, seen, step, signal);
+    }
+    const key = keyOf(vmi);
+    const { uid } = vmi.metadata;
+    if (step.do === "resizeGuest") {
+      const { machines } = this.#deps;
+      const work = machines.resize(pod.spec.nodeName ?? "", refOf(pod), step.size);
+      this.#growths.begin(key, uid, step.size, work);
+      return pod;
+    }
+    try {
+      return await resizePod(this.#deps.api, pod, step, signal);
+    } catch (cause) {
+      const growth = growthOf(seen);
+      // A cluster that cannot do it has no such subresource.
+      const isNo = isRefused(cause) || kindOf(cause) === "notFound";
+      if (growth === undefined || !isNo) throw cause;
+      this.#growths.failed(key, uid, growth.size, cause);
+      return pod;
+    }
   }
 }
 
@@ -151,7 +184,7 @@ async function createPod(
       (await ownPod(deps, vmi, signal))
     );
   } catch (cause) {
-    if (REFUSED.has(kindOf(cause))) deps.events.record(vmi, notCreated(cause));
+    if (isRefused(cause)) deps.events.record(vmi, notCreated(cause));
     throw cause;
   }
 }
@@ -200,6 +233,8 @@ async function look(deps: InstanceDeps, vmi: Instance, signal: AbortSignal): Pro
     ...{ vmi, spec, pod, now: deps.now() },
     heard: heardOf(deps, pod),
     isFenced: isFenced(deps, pod),
+    attempt: undefined,
+    asks: pod === undefined ? {} : asksOf(spec.domain, settingsOf(deps)),
     claim: (name: string) => deps.caches.claims.get(at(name)),
     dataVolume: (name: string) => deps.caches.dataVolumes.get(at(name)),
   };

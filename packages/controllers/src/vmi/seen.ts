@@ -5,6 +5,7 @@ import type {
   VirtualMachineInstanceSpec,
 } from "@trine/kube-types";
 import type { MachineReport } from "@trine/node-door";
+import type { Attempt } from "./growths.ts";
 import type { Heard } from "./heard.ts";
 import { DATA_VOLUMES } from "../kinds.ts";
 import { isFilled } from "../data-volume/seen.ts";
@@ -33,6 +34,10 @@ export interface Seen {
   readonly dataVolume: (name: string) => DataVolume | undefined;
   /** The pod that is to be made, while there is none. */
   readonly rendering: Rendering | undefined;
+  /** What the machine's container asks for by the spec as it is now. */
+  readonly asks: Readonly<Record<string, string>>;
+  /** The last try to give the guest what the spec has more. */
+  readonly attempt: Attempt | undefined;
   readonly now: Date;
 }
 

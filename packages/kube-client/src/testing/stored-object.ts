@@ -51,6 +51,7 @@ function merged(
   object: KubeObject,
   subresource: string | undefined,
 ): KubeObject {
+  if (subresource === "resize") return withPlainMeta({ ...before, ...pick(object, "spec") });
   if (subresource !== undefined) {
     return withPlainMeta({ ...before, ...pick(object, "status") });
   }
