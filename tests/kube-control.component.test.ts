@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe } from "vitest";
 import { certificateTests } from "./control-certificates.ts";
 import { ControlChildren } from "./control-child.ts";
 import { clientTests } from "./control-client.ts";
+import { copyTests } from "./control-copies.ts";
 import { deathTests } from "./control-deaths.ts";
 import { instanceTests } from "./control-instances.ts";
 import { machineTests } from "./control-machines.ts";
@@ -72,6 +73,9 @@ describe("the control plane on the real API server", () => {
   });
   describe("machines", () => {
     machineTests(() => control);
+  });
+  describe("copies", () => {
+    copyTests(() => control);
   });
   describe("instances", () => {
     instanceTests(() => control);

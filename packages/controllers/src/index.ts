@@ -12,6 +12,7 @@ export type { ControlCaches, ControlDeps, Controller, MakeCache } from "./contro
 export { machineController } from "./vm/controller.ts";
 export { Givers } from "./instancetype/givers.ts";
 export { replicaSetController } from "./replica-set/controller.ts";
+export { dataSourceController, sourceCaches } from "./data-source/controller.ts";
 export { volumeController } from "./data-volume/controller.ts";
 export { volumeCaches } from "./data-volume/look.ts";
 export type { VolumeDeps } from "./data-volume/look.ts";

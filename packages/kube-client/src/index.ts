@@ -27,9 +27,9 @@ export { inClusterConnection } from "./in-cluster.ts";
 export { StatusError } from "./status-error.ts";
 export type { Status, StatusCause } from "./status-error.ts";
 export { CLAIMS, CONFIG_MAPS, CONTROLLER_REVISIONS, NODES, PODS, SECRETS } from "./core-kinds.ts";
-export { accountUser, mayClone } from "./clone/clone-rights.ts";
+export { accountUser, cloneRefusal, mayClone } from "./clone/clone-rights.ts";
 export type { CloneUser } from "./clone/clone-rights.ts";
-export { DATA_SOURCES, foreignNamespace, resolveSource } from "./clone/clone-source.ts";
+export { DATA_SOURCES, foreignSource, resolveSource, standsFor } from "./clone/clone-source.ts";
 export { COPY_GRANT, grantCopy, readGrant } from "./clone/copy-grant.ts";
 export { EVENTS, LEASES, SIGNING_REQUESTS } from "./control-kinds.ts";
 export type {

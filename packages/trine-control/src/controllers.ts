@@ -4,10 +4,12 @@ import {
   type VolumeDeps,
   NodeMachines,
   controlCaches,
+  dataSourceController,
   instanceCaches,
   installationController,
   instanceController,
   machineController,
+  sourceCaches,
   volumeCaches,
   volumeController,
   replicaSetController,
@@ -58,6 +60,7 @@ export function controllersOf(process: ControlProcess, make: MakeCache): readonl
     replicaSetController(deps),
     closing(instances, machines),
     volumesOf(process, { ...deps, caches: { ...caches, ...volumeCaches(make), kubeVirts } }),
+    dataSourceController({ ...deps, caches: { ...caches, ...sourceCaches(make) } }),
     installationController({ ...deps, kubeVirts, version }, make),
   ];
 }

@@ -153,13 +153,10 @@ async function sourceOf(
   const granted = grantOf(deps, volume);
   // What its maker was allowed to copy stays that, whatever the DataSource says by now.
   if (spec.source === undefined && granted !== undefined) return { source: { pvc: granted } };
-  const { source, missing } = await resolveSource(deps.api, spec, own, signal);
-  if (missing === undefined) return { source };
+  const { source, trouble } = await resolveSource(deps.api, spec, own, signal);
+  if (trouble === undefined) return { source };
   // Its claim may be of any name: nothing is refused for that.
-  return {
-    source: { pvc: { namespace: own, name: "" } },
-    trouble: `DataSource ${missing} is not there`,
-  };
+  return { source: { pvc: { namespace: own, name: "" } }, trouble: trouble.message };
 }
 
 /** Why a claim cannot be copied now: what is written to meanwhile would be copied half. */

@@ -1,4 +1,4 @@
-import { DATA_SOURCES, type KubeApi } from "@trine/kube-client";
+import { CLAIMS, DATA_SOURCES, type KubeApi } from "@trine/kube-client";
 import { MemoryKube } from "@trine/kube-client/testing";
 import { expect, test } from "vitest";
 import { DATA_VOLUMES } from "../kinds.ts";
@@ -13,9 +13,15 @@ const byRef = (name: string, namespace?: string): VolumeTemplate["spec"] => ({
   sourceRef: { kind: "DataSource", name, ...(namespace !== undefined && { namespace }) },
 });
 
+function mounted(serviceAccountName: string) {
+  return { name: "account", serviceAccount: { serviceAccountName } };
+}
+
 /** What becomes of a template whose machine's account may copy out of `golden`, or not; and the events. */
-async function made(spec: VolumeTemplate["spec"], mayCopy = true) {
+async function made(spec: VolumeTemplate["spec"], mayCopy = true, of: object = {}) {
   const kube = new MemoryKube();
+  await kube.create(CLAIMS, { metadata: { ...OWN.pvc }, spec: {} });
+  await kube.create(CLAIMS, { metadata: { ...FAR.pvc }, spec: {} });
   for (const [namespace, name, source] of [
     ["golden", "debian", FAR],
     ["shop", "far", FAR],
@@ -30,7 +36,9 @@ async function made(spec: VolumeTemplate["spec"], mayCopy = true) {
   const api = { get: kube.get.bind(kube), create } as unknown as KubeApi;
   const told: string[] = [];
   const events = { record: (_: object, { reason }: { reason: string }) => void told.push(reason) };
-  const vm = machine();
+  const { spec: instance } = machine().spec.template;
+  if (instance === undefined) throw new Error("no spec");
+  const vm = machine({ template: { spec: { ...instance, ...of } } });
   const template = { metadata: { name: "root" }, spec };
   const failed = await createVolume({ api, events }, vm, template, signal).catch(
     (cause: unknown) => cause,
@@ -70,4 +78,24 @@ test("a DataSource that is not there is waited for", async () => {
   const { failed, spec } = await made(byRef("later"));
   expect(failed).toMatchObject({ kind: "notFound" });
   expect(spec).toBeUndefined();
+});
+
+test("a claim that is not there is told of, and the volume made all the same", async () => {
+  const source = { pvc: { namespace: "shop", name: "later" } };
+  const { spec, told } = await made({ source });
+  expect(spec).toEqual({ source });
+  expect(told).toEqual(["SourcePVCNotAvailabe", "SuccessfulDataVolumeCreate"]);
+});
+
+test.each([
+  ["default", {}],
+  ["of-volume", { volumes: [mounted("of-volume")] }],
+  ["of-spec", { serviceAccountName: "of-spec" }],
+  ["of-spec", { serviceAccountName: "of-spec", volumes: [mounted("of-volume")] }],
+])("the right that counts is of the account %s: %o", async (account, of) => {
+  const { failed } = await made({ source: FAR }, false, of);
+  const user = `system:serviceaccount:shop:${account}`;
+  expect(String(failed)).toContain(
+    `not authorized to create DataVolume: User ${user} has insufficient permissions in clone source namespace golden`,
+  );
 });

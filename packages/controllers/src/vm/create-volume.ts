@@ -1,5 +1,13 @@
 import { TrineError, kindOf } from "@trine/base";
-import { accountUser, foreignNamespace, mayClone, resolveSource } from "@trine/kube-client";
+import {
+  CLAIMS,
+  type CloneUser,
+  accountUser,
+  cloneRefusal,
+  foreignSource,
+  mayClone,
+  resolveSource,
+} from "@trine/kube-client";
 import type { DataVolume } from "@trine/kube-types";
 import type { VolumeTemplate } from "./data-volumes.ts";
 import type { ControlDeps } from "../controller.ts";
@@ -41,18 +49,18 @@ export async function createVolume(
 ): Promise<void> {
   const { namespace = "default" } = vm.metadata;
   const name = template.metadata?.name ?? "";
-  const { source, missing } = await resolveSource(api, template.spec, namespace, signal);
-  if (missing !== undefined) {
-    throw new TrineError("notFound", `DataSource ${missing} is not there`);
-  }
-  const from = foreignNamespace(source, namespace);
-  const account = vm.spec.template.spec?.serviceAccountName ?? "default";
-  if (from !== undefined && !(await mayClone(api, accountUser(namespace, account), from, signal))) {
-    const who = `service account ${namespace}/${account}`;
-    const message = `Not authorized to create DataVolume ${name}: ${who} needs the right to create datavolumes/source in namespace ${from}`;
+  const { source, trouble } = await resolveSource(api, template.spec, namespace, signal);
+  if (trouble !== undefined) throw new TrineError("notFound", trouble.message);
+  const from = foreignSource(source, namespace);
+  const who = accountOf(vm);
+  if (from !== undefined && !(await mayClone(api, who, from, signal))) {
+    const why = `${cloneRefusal(who, from)}: it needs the right to create datavolumes/source there`;
+    const message = `Not authorized to create DataVolume ${name}: ${why}`;
     events.record(vm, { type: "Warning", reason: "UnauthorizedDataVolumeCreate", message });
-    throw new TrineError("forbidden", message);
+    const beginning = "Error encountered while creating DataVolumes";
+    throw new TrineError("forbidden", `${beginning}: not authorized to create DataVolume: ${why}`);
   }
+  if (source?.pvc !== undefined) await tellOfMissing({ api, events }, vm, name, source.pvc, signal);
   // What was looked at is copied, whatever the DataSource says next.
   const isPinned = from !== undefined && template.spec.source === undefined && source !== undefined;
   const volume = volumeOf(vm, isPinned ? pinned(template, source) : template);
@@ -66,4 +74,32 @@ export async function createVolume(
   }
   const message = `Created DataVolume ${name}`;
   events.record(vm, { type: "Normal", reason: "SuccessfulDataVolumeCreate", message });
+}
+
+/** Whose right to copy counts, as in KubeVirt: not that of who wrote the machine. */
+function accountOf({ metadata, spec }: Machine): CloneUser {
+  const { serviceAccountName = "", volumes = [] } = spec.template.spec ?? {};
+  const mounted = volumes.find(({ serviceAccount }) => serviceAccount !== undefined);
+  const names = [serviceAccountName, mounted?.serviceAccount?.serviceAccountName, "default"];
+  const account = names.find((name) => name !== undefined && name !== "") ?? "default";
+  return accountUser(metadata.namespace ?? "default", account);
+}
+
+/** The volume is made all the same, and waits for it. */
+async function tellOfMissing(
+  { api, events }: Pick<ControlDeps, "api" | "events">,
+  vm: Machine,
+  volume: string,
+  claim: { readonly namespace: string; readonly name: string },
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await api.get(CLAIMS, claim, signal);
+  } catch (cause) {
+    if (kindOf(cause) !== "notFound") throw cause;
+    const what = `Target PVC ${volume} will remain unpopulated until source is created`;
+    const message = `Source PVC ${claim.name} not available: ${what}`;
+    // KubeVirt's own spelling: who waits for the event waits for that.
+    events.record(vm, { type: "Warning", reason: "SourcePVCNotAvailabe", message });
+  }
 }

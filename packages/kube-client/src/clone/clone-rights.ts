@@ -1,4 +1,5 @@
 import type { KubeApi } from "../kube-api.ts";
+import type { CloneSource } from "./clone-source.ts";
 import type { KubeObject } from "../object.ts";
 import type { Resource } from "../resource.ts";
 
@@ -25,11 +26,20 @@ const REVIEWS: Resource<AccessReview> = {
   namespaced: false,
 };
 
-/** Either of these lets somebody read a namespace's claims whole. */
-const RIGHTS = [
-  { group: "cdi.kubevirt.io", resource: "datavolumes", subresource: "source" },
-  { group: "", resource: "pods" },
-] as const;
+type Right = Readonly<Record<string, string>>;
+
+const EXPLICIT: Right = {
+  group: "cdi.kubevirt.io",
+  resource: "datavolumes",
+  subresource: "source",
+};
+const PODS: Right = { group: "", resource: "pods" };
+
+/** Each of these lets somebody read a namespace's claims, or its snapshots, whole: all rights of one. As CDI has them. */
+const WAYS = {
+  pvc: [[EXPLICIT], [PODS]],
+  snapshot: [[EXPLICIT], [PODS, { group: "", resource: "pvcs" }]],
+} as const satisfies Readonly<Record<CloneSource["kind"], readonly (readonly Right[])[]>>;
 
 /** As the API server names them. */
 export interface CloneUser {
@@ -49,21 +59,40 @@ export function accountUser(namespace: string, account: string): CloneUser {
 }
 
 /**
- * Whether somebody may copy volumes out of the namespace `from`. Who makes the copy does it with rights that reach
- * everywhere: so those of who asks for it are asked for.
+ * Whether somebody may copy what is of another namespace. Who makes the copy does it with rights that reach everywhere:
+ * so those of who asks for it are asked for.
  */
 export async function mayClone(
   api: Pick<KubeApi, "create">,
-  { name, uid, groups, extra }: CloneUser,
-  from: string,
+  user: CloneUser,
+  from: CloneSource,
   signal: AbortSignal,
 ): Promise<boolean> {
-  for (const right of RIGHTS) {
-    const resourceAttributes = { namespace: from, verb: "create", ...right };
-    const who = { user: name, groups, ...(uid && { uid }), ...(extra && { extra }) };
-    const asked = { spec: { ...who, resourceAttributes } };
-    const { status } = await api.create(REVIEWS, asked, { signal });
-    if (status?.allowed === true && status.denied !== true) return true;
+  for (const way of WAYS[from.kind]) {
+    if (await hasAll(api, user, from, way, signal)) return true;
   }
   return false;
+}
+
+async function hasAll(
+  api: Pick<KubeApi, "create">,
+  { name: user, uid, groups, extra }: CloneUser,
+  { namespace, name }: CloneSource,
+  rights: readonly Right[],
+  signal: AbortSignal,
+): Promise<boolean> {
+  for (const right of rights) {
+    // By name: a role may have the right to some only.
+    const resourceAttributes = { namespace, name, verb: "create", ...right };
+    const who = { user, groups, ...(uid && { uid }), ...(extra && { extra }) };
+    const asked = { spec: { ...who, resourceAttributes } };
+    const { status } = await api.create(REVIEWS, asked, { signal });
+    if (status?.allowed !== true || status.denied === true) return false;
+  }
+  return true;
+}
+
+/** What somebody is told who may not. */
+export function cloneRefusal({ name }: CloneUser, { namespace }: CloneSource): string {
+  return `User ${name} has insufficient permissions in clone source namespace ${namespace}`;
 }

@@ -2,7 +2,7 @@ import { TrineError } from "@trine/base";
 import { expect, test } from "vitest";
 import { MemoryKube } from "../testing.ts";
 import { accountUser, mayClone } from "./clone-rights.ts";
-import { DATA_SOURCES, foreignNamespace, resolveSource } from "./clone-source.ts";
+import { DATA_SOURCES, foreignSource, resolveSource } from "./clone-source.ts";
 import { grantCopy, readGrant } from "./copy-grant.ts";
 
 const { signal } = new AbortController();
@@ -46,7 +46,7 @@ test.each([
   }
   const found = await resolveSource(kube, spec, "shop", signal);
   expect(found).toEqual({ source });
-  expect(foreignNamespace(found.source, "shop")).toBe(from);
+  expect(foreignSource(found.source, "shop")?.namespace).toBe(from);
 });
 
 test("a DataSource that is not there is told, one that cannot be read is a failure", async () => {
@@ -54,18 +54,60 @@ test("a DataSource that is not there is told, one that cannot be read is a failu
   const kube = new MemoryKube();
   expect(await resolveSource(kube, { sourceRef }, "shop", signal)).toEqual({
     source: undefined,
-    missing: "golden/debian",
+    trouble: { namespace: "golden", message: "DataSource golden/debian is not there" },
   });
   const away = { get: () => Promise.reject(new TrineError("unavailable", "away")) };
   await expect(resolveSource(away, { sourceRef }, "shop", signal)).rejects.toThrow("away");
 });
 
 test.each([
-  ["datavolumes/source", { allowed: true }, true],
-  ["pods", { allowed: true }, true],
-  ["pods", { allowed: true, denied: true }, false],
-  ["secrets", { allowed: true }, false],
-])("who may create %s, answered %o, may copy: %s", async (what, status, expected) => {
+  ["newest", { source: FAR }],
+  ["third", "DataSource golden/third: DataSource reference chain exceeds maximum depth of 1"],
+  ["itself", "DataSource golden/itself: DataSource cannot self-reference"],
+  ["far", "DataSource golden/far: DataSource cannot reference a DataSource in another namespace"],
+  ["lost", "DataSource golden/lost: DataSource golden/x is not there"],
+])(
+  "a DataSource stands for the one that it names, once and of its namespace: %s",
+  async (...row) => {
+    const [name, expected] = row;
+    const kube = new MemoryKube();
+    const naming = (named: string, namespace = "golden") => ({
+      dataSource: { namespace, name: named },
+    });
+    for (const [namespace, of, source] of [
+      ["golden", "stable", FAR],
+      ["vault", "stable", FAR],
+      ["golden", "newest", naming("stable")],
+      ["golden", "third", naming("newest")],
+      ["golden", "itself", naming("itself")],
+      ["golden", "far", naming("stable", "vault")],
+      ["golden", "lost", naming("x")],
+    ] as const) {
+      await kube.create(DATA_SOURCES, { metadata: { namespace, name: of }, spec: { source } });
+    }
+    const sourceRef = { kind: "DataSource", namespace: "golden", name };
+    const found = await resolveSource(kube, { sourceRef }, "shop", signal);
+    expect(found).toEqual(
+      typeof expected === "string"
+        ? { source: undefined, trouble: { namespace: "golden", message: expected } }
+        : expected,
+    );
+  },
+);
+
+const YES = { allowed: true };
+
+test.each([
+  ["pvc", ["datavolumes/source"], YES, true],
+  ["pvc", ["pods"], YES, true],
+  ["pvc", ["pods"], { allowed: true, denied: true }, false],
+  ["pvc", ["secrets"], YES, false],
+  ["snapshot", ["datavolumes/source"], YES, true],
+  ["snapshot", ["pods"], YES, false],
+  ["snapshot", ["pvcs"], YES, false],
+  ["snapshot", ["pods", "pvcs"], YES, true],
+] as const)("who wants a copy of a %s and may create %s, answered %o: %s", async (...row) => {
+  const [kind, what, status, expected] = row;
   const asked: unknown[] = [];
   const create = (_: unknown, review: { spec?: { resourceAttributes?: object } }) => {
     asked.push(review.spec);
@@ -74,12 +116,17 @@ test.each([
       string
     >;
     const is = subresource === undefined ? resource : `${resource}/${subresource}`;
-    return Promise.resolve({ ...review, status: is === what ? status : { allowed: false } });
+    const isMeant = what.some((each) => each === is);
+    return Promise.resolve({ ...review, status: isMeant ? status : { allowed: false } });
   };
   const api = { create } as unknown as MemoryKube;
-  expect(await mayClone(api, accountUser("shop", "web"), "golden", signal)).toBe(expected);
+  const from = { kind, namespace: "golden", name: "debian" };
+  expect(await mayClone(api, accountUser("shop", "web"), from, signal)).toBe(expected);
   expect(asked[0]).toMatchObject({
     user: "system:serviceaccount:shop:web",
-    resourceAttributes: { namespace: "golden", verb: "create", group: "cdi.kubevirt.io" },
+    resourceAttributes: {
+      ...{ namespace: "golden", name: "debian" },
+      ...{ verb: "create", group: "cdi.kubevirt.io" },
+    },
   });
 });

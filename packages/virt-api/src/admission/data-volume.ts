@@ -1,7 +1,8 @@
 import {
   COPY_GRANT,
   type CloneUser,
-  foreignNamespace,
+  cloneRefusal,
+  foreignSource,
   grantCopy,
   mayClone,
   resolveSource,
@@ -25,21 +26,23 @@ export const grantItsCopy: Admit = async (deps, request, signal) => {
   }
   // Refused by the CRD and by the hook that judges it, in their words: until then there is nothing to look up.
   if (operation !== "CREATE" || faultsOf(request) !== undefined) return ALLOWED;
-  const { source, missing } = await resolveSource(deps.kube, volume.spec, namespace, signal);
-  const field = volume.spec.source === undefined ? "spec.sourceRef" : "spec.source.pvc.namespace";
-  if (missing !== undefined && !missing.startsWith(`${namespace}/`)) {
-    return refused(field, `DataSource ${missing} is not there`);
+  const { source, trouble } = await resolveSource(deps.kube, volume.spec, namespace, signal);
+  if (trouble !== undefined && trouble.namespace !== namespace) {
+    return refused("spec.sourceRef", trouble.message);
   }
-  const from = foreignNamespace(source, namespace);
-  const claim = source?.pvc;
-  if (from === undefined || claim === undefined) return withGrant(volume, undefined);
+  const from = foreignSource(source, namespace);
+  if (from === undefined) return withGrant(volume, undefined);
   // It has looked at the rights itself, of a machine's account; a DataSource may say something else by now.
   const isLookedAt = deps.isSystem(userInfo.username) && volume.spec.source !== undefined;
-  if (!isLookedAt && !(await mayClone(deps.kube, userOf(userInfo), from, signal))) {
-    const who = `User ${userInfo.username} has insufficient permissions`;
-    return refused(field, `${who} in clone source namespace ${from}`);
+  const user = userOf(userInfo);
+  if (!isLookedAt && !(await mayClone(deps.kube, user, from, signal))) {
+    const isNamed = volume.spec.source !== undefined;
+    const field = isNamed ? `spec.source.${from.kind}.namespace` : "spec.sourceRef";
+    return refused(field, cloneRefusal(user, from));
   }
-  return withGrant(volume, grantCopy(claim, namespace, deps.copyKey()));
+  // Nothing copies snapshots: its controller says so.
+  if (from.kind === "snapshot") return withGrant(volume, undefined);
+  return withGrant(volume, grantCopy(from, namespace, deps.copyKey()));
 };
 
 function userOf({ username, uid, groups, extra }: AdmissionRequest["userInfo"]): CloneUser {
