@@ -69,14 +69,19 @@ function mounts(): { containerPath: string; hostPath: string; readonly?: boolean
   ];
 }
 
-/** Process id of what serves the volumes: a child of the shim, as the VMM is. */
-async function serverOf(pod: Pick<RunningPod, "podSandboxId">): Promise<number> {
+/** Process ids of what serves the volumes: children of the shim, as the VMM is. */
+async function serversOf(pod: Pick<RunningPod, "podSandboxId">): Promise<number[]> {
   const { shim } = await at.view(pod);
   const children = await readFile(`/proc/${shim.pid}/task/${shim.pid}/children`, "utf8");
-  for (const pid of children.trim().split(" ").map(Number)) {
-    if ((await statusField(pid, "Name")) === "virtiofsd") return pid;
-  }
-  throw new Error("nothing serves the volumes");
+  const pids = children.trim().split(" ").map(Number);
+  const names = await Promise.all(pids.map((pid) => statusField(pid, "Name")));
+  return pids.filter((_, index) => names[index] === "virtiofsd");
+}
+
+async function serverOf(pod: Pick<RunningPod, "podSandboxId">): Promise<number> {
+  const [server] = await serversOf(pod);
+  if (server === undefined) throw new Error("nothing serves the volumes");
+  return server;
 }
 
 async function started(pod: PodOfMany, attempt: number): Promise<RunningPod> {
@@ -142,6 +147,46 @@ test(
     await pod.remove();
   },
   8 * BOOT_MS,
+);
+
+test(
+  "a volume with a tag is a file system of its own, mounted wherever the guest likes",
+  async () => {
+    const tags = { config: "/etc/app", "my.data": "/data" };
+    const annotations = { ...MEMORY, "trine.dev/share-tags": JSON.stringify(tags) };
+    const pod = await PodOfMany.make(at.node, { name: "tags", annotations });
+    const machine = await started(pod, 0);
+    const sh = async (script: string): Promise<string> => (await pod.exec(machine, script)).out;
+    await sh("mkdir /a /b; mount -t virtiofs config /a; mount -t virtiofs my.data /b");
+    expect(await sh("cat /a/key /b/sub/file; ls /a; cat /etc/app/key /data/sub/file")).toMatch(
+      /^(one|two)\nin sub\nkey\n\1\nin sub\n$/,
+    );
+    // The others are where they were.
+    expect(await sh(`cat '/opt/it'"'"'s one' ${TOKEN}/token`)).toBe("in sub\nhidden\n");
+    expect(await sh("touch /a/x 2>&1; mount -o remount,rw /a; touch /a/x 2>&1")).toMatch(
+      /Read-only.*\n.*Read-only/,
+    );
+    await sh("echo by tag >/b/tagged; chown 1234 /b/tagged; sync");
+    expect(await readFile(join(dir, "data/tagged"), "utf8")).toBe("by tag\n");
+    expect((await stat(join(dir, "data/tagged"))).uid).toBe(1234);
+    await publish(join(dir, "config"), "..3", "three\n");
+    await pollUntil("the guest sees the new version", { ms: 30_000, everyMs: 200 }, async () =>
+      (await sh("cat /a/key")) === "three\n" ? true : undefined,
+    );
+
+    const servers = await serversOf(machine);
+    const roots = await Promise.all(servers.map((pid) => readdir(`/proc/${pid}/root`)));
+    expect(roots.slice(1)).toEqual([
+      await readdir(join(dir, "config")),
+      await readdir(join(dir, "data")),
+    ]);
+    await at.node.killTrined();
+    await at.node.startTrined();
+    expect(await sh("cat /b/tagged; echo later >/b/later")).toBe("by tag\n");
+    expect(await readFile(join(dir, "data/later"), "utf8")).toBe("later\n");
+    await pod.remove();
+  },
+  6 * BOOT_MS,
 );
 
 test("what no guest can be given is refused with the reason, and nothing is left", async () => {

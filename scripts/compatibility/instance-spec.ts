@@ -143,8 +143,11 @@ export const INSTANCE_SPEC: readonly FieldGroup[] = [
     [],
   ),
   group("volumes: paths of the container", volumes("containerPath"), []),
-  group("file systems", devices("filesystems"), [DIRECTORY, SHARED]),
-  group("networks", spec("networks"), [MULTUS, CARDS]),
+  group("file systems", devices("filesystems"), [
+    DIRECTORY,
+    withShares("a volume with a tag is a file system of its own, mounted wherever the guest likes"),
+  ]),
+  group("networks", spec("networks"), [MULTUS, SAID, CARDS, HIDDEN]),
   group(
     "network cards",
     devices("interfaces", "networkInterfaceMultiqueue", "autoattachPodInterface"),

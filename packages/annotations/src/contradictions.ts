@@ -21,6 +21,11 @@ export function contradictions(settings: MachineSettings): AnnotationProblem[] {
     const why = "is what Trine's agent mounts in the guest: trine.dev/agent has to be on";
     found.push({ key: "trine.dev/shares", value: shown(shares), why });
   }
+  const { shareTags } = settings;
+  if (shares !== "virtiofs" && Object.keys(shareTags).length > 0) {
+    const why = `is of virtiofs, and trine.dev/shares says ${shares}`;
+    found.push({ key: "trine.dev/share-tags", value: shown(JSON.stringify(shareTags)), why });
+  }
   const { userKeysFrom, passwordsFrom, guestAgent } = settings;
   for (const [key, given] of [
     ["trine.dev/user-keys-from", userKeysFrom],

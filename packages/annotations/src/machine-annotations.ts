@@ -84,6 +84,24 @@ export const MACHINE_ANNOTATIONS = [
     virtlet: [],
   },
   {
+    key: "trine.dev/share-tags",
+    setting: "shareTags",
+    level: "vm",
+    type: "words",
+    names: /^[A-Za-z0-9][A-Za-z0-9_.-]{0,35}$/,
+    words: /^(\/(?!\.\.?(\/|$))[^/\0-\x1f\x7f]{1,255}){1,16}$/, // eslint-disable-line no-control-regex -- those are what is refused
+    allowed:
+      "a tag (1 to 36 of letters, digits, _ . -) to the mountPath of a volume, none of them twice",
+    maxCount: 8,
+    default: "{}",
+    description:
+      "Volumes, directories all, of which each is a virtiofs file system of its own with that tag: mount -t virtiofs TAG /PLACE in the guest. With cloud-init they are mounted where the container says as well.",
+    reason:
+      "Guests that are set up to mount a volume by its tag, wherever they like, as KubeVirt's are. One server more for each costs memory of the pod.",
+    example: "{app: /etc/app}",
+    virtlet: [],
+  },
+  {
     key: "trine.dev/cpus",
     setting: "cpus",
     level: "vm",

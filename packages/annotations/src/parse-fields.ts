@@ -43,6 +43,23 @@ export function parseChoices(
   return good(Object.fromEntries(entries) as Record<string, string>);
 }
 
+/** Reads a mapping of names, each to a word of its own. */
+export function parseWords(
+  mapping: Mapping,
+  { names, words, maxCount }: Extract<ValueType, { type: "words" }>,
+): ParseResult<ParsedValues["words"]> {
+  const entries = Object.entries(mapping);
+  if (entries.length > maxCount) return bad(`has ${entries.length} entries`);
+  const seen = new Set<unknown>();
+  for (const [name, value] of entries) {
+    if (!names.test(name)) return bad(`has the name ${shown(name)}`);
+    if (typeof value !== "string" || !words.test(value)) return bad(`has ${name} ${shown(value)}`);
+    if (seen.has(value)) return bad(`has ${shown(value)} twice`);
+    seen.add(value);
+  }
+  return good(Object.fromEntries(entries) as Record<string, string>);
+}
+
 /** As a person writes it: YAML makes numbers and booleans of what an annotation has as text. */
 function wordOf(value: unknown): string | undefined {
   if (typeof value === "boolean") return value ? "on" : "off";

@@ -1,7 +1,7 @@
 import { parseDocument } from "yaml";
 import { parseDisks } from "./disk-list.ts";
 import type { DiskSetting } from "./disk-list.ts";
-import { parseChoices, parseFields } from "./parse-fields.ts";
+import { parseChoices, parseFields, parseWords } from "./parse-fields.ts";
 import { formatQuantity, parseQuantity } from "./quantity.ts";
 import { ignitionProblem } from "./ignition.ts";
 import { parseSource, parseUserSource } from "./seed-source.ts";
@@ -49,6 +49,7 @@ const PARSERS: Parsers = {
   fields: (text, { fields }) =>
     withMapping(text, (mapping) => parseFields(mapping, fields, parseValue, allowedText)),
   choices: (text, type) => withMapping(text, (mapping) => parseChoices(mapping, type)),
+  words: (text, type) => withMapping(text, (mapping) => parseWords(mapping, type)),
   disks: readDisks,
   userData: (text, { maxBytes }) => {
     const size = Buffer.byteLength(text);
@@ -100,6 +101,8 @@ export function allowedText(type: ValueType): string {
       return `a YAML or JSON mapping with any of ${Object.keys(type.fields).join(", ")}`;
     case "choices":
       return `a YAML or JSON mapping of at most ${type.maxCount} ${type.names}, each to ${type.choices.join(", ")}`;
+    case "words":
+      return `a YAML or JSON mapping of at most ${type.maxCount}: ${type.allowed}`;
     case "disks":
       return `a YAML or JSON list of at most ${type.maxCount} disks, at most ${type.maxBytes} bytes; see docs/reference/volumes.md`;
     case "userData":

@@ -26,6 +26,13 @@ export type ValueType =
       readonly names: string;
       readonly maxCount: number;
     }
+  | {
+      readonly type: "words";
+      readonly names: RegExp;
+      readonly words: RegExp;
+      readonly allowed: string;
+      readonly maxCount: number;
+    }
   | { readonly type: "disks"; readonly maxBytes: number; readonly maxCount: number }
   | { readonly type: "userData"; readonly maxBytes: number }
   | { readonly type: "mapping"; readonly maxBytes: number }
@@ -47,6 +54,8 @@ export interface ParsedValues {
   uuid: string;
   fields: Readonly<Record<string, string | number | boolean | undefined>>;
   choices: Readonly<Record<string, string>>;
+  /** No word twice. */
+  words: Readonly<Record<string, string>>;
   disks: readonly DiskSetting[];
   userData: string;
   mapping: Readonly<Record<string, unknown>>;

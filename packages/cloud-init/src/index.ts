@@ -19,6 +19,6 @@ export type {
   SeedInput,
 } from "./seed-types.ts";
 export { shareHook } from "./share-hook.ts";
-export type { GuestMount } from "./share-hook.ts";
+export type { GuestFileSystem, GuestMount } from "./share-hook.ts";
 export { vendorDataOf } from "./vendor-data.ts";
 export { isCloudConfig } from "./user-data.ts";

@@ -38,10 +38,13 @@ async function mounted(script: string, status = 0): Promise<{ calls: string[]; s
 const place = (name: string): string => join(dir, "root", name);
 
 test("mounts the share, then each place, made as what it is, and read-only where said", async () => {
-  const hook = shareHook("trine", [
-    { name: "a", target: place("a b/it's"), kind: "directory", readOnly: false },
-    { name: "f", target: place("etc/$(touch x).conf"), kind: "file", readOnly: true },
-  ]);
+  const hook = shareHook({
+    tag: "trine",
+    mounts: [
+      { name: "a", target: place("a b/it's"), kind: "directory", readOnly: false },
+      { name: "f", target: place("etc/$(touch x).conf"), kind: "file", readOnly: true },
+    ],
+  });
   expect(hook.split("\n", 2)).toEqual(["#cloud-boothook", "#!/bin/sh"]);
   expect((await mounted(hook)).calls).toEqual([
     "-t|virtiofs|trine|DIR/run/shares|",
@@ -54,19 +57,38 @@ test("mounts the share, then each place, made as what it is, and read-only where
 });
 
 test("a second run of one boot does nothing", async () => {
-  const hook = shareHook("t", [
-    { name: "a", target: place("a"), kind: "directory", readOnly: false },
-  ]);
+  const hook = shareHook({
+    tag: "t",
+    mounts: [{ name: "a", target: place("a"), kind: "directory", readOnly: false }],
+  });
   const first = await mounted(hook);
   expect((await mounted(hook)).calls).toEqual(first.calls);
 });
 
 test("a kernel without virtiofs is told of, and nothing is made", async () => {
-  const hook = shareHook("t", [
-    { name: "a", target: place("a"), kind: "directory", readOnly: false },
-  ]);
+  const hook = shareHook({
+    tag: "t",
+    mounts: [{ name: "a", target: place("a"), kind: "directory", readOnly: false }],
+  });
   const { calls, said } = await mounted(hook, 32);
   expect(calls).toHaveLength(1);
   expect(said).toContain("trine: cannot mount the pod's volumes");
   await expect(readFile(place("a"))).rejects.toMatchObject({ code: "ENOENT" });
+});
+
+test("a file system of its own is mounted by its tag, also beside one that this kernel has not", async () => {
+  const own = [
+    { tag: "app", target: place("etc/it's"), readOnly: true },
+    { tag: "data", target: place("data"), readOnly: false },
+  ];
+  expect((await mounted(shareHook(undefined, own))).calls).toEqual([
+    "-t|virtiofs|app|DIR/root/etc/it's|",
+    "-o|remount,bind,ro|DIR/root/etc/it's|",
+    "-t|virtiofs|data|DIR/root/data|",
+  ]);
+  await rm(join(dir, "run"), { recursive: true });
+  await rm(join(dir, "calls"));
+  const { calls, said } = await mounted(shareHook(undefined, own), 32);
+  expect(calls).toHaveLength(2);
+  expect(said.replaceAll(dir, "DIR")).toContain("trine: cannot mount data on DIR/root/data");
 });

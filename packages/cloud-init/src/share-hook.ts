@@ -8,6 +8,19 @@ export interface GuestMount {
   readonly readOnly: boolean;
 }
 
+/** A directory of the pod that is a file system of its own. */
+export interface GuestFileSystem {
+  readonly tag: string;
+  readonly target: string;
+  readonly readOnly: boolean;
+}
+
+/** What one device shows: all that is mounted is below it. */
+interface SharedTree {
+  readonly tag: string;
+  readonly mounts: readonly GuestMount[];
+}
+
 /** Where the guest has all of them. */
 const SHARE = "/run/trine/shares";
 
@@ -16,30 +29,55 @@ const SHARE = "/run/trine/shares";
  * cloud-init does anything else: a boothook of the vendor's takes no key from the user's own data. What does not work is
  * said in the guest's kernel log and keeps nothing else from coming up.
  */
-export function shareHook(tag: string, mounts: readonly GuestMount[]): string {
-  const places = mounts.map(
-    ({ name, target, kind, readOnly }) =>
-      `put ${kind} ${readOnly ? "ro" : "rw"} ${quoted(`${SHARE}/${name}`)} ${quoted(target)}`,
-  );
-  return [...HOOK(quoted(tag)), ...places, ""].join("\n");
+export function shareHook(
+  tree: SharedTree | undefined,
+  fileSystems: readonly GuestFileSystem[] = [],
+): string {
+  return [
+    ...HOOK,
+    ...(tree === undefined ? [] : treeLines(tree)),
+    ...fileSystems.map(
+      ({ tag, target, readOnly }) => `own ${wordOf(readOnly)} ${quoted(tag)} ${quoted(target)}`,
+    ),
+    "",
+  ].join("\n");
 }
 
-const HOOK = (tag: string): string[] => [
+const HOOK = [
   "#cloud-boothook",
   "#!/bin/sh",
   "# Mounts the volumes of the pod.",
   'say() { echo "trine: $*" >/dev/kmsg; }',
+  'fix() { [ "$1" = rw ] || mount -o remount,bind,ro "$2" || say "cannot make $2 read-only"; }',
   "put() {",
   '  if [ "$1" = directory ]; then mkdir -p "$4"; else mkdir -p "${4%/*}" && : >>"$4"; fi',
   // Without the guest's own links, such as /var/run: mount(8) looks for what it has mounted by name.
   '  at=$(readlink -f "$4")',
   '  mount --bind "$3" "$at" || { say "cannot mount the volume on $4"; return; }',
-  '  [ "$2" = rw ] || mount -o remount,bind,ro "$at" || say "cannot make $4 read-only"',
+  '  fix "$2" "$at"',
+  "}",
+  "own() {",
+  '  mkdir -p "$3"; at=$(readlink -f "$3")',
+  '  mount -t virtiofs "$2" "$at" || { say "cannot mount $2 on $3: has this kernel virtiofs?"; return; }',
+  '  fix "$1" "$at"',
   "}",
   `[ ! -e ${SHARE} ] || exit 0`,
   `mkdir -p ${SHARE}`,
-  `mount -t virtiofs ${tag} ${SHARE} || { say "cannot mount the pod's volumes: has this kernel virtiofs?"; rmdir ${SHARE}; exit 1; }`,
 ];
+
+function treeLines({ tag, mounts }: SharedTree): string[] {
+  return [
+    `mount -t virtiofs ${quoted(tag)} ${SHARE} || { say "cannot mount the pod's volumes: has this kernel virtiofs?"; rmdir ${SHARE}; exit 1; }`,
+    ...mounts.map(
+      ({ name, target, kind, readOnly }) =>
+        `put ${kind} ${wordOf(readOnly)} ${quoted(`${SHARE}/${name}`)} ${quoted(target)}`,
+    ),
+  ];
+}
+
+function wordOf(readOnly: boolean): "ro" | "rw" {
+  return readOnly ? "ro" : "rw";
+}
 
 function quoted(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`;

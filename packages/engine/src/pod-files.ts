@@ -29,6 +29,8 @@ export interface PodFiles {
   readonly shareDir: string;
   readonly shareSocket: string;
   readonly shareLog: string;
+  /** Volumes of a machine that are file systems of their own, each at its tag. */
+  readonly fileSystemsDir: string;
   /** What fills the slots of a microvm's machine is mounted here. */
   readonly slotsDir: string;
   /** Made by the shim: the socket of the containerd that started it. */
@@ -58,6 +60,7 @@ export function podFiles(config: EngineConfig, podDir: string): PodFiles {
     shareDir: join(podDir, "share"),
     shareSocket: join(podDir, "p9.sock"),
     shareLog: join(podDir, "p9.log"),
+    fileSystemsDir: join(podDir, "file-systems"),
     slotsDir: join(podDir, "slots"),
     containerd: join(podDir, "containerd"),
     limits: join(podDir, "limits"),

@@ -1,6 +1,6 @@
 import { isAbsolute } from "node:path";
 import { TrineError } from "@trine/base";
-import { MEMORY_STEP, bootOf, sharesDevice, slotNames } from "@trine/vmm";
+import { MEMORY_STEP, bootOf, shareDevices, slotNames } from "@trine/vmm";
 import type { DiskSpec, MachineSpec, NicModel, NicSpec } from "@trine/vmm";
 import { checkHardware } from "./check-hardware.ts";
 import { NIC_SLOTS } from "./pci-slots.ts";
@@ -13,6 +13,9 @@ const MAX_CPUS = 255;
 
 /** As many as the host opens. */
 const MAX_QUEUES = 16;
+
+/** Functions of a PCI slot. */
+const MAX_SHARES = 8;
 
 /** COMMAND_LINE_SIZE of x86, with its closing NUL. */
 const MAX_CMDLINE = 2047;
@@ -86,18 +89,19 @@ function checkGrowth(spec: MachineSpec, say: Say): void {
 function checkFiles(spec: MachineSpec, say: Say): void {
   const boot = bootOf(spec);
   const { slots, isTemplate, origin } = spec;
-  const shares = sharesDevice(spec);
+  const shares = shareDevices(spec);
   say(isTemplate !== true || origin === undefined, "a clone does not become a template");
   say(
-    shares === undefined || (isTemplate !== true && origin === undefined),
+    shares.length === 0 || (isTemplate !== true && origin === undefined),
     "a template or a clone has no shares: their server would write its memory",
   );
-  say(
-    shares === undefined || TAG.test(shares.tag),
-    `tag ${shares?.tag ?? ""}: 1-36 of A-Za-z0-9_.-`,
-  );
+  say(shares.length <= MAX_SHARES, `${shares.length} file systems: at most ${MAX_SHARES}`);
+  say(unique(shares.map(({ tag }) => tag)), "two file systems have one tag");
+  for (const { tag, socket } of shares) {
+    say(TAG.test(tag), `tag ${tag}: 1-36 of A-Za-z0-9_.-`);
+    say(NAME.test(socket.replace(".sock", "")), "shares' socket");
+  }
   say(spec.shares?.way !== "9p" || spec.guestLink === true, "shares by 9p without a guest link");
-  say(shares === undefined || NAME.test(shares.socket.replace(".sock", "")), "shares' socket");
   if (slots !== undefined) {
     const whole = [slots.readOnly, slots.writable].every((n) => Number.isInteger(n) && n >= 0);
     say(whole, `slots: ${slots.readOnly} and ${slots.writable}`);

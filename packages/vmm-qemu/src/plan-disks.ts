@@ -1,4 +1,4 @@
-import { sharesDevice } from "@trine/vmm";
+import { shareDevices } from "@trine/vmm";
 import type { DiskSpec, MachineSpec } from "@trine/vmm";
 import type { DescriptorTable } from "./descriptor-table.ts";
 import { option } from "./option.ts";
@@ -24,7 +24,9 @@ export function virtioDisks({ disks }: Pick<MachineSpec, "disks">): readonly Dis
 }
 
 /** Controllers, and the shares, stand in the last slots of the disks', so that one more disk moves none. */
-export function controllerSlots(spec: Pick<MachineSpec, "disks" | "shares" | "hardware">): {
+export function controllerSlots(
+  spec: Pick<MachineSpec, "disks" | "shares" | "fileSystems" | "hardware">,
+): {
   scsi?: number;
   sata?: number;
   shares?: number;
@@ -37,7 +39,7 @@ export function controllerSlots(spec: Pick<MachineSpec, "disks" | "shares" | "ha
   return {
     ...(scsi !== undefined && has("scsi") ? { scsi } : {}),
     ...(sata !== undefined && has("sata") ? { sata } : {}),
-    ...(shares !== undefined && sharesDevice(spec) !== undefined ? { shares } : {}),
+    ...(shares !== undefined && shareDevices(spec).length > 0 ? { shares } : {}),
     ...(ports !== undefined && hasPorts ? { ports } : {}),
   };
 }

@@ -249,6 +249,18 @@ describe("features", () => {
         `memory-backend-memfd,id=growing0,size=${64 * MIB},share=on`,
       ]),
     );
+    const own = { ...shares, tag: "app", socket: "shares-0.sock" };
+    const both = { shares, fileSystems: [own] };
+    expect(values(both, "-device")).toEqual(
+      expect.arrayContaining([
+        "vhost-user-fs-pci,id=shares0,chardev=shares,tag=trine,addr=0x17,multifunction=on",
+        "vhost-user-fs-pci,id=shares1,chardev=shares-1,tag=app,addr=0x17.1",
+      ]),
+    );
+    expect(values({ fileSystems: [own] }, "-machine")[0]).toContain("memory-backend=memory0");
+    expect(() => plan({ shares, fileSystems: [shares] })).toThrow(/two file systems have one tag/);
+    const many = Array.from({ length: 9 }, (_, index) => ({ ...own, tag: `t${index}` }));
+    expect(() => plan({ fileSystems: many })).toThrow(/9 file systems: at most 8/);
     expect(() => plan({ shares, isTemplate: true })).toThrow(/a template or a clone has no shares/);
     expect(() => plan({ shares: { ...shares, tag: "a,b" } })).toThrow(/tag a,b/);
     expect(() => plan({ shares: { ...shares, socket: "../x.sock" } })).toThrow(/shares' socket/);

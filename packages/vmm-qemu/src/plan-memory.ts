@@ -1,4 +1,4 @@
-import { MEMORY_STEP, sharesDevice } from "@trine/vmm";
+import { MEMORY_STEP, shareDevices } from "@trine/vmm";
 import type { JailBind, MachineSpec, Template } from "@trine/vmm";
 import type { DescriptorTable } from "./descriptor-table.ts";
 import { option } from "./option.ts";
@@ -24,7 +24,7 @@ export function hasBalloon(spec: MachineSpec): boolean {
 
 /** What serves the guest's shares maps its memory too. */
 function isSeenByServer(spec: MachineSpec): boolean {
-  return sharesDevice(spec) !== undefined;
+  return shareDevices(spec).length > 0;
 }
 
 export function memoryArguments(spec: MachineSpec, table: DescriptorTable): string[] {

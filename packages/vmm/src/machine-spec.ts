@@ -38,6 +38,8 @@ export interface MachineSpec {
   readonly slots?: SlotsSpec;
   /** Directories of the host that a process beside the VMM serves to the guest. */
   readonly shares?: SharesSpec;
+  /** Such directories that are a file system of their own each. */
+  readonly fileSystems?: readonly SharesDevice[];
   /** What memory may grow to; undefined = it stays as it is. More than `memoryBytes`. */
   readonly memoryMaxBytes?: number;
   /** What CPUs may grow to; undefined = they stay as they are. */
@@ -84,9 +86,12 @@ export interface SharesDevice {
   readonly socket: string;
 }
 
-/** The VMM's device of the shares, where they have one. */
-export function sharesDevice({ shares }: Pick<MachineSpec, "shares">): SharesDevice | undefined {
-  return shares?.way === "virtiofs" ? shares : undefined;
+/** Devices of the VMM that show the guest directories of its host. */
+export function shareDevices({
+  shares,
+  fileSystems = [],
+}: Pick<MachineSpec, "shares" | "fileSystems">): readonly SharesDevice[] {
+  return shares?.way === "virtiofs" ? [shares, ...fileSystems] : fileSystems;
 }
 
 export interface FirmwareFile {
@@ -191,6 +196,8 @@ export interface NicSpec {
   readonly mtu: number;
   /** Undefined = virtio. Others have one queue. */
   readonly model?: NicModel;
+  /** Its cable is out from the start. */
+  readonly isUnplugged?: true;
 }
 
 /** Cards that guests without a driver for virtio's know. */

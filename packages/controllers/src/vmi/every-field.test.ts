@@ -17,6 +17,7 @@ const ELSEWHERE: readonly RegExp[] = [
   // What is so where nothing is said.
   /^domain\.devices\.interfaces\[\]\.bridge$/,
   /^domain\.devices\.rng$/,
+  /^domain\.devices\.filesystems\[\]\.virtiofs$/,
   // An ephemeral disk never writes its volume.
   /^volumes\[\]\.ephemeral\.persistentVolumeClaim\.readOnly$/,
 ];

@@ -210,11 +210,6 @@ export const INERT_FIELDS: readonly InertField[] = [
   { path: "domain.devices.interfaces[].dhcpOptions", why: "DHCP tells what the pod has" },
   { path: "domain.devices.interfaces[].tag", why: "the guest is told no tags of devices" },
   { path: "domain.devices.interfaces[].acpiIndex", why: "the guest names cards by their slots" },
-  { path: "domain.devices.interfaces[].state", why: "the link is up", when: is("down") },
-  {
-    path: "domain.devices.filesystems[].virtiofs",
-    why: "all volumes are one file system with the tag trine, a directory for each, at /run/trine/volumes/NAME by cloud-init",
-  },
   { path: "domain.devices.video.type", why: "the adapter is vga", when: is("cirrus") },
   {
     path: "domain.devices.panicDevices[].model",

@@ -395,7 +395,15 @@ describe("what the API holds as text", () => {
         return { name, virtiofs: {} };
       }),
     });
-    expect(settingsOf(pod)).toMatchObject({ shares: "virtiofs", disks: [{ name: "root" }] });
+    expect(settingsOf(pod)).toMatchObject({
+      shares: "virtiofs",
+      shareTags: {
+        app: "/run/trine/volumes/app",
+        who: "/var/run/secrets/kubernetes.io/serviceaccount",
+        files: "/run/trine/volumes/files",
+      },
+      disks: [{ name: "root" }],
+    });
     expect(compute(pod)["volumeMounts"]).toEqual([
       { name: "app", mountPath: "/run/trine/volumes/app", readOnly: true },
       { name: "files", mountPath: "/run/trine/volumes/files" },
@@ -404,6 +412,27 @@ describe("what the API holds as text", () => {
       serviceAccountName: "robot",
       automountServiceAccountToken: true,
     });
+  });
+
+  test("is no file system that a guest could not mount", () => {
+    const long = "a".repeat(37);
+    const many = Array.from({ length: 7 }, (_, index) => `v${index}`);
+    const names = [long, "blank", ...many];
+    const configMap = { name: "app" };
+    const volumes = names.map((name) => ({
+      name,
+      ...(name === "blank" ? { emptyDisk: { capacity: "1Mi" } } : { configMap }),
+    }));
+    const of = "spec.domain.devices.filesystems";
+    const refusals = refusalsOf({
+      ...Object.fromEntries(volumes.map((each, index) => [`spec.volumes[${index + 1}]`, each])),
+      [of]: names.map((name) => ({ name, virtiofs: {} })),
+    });
+    expect(refusals.slice(0, 3)).toEqual([
+      `${of}: are 9: at most 8`,
+      `${of}[0].name: is longer than 36 characters, which no guest takes as a tag`,
+      `${of}[1].name: is no volume that a file system can be made of`,
+    ]);
   });
 
   const fields = [{ path: "labels", fieldRef: { fieldPath: "metadata.labels" } }];

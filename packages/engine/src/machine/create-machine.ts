@@ -62,7 +62,7 @@ export async function createMachine(
     ...(settings.cpuModel === undefined ? {} : { cpuModel: settings.cpuModel }),
     disks: [...disks, ...told.disks],
     firmwareFiles: told.firmwareFiles,
-    ...(shares === undefined ? {} : { shares: shares.spec }),
+    ...shares?.spec,
     nics: nicsOf(input),
     ...(settings.start === "paused" ? { startsPaused: true } : {}),
     display: settings.display,

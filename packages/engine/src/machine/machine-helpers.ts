@@ -2,6 +2,7 @@ import type { Child } from "@trine/proto/shim";
 import { TPM_KEY } from "@trine/vmm";
 import type { PodContext } from "../pod-context.ts";
 import type { PodVmm } from "../pod-vmm.ts";
+import { isFileSystemServer } from "./file-systems.ts";
 import { PASST_KEY } from "./machine-passt.ts";
 import { SHARES_KEY } from "./machine-shares.ts";
 import type { MachineState } from "./machine-state.ts";
@@ -15,6 +16,9 @@ const HELPERS: Readonly<Record<string, string>> = {
 };
 
 const RUNNING: readonly MachineState[] = ["running"];
+const LOST_FILE_SYSTEM =
+  "what serves a volume of the machine's has ended: its guest has none of it";
+
 /** A machine that goes on, or shuts down, needs its network and volumes as before. */
 const CARRIED: readonly MachineState[] = ["running", "paused", "stopping"];
 
@@ -27,13 +31,13 @@ export async function lostHelper(
   { vmm, revivals }: { readonly vmm: PodVmm; readonly revivals: Revivals },
   { key, exitStatus, signal }: Child,
 ): Promise<void> {
-  const lost = HELPERS[key];
+  const lost = isFileSystemServer(key) ? LOST_FILE_SYSTEM : HELPERS[key];
   const state = pod.document.machine?.state;
   const revival = revivals[key];
   const needed = revival === undefined ? RUNNING : CARRIED;
   if (lost === undefined || state === undefined || !needed.includes(state)) return;
   if ((await vmm.child())?.running !== true) return;
   const again = revival === undefined ? "" : ", and is started again";
-  pod.log.error({ exitStatus, signal }, `${lost}${again}`);
+  pod.log.error({ key, exitStatus, signal }, `${lost}${again}`);
   revival?.revive();
 }

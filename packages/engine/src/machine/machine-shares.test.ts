@@ -101,6 +101,48 @@ test.each<Record<string, string>>([{}, { "trine.dev/shares": "9p", "trine.dev/ag
   },
 );
 
+test("a volume with a tag is a file system of its own, whose server sees nothing else", async () => {
+  const pod = await one.engine().pod(one.ref);
+  await pod.create(await task({ "trine.dev/share-tags": '{"app.1": /data}' }));
+  const dir = join(one.podDir, "file-systems/app.1");
+  expect([...one.shim.mounted.keys()]).toContain(dir);
+  expect(await readdir(join(one.podDir, "share"))).toEqual(["one"]);
+  const shared = one.shim.spawned.flatMap(({ key, jail }) =>
+    (jail?.binds ?? [])
+      .filter(({ target }) => target === "/share")
+      .map(({ source, writable }) => [key, source, writable]),
+  );
+  expect(shared).toEqual([
+    ["shares", join(one.podDir, "share"), false],
+    ["shares-0", dir, false],
+  ]);
+  expect((await stat(join(one.podDir, "machine/shares-0.sock"))).uid).toBe(FIRST_UID);
+  const seed = await readFile(join(one.podDir, "seed.iso"), "latin1");
+  expect(seed).toContain("own ro 'app.1' '/data'\n");
+  expect(seed).toContain("put file rw '/run/trine/shares/one' '/one'\n");
+
+  await pod.start(PROCESS, AbortSignal.timeout(60_000));
+  one.shim.end("vmm", { exitStatus: 0 });
+  await pod.delete(PROCESS);
+  expect(one.shim.mounted.size).toBe(0);
+  expect(one.shim.children.size).toBe(0);
+  expect(await readdir(one.podDir)).toEqual(["shim.sock"]);
+});
+
+test.each([
+  ["{a: /nowhere}", "no volume for the guest is mounted at /nowhere; there are /data, /one"],
+  ["{a: /one}", "what is mounted at /one is a file"],
+])(
+  "a tag of what is no directory among them is refused, and nothing is left: %s",
+  async (tags, why) => {
+    const pod = await one.engine().pod(one.ref);
+    await expect(pod.create(await task({ "trine.dev/share-tags": tags }))).rejects.toThrow(why);
+    expect(one.shim.mounted.size).toBe(0);
+    expect(one.shim.children.size).toBe(0);
+    expect(await readdir(one.podDir)).toEqual(["shim.sock"]);
+  },
+);
+
 test("9p: served over the guest link by the microvms' server, with no device; the seed's agent mounts them", async () => {
   const pod = await one.engine().pod(one.ref);
   await pod.create(await task({ "trine.dev/shares": "9p", "trine.dev/agent": "on" }));

@@ -84,13 +84,15 @@ function mountHooks(
   agentOn: Seed["volumeLabel"] | undefined,
   ports: readonly number[],
 ): (string | undefined)[] {
-  const { spec, mounts } = shares ?? {};
-  const isDevice = spec?.way === "virtiofs" && mounts !== undefined;
+  const { spec, mounts = [], fileSystems = [] } = shares ?? {};
+  const tree = spec?.shares;
+  const device = tree?.way === "virtiofs" ? { tag: tree.tag, mounts } : undefined;
+  const isMounted = device !== undefined || fileSystems.length > 0;
   return [
-    isDevice ? shareHook(spec.tag, mounts) : undefined,
+    isMounted ? shareHook(device, fileSystems) : undefined,
     agentOn === undefined
       ? undefined
-      : agentHook(agentOn, { shares: isDevice ? [] : (mounts ?? []), ports }),
+      : agentHook(agentOn, { shares: isMounted ? [] : mounts, ports }),
   ];
 }
 

@@ -16,7 +16,8 @@ export async function takeMachineApart(
   await shim.reap(VMM_KEY);
   if (record.spec.hardware?.tpm !== undefined) await endChild(shim, TPM_KEY);
   if (record.passt !== undefined) await endChild(shim, PASST_KEY);
-  if (record.spec.shares !== undefined) await removeShares(shim, files);
+  const { shares, fileSystems } = record.spec;
+  if (shares !== undefined || fileSystems !== undefined) await removeShares(shim, files);
   await unmountDisks(shim, files.podDir);
   await shim.unmount(`${record.bundle}/rootfs`);
   await removeMachineFiles(files);

@@ -8,8 +8,6 @@ import { libraryBinds } from "../library-binds.ts";
 import { SHARE_OPEN_FILES } from "../p9-server.ts";
 import type { PodFiles } from "../pod-files.ts";
 
-/** The server's socket in the machine's directory. */
-export const SHARES_SOCKET = "shares.sock";
 /** Program and share, as the server's own root has them. */
 const PROGRAM = "/virtiofsd";
 const SHARE = "/share";
@@ -39,13 +37,27 @@ export async function virtiofsProgram(configured: string, count: number): Promis
   );
 }
 
+/** Who serves what to which VMM. */
+interface VirtiofsServer {
+  /** Of the child at the pod's shim. */
+  readonly key: string;
+  readonly program: string;
+  /** The VMM's. */
+  readonly uid: number;
+  /** A name in the machine's directory. */
+  readonly socket: string;
+  /** All that it sees of the host. What is mounted below `dir` brings a right of its own. */
+  readonly share: { readonly dir: string; readonly writable: boolean };
+  readonly logPath: string;
+}
+
 /** A child of the shim that sees the share, its libraries and nothing else of the host. It ends with the VMM. */
 export async function startVirtiofs(
   shim: ShimLink,
   files: PodFiles,
-  { key, program, uid }: { readonly key: string; readonly program: string; readonly uid: number },
+  { key, program, uid, share, logPath, ...named }: VirtiofsServer,
 ): Promise<void> {
-  const socket = join(files.machineDir, SHARES_SOCKET);
+  const socket = join(files.machineDir, named.socket);
   // Of a Create that was cut off: its socket is gone with the machine's directory, and no VMM has met it.
   await endChild(shim, key);
   await shim.spawn({
@@ -60,13 +72,12 @@ export async function startVirtiofs(
         { source: program, target: PROGRAM },
         ...(await libraryBinds()),
         ...KERNEL_FILES.map((path) => ({ source: path, target: path })),
-        // Not writable itself: a guest must not put links where mounts are to come. Those bring their own right.
-        { source: files.shareDir, target: SHARE, live: true },
+        { source: share.dir, target: SHARE, live: true, writable: share.writable },
       ],
       newNetwork: true,
       newPid: true,
     },
-    logPath: files.shareLog,
+    logPath,
     // It serves files of all owners; the rest it drops before it serves.
     keepCapabilities: true,
     maxOpenFiles: SHARE_OPEN_FILES,
