@@ -79,6 +79,9 @@ function readyOf({ pod, spec }: Seen, phase: Phase): Said {
   }
   if (pod === undefined || isLeaving(pod))
     return not("PodTerminating", "The machine's pod is ending");
+  // Who waits for it goes on to ask for its address, and services have none before the pod has.
+  if ((pod.status?.podIPs ?? []).length === 0)
+    return not("PodConditionMissing", "The pod has no address yet");
   // Without a probe a guest that runs is as ready as anybody can tell.
   if (spec.readinessProbe === undefined) return { type, status: "True" };
   const found = pod.status?.conditions?.find((each) => each.type === type);
