@@ -1,6 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
 import {
-  RESERVED_LABELS,
   Report,
   VIRTUAL_MACHINE_INSTANCE,
   type VirtualMachineInstance,
@@ -8,6 +7,7 @@ import {
   defaultInstance,
 } from "@trine/kube-types";
 import type { Admit } from "./hook.ts";
+import { metadataFaults } from "./instance-metadata.ts";
 import { faultsOf } from "./judge-spec.ts";
 import { refuseCauses, refuseReport } from "./refuse.ts";
 import { ALLOWED } from "./review.ts";
@@ -44,14 +44,7 @@ export const judgeNewInstance: Admit = (deps, request) => {
   const report = faultsOf(request);
   if (report !== undefined) return refuseReport(report);
   const { metadata, spec } = request.object as unknown as VirtualMachineInstance;
-  const labels = metadata?.labels ?? {};
-  if (
-    !deps.isSystem(request.userInfo.username) &&
-    RESERVED_LABELS.some((label) => label in labels)
-  ) {
-    const message =
-      "creation of the following reserved kubevirt.io/ labels on a VMI object is prohibited";
-    return refuseCauses([{ reason: "FieldValueNotSupported", message, field: "metadata.labels" }]);
-  }
+  const faults = metadataFaults(metadata, "metadata", deps.isSystem(request.userInfo.username));
+  if (faults.length > 0) return refuseCauses(faults);
   return { allowed: true, warnings: inertWarnings(deps, spec, "spec") };
 };

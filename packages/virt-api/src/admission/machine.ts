@@ -12,6 +12,7 @@ import {
 import type { VirtApiDeps } from "../deps.ts";
 import { Refusal } from "../refusals/refusal.ts";
 import type { Admit } from "./hook.ts";
+import { metadataFaults } from "./instance-metadata.ts";
 import { faultsOf, isJudged } from "./judge-spec.ts";
 import { refuseCauses, refuseReport } from "./refuse.ts";
 import { ALLOWED, type Verdict } from "./review.ts";
@@ -68,6 +69,10 @@ export const judgeMachine: Admit = async (deps, request, signal) => {
   if (report !== undefined) return refuseReport(report);
   if (!isJudged(request)) return ALLOWED;
   const machine = request.object as unknown as VirtualMachine;
+  const at = "spec.template.metadata";
+  const isSystem = deps.isSystem(request.userInfo.username);
+  const faults = metadataFaults(machine.spec.template.metadata, at, isSystem);
+  if (faults.length > 0) return refuseCauses(faults);
   const refused = await judgeExpanded(deps, machine, signal);
   if (refused !== undefined) return refused;
   const { running, template } = machine.spec;
