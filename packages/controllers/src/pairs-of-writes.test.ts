@@ -1,4 +1,4 @@
-// A machine's life with both of its controllers, which die at any two of their writes: started, stopped, started, restarted, deleted.
+// A machine's life with both of its controllers, which die at any two of their writes: started, grown, stopped, started, restarted, deleted.
 import { kindOf } from "@trine/base";
 import { PODS, type Pod, type Resources, type Stored, keyOf, placeOf } from "@trine/kube-client";
 import { MemoryKube } from "@trine/kube-client/testing";
@@ -169,6 +169,15 @@ class Cluster {
     return vmi.metadata.uid;
   }
 
+  /** What the guest has, as its instance says; what its pod asks for is accounted for. */
+  async sockets(): Promise<number | undefined> {
+    const { status } = await this.kube.get(INSTANCES, AT);
+    const [pod] = await this.pods();
+    const { resources } = pod?.spec.containers[0] as { resources?: Resources };
+    expect(resources?.requests?.["cpu"]).toBe("200m");
+    return status?.currentCPUTopology?.sockets;
+  }
+
   async gone(): Promise<void> {
     expect((await this.kube.list(INSTANCES, {})).items).toEqual([]);
     expect(await this.pods()).toEqual([]);
@@ -181,6 +190,11 @@ async function wholeLife(cluster: Cluster): Promise<void> {
   await kube.create(MACHINES, { apiVersion, kind, metadata: AT, spec });
   await cluster.settle();
   const first = await cluster.running();
+  const { template } = (await kube.get(MACHINES, AT)).spec;
+  const { domain = { devices: {} }, ...others } = template.spec ?? {};
+  const larger = { ...others, domain: { ...domain, cpu: { ...domain.cpu, sockets: 2 } } };
+  await cluster.change({ template: { ...template, spec: larger } });
+  expect([await cluster.running(), await cluster.sockets()]).toEqual([first, 2]);
   await cluster.change({ runStrategy: "Halted" });
   await cluster.gone();
   await cluster.change({ runStrategy: "Always" });
@@ -201,7 +215,7 @@ async function wholeLife(cluster: Cluster): Promise<void> {
 describe.each(["before", "after"] as const)(
   "a control plane that dies %s two of its writes",
   (when) => {
-    test("starts, stops and restarts the machine all the same", async () => {
+    test("starts, grows, stops and restarts the machine all the same", async () => {
       const straight = new Cluster(when);
       await wholeLife(straight);
       const count = straight.written;

@@ -67,6 +67,12 @@ test.each<[string, Configuration, object]>([
     { referencePolicy: "expandAll" },
   ],
   [
+    "that changes wait for a start",
+    { vmRolloutStrategy: "Stage" as const },
+    { rolloutStrategy: "Stage" as const },
+  ],
+  ["that changes come at once, which they do", { vmRolloutStrategy: "LiveUpdate" as const }, {}],
+  [
     "growth that is none",
     { liveUpdateConfiguration: { maxHotplugRatio: 0 } },
     { maxHotplugRatio: CLUSTER_DEFAULTS.maxHotplugRatio },
@@ -94,7 +100,6 @@ test("names what nothing acts on, by the path that was written", () => {
         cpuModel: "EPYC",
         minCPUModel: "Penryn",
         developerConfiguration: { featureGates: ["Snapshot"], useEmulation: true },
-        vmRolloutStrategy: "Stage",
       },
     },
   });
@@ -103,7 +108,6 @@ test("names what nothing acts on, by the path that was written", () => {
     "spec.configuration.minCPUModel",
     "spec.configuration.developerConfiguration.featureGates",
     "spec.configuration.developerConfiguration.useEmulation",
-    "spec.configuration.vmRolloutStrategy",
   ]);
 });
 

@@ -20,6 +20,7 @@ const ACTED_ON = [
   "configuration.instancetype.referencePolicy",
   "configuration.network.defaultNetworkInterface",
   "configuration.liveUpdateConfiguration",
+  "configuration.vmRolloutStrategy",
   "configuration.architectureConfiguration.defaultArchitecture",
   ...["amd64", "arm64", "s390x"].map(
     (name) => `configuration.architectureConfiguration.${name}.machineType`,
@@ -58,6 +59,7 @@ export function clusterSettings(kubeVirt: KubeVirt | undefined): ClusterSettings
       networkBinding: bindingOf(of.network?.defaultNetworkInterface) ?? others.networkBinding,
       maxHotplugRatio: ratioOf(of.liveUpdateConfiguration?.maxHotplugRatio),
       ...growthOf(of.liveUpdateConfiguration ?? {}),
+      ...(of.vmRolloutStrategy === "Stage" && { rolloutStrategy: "Stage" }),
       ...policyOf(of.instancetype?.referencePolicy ?? undefined),
     },
     verbosity: Math.max(

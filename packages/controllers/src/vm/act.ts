@@ -1,5 +1,5 @@
 import { TrineError, kindOf, messageOf } from "@trine/base";
-import { CONTROLLER_REVISIONS, keyOf, pointer } from "@trine/kube-client";
+import { CONTROLLER_REVISIONS, type JsonPatchOperation, keyOf, pointer } from "@trine/kube-client";
 import { MACHINE_FINALIZER } from "@trine/kube-types";
 import { timestamp } from "../timestamp.ts";
 import { createVolume } from "./create-volume.ts";
@@ -57,6 +57,8 @@ export async function act(
     case "tellGeneration":
       await tellGeneration(deps, vm, step.vmi, signal);
       return { seen };
+    case "updateLive":
+      return { seen: { ...seen, vmi: await updateLive(deps, vm, step, signal) } };
     case "refuse":
       throw new TrineError("wrongState", step.message);
     case "wait":
@@ -241,14 +243,26 @@ async function tellGeneration(
   vmi: Instance,
   signal: AbortSignal,
 ): Promise<void> {
+  await api.patch(INSTANCES, placeOf(vmi), generation(vm, vmi), { signal });
+}
+
+/** The instance's controller lets its guest follow. */
+function updateLive(
+  { api }: ControlDeps,
+  vm: Machine,
+  { vmi, operations }: Step & { readonly do: "updateLive" },
+  signal: AbortSignal,
+): Promise<Instance> {
+  return api.patch(INSTANCES, placeOf(vmi), [...generation(vm, vmi), ...operations], { signal });
+}
+
+/** Of the very instance. One that was not made by a machine is told none. */
+function generation(vm: Machine, { metadata }: Instance): readonly JsonPatchOperation[] {
   const path = pointer("metadata", "annotations", GENERATION);
-  await api.patch(
-    INSTANCES,
-    placeOf(vmi),
-    [
-      { op: "test", path: pointer("metadata", "uid"), value: vmi.metadata.uid },
-      { op: "replace", path, value: String(vm.metadata.generation ?? 0) },
-    ],
-    { signal },
-  );
+  const value = String(vm.metadata.generation ?? 0);
+  const isTold = metadata.annotations?.[GENERATION] !== undefined;
+  return [
+    { op: "test", path: pointer("metadata", "uid"), value: metadata.uid },
+    ...(isTold ? ([{ op: "replace", path, value }] as const) : []),
+  ];
 }

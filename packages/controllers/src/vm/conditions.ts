@@ -1,6 +1,6 @@
 import type { VirtualMachineCondition } from "@trine/kube-types";
 import { timestamp } from "../timestamp.ts";
-import { isRestartRequired } from "./restart-required.ts";
+import { restartReason } from "./restart-required.ts";
 import { type Seen, isLeaving } from "./seen.ts";
 
 /** What stands against the machine, from the last try to move it on. */
@@ -58,7 +58,8 @@ function readyOf({ vmi }: Seen): Said {
 
 function restartOf(seen: Seen): readonly Said[] {
   const { vmi } = seen;
-  if (vmi === undefined || isLeaving(vmi) || !isRestartRequired(seen)) return [];
-  const message = "a non-live-updatable field was changed in the template spec";
+  if (vmi === undefined || isLeaving(vmi)) return [];
+  const message = restartReason(seen);
+  if (message === undefined) return [];
   return [{ type: "RestartRequired", status: "True", message }];
 }

@@ -16,6 +16,9 @@ async function wholeLife(world: World): Promise<void> {
   await world.settle();
   await world.set("Running");
   await world.settle();
+  await world.grow(2);
+  await world.settle();
+  expect((await world.vmi()).spec.domain.cpu?.sockets).toBe(2);
   await world.set("Failed");
   await world.settle();
   await world.change({ runStrategy: "Halted" });
@@ -24,7 +27,7 @@ async function wholeLife(world: World): Promise<void> {
   await world.settle();
 }
 
-const WRITES = 24;
+const WRITES = 26;
 
 test.each(
   Array.from({ length: WRITES }, (_, at) => at).flatMap((at) => [

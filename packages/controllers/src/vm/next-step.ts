@@ -1,6 +1,8 @@
+import type { JsonPatchOperation } from "@trine/kube-client";
 import { MACHINE_FINALIZER } from "@trine/kube-types";
 import { areVolumesReady, missingVolume } from "./data-volumes.ts";
 import type { VolumeTemplate } from "./data-volumes.ts";
+import { liveChange } from "./live-change.ts";
 import { isTemplateSame } from "./restart-required.ts";
 import {
   type Strategy,
@@ -36,6 +38,12 @@ export type Step =
   | { readonly do: "runAlways" }
   /** The instance is told of a generation that changes nothing for it. */
   | { readonly do: "tellGeneration"; readonly vmi: Instance }
+  /** What follows while the machine runs; with the generation. */
+  | {
+      readonly do: "updateLive";
+      readonly vmi: Instance;
+      readonly operations: readonly JsonPatchOperation[];
+    }
   | { readonly do: "refuse"; readonly message: string }
   | { readonly do: "wait"; readonly ms: number }
   | { readonly do: "nothing" };
@@ -122,6 +130,10 @@ function starting(seen: Seen): Step {
 function telling(seen: Seen): Step {
   const { vm, vmi } = seen;
   if (vmi === undefined || isLeaving(vmi) || isFinal(vmi)) return NOTHING;
+  const change = liveChange(seen);
+  if (change.kind === "live" && vmi.status?.phase === "Running") {
+    return { do: "updateLive", vmi, operations: change.operations };
+  }
   const told = vmi.metadata.annotations?.[GENERATION];
   const isNew = told !== undefined && told !== String(vm.metadata.generation ?? 0);
   return isNew && isTemplateSame(seen) ? { do: "tellGeneration", vmi } : NOTHING;

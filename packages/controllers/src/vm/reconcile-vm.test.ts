@@ -176,6 +176,32 @@ test("a change of the running machine needs a restart, until it is taken back or
   expect((await world.vmi()).spec.hostname).toBe("other");
 });
 
+test("a machine that runs has more sockets without a restart, and its generation follows", async () => {
+  const world = new World();
+  await world.add({ runStrategy: "Always" });
+  await world.settle();
+  await world.grow(2);
+  await world.settle();
+  // Not before it runs: its pod is made of what the instance said first.
+  expect((await world.vmi()).spec.domain.cpu?.sockets).toBe(1);
+  await world.set("Running");
+  await world.settle();
+  const { spec, metadata } = await world.vmi();
+  expect(spec.domain.cpu?.sockets).toBe(2);
+  expect(metadata.annotations?.["kubevirt.io/vm-generation"]).toBe("2");
+  expect(await world.status()).toMatchObject({ observedGeneration: 2, desiredGeneration: 2 });
+
+  world.configured = { rolloutStrategy: "Stage" };
+  await world.grow(3);
+  await world.settle();
+  expect((await world.vmi()).spec.domain.cpu?.sockets).toBe(2);
+  const restart = (await world.status()).conditions?.find(({ type }) => type === "RestartRequired");
+  expect(restart?.message).toContain("Stage");
+  world.configured = {};
+  await world.settle();
+  expect((await world.vmi()).spec.domain.cpu?.sockets).toBe(3);
+});
+
 test("a machine that is deleted takes its instance along; one left behind goes to the next of its name", async () => {
   const world = new World();
   await world.add({ runStrategy: "Always" });

@@ -98,6 +98,7 @@ export class MachineReconciler {
       started,
       dataVolume: (name) => dataVolumes.get(`${namespace}/${name}`),
       claim: (name) => claims.get(`${namespace}/${name}`),
+      defaults: this.#deps.defaults(),
       now: this.#deps.now(),
     };
   }
@@ -120,8 +121,9 @@ export class MachineReconciler {
     let step: Step = { do: "nothing" };
     try {
       step = nextStep(seen);
-      // A machine whose instance type is missing can be stopped, but not started.
-      if (trouble !== undefined && step.do === "start") return { seen, trouble };
+      // A machine whose instance type is missing can be stopped, but not started or changed.
+      if (trouble !== undefined && ["start", "updateLive"].includes(step.do))
+        return { seen, trouble };
       const acted = await act(this.#deps, seen, step, signal);
       return trouble === undefined || "machine" in acted ? acted : { ...acted, trouble };
     } catch (cause) {

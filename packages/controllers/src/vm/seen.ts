@@ -1,5 +1,6 @@
 import type { PersistentVolumeClaim, Stored } from "@trine/kube-client";
 import type {
+  ClusterDefaults,
   DataVolume,
   VirtualMachine,
   VirtualMachineInstance,
@@ -33,6 +34,7 @@ export interface Seen {
   /** Of the machine's namespace, by name. */
   readonly dataVolume: (name: string) => DataVolume | undefined;
   readonly claim: (name: string) => PersistentVolumeClaim | undefined;
+  readonly defaults: ClusterDefaults;
   readonly now: Date;
 }
 

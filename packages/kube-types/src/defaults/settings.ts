@@ -14,6 +14,8 @@ export interface ClusterDefaults {
   readonly maxGuest?: number | string;
   /** What becomes of instance types and preferences that machines name; nothing said: `reference`. */
   readonly referencePolicy?: "reference" | "expand" | "expandAll";
+  /** What becomes of a change of a machine that runs; nothing said: `LiveUpdate`. */
+  readonly rolloutStrategy?: "LiveUpdate" | "Stage";
 }
 
 /** As KubeVirt has them where nothing is configured. */

@@ -5,7 +5,7 @@ import type {
   VirtualMachineSpec,
   VirtualMachineStatus,
 } from "@trine/kube-types";
-import { MACHINE_FINALIZER } from "@trine/kube-types";
+import { CLUSTER_DEFAULTS, MACHINE_FINALIZER } from "@trine/kube-types";
 import { instance } from "../../testing.ts";
 import { ownedBy } from "../../owner.ts";
 import { type Instance, type Machine, type Seen } from "../seen.ts";
@@ -50,7 +50,7 @@ export function seen(of: Partial<Seen> = {}): Seen {
     started: undefined,
     dataVolume: () => undefined,
     claim: () => undefined,
-    now: NOW,
+    ...{ defaults: CLUSTER_DEFAULTS, now: NOW },
     ...of,
   };
 }

@@ -66,6 +66,14 @@ export class World {
     await this.kube.update(MACHINES, { ...vm, spec: { ...vm.spec, ...spec } });
   }
 
+  /** Its user gives the template more sockets. */
+  async grow(sockets: number): Promise<void> {
+    const { template } = (await this.vm()).spec;
+    const { spec = { domain: { devices: {} } } } = template;
+    const domain = { ...spec.domain, cpu: { ...spec.domain.cpu, sockets } };
+    await this.change({ template: { ...template, spec: { ...spec, domain } } });
+  }
+
   async request(...stateChangeRequests: { action: string; uid?: string }[]): Promise<void> {
     const vm = await this.vm();
     const status = { ...vm.status, stateChangeRequests };
