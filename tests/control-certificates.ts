@@ -94,7 +94,8 @@ export function certificateTests(
       "v1.subresources.kubevirt.io",
     );
     const { service } = spec;
-    const hooks = webhookConfigurations({ at: service, authority: old.certificate });
+    const account = `system:serviceaccount:${service.namespace}:trine-control`;
+    const hooks = webhookConfigurations({ at: service, authority: old.certificate, account });
     await kubectl.apply(...apiServices({ service, authority: old.certificate }), ...hooks);
     await put(AUTHORITY, old);
     await serveOver(old);

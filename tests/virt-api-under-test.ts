@@ -142,7 +142,7 @@ async function register(plane: KubeControlPlane, { port }: VirtApi): Promise<voi
       spec: { type: "ExternalName", externalName: "127.0.0.1" },
     },
     ...apiServices({ service, authority }),
-    ...webhookConfigurations({ at: service, authority }),
+    ...webhookConfigurations({ at: service, authority, account: SYSTEM }),
   );
   const established = KINDS.map((kind) => `crd/${crdName(kind)}`);
   await kubectl.run("wait", "--for=condition=Established", "--timeout=60s", ...established);

@@ -1,4 +1,5 @@
 import { SIGNING_REQUESTS, WorkQueue } from "@trine/kube-client";
+import { controlAccount } from "./account.ts";
 import { AuthorityKeeper } from "./authority/authority-keeper.ts";
 import { type AuthorityState, bundleOf } from "./authority/authority-state.ts";
 import { keepCertificate } from "./authority/kept-certificate.ts";
@@ -65,8 +66,9 @@ async function keepCertificates(
       onAuthority(state);
       // Before the webhooks stand: they sign with it.
       await keepCopyKey({ api, namespace }, abort);
-      const at = { service: { namespace, name: service, port }, authority: bundleOf(state) };
-      await registerApi(api, at, abort);
+      const at = { namespace, name: service, port };
+      const account = controlAccount(namespace);
+      await registerApi(api, { service: at, authority: bundleOf(state), account }, abort);
       return { afterMs: CERTIFICATES_MS };
     },
     signal,

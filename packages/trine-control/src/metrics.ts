@@ -1,4 +1,5 @@
-import { Counter, Gauge, Registry, collectDefaultMetrics } from "prom-client";
+import type { AnsweredRequest } from "@trine/virt-api";
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
 import { type Machines, registerMachines } from "./machine-metrics.ts";
 import { PhaseTimes } from "./phase-times.ts";
 import { Streams } from "./stream-gauges.ts";
@@ -9,6 +10,7 @@ export class ControlMetrics {
   readonly #failures: Counter<"controller">;
   readonly #watches: Counter<"resource">;
   readonly #certificates: Counter<"decision">;
+  readonly #requests: Histogram<"verb" | "resource" | "code">;
   readonly #phases: PhaseTimes;
   readonly #streams: Streams;
   #machines: Machines | undefined;
@@ -47,6 +49,13 @@ export class ControlMetrics {
       labelNames: ["resource"],
       registers,
     });
+    this.#requests = new Histogram({
+      name: "trine_control_api_request_seconds",
+      help: "Requests to the API that this process has answered: subresources, webhooks, tokens of uploads. Streams are not among them.",
+      labelNames: ["verb", "resource", "code"],
+      buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+      registers,
+    });
     this.#certificates = new Counter({
       name: "trine_control_node_certificates_total",
       help: "Requests of nodes for certificates, by what was decided.",
@@ -67,6 +76,11 @@ export class ControlMetrics {
 
   /** A stream to a machine is open; answers what to call when it has ended. */
   readonly streamOpened: Streams["opened"] = (of) => this.#streams.opened(of);
+
+  /** A request to the API was answered. */
+  readonly answered = ({ verb, resource, code, seconds }: AnsweredRequest): void => {
+    this.#requests.observe({ verb, resource, code: String(code) }, seconds);
+  };
 
   stepFailed(controller: string): void {
     this.#failures.inc({ controller });

@@ -29,13 +29,15 @@ export async function registerApi(
     readonly service: { readonly namespace: string; readonly name: string; readonly port: number };
     /** PEM. */
     readonly authority: string;
+    /** Whom the program is to the API server. */
+    readonly account: string;
   },
   signal: AbortSignal,
 ): Promise<void> {
   for (const object of apiServices(of)) {
     await ensureObject(api, API_SERVICES, object, signal);
   }
-  const [mutating, validating] = webhookConfigurations({ at: of.service, authority: of.authority });
+  const [mutating, validating] = webhookConfigurations({ ...of, at: of.service });
   await ensureObject(api, MUTATING, mutating, signal);
   await ensureObject(api, VALIDATING, validating, signal);
 }

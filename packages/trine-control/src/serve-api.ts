@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { arch, platform } from "node:os";
 import { inertFields } from "@trine/controllers";
 import { type ServingCertificate, serveUploads, serveVirtApi } from "@trine/virt-api";
+import { controlAccount } from "./account.ts";
 import { copyKey } from "./copy-key.ts";
 import { Doors, doorCredentials } from "./doors.ts";
 import { expanded } from "./expand.ts";
@@ -58,7 +59,7 @@ function optionsOf(
   doors: Doors,
   serving: ServingCertificate,
 ): Omit<Parameters<typeof serveVirtApi>[0], "uploadKey"> {
-  const account = `system:serviceaccount:${config.namespace}:trine-control`;
+  const account = controlAccount(config.namespace);
   return {
     kube: client,
     reviewer: client,
@@ -81,6 +82,7 @@ function optionsOf(
     },
     guestfs: { registry: "", tag: "", digest: "", imagePrefix: "", gsImage: "" },
     onStream: metrics.streamOpened,
+    onAnswer: metrics.answered,
     uuid: randomUUID,
     now: () => new Date(),
     logger,

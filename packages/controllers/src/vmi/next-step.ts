@@ -95,7 +95,15 @@ export function written(seen: Seen, step: Step): Instance | undefined {
   const { nodeName } = status;
   const labels =
     nodeName === undefined ? metadata.labels : { ...metadata.labels, [NODE_LABEL]: nodeName };
-  const after: Instance = {
+  // Of the rest nothing is changed here, and a spec is long.
+  const now = { labels, finalizers, status };
+  const then = {
+    labels: metadata.labels,
+    finalizers: metadata.finalizers ?? [],
+    status: vmi.status,
+  };
+  if (isDeepStrictEqual(plain(now), plain(then))) return undefined;
+  return {
     ...vmi,
     metadata: {
       ...metadata,
@@ -104,7 +112,6 @@ export function written(seen: Seen, step: Step): Instance | undefined {
     },
     status,
   };
-  return isDeepStrictEqual(plain(after), plain(vmi)) ? undefined : after;
 }
 
 function finalizersAfter(before: readonly string[], step: Step): readonly string[] {

@@ -8,6 +8,8 @@ export interface HookClient {
     { readonly namespace: string; readonly name: string; readonly port: number } | string;
   /** PEM. */
   readonly authority: string;
+  /** The user that trine-control is to the API server. */
+  readonly account: string;
 }
 
 const SECONDS = 10;
@@ -33,7 +35,7 @@ export function webhookConfigurations(client: HookClient): [object, object] {
   ];
 }
 
-function webhook(hook: Hook, { at, authority }: HookClient): object {
+function webhook(hook: Hook, { at, authority, account }: HookClient): object {
   const { name, path, group, version, resources, operations, whenAway, sideEffects } = hook;
   const caBundle = Buffer.from(authority).toString("base64");
   const clientConfig =
@@ -49,7 +51,17 @@ function webhook(hook: Hook, { at, authority }: HookClient): object {
     matchPolicy: "Equivalent",
     sideEffects,
     timeoutSeconds: SECONDS,
+    ...(hook.isSparingControl && { matchConditions: [sparing(account)] }),
     admissionReviewVersions: ["v1"],
     ...(hook.type === "mutating" && { reinvocationPolicy: "IfNeeded" }),
+  };
+}
+
+/** An expression of the API server's (CEL): false of a change by `account` that leaves the spec as it was. */
+function sparing(account: string): { readonly name: string; readonly expression: string } {
+  const isOwn = `request.operation == "UPDATE" && request.userInfo.username == ${JSON.stringify(account)}`;
+  return {
+    name: "not-by-trine-control",
+    expression: `!(${isOwn} && object.spec == oldObject.spec)`,
   };
 }

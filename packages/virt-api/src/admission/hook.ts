@@ -20,5 +20,7 @@ export interface Hook {
   /** Whether a write goes on while we are away. */
   readonly whenAway: "Fail" | "Ignore";
   readonly sideEffects: "None" | "NoneOnDryRun";
+  /** Not asked about what trine-control writes beside the spec: it would be allowed, at two calls for each change of a status. */
+  readonly isSparingControl?: true;
   readonly admit: Admit;
 }

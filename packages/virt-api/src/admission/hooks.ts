@@ -54,6 +54,7 @@ export const HOOKS: readonly Hook[] = [
     type: "mutating",
     resources: INSTANCES,
     operations: BOTH,
+    isSparingControl: true,
     admit: defaultTheInstance,
   },
   {
@@ -84,6 +85,7 @@ export const HOOKS: readonly Hook[] = [
     type: "validating",
     resources: INSTANCES,
     operations: ["UPDATE"],
+    isSparingControl: true,
     admit: judgeChanged(allow),
   },
   judge("virtualmachines", "virtualmachine-validator", judgeMachine),
