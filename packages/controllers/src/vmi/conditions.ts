@@ -130,6 +130,21 @@ function synchronizedOf(seen: Seen): Said[] {
   return WAITS.has(reason) ? [{ type, status, reason, message: waiting?.message ?? "" }] : [];
 }
 
+/** An instance's conditions when the API server has refused its pod; undefined: they say so already. */
+export function conditionsRefused(
+  { status }: Seen["vmi"],
+  why: string,
+  now: Date,
+): readonly VirtualMachineInstanceCondition[] | undefined {
+  const before = status?.conditions ?? [];
+  const [type, reason] = ["Synchronized", "FailedCreate"];
+  const said = settled({ type, status: "False", reason, message: why }, before, now);
+  const isSaid = before.some(
+    (each) => each.type === type && each.reason === reason && each.message === said.message,
+  );
+  return isSaid ? undefined : [...before.filter((each) => each.type !== type), said];
+}
+
 export function refusalReason(refusals: readonly Refusal[]): "FailedPvcNotFound" | "FailedCreate" {
   const isMissing = refusals.every(({ why }) =>
     why.startsWith("there is no PersistentVolumeClaim"),

@@ -235,7 +235,16 @@ test("what the API server refuses is tried again", async () => {
       message: expect.stringContaining("exceeded quota") as string,
     },
   ]);
+  expect(await world.condition("Synchronized")).toMatchObject({
+    status: "False",
+    reason: "FailedCreate",
+    message: expect.stringContaining("exceeded quota") as string,
+  });
+  const { length } = world.kube.writes;
+  await expect(world.settle()).rejects.toMatchObject({ kind: "forbidden" });
+  expect(world.kube.writes.slice(length).filter(({ resource }) => resource !== "pods")).toEqual([]);
   Reflect.deleteProperty(world.kube.hooks, "before");
   await world.settle();
   expect(await world.pods()).toHaveLength(1);
+  expect(await world.condition("Synchronized")).toBeUndefined();
 });

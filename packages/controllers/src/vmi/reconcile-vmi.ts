@@ -1,4 +1,4 @@
-import { TrineError, kindOf } from "@trine/base";
+import { TrineError, kindOf, messageOf } from "@trine/base";
 import {
   CLAIMS,
   type Cache,
@@ -20,6 +20,7 @@ import type { ControlDeps, MakeCache } from "../controller.ts";
 import { DEFAULT_OVERHEAD, overheads } from "../data-volume/overhead.ts";
 import { chosenKubeVirt } from "../installation/cluster-settings.ts";
 import { INSTANCES } from "../kinds.ts";
+import { conditionsRefused } from "./conditions.ts";
 import { asksOf } from "./cpu-memory.ts";
 import { claimOf } from "./disks.ts";
 import { growthOf } from "./growth.ts";
@@ -105,7 +106,13 @@ export class InstanceReconciler {
   async #move(seen: Seen, signal: AbortSignal): Promise<Outcome> {
     const step = nextStep(seen);
     if (step.do === "createPod" && (await isOld(this.#deps, seen.vmi, signal))) return SOON;
-    const pod = await this.#act(seen, step, signal);
+    let pod: Seen["pod"];
+    try {
+      pod = await this.#act(seen, step, signal);
+    } catch (cause) {
+      if (step.do === "createPod" && isRefused(cause)) await this.#tell(seen, cause, signal);
+      throw cause;
+    }
     const after = written({ ...seen, pod, attempt: this.#attempt(seen) }, step);
     if (after !== undefined) {
       this.#ahead.wrote(await this.#deps.api.update(INSTANCES, after, { signal }));
@@ -115,6 +122,16 @@ export class InstanceReconciler {
     }
     if (step.do === "resizeGuest") return LOOK;
     return step.do === "wait" ? { afterMs: step.ms } : "settled";
+  }
+
+  /** What the API server has against the pod (a quota, a policy of its namespace) is told to the instance's user. */
+  async #tell({ vmi, now }: Seen, cause: unknown, signal: AbortSignal): Promise<void> {
+    const { api, events } = this.#deps;
+    events.record(vmi, notCreated(cause));
+    const conditions = conditionsRefused(vmi, messageOf(cause), now);
+    if (conditions === undefined) return;
+    const after = { ...vmi, status: { ...vmi.status, conditions } };
+    this.#ahead.wrote(await api.update(INSTANCES, after, { signal }));
   }
 
   #attempt(seen: Seen): Seen["attempt"] {
@@ -171,22 +188,15 @@ async function act(
   }
 }
 
-/** What the API server has against the pod (a quota, a policy of its namespace) is told to the instance's user. */
 async function createPod(
   deps: InstanceDeps,
   vmi: Instance,
   pod: Pod,
   signal: AbortSignal,
 ): Promise<Stored<Pod> | undefined> {
-  try {
-    return (
-      (await unlessThere(deps.api.create(PODS, pod, { signal }))) ??
-      (await ownPod(deps, vmi, signal))
-    );
-  } catch (cause) {
-    if (isRefused(cause)) deps.events.record(vmi, notCreated(cause));
-    throw cause;
-  }
+  return (
+    (await unlessThere(deps.api.create(PODS, pod, { signal }))) ?? (await ownPod(deps, vmi, signal))
+  );
 }
 
 /** Undefined: somebody was faster, another leader for one. */
