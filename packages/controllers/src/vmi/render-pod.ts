@@ -15,6 +15,7 @@ import { deviceParts, hostDeviceParts } from "./devices.ts";
 import { directoryParts } from "./directories.ts";
 import { type Claims, diskParts } from "./disks.ts";
 import { featureParts, firmwareParts } from "./firmware.ts";
+import { ignitionParts } from "./ignition.ts";
 import { COMPUTE, networkParts } from "./networks.ts";
 import { type Parts, type Refusal, joined } from "./parts.ts";
 import { probeParts } from "./probes.ts";
@@ -31,7 +32,7 @@ const PREFIX = "trine.dev/";
 const LABEL = 63;
 /** Annotations that mean an object, and not its pod. */
 const OWN =
-  /^(kubectl\.kubernetes\.io\/|kubevirt\.io\/latest-observed|kubevirt\.io\/storage-observed)/;
+  /^(kubectl\.kubernetes\.io\/|kubevirt\.io\/(latest-observed|storage-observed|ignitiondata$))/;
 
 /** The spec with what the webhook fills in, where an object came without it; the same each time. */
 export function filledSpec({ spec, metadata }: Instance): VirtualMachineInstanceSpec {
@@ -88,6 +89,7 @@ function partsOf(
     deviceParts(domain),
     hostDeviceParts(spec),
     firstBootParts(spec),
+    ignitionParts(annotations),
     credentialParts(spec),
     directoryParts(spec),
     networkParts(spec, namespace),
