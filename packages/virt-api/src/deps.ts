@@ -35,6 +35,14 @@ export interface StreamOf {
   readonly name: string;
 }
 
+/** A request that was answered, other than by a stream. */
+export interface AnsweredRequest {
+  readonly verb: string;
+  readonly resource: string;
+  readonly code: number;
+  readonly seconds: number;
+}
+
 /** What the API needs of the program that it is part of. */
 export interface VirtApiDeps {
   /** As the service account of virt-api: `isSystem` is true of its name. */
@@ -60,6 +68,7 @@ export interface VirtApiDeps {
   readonly guestfs: GuestfsInfo;
   /** A stream to a machine is open; answers what to call when it has ended. */
   readonly onStream?: (of: StreamOf) => () => void;
+  readonly onAnswer?: (of: AnsweredRequest) => void;
   readonly uuid: () => string;
   readonly now: () => Date;
   readonly logger: Logger;

@@ -62,6 +62,11 @@ const VERBS: Readonly<Record<string, readonly [named: string, unnamed: string]>>
   DELETE: ["delete", "deletecollection"],
 };
 
+/** What RBAC calls a method that is sent to an object. */
+export function verbOf(method: string): string | undefined {
+  return Object.hasOwn(VERBS, method) ? VERBS[method]?.[0] : undefined;
+}
+
 /** The right that a request needs; undefined where no right covers its method. */
 export function attributesOf(method: string, target: Target): Attributes | undefined {
   const verbs = Object.hasOwn(VERBS, method) ? VERBS[method] : undefined;

@@ -29,6 +29,11 @@ export function keyOf({ resource, subresource }: Target): string {
   return subresource === "" ? resource : `${resource}/${subresource}`;
 }
 
+/** Of a key: some method is served, or a stream. */
+export function isServed(key: string): boolean {
+  return HANDLES.has(`GET ${key}`) || HANDLES.has(`PUT ${key}`) || STREAMS.has(key);
+}
+
 /** Who sends a request, if they may. What there is and is not is told to nobody else. */
 export async function admitted(
   { authentication, authorization }: Access,
@@ -57,7 +62,7 @@ export async function serveSubresource(
   if (STREAMS.has(key) && method === "GET") {
     throw badRequest("Bad Request: a stream begins with an upgrade to WebSocket");
   }
-  if (HANDLES.has(`GET ${key}`) || HANDLES.has(`PUT ${key}`) || STREAMS.has(key)) {
+  if (isServed(key)) {
     throw new TrineError("unimplemented", `${key} does not serve ${method}`);
   }
   throw new TrineError("notFound", "the server could not find the requested resource");

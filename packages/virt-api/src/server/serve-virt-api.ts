@@ -15,6 +15,7 @@ import { Upgrades } from "../streams/upgrades.ts";
 import { endServer, isEnding } from "./end-server.ts";
 import { failureAnswer } from "./failure-answer.ts";
 import { listenAt } from "./listen-at.ts";
+import { requestKind } from "./request-kind.ts";
 import { respond } from "./respond.ts";
 import type { Access } from "./serve-subresource.ts";
 import { serveStream } from "./serve-stream.ts";
@@ -149,6 +150,7 @@ class VirtApiServer implements VirtApi {
   }
 
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const began = performance.now();
     const left = new AbortController();
     response.once("close", () => {
       left.abort(new TrineError("canceled", "the client left"));
@@ -162,6 +164,10 @@ class VirtApiServer implements VirtApi {
     // What was not read of the body will not be: a client that goes on with it has its connection no longer.
     if (!request.complete || isEnding(this.#server)) response.setHeader("connection", "close");
     send(response, answer);
+    const [path = ""] = (request.url ?? "").split("?", 1);
+    const seconds = (performance.now() - began) / 1_000;
+    const { code } = answer;
+    this.#options.onAnswer?.({ ...requestKind(request.method ?? "", path), code, seconds });
   }
 
   async #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
