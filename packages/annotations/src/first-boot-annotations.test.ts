@@ -71,6 +71,7 @@ test.each([
     "ignition",
     ' {"ignition":{"version":"3.4.0"}}\n',
   ],
+  ["user-data", '{"ignition":{"version":"3.2.0"}}', "userData", '{"ignition":{"version":"3.2.0"}}'],
   ["sysprep-from", "/answers", "sysprepFrom", { path: "/answers" }],
 ] as const)("reads trine.dev/%s: %j", (name, text, setting, value) => {
   expect(parseMachineAnnotations({ [`trine.dev/${name}`]: text })[setting]).toEqual(value);

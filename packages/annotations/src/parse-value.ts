@@ -54,7 +54,9 @@ const PARSERS: Parsers = {
   userData: (text, { maxBytes }) => {
     const size = Buffer.byteLength(text);
     if (size > maxBytes) return bad(`has ${size} bytes`);
-    return USER_DATA_STARTS.some((start) => text.startsWith(start)) ? good(text) : bad();
+    // Guests that know Ignition read a ConfigDrive's user-data as its config.
+    const isKnown = USER_DATA_STARTS.some((start) => text.startsWith(start));
+    return isKnown || ignitionProblem(text) === undefined ? good(text) : bad();
   },
   mapping: parseMapping,
   ignition: parseIgnition,
@@ -106,7 +108,7 @@ export function allowedText(type: ValueType): string {
     case "disks":
       return `a YAML or JSON list of at most ${type.maxCount} disks, at most ${type.maxBytes} bytes; see docs/reference/volumes.md`;
     case "userData":
-      return `text that starts with #cloud-config, #!, Content-Type: or another header of cloud-init, at most ${type.maxBytes} bytes`;
+      return `text that starts with #cloud-config, #!, Content-Type: or another header of cloud-init, or an Ignition config, at most ${type.maxBytes} bytes`;
     case "mapping":
       return `a YAML or JSON mapping, at most ${type.maxBytes} bytes`;
     case "ignition":
