@@ -51,10 +51,11 @@ describe("what a machine is told to be", () => {
   test("boots by the BIOS when nothing is said", async () => {
     const pod = await at.booted("bios");
     expect((await at.sh(pod, "test -d /sys/firmware/efi")).exitCode).toBe(1);
+    expect((await at.sh(pod, "test -e /sys/firmware/acpi/tables/WAET")).exitCode).toBe(0);
     await at.node.remove(pod);
   });
 
-  test("boots from a raw disk, which stays as it was", async () => {
+  test("boots from a raw disk, which stays as it was, by virtio of before 1.0", async () => {
     const source = await tinyGuestDisk();
     const dir = await cachedDir("tiny-raw", [source], async (making) => {
       const disk = join(making, "disk.img");
@@ -63,7 +64,13 @@ describe("what a machine is told to be", () => {
     const raw = join(dir, "disk.img");
     const image = await containerDisk("tiny-raw", raw);
     await at.node.containerd.importImage(image);
-    const pod = await at.booted("raw", { image: image.name });
+    const annotations = { "trine.dev/virtio-transitional": "on", "trine.dev/keyboard": "virtio" };
+    const pod = await at.booted("raw", { image: image.name, annotations });
+    const { stdout: ids } = await at.sh(pod, "cat /sys/bus/pci/devices/*/device");
+    // Network card, balloon, disk, ports, random numbers; and the keyboard, which never had another.
+    expect(ids.split("\n")).toEqual(
+      expect.arrayContaining(["0x1000", "0x1002", "0x1001", "0x1003", "0x1005", "0x1052"]),
+    );
     expect(await at.sh(pod, "echo written >/root/mark; sync")).toMatchObject({ exitCode: 0 });
     const { machine } = await at.view(pod);
     const layer = machine?.disks.find(({ name }) => name === "root")?.path ?? "";
@@ -116,9 +123,15 @@ describe("what a machine is told to be", () => {
     await at.node.remove(pod);
   });
 
-  test("has no seed where it opted out", async () => {
-    const pod = await at.booted("plain", { annotations: { "trine.dev/cloud-init": "off" } });
+  test("has no seed where it opted out, and no ACPI tables of the VMM where that is off", async () => {
+    const annotations = {
+      "trine.dev/cloud-init": "off",
+      "trine.dev/platform": "{acpi: off, smm: off}",
+    };
+    const pod = await at.booted("plain", { annotations });
     expect((await at.sh(pod, "test -e /dev/vdb")).exitCode).toBe(1);
+    // The BIOS has plain ones of its own, without this one.
+    expect((await at.sh(pod, "test -e /sys/firmware/acpi/tables/WAET")).exitCode).toBe(1);
     await at.node.remove(pod);
   });
 

@@ -22,6 +22,7 @@ const HARDWARE = qemu(
 const UNDER_KVM = qemu(
   "QEMU knows each enlightenment, and the clocks, by the names that it is told under KVM",
 );
+const OF_LESS = qemu("a board of less, with a clock that stands while its guest does");
 const RESOURCES = renders("resources: %s");
 const SECOND = renders("a second disk: %s");
 const DISKS = withDisks(
@@ -83,8 +84,13 @@ export const INSTANCE_SPEC: readonly FieldGroup[] = [
   group("kernel of an image", domain("firmware.kernelBoot"), []),
   group("ACPI tables of a user's", domain("firmware.acpi"), []),
   group("chassis", domain("chassis"), [hardware, SECURE]),
-  group("clock and timers", domain("clock"), [hardware, UNDER_KVM]),
-  group("features of the processor and the board", domain("features"), [hardware, UNDER_KVM]),
+  group("clock and timers", domain("clock"), [hardware, UNDER_KVM, OF_LESS]),
+  group("features of the processor and the board", domain("features"), [
+    hardware,
+    UNDER_KVM,
+    OF_LESS,
+    inGuest("has no seed where it opted out, and no ACPI tables of the VMM where that is off"),
+  ]),
   group("confidential machines", domain("launchSecurity"), [], {
     refused: "there are no confidential machines here",
   }),
@@ -200,7 +206,12 @@ export const INSTANCE_SPEC: readonly FieldGroup[] = [
     [...devices("gpus", "hostDevices"), ...spec("resourceClaims")],
     [RESOURCES],
   ),
-  group("old virtio, no hot plug", devices("useVirtioTransitional", "disableHotplug"), []),
+  group("old virtio", devices("useVirtioTransitional"), [
+    hardware,
+    qemu("virtio devices have the interface of before 1.0 where that is asked for, and it alone"),
+    inGuest("boots from a raw disk, which stays as it was, by virtio of before 1.0"),
+  ]),
+  group("no hot plug", devices("disableHotplug"), []),
   group(
     "where it runs",
     spec(

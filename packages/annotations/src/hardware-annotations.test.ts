@@ -63,6 +63,11 @@ const WRONG: readonly (readonly [name: string, text: string, says: RegExp])[] = 
   ["balloon", "none", /"on" or "off"/],
   ["hugepages", "4Ki", /"2Mi" or "1Gi"/],
   ["on-reboot", "Terminate", /"restart" or "end"/],
+  ["platform", "{apic: off}", /has "apic": acpi, smm, hidden/],
+  ["platform", "{acpi: no-such}", /has acpi "no-such": "on" or "off"/],
+  ["virtio-transitional", "0.9", /"on" or "off"/],
+  ["keyboard", "ps2", /"virtio" or "usb" or "off"/],
+  ["clock", "{track: boot}", /has track "boot": "guest" or "wall"/],
   ["cpu-pinning", "on", /"off" or "cpus" or "isolated"/],
 ];
 
@@ -95,6 +100,11 @@ test.each<[Record<string, string>, RegExp]>([
   [{ "firmware-serial": "on", firmware: "uefi" }, /is of the BIOS/],
   [{ "firmware-serial": "on", console: "virtio" }, /needs trine.dev\/console: serial/],
   [{ "firmware-persistent": "on", firmware: "uefi" }, /needs trine.dev\/state/],
+  [
+    { "secure-boot": "on", firmware: "uefi", platform: "{smm: off}" },
+    /needs trine.dev\/platform not to say smm: off/,
+  ],
+  [{ clock: "{pit: delay, pitPresent: off}" }, /is of a timer that pitPresent: off leaves out/],
   [{ tpm: "persistent" }, /needs trine.dev\/state/],
   [{ tpm: "on", state: "/state" }, /has nothing to keep/],
   [{ video: "virtio" }, /needs trine.dev\/display: on/],

@@ -61,6 +61,8 @@ function ofTheMemory(settings: MachineSettings, refuse: Refuse): void {
 function ofTheFirmware(settings: MachineSettings, refuse: Refuse): void {
   const { firmware, secureBoot, firmwarePersistent, firmwareSerial, tpm, statePath } = settings;
   const isUefi = firmware === "uefi";
+  const smm = settings.platform?.smm ?? true;
+  refuse(secureBoot && !smm, "secure-boot", "on", "needs trine.dev/platform not to say smm: off");
   refuse(secureBoot && !isUefi, "secure-boot", "on", "needs trine.dev/firmware: uefi");
   refuse(
     firmwarePersistent && !isUefi,
@@ -93,7 +95,9 @@ function ofTheDevices(settings: MachineSettings, refuse: Refuse): void {
 
 function ofTheClock(settings: MachineSettings, refuse: Refuse): void {
   const { clock, hyperv } = settings;
-  const { timezone } = clock ?? {};
+  const { timezone, pit, pitPresent } = clock ?? {};
+  const late = pit !== undefined && pitPresent === false;
+  refuse(late, "clock", pit ?? "", "is of a timer that pitPresent: off leaves out");
   const isKnown = timezone === undefined || isTimezone(timezone);
   refuse(!isKnown, "clock", timezone ?? "", "is no time zone that this node knows");
   if (hyperv === undefined) return;

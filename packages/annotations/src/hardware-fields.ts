@@ -85,10 +85,34 @@ export const CLOCK_FIELDS = {
     description:
       "Ticks of the interval timer that were missed: given late (default), or not. KVM only.",
   },
+  track: {
+    type: "choice",
+    choices: ["guest", "wall"],
+    description:
+      "What the clock goes by while the machine runs: the host's (wall, default), or time in which the guest was not paused.",
+  },
+  pitPresent: { type: "switch", description: "The interval timer. Default on." },
   hpet: { type: "switch", description: "The high precision event timer. Default on." },
   kvmclock: { type: "switch", description: "The clock of Linux guests under KVM. Default on." },
   hypervclock: {
     type: "switch",
     description: "The clock of Windows guests under KVM. Default off.",
+  },
+} as const satisfies Fields;
+
+export const PLATFORM_FIELDS = {
+  acpi: {
+    type: "switch",
+    description: "The VMM's ACPI tables; without them a BIOS makes plain ones. Default on.",
+  },
+  smm: { type: "switch", description: "System management mode. Default on." },
+  hidden: { type: "switch", description: "No signature of KVM for the guest. Default off." },
+  endOfInterrupt: {
+    type: "switch",
+    description: "KVM's short way to end interrupts. Unset: where KVM has it.",
+  },
+  pvspinlock: {
+    type: "switch",
+    description: "KVM's way to wait for locks. Unset: where KVM has it.",
   },
 } as const satisfies Fields;

@@ -1,3 +1,4 @@
+import { PLATFORM_FIELDS } from "./hardware-fields.ts";
 import type { AnnotationSpec } from "./value-types.ts";
 
 /** How the board behaves. */
@@ -13,6 +14,41 @@ export const PLATFORM_ANNOTATIONS = [
       "What a guest that reboots, or is reset, comes to. restart: it begins anew in its machine. end: its container ends with status 0.",
     reason: "Whoever makes machines may want to make them anew, with what has changed meanwhile.",
     example: "end",
+    virtlet: [],
+  },
+  {
+    key: "trine.dev/platform",
+    setting: "platform",
+    level: "vm",
+    type: "fields",
+    fields: PLATFORM_FIELDS,
+    description: "What the board and KVM offer. What is said of KVM means nothing without it.",
+    reason: "Old guests, and drivers that refuse to run under a hypervisor.",
+    example: "{smm: off, hidden: on}",
+    virtlet: [],
+  },
+  {
+    key: "trine.dev/virtio-transitional",
+    setting: "virtioTransitional",
+    level: "vm",
+    type: "switch",
+    default: "off",
+    description:
+      "Whether virtio's disks, network cards, ports, balloon and random numbers have the interface before virtio 1.0 beside today's.",
+    reason: "Guests of before 2014 have no driver for today's.",
+    example: "on",
+    virtlet: [],
+  },
+  {
+    key: "trine.dev/keyboard",
+    setting: "keyboard",
+    level: "vm",
+    type: "choice",
+    choices: ["virtio", "usb", "off"],
+    default: "off",
+    description: "A keyboard beside the board's own.",
+    reason: "Some guests look for none where there is no PS/2 in their tables.",
+    example: "usb",
     virtlet: [],
   },
 ] as const satisfies readonly AnnotationSpec[];

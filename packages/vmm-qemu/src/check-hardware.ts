@@ -48,6 +48,8 @@ function checkFirmware(spec: MachineSpec, say: Say): void {
   const isUefi = boot.kind === "firmware" && boot.firmware === "uefi";
   const { secureBoot, firmwareSerial } = spec.hardware ?? {};
   say(secureBoot !== true || isUefi, "secure boot without UEFI");
+  const keepsSecrets = secureBoot !== true || spec.hardware?.platform?.smm !== false;
+  say(keepsSecrets, "secure boot without system management mode");
   say(firmwareSerial !== true || !isUefi, "UEFI speaks where it is told by its variables");
 }
 

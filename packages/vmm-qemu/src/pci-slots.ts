@@ -13,7 +13,7 @@ export const SERIAL_SLOT = 0x1c;
 export const TABLET_SLOT = 0x1d;
 
 /** Functions of the random number generator's slot, which every machine has. */
-const BESIDE_RNG = { watchdog: 1, usb: 2, sound: 3, vsock: 4, panic: 5 } as const;
+const BESIDE_RNG = { watchdog: 1, usb: 2, sound: 3, vsock: 4, panic: 5, keyboard: 6 } as const;
 
 /** As QEMU's `addr=` takes it. */
 export function besideRng(what: keyof typeof BESIDE_RNG): string {

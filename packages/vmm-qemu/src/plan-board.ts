@@ -4,6 +4,7 @@ import { option } from "./option.ts";
 import { RNG_SLOT, slot } from "./pci-slots.ts";
 import { cpuArgument, smpArgument } from "./plan-cpu.ts";
 import { hasFunctions } from "./plan-devices.ts";
+import { generation } from "./generation.ts";
 import { memoryArguments, memoryDevices, memoryMachineOption } from "./plan-memory.ts";
 
 const SMALL_GUEST_BYTES = 256 * 1024 * 1024;
@@ -40,21 +41,24 @@ export function boardArguments(spec: MachineSpec, table: DescriptorTable): strin
       rng: "rng0",
       addr: slot(RNG_SLOT),
       ...(hasFunctions(spec) ? { multifunction: true } : {}),
-      "disable-legacy": true,
+      ...generation(spec),
     }),
     ...memoryDevices(spec),
   ];
 }
 
 function machineOption(spec: MachineSpec): string {
-  const { board = "q35", secureBoot, firmwareSerial, clock } = spec.hardware ?? {};
+  const { board = "q35", secureBoot, firmwareSerial, clock, platform } = spec.hardware ?? {};
+  const smm = secureBoot === true ? true : platform?.smm;
   return option(board, {
     sata: false,
     smbus: false,
     vmport: false,
     usb: false,
     "dump-guest-core": false,
-    ...(secureBoot === true ? { smm: true } : {}),
+    ...(smm === undefined ? {} : { smm }),
+    ...(platform?.acpi === undefined ? {} : { acpi: platform.acpi }),
+    ...(clock?.pitPresent === undefined ? {} : { pit: clock.pitPresent }),
     // What a board without graphics prints comes on its serial port.
     ...(firmwareSerial === true ? { graphics: false } : {}),
     ...(clock?.hpet === undefined ? {} : { hpet: clock.hpet }),
@@ -72,15 +76,21 @@ function acceleratorOption(spec: MachineSpec): string {
   return option("tcg", { "tb-size": spec.memoryBytes < SMALL_GUEST_BYTES ? 32 : 64 });
 }
 
+/** QEMU's names. */
+const CLOCKS = { guest: "vm", wall: "host" } as const;
+
 /** Value of -rtc. A base in QEMU's words is UTC, or a date and time that it counts on from. */
 export function clockOption(clock: ClockSpec | undefined, now: Date): string {
-  const { timezone, aheadSeconds, rtc } = clock ?? {};
+  const { timezone, aheadSeconds, rtc, track } = clock ?? {};
   const catchesUp = rtc !== "delay";
   const base =
     timezone === undefined && aheadSeconds === undefined
       ? "utc"
       : localTime(new Date(now.getTime() + (aheadSeconds ?? 0) * 1000), timezone ?? "UTC");
-  return option(`base=${base}`, { driftfix: catchesUp ? "slew" : "none" });
+  return option(`base=${base}`, {
+    ...(track === undefined ? {} : { clock: CLOCKS[track] }),
+    driftfix: catchesUp ? "slew" : "none",
+  });
 }
 
 /** YYYY-MM-DDThh:mm:ss; Swedish writes it so. */

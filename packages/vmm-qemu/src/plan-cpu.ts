@@ -67,6 +67,7 @@ function cpuProperties(spec: MachineSpec): Values {
       ? {}
       : {
           ...clockProperties(hardware),
+          ...platformProperties(hardware),
           ...hypervProperties(hardware),
           ...(panic === "hyperv" ? { "hv-crash": true } : {}),
         }),
@@ -78,6 +79,15 @@ function clockProperties({ clock = {} }: HardwareSpec): Values {
   return {
     ...(kvmClock === undefined ? {} : { kvmclock: kvmClock }),
     ...(hypervClock === undefined ? {} : { "hv-time": hypervClock }),
+  };
+}
+
+function platformProperties({ platform = {} }: HardwareSpec): Values {
+  const { hidden, endOfInterrupt, pvspinlock } = platform;
+  return {
+    ...(hidden === true ? { kvm: false } : {}),
+    ...(endOfInterrupt === undefined ? {} : { "kvm-pv-eoi": endOfInterrupt }),
+    ...(pvspinlock === undefined ? {} : { "kvm-pv-unhalt": pvspinlock }),
   };
 }
 

@@ -23,6 +23,9 @@ export function deviceArguments(spec: MachineSpec, table: DescriptorTable): stri
     ...panicArguments(hardware),
     ...watchdogArguments(hardware),
     ...usbArguments(hardware, table),
+    ...(hardware.keyboard === "virtio"
+      ? device("virtio-keyboard-pci", { addr: besideRng("keyboard") })
+      : []),
     ...soundArguments(hardware),
     ...vsockArguments(hardware, table),
     ...tpmArguments(hardware),
@@ -31,13 +34,13 @@ export function deviceArguments(spec: MachineSpec, table: DescriptorTable): stri
 
 /** Something stands beside the random number generator, in functions of its slot. */
 export function hasFunctions({ hardware = {} }: MachineSpec): boolean {
-  const { watchdog, sound, vsockCid, panic } = hardware;
-  const one = watchdog ?? sound ?? vsockCid;
+  const { watchdog, sound, vsockCid, panic, keyboard } = hardware;
+  const one = watchdog ?? sound ?? vsockCid ?? keyboard;
   return one !== undefined || panic === "pci" || hasUsb(hardware);
 }
 
-function hasUsb({ usb, usbRedirections = 0, tablet }: HardwareSpec): boolean {
-  return usb === true || usbRedirections > 0 || tablet === "usb";
+function hasUsb({ usb, usbRedirections = 0, tablet, keyboard }: HardwareSpec): boolean {
+  return usb === true || usbRedirections > 0 || tablet === "usb" || keyboard === "usb";
 }
 
 /**
@@ -71,11 +74,12 @@ function watchdogArguments({ watchdog }: HardwareSpec): string[] {
 
 function usbArguments(hardware: HardwareSpec, table: DescriptorTable): string[] {
   if (!hasUsb(hardware)) return [];
-  const { usbRedirections = 0, tablet } = hardware;
+  const { usbRedirections = 0, tablet, keyboard } = hardware;
   const places = Array.from({ length: usbRedirections }, (_, index) => `usbredir-${index}`);
   return [
     ...device("qemu-xhci", { id: "usb", addr: besideRng("usb") }),
     ...(tablet === "usb" ? device("usb-tablet", { bus: "usb.0" }) : []),
+    ...(keyboard === "usb" ? device("usb-kbd", { bus: "usb.0" }) : []),
     ...places.flatMap((id) => {
       const fd = table.add({ kind: "listen", path: `${MACHINE_DIR}/${id}.sock` });
       return [

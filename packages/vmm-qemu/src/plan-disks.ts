@@ -1,6 +1,7 @@
 import { shareDevices } from "@trine/vmm";
 import type { DiskSpec, MachineSpec } from "@trine/vmm";
 import type { DescriptorTable } from "./descriptor-table.ts";
+import { generation } from "./generation.ts";
 import { option } from "./option.ts";
 import { DISK_SLOTS, slot } from "./pci-slots.ts";
 
@@ -62,7 +63,7 @@ export function diskArguments(spec: MachineSpec, table: DescriptorTable): string
       ? []
       : [
           "-device",
-          option("virtio-scsi-pci", { id: "scsi", addr: slot(scsi), "disable-legacy": true }),
+          option("virtio-scsi-pci", { id: "scsi", addr: slot(scsi), ...generation(spec) }),
         ]),
     ...(sata === undefined
       ? []
@@ -70,13 +71,13 @@ export function diskArguments(spec: MachineSpec, table: DescriptorTable): string
     ...spec.disks.flatMap((disk) => [
       ...imageArguments(disk, table),
       "-device",
-      deviceOption(disk, seen[disk.bus]++),
+      deviceOption(spec, disk, seen[disk.bus]++),
     ]),
   ];
 }
 
 /** `index`: among the disks of its bus. */
-function deviceOption(disk: DiskSpec, index: number): string {
+function deviceOption(spec: MachineSpec, disk: DiskSpec, index: number): string {
   const { bus, media, cache, shared } = disk;
   const common = { drive: diskNode(disk.name), id: diskNode(disk.name) };
   const serial = { serial: disk.serial ?? disk.name, bootindex: disk.bootIndex };
@@ -94,7 +95,7 @@ function deviceOption(disk: DiskSpec, index: number): string {
         ...common,
         addr,
         ...serial,
-        "disable-legacy": true,
+        ...generation(spec),
         ...rest,
       });
     }

@@ -150,6 +150,46 @@ test("a machine with all that needs no help of the host is built as it was asked
   expect(hpet).toBe(false);
 });
 
+test("a board of less, with a clock that stands while its guest does", async () => {
+  const spec = specWith({
+    platform: { acpi: false, smm: false, hidden: true },
+    clock: { track: "guest", pitPresent: false },
+    keyboard: "usb",
+  });
+  const [values, types] = await built("less", spec, async (client) => [
+    await Promise.all(
+      ["acpi", "smm", "pit"].map((property) =>
+        client.execute("qom-get", { path: "/machine", property }, { signal }),
+      ),
+    ),
+    await deviceTypes(client),
+  ]);
+  expect(values).toEqual(["off", "off", "off"]);
+  expect(types).toContain("usb-kbd");
+});
+
+test("virtio devices have the interface of before 1.0 where that is asked for, and it alone", async () => {
+  const path = join(dir, "boot.img");
+  const disks = (["virtio", "scsi"] as const).map((bus) => ({
+    ...({ name: bus, bus, format: "raw", path, readOnly: true } as const),
+  }));
+  const nics = [{ name: "eth0", socket: "n.sock", mtu: 1500, mac: "02:00:00:00:00:01" }];
+  const legacy = async (name: string, transitional: boolean): Promise<unknown[]> =>
+    built(name, specWith({ transitional, keyboard: "virtio" }, { disks, nics }), (client) =>
+      Promise.all(
+        ["disk-virtio", "scsi", "nic-eth0", "ports", "balloon0"].map((id) =>
+          client.execute(
+            "qom-get",
+            { path: `/machine/peripheral/${id}`, property: "disable-legacy" },
+            { signal },
+          ),
+        ),
+      ),
+    );
+  expect(new Set(await legacy("transitional", true))).toEqual(new Set(["off"]));
+  expect(new Set(await legacy("modern", false))).toEqual(new Set(["on"]));
+});
+
 test("QEMU has every model of network card, beside each other", async () => {
   const models = ["virtio", "e1000e", "e1000", "rtl8139", "pcnet", "ne2k_pci"] as const;
   const nics = models.map((model, index) => ({
@@ -164,7 +204,10 @@ test("QEMU has every model of network card, beside each other", async () => {
 });
 
 test("QEMU knows each enlightenment, and the clocks, by the names that it is told under KVM", async () => {
-  const names = ["hv-spinlocks", "hv-vendor-id", "hv-crash", "hv-time", "kvmclock", "migratable"];
+  const names = [
+    ...["hv-spinlocks", "hv-vendor-id", "hv-crash", "hv-time", "kvmclock", "migratable"],
+    ...["kvm", "kvm-pv-eoi", "kvm-pv-unhalt"],
+  ];
   const path = "/machine/unattached/device[0]";
   const values = await built("names", specWith({}), (client) =>
     Promise.all(

@@ -85,6 +85,13 @@ test("huge pages are the memory's, and all taken at the start", () => {
   expect(values("-machine", { hugePages: 2 * MIB })[0]).toContain("memory-backend=memory0");
 });
 
+test("under KVM a guest does not see what it is not to see", () => {
+  const platform = { hidden: true, endOfInterrupt: false, pvspinlock: false } as const;
+  const hidden = "host,kvm=off,kvm-pv-eoi=off,kvm-pv-unhalt=off";
+  expect(values("-cpu", { platform }, { accelerator: "kvm" })).toEqual([hidden]);
+  expect(values("-cpu", { platform })).toEqual(values("-cpu", {}));
+});
+
 test("a machine that ends at a reboot has ended well", () => {
   expect(values("-action", { endsOnReboot: true })).toEqual(["reboot=shutdown"]);
   const statuses = plan({ endsOnReboot: true }).exitRules;
@@ -98,6 +105,8 @@ test("the clock begins where it is told", () => {
   const now = new Date("2026-01-02T03:04:05Z");
   expect(clockOption(undefined, now)).toBe("base=utc,driftfix=slew");
   expect(clockOption({ aheadSeconds: -5 }, now)).toBe("base=2026-01-02T03:04:00,driftfix=slew");
+  expect(clockOption({ track: "guest" }, now)).toBe("base=utc,clock=vm,driftfix=slew");
+  expect(clockOption({ track: "wall" }, now)).toBe("base=utc,clock=host,driftfix=slew");
   const tokyo = { timezone: "Asia/Tokyo", rtc: "delay" } as const;
   expect(clockOption(tokyo, now)).toBe("base=2026-01-02T12:04:05,driftfix=none");
 });
@@ -112,6 +121,12 @@ describe("refuses", () => {
     ["SMBIOS with a line", { smbios: { system: { serial: "a\nb" } } }, {}, "SMBIOS system serial"],
     ["SMBIOS of no table", { smbios: { chassis: { family: "a" } } }, {}, "SMBIOS chassis family"],
     ["secure boot by BIOS", { secureBoot: true }, {}, "secure boot without UEFI"],
+    [
+      "secure boot without its mode",
+      { secureBoot: true, platform: { smm: false } },
+      { firmware: "uefi", firmwareVarsPath: "/v" },
+      "secure boot without system management mode",
+    ],
     ["a relative TPM", { tpm: { statePath: "x" } }, {}, "TPM's state"],
     ["pages of 4 KiB", { hugePages: 4096 }, {}, "pages of 4096"],
     ["half a huge page", { hugePages: 2 * MIB }, { memoryBytes: 65 * MIB }, "whole pages"],

@@ -10,6 +10,7 @@ import type { FeaturePolicy, JailBind, MachineSpec, NicSpec, ProcessPlan } from 
 import { checkSpec } from "./check-spec.ts";
 import { DescriptorTable } from "./descriptor-table.ts";
 import { exitRules } from "./exit-rules.ts";
+import { generation } from "./generation.ts";
 import { option } from "./option.ts";
 import { NIC_SLOTS, SERIAL_SLOT, slot } from "./pci-slots.ts";
 import { boardArguments } from "./plan-board.ts";
@@ -130,7 +131,7 @@ function consoleArguments(spec: MachineSpec, table: DescriptorTable): string[] {
           addr: slot(SERIAL_SLOT),
           // A guest spins until its write is taken: through the main loop that takes three times as long.
           ioeventfd: false,
-          "disable-legacy": true,
+          ...generation(spec),
         })
       : []),
     ...(virtio ? device("virtconsole", { bus: "ports.0", nr: 0, chardev: "console" }) : []),
@@ -187,7 +188,7 @@ function nicArguments(spec: MachineSpec, table: DescriptorTable): string[] {
         // Our agent sets it: the NIC of a clone is as its template's was.
         ...(bootOf(spec).kind === "direct" ? {} : { host_mtu: nic.mtu }),
         romfile: "",
-        "disable-legacy": true,
+        ...generation(spec),
         // An interrupt for each direction of each, one for changes and one for what the guest asks.
         ...(queues === 1 ? {} : { mq: true, vectors: 2 * queues + 2 }),
       }),

@@ -1,6 +1,7 @@
 import { MEMORY_STEP, shareDevices } from "@trine/vmm";
 import type { JailBind, MachineSpec, Template } from "@trine/vmm";
 import type { DescriptorTable } from "./descriptor-table.ts";
+import { generation } from "./generation.ts";
 import { option } from "./option.ts";
 import { BALLOON_SLOT, MEMORY_SLOT, slot } from "./pci-slots.ts";
 
@@ -63,7 +64,7 @@ function memoryObject(id: string, bytes: number, share: boolean, hugePages?: num
 export function memoryDevices(spec: MachineSpec): string[] {
   const { memoryBytes, memoryMaxBytes } = spec;
   return [
-    ...(hasBalloon(spec) ? balloonArguments() : []),
+    ...(hasBalloon(spec) ? balloonArguments(spec) : []),
     ...(memoryMaxBytes === undefined
       ? []
       : growingArguments(memoryMaxBytes - memoryBytes, isSeenByServer(spec))),
@@ -105,7 +106,7 @@ function placeOf({ memoryPath, memoryInode }: Template): { path: string; inode: 
   return { path: memoryPath, inode: memoryInode };
 }
 
-function balloonArguments(): string[] {
+function balloonArguments(spec: MachineSpec): string[] {
   return [
     "-device",
     option("virtio-balloon-pci", {
@@ -113,7 +114,7 @@ function balloonArguments(): string[] {
       addr: slot(BALLOON_SLOT),
       "free-page-reporting": true,
       "deflate-on-oom": true,
-      "disable-legacy": true,
+      ...generation(spec),
     }),
   ];
 }

@@ -24,11 +24,16 @@ export interface HardwareSpec {
   };
   /** A guest that reboots, or is reset, has ended. */
   readonly endsOnReboot?: boolean;
+  readonly platform?: PlatformSpec;
+  /** Virtio devices have the interface before virtio 1.0 too. */
+  readonly transitional?: boolean;
   readonly hyperv?: HypervSpec;
   readonly clock?: ClockSpec;
   /** What happens when the guest does not feed it. */
   readonly watchdog?: "reset" | "poweroff" | "shutdown" | "pause";
   readonly tablet?: "virtio" | "usb" | "off";
+  /** Beside the board's own. */
+  readonly keyboard?: "virtio" | "usb";
   /** Of the display. */
   readonly video?: "vga" | "virtio" | "bochs" | "ramfb";
   readonly usb?: boolean;
@@ -52,6 +57,16 @@ export interface HardwareSpec {
  */
 export type FeaturePolicy = "force" | "require" | "optional" | "disable" | "forbid";
 
+/** What the board and KVM offer; undefined = what they do. */
+export interface PlatformSpec {
+  readonly acpi?: boolean;
+  readonly smm?: boolean;
+  /** No signature of KVM. */
+  readonly hidden?: boolean;
+  readonly endOfInterrupt?: boolean;
+  readonly pvspinlock?: boolean;
+}
+
 /** What the guest finds of Hyper-V. */
 export interface HypervSpec {
   /** By the driver's names for them, such as relaxed. */
@@ -66,6 +81,9 @@ export interface ClockSpec {
   readonly aheadSeconds?: number;
   readonly rtc?: "catchup" | "delay";
   readonly pit?: "delay" | "discard";
+  /** wall: the host's clock (undefined too); guest: time in which the guest was not paused. */
+  readonly track?: "guest" | "wall";
+  readonly pitPresent?: boolean;
   readonly hpet?: boolean;
   readonly kvmClock?: boolean;
   readonly hypervClock?: boolean;

@@ -15,6 +15,8 @@ export function deviceParts({ devices }: DomainSpec): Parts {
     annotations: {
       ...display(devices),
       ...tablet(devices),
+      ...keyboard(devices),
+      ...(devices.useVirtioTransitional === true ? { "trine.dev/virtio-transitional": "on" } : {}),
       ...(devices.autoattachSerialConsole === false ? { "trine.dev/console": "none" } : {}),
       ...(devices.autoattachMemBalloon === false ? { "trine.dev/balloon": "off" } : {}),
       ...(devices.autoattachVSOCK === true ? { "trine.dev/vsock": "on" } : {}),
@@ -42,6 +44,12 @@ function tablet({ inputs = [], autoattachInputDevice }: Devices): Record<string,
   const found = inputs.find(({ type }) => type === "tablet" || type === "");
   if (found !== undefined) return { "trine.dev/tablet": found.bus === "virtio" ? "virtio" : "usb" };
   return autoattachInputDevice === true && inputs.length === 0 ? { "trine.dev/tablet": "usb" } : {};
+}
+
+function keyboard({ inputs = [] }: Devices): Record<string, string> {
+  const found = inputs.find(({ type }) => type === "keyboard");
+  if (found === undefined) return {};
+  return { "trine.dev/keyboard": found.bus === "virtio" ? "virtio" : "usb" };
 }
 
 /** KubeVirt's pvpanic is the one on PCI. */

@@ -79,10 +79,12 @@ function tpm({ devices }: DomainSpec): Record<string, string> {
 export function featureParts({ clock, features }: DomainSpec): Parts {
   const told = clock === undefined ? undefined : mappingText(clockFields(clock));
   const hyperv = features === undefined ? undefined : mappingText(hypervFields(features));
+  const platform = features === undefined ? undefined : mappingText(platformFields(features));
   return {
     annotations: {
       ...(told === undefined ? {} : { "trine.dev/clock": told }),
       ...(hyperv === undefined ? {} : { "trine.dev/hyperv": hyperv }),
+      ...(platform === undefined ? {} : { "trine.dev/platform": platform }),
     },
   };
 }
@@ -94,10 +96,25 @@ function clockFields({ utc, timezone, timer }: Clock): object {
     timezone,
     offset: utc?.offsetSeconds,
     rtc: rtc?.tickPolicy,
-    pit: late ? pit.tickPolicy : undefined,
+    track: rtc?.track,
+    pit: late && pit.present !== false ? pit.tickPolicy : undefined,
+    pitPresent: pit?.present === false ? "off" : undefined,
     hpet: onOff(hpet?.present),
     kvmclock: onOff(kvm?.present),
     hypervclock: onOff(hyperv?.present),
+  };
+}
+
+/** What is there anyway is not said: only what a spec takes away, and what it says of KVM. */
+function platformFields({ acpi, apic, smm, kvm, pvspinlock }: Features): object {
+  const taken = (feature: { readonly enabled?: boolean } | undefined): "off" | undefined =>
+    feature?.enabled === false ? "off" : undefined;
+  return {
+    acpi: taken(acpi),
+    smm: taken(smm),
+    hidden: kvm?.hidden === true ? "on" : undefined,
+    endOfInterrupt: onOff(apic?.endOfInterrupt),
+    pvspinlock: pvspinlock === undefined ? undefined : onOff(pvspinlock.enabled ?? true),
   };
 }
 

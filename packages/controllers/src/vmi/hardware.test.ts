@@ -126,6 +126,49 @@ test.each<[string, ByPath, Told]>([
     { [`${DEVICES}.watchdog`]: { name: "w", i6300esb: { action: "poweroff" } } },
     { watchdog: "poweroff" },
   ],
+  [
+    "a timer that is not there, and a clock that stands while the guest does",
+    {
+      [`${DOMAIN}.clock.timer`]: {
+        pit: { present: false, tickPolicy: "delay" },
+        rtc: { track: "guest" },
+      },
+    },
+    { clock: '{"track":"guest","pitPresent":"off"}' },
+  ],
+  [
+    "a board and a KVM of less",
+    {
+      [`${DOMAIN}.features`]: {
+        ...{ acpi: { enabled: false }, smm: { enabled: false }, kvm: { hidden: true } },
+        ...{ apic: { endOfInterrupt: false }, pvspinlock: { enabled: false } },
+      },
+    },
+    {
+      platform:
+        '{"acpi":"off","smm":"off","hidden":"on","endOfInterrupt":"off","pvspinlock":"off"}',
+    },
+  ],
+  [
+    "a board as where nothing is said of it",
+    { [`${DOMAIN}.features`]: { acpi: {}, smm: { enabled: true }, apic: {} } },
+    { platform: undefined },
+  ],
+  [
+    "virtio of before 1.0",
+    { [`${DEVICES}.useVirtioTransitional`]: true },
+    { "virtio-transitional": "on" },
+  ],
+  [
+    "a keyboard and a tablet",
+    {
+      [`${DEVICES}.inputs`]: [
+        { name: "k", type: "keyboard", bus: "usb" },
+        { name: "t", type: "tablet", bus: "usb" },
+      ],
+    },
+    { keyboard: "usb", tablet: "usb" },
+  ],
   ["an end by reboot", { [`${DOMAIN}.rebootPolicy`]: "Terminate" }, { "on-reboot": "end" }],
   ["no balloon", { [`${DEVICES}.autoattachMemBalloon`]: false }, { balloon: "off" }],
   ["a sound card", { [`${DEVICES}.sound`]: { name: "s", model: "ac97" } }, { sound: "ac97" }],

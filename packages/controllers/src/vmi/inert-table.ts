@@ -54,6 +54,11 @@ function interfaceAt({ spec, indices: [index = 0] }: Standing): {
   };
 }
 
+function isSecond(type: unknown, { spec, indices: [index = 0] }: Standing): boolean {
+  const { inputs = [] } = spec.domain.devices;
+  return inputs.slice(0, index).some((input) => input.type === type);
+}
+
 function hasPodsMac(standing: Standing): boolean {
   const { isPodNetwork, isHidden } = interfaceAt(standing);
   return isPodNetwork && !isHidden;
@@ -88,35 +93,16 @@ export const INERT_FIELDS: readonly InertField[] = [
   { path: "domain.firmware.acpi", why: "the guest has the VMM's own ACPI tables" },
   {
     path: "domain.clock.timer.hpet.tickPolicy",
-    why: "ticks that were missed are the VMM's to give",
+    why: "ticks that were missed are given late: QEMU has no other way",
+    when: isNot("delay"),
   },
-  { path: "domain.clock.timer.pit.present", why: "the interval timer is there", when: isFalse },
   {
     path: "domain.clock.timer.pit.tickPolicy",
     why: "delay and discard are there",
     when: isNot("delay", "discard"),
   },
   { path: "domain.clock.timer.rtc.present", why: "the clock is there", when: isFalse },
-  { path: "domain.clock.timer.rtc.track", why: "the clock follows the node's" },
-  { path: "domain.features.acpi.enabled", why: "ACPI is there", when: isFalse },
   { path: "domain.features.apic.enabled", why: "the APIC is there", when: isFalse },
-  {
-    path: "domain.features.apic.endOfInterrupt",
-    why: "the guest has it where the VMM has",
-    when: isFalse,
-  },
-  { path: "domain.features.smm.enabled", why: "system management mode is there", when: isFalse },
-  { path: "domain.features.kvm.hidden", why: "the guest sees KVM's signature", when: isTrue },
-  {
-    path: "domain.features.pvspinlock.enabled",
-    why: "the guest has it where KVM has",
-    when: isFalse,
-  },
-  {
-    path: "domain.devices.useVirtioTransitional",
-    why: "virtio devices are modern ones",
-    when: isTrue,
-  },
   { path: "domain.devices.disableHotplug", why: "the board keeps its ports", when: isTrue },
   { path: "domain.devices.blockMultiQueue", why: "a disk has one queue", when: isTrue },
   {
@@ -131,8 +117,8 @@ export const INERT_FIELDS: readonly InertField[] = [
   { path: "domain.devices.watchdog.diag288", why: "it is a mainframe's: take i6300esb" },
   {
     path: "domain.devices.inputs[].type",
-    why: "a keyboard is always there, and no other is added",
-    when: is("keyboard"),
+    why: "one of each type is added: the first",
+    when: isSecond,
   },
   { path: "domain.devices.gpus[].virtualGPUOptions", why: "the display is the machine's own" },
   { path: "domain.devices.gpus[].tag", why: "the guest is told no tags of devices" },

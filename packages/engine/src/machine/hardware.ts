@@ -34,9 +34,9 @@ export function growthOf(
 export function hardwareOf(settings: MachineSettings, memoryBytes: number): HardwareSpec {
   const { machineType: board, cpuFeatures, sound, panic, tablet, video } = settings;
   const { watchdog, secureBoot, firmwareSerial, usb, usbRedirections, balloon } = settings;
-  const { onReboot } = settings;
+  const { onReboot, platform, virtioTransitional, keyboard } = settings;
   return {
-    ...defined({ board, topology: topologyOf(settings), cpuFeatures, tablet, video }),
+    ...defined({ board, topology: topologyOf(settings), cpuFeatures, tablet, video, platform }),
     ...defined({ smbios: smbiosOf(settings), clock: clockOf(settings) }),
     ...defined({ hyperv: hypervOf(settings), hugePages: hugePagesOf(settings, memoryBytes) }),
     ...(watchdog === "off" ? {} : { watchdog }),
@@ -48,6 +48,8 @@ export function hardwareOf(settings: MachineSettings, memoryBytes: number): Hard
     ...(usbRedirections === 0 ? {} : { usbRedirections }),
     ...(balloon ? {} : { balloon }),
     ...(onReboot === "end" ? { endsOnReboot: true } : {}),
+    ...(virtioTransitional ? { transitional: true } : {}),
+    ...(keyboard === "off" ? {} : { keyboard }),
   };
 }
 
@@ -67,9 +69,12 @@ function smbiosOf({ smbios, chassis }: MachineSettings): HardwareSpec["smbios"] 
 function clockOf({ clock, hyperv }: MachineSettings): HardwareSpec["clock"] {
   const isNeeded = hypervNeeds(hypervFeatures(hyperv ?? {})).includes("hypervclock");
   if (clock === undefined) return isNeeded ? { hypervClock: true } : undefined;
-  const { timezone, offset: aheadSeconds, rtc, pit, hpet, kvmclock: kvmClock } = clock;
+  const { timezone, offset: aheadSeconds, kvmclock: kvmClock, ...timers } = clock;
+  const { rtc, track, pit, pitPresent, hpet } = timers;
   const hypervClock = clock.hypervclock ?? (isNeeded ? true : undefined);
-  return defined({ timezone, aheadSeconds, rtc, pit, hpet, kvmClock, hypervClock });
+  return defined({
+    ...{ timezone, aheadSeconds, rtc, track, pit, pitPresent, hpet, kvmClock, hypervClock },
+  });
 }
 
 function hypervOf({ hyperv }: MachineSettings): HardwareSpec["hyperv"] {

@@ -53,19 +53,28 @@ test("annotations become the machine's hardware", () => {
   const said = settings({
     ...{ "cpu-topology": "{sockets: 1, cores: 2, threads: 2}", "max-cpus": "8" },
     ...{ "max-memory": "101Mi", hyperv: "{synictimer: on, spinlocks: 8191}" },
-    ...{ clock: "{timezone: Europe/Berlin, hpet: off}", chassis: "{asset: A}", balloon: "off" },
+    ...{
+      clock: "{timezone: Europe/Berlin, hpet: off, track: guest, pitPresent: off}",
+      chassis: "{asset: A}",
+      balloon: "off",
+    },
     ...{ watchdog: "reset", sound: "ich9", panic: "off", "usb-redirections": "1" },
-    ...{ "on-reboot": "end" },
+    ...{ "on-reboot": "end", platform: "{acpi: off, hidden: on}", "virtio-transitional": "on" },
+    keyboard: "virtio",
   });
   expect(cpusOf(said)).toBe(4);
   expect(growthOf(said, 64 * MIB)).toEqual({ maxCpus: 8, memoryMaxBytes: 100 * MIB });
   expect(hardwareOf(said, 64 * MIB)).toEqual({
     topology: { sockets: 2, cores: 2, threads: 2 },
     hyperv: { features: ["synictimer", "synic", "vpindex"], spinlocks: 8191 },
-    clock: { timezone: "Europe/Berlin", hpet: false, hypervClock: true },
+    clock: {
+      ...{ timezone: "Europe/Berlin", hpet: false, hypervClock: true },
+      ...{ track: "guest", pitPresent: false },
+    },
     smbios: { chassis: { asset: "A" } },
     ...{ watchdog: "reset", sound: "ich9", panic: "off", usbRedirections: 1, balloon: false },
-    endsOnReboot: true,
+    ...{ endsOnReboot: true, transitional: true, keyboard: "virtio" },
+    platform: { acpi: false, hidden: true },
   });
 });
 
