@@ -15,7 +15,7 @@ import {
 } from "@trine/kube-client";
 import { VIRTUAL_MACHINE_INSTANCE, type VirtualMachineInstance } from "@trine/kube-types";
 import { type NodeDoor, openDoor } from "@trine/node-door";
-import { KubeCluster, busyboxImage, tinyGuestImage } from "@trine/testkit";
+import { KubeCluster, busyboxImage, idleGuestImage, tinyGuestImage } from "@trine/testkit";
 
 const NAMESPACE = "default";
 const LONG_MS = 1_200_000;
@@ -44,6 +44,11 @@ class Seen<T extends KubeObject> {
     );
   }
 }
+
+/** What a machine boots: a sector that halts, or a Linux of busybox. */
+export type Guest = "idle" | "linux";
+
+const IMAGES = { idle: "trine.test/idle-guest:1", linux: "trine.test/tiny-guest:1" } as const;
 
 export interface Start {
   /** The API server has answered the create. */
@@ -87,7 +92,7 @@ export class KubeMachines {
   }
 
   static async start(): Promise<KubeMachines> {
-    const images = [await busyboxImage(), await tinyGuestImage()];
+    const images = [await busyboxImage(), await idleGuestImage(), await tinyGuestImage()];
     const cluster = await KubeCluster.start({ machines: true });
     const undo = new Undo();
     undo.defer("cluster", () => cluster.stop());
@@ -151,15 +156,21 @@ export class KubeMachines {
   }
 
   /** Instances at that rate; each as it was seen, in the order of their making. */
-  machines(name: string, count: number, everyMs: number): Promise<Start[]> {
-    const until = (each: string): Promise<number> => this.#running.until(each);
-    return this.#burst(INSTANCES, { name, count, everyMs }, instanceOf, until);
+  machines(
+    of: { readonly name: string; readonly count: number; readonly everyMs: number },
+    guest: Guest,
+  ): Promise<Start[]> {
+    const make = (name: string): VirtualMachineInstance => instanceOf(name, IMAGES[guest]);
+    return this.#burst(INSTANCES, of, make, (each) => this.#running.until(each));
   }
 
   /** The same of pods with runc. */
-  pods(name: string, count: number, everyMs: number): Promise<Start[]> {
-    const until = (each: string): Promise<number> => this.#ready.until(each);
-    return this.#burst(PODS, { name, count, everyMs }, podOf, until);
+  pods(of: {
+    readonly name: string;
+    readonly count: number;
+    readonly everyMs: number;
+  }): Promise<Start[]> {
+    return this.#burst(PODS, of, podOf, (each) => this.#ready.until(each));
   }
 
   async #burst<T extends KubeObject>(
@@ -211,7 +222,7 @@ function podOf(name: string): Pod {
 }
 
 /** As KubeVirt measures: one processor, one network behind masquerade. */
-function instanceOf(name: string): VirtualMachineInstance {
+function instanceOf(name: string, image: string): VirtualMachineInstance {
   const domain = {
     memory: { guest: "64Mi" },
     resources: { requests: { cpu: "10m" } },
@@ -220,7 +231,6 @@ function instanceOf(name: string): VirtualMachineInstance {
       interfaces: [{ name: "default", masquerade: {} }],
     },
   };
-  const image = "trine.test/tiny-guest:1";
   return {
     apiVersion: "kubevirt.io/v1",
     kind: "VirtualMachineInstance",

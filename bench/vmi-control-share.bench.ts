@@ -14,9 +14,9 @@ export async function run(): Promise<BenchResult> {
   const whole: number[] = [];
   try {
     // What the first makes once is none of the others'.
-    await rig.machines("first", 1, 0);
+    await rig.machines({ name: "first", count: 1, everyMs: 0 }, "linux");
     const saidAt = await rig.listenToNode();
-    const starts = await rig.machines(NAME, COUNT, EVERY_MS);
+    const starts = await rig.machines({ name: NAME, count: COUNT, everyMs: EVERY_MS }, "linux");
     for (const [index, { createdAt, runningAt }] of starts.entries()) {
       const name = `${NAME}-${index}`;
       const said = saidAt(name);

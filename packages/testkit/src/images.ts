@@ -3,6 +3,7 @@ import { basename, join } from "node:path";
 import { cachedDir } from "./cache.ts";
 import { debianGuestDisk } from "./debian-guest-disk.ts";
 import { resolvePackages, unpackPackages } from "./debian-packages.ts";
+import { idleGuestDisk } from "./idle-guest-disk.ts";
 import { kubeBinaries } from "./kube-binaries.ts";
 import { writeOciArchive } from "./oci-archive.ts";
 import { hashOfFiles } from "./recipe.ts";
@@ -33,7 +34,12 @@ export async function tinyGuestImage(): Promise<TestImage> {
   return containerDisk("tiny-guest", await tinyGuestDisk());
 }
 
-/** The same with Debian's kernel for every machine, which has 9p and virtio-mem. */
+/** The guest that only halts as a containerDisk: `/disk/idle.qcow2` in one layer. */
+export async function idleGuestImage(): Promise<TestImage> {
+  return containerDisk("idle-guest", await idleGuestDisk());
+}
+
+/** The same as the tiny one, with Debian's kernel for every machine, which has 9p and virtio-mem. */
 export async function genericTinyGuestImage(): Promise<TestImage> {
   return containerDisk("tiny-generic", await tinyGuestDisk("generic"));
 }

@@ -16,6 +16,7 @@ export {
   debianGuestImage,
   pauseImage,
   genericTinyGuestImage,
+  idleGuestImage,
   tinyGuestImage,
 } from "./images.ts";
 export type { TestImage } from "./test-image.ts";
