@@ -1,9 +1,10 @@
 // What annotations promise, seen from inside the guest.
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import {
   type RunningPod,
   cachedDir,
   containerDisk,
+  kernelImage,
   runCommand,
   tinyGuestDisk,
 } from "@trine/testkit";
@@ -52,6 +53,30 @@ describe("what a machine is told to be", () => {
     const pod = await at.booted("bios");
     expect((await at.sh(pod, "test -d /sys/firmware/efi")).exitCode).toBe(1);
     expect((await at.sh(pod, "test -e /sys/firmware/acpi/tables/WAET")).exitCode).toBe(0);
+    await at.node.remove(pod);
+  });
+
+  test("boots a kernel and an initrd of its image, without any disk, with a command line that nobody reads but it", async () => {
+    const image = await kernelImage();
+    await at.node.containerd.importImage(image);
+    const args = `console=ttyS0 quiet says="a;b" $(c) 'd,e=f`;
+    const kernel = {
+      "trine.dev/machine": "main",
+      "trine.dev/kernel": "/boot/vmlinuz",
+      // Of a volume: nothing of /boot in the image is below it.
+      "trine.dev/initrd": "/trine.dev/kernel/initrd",
+      "trine.dev/kernel-args": args,
+    };
+    const volume = [
+      { containerPath: "/trine.dev/kernel", hostPath: dirname(image.initrd), readonly: true },
+    ];
+    const pod = await at.machine("kernel", {
+      image: image.name,
+      annotations: kernel,
+      mounts: volume,
+    });
+    await at.node.untilOutput(pod, `KERNEL-GUEST ${args}`, BOOT_MS);
+    expect((await at.view(pod)).machine?.disks.map(({ name }) => name)).toEqual(["seed"]);
     await at.node.remove(pod);
   });
 

@@ -81,7 +81,12 @@ export const INSTANCE_SPEC: readonly FieldGroup[] = [
     inGuest("boots by UEFI, and goes on when the daemon restarts"),
     SECURE,
   ]),
-  group("kernel of an image", domain("firmware.kernelBoot"), []),
+  group("kernel of an image", domain("firmware.kernelBoot"), [
+    renders("is a volume of the pod, and needs no disk"),
+    inGuest(
+      "boots a kernel and an initrd of its image, without any disk, with a command line that nobody reads but it",
+    ),
+  ]),
   group("ACPI tables of a user's", domain("firmware.acpi"), []),
   group("chassis", domain("chassis"), [hardware, SECURE]),
   group("clock and timers", domain("clock"), [hardware, UNDER_KVM, OF_LESS]),

@@ -26,6 +26,14 @@ export function contradictions(settings: MachineSettings): AnnotationProblem[] {
     const why = `is of virtiofs, and trine.dev/shares says ${shares}`;
     found.push({ key: "trine.dev/share-tags", value: shown(JSON.stringify(shareTags)), why });
   }
+  for (const [name, given] of [
+    ["initrd", settings.initrdPath],
+    ["kernel-args", settings.kernelArgs],
+  ] as const) {
+    if (given === undefined || settings.kernelPath !== undefined) continue;
+    const why = "is of a kernel, and there is no trine.dev/kernel";
+    found.push({ key: `trine.dev/${name}`, value: shown(given), why });
+  }
   const { userKeysFrom, passwordsFrom, guestAgent } = settings;
   for (const [key, given] of [
     ["trine.dev/user-keys-from", userKeysFrom],

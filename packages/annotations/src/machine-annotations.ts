@@ -1,5 +1,6 @@
 import { FIRST_BOOT_ANNOTATIONS } from "./first-boot-annotations.ts";
 import { HARDWARE_ANNOTATIONS } from "./hardware-annotations.ts";
+import { KERNEL_ANNOTATIONS } from "./kernel-annotations.ts";
 import type { AnnotationSpec, SettingsOf } from "./value-types.ts";
 
 const MI = 1024n ** 2n;
@@ -310,6 +311,7 @@ export const MACHINE_ANNOTATIONS = [
     example: "db1.example.com",
     virtlet: [],
   },
+  ...KERNEL_ANNOTATIONS,
   ...HARDWARE_ANNOTATIONS,
 ] as const satisfies readonly AnnotationSpec[];
 

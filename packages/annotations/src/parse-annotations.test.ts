@@ -67,6 +67,9 @@ test("gives the defaults to a pod without annotations", () => {
     display: false,
     uuid: undefined,
     hostname: undefined,
+    kernelPath: undefined,
+    initrdPath: undefined,
+    kernelArgs: undefined,
   });
 });
 
@@ -86,6 +89,8 @@ test("files are a drive on sata; a disk that is read-only is refused there", () 
 /** What says nothing alone. */
 const NEEDED: Readonly<Record<string, Record<string, string>>> = {
   "trine.dev/network-mac": { "trine.dev/network-binding": "masquerade" },
+  "trine.dev/initrd": { "trine.dev/kernel": "/boot/vmlinuz" },
+  "trine.dev/kernel-args": { "trine.dev/kernel": "/boot/vmlinuz" },
   "trine.dev/ports": { "trine.dev/machine": "machine" },
   "trine.dev/max-memory": { "trine.dev/memory": "64Mi" },
   "trine.dev/firmware-persistent": { "trine.dev/firmware": "uefi", "trine.dev/state": "/state" },
@@ -175,6 +180,9 @@ const WRONG: readonly (readonly [string, string, RegExp])[] = [
   ["trine.dev/start", "stopped", /"running" or "paused"/],
   ["trine.dev/guest-agent", "no", /"on" or "off"/],
   ["trine.dev/display", "vnc", /"on" or "off"/],
+  ["trine.dev/kernel", "/boot/../vmlinuz", /an absolute path in the container/],
+  ["trine.dev/initrd", "initrd", /an absolute path in the container/],
+  ["trine.dev/kernel-args", "a".repeat(2048), /at most 2047 characters/],
   ["trine.dev/share-tags", "{a: /b, c: /b}", /twice/],
   ["trine.dev/share-tags", "{a: ../b}", /has a "..\/b".*the mountPath of a volume/],
   ["trine.dev/share-tags", `{${"a".repeat(37)}: /b}`, /has the name "a+/],

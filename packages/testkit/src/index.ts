@@ -42,6 +42,7 @@ export type { OciImage } from "./oci-archive.ts";
 export { findProcesses, killProcesses } from "./processes.ts";
 export type { FoundProcess } from "./processes.ts";
 export { runCommand } from "./run-command.ts";
+export { kernelImage } from "./kernel-image.ts";
 export { GuestShell, shellGuest } from "./shell-guest.ts";
 export { withTempDir } from "./temp-dir.ts";
 export { signedGuestImage } from "./signed-guest-disk.ts";

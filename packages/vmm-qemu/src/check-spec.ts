@@ -106,14 +106,16 @@ function checkFiles(spec: MachineSpec, say: Say): void {
     const whole = [slots.readOnly, slots.writable].every((n) => Number.isInteger(n) && n >= 0);
     say(whole, `slots: ${slots.readOnly} and ${slots.writable}`);
   }
-  if (boot.kind === "direct") {
-    say(!boot.cmdline.includes("\0") && boot.cmdline.length <= MAX_CMDLINE, "kernel command line");
-  }
+  const { kernel } = spec;
+  say(kernel === undefined || boot.kind === "firmware", "a kernel of its own without a firmware");
+  const line = boot.kind === "direct" ? boot.cmdline : (kernel?.args ?? "");
+  say(!line.includes("\0") && Buffer.byteLength(line) <= MAX_CMDLINE, "kernel command line");
   for (const { name } of spec.firmwareFiles ?? []) {
     say(FIRMWARE_FILE.test(name), `firmware file ${name}: opt/ and a name`);
   }
   const paths = [
     ...(boot.kind === "direct" ? [boot.kernel, boot.initrd] : []),
+    ...[kernel?.path, kernel?.initrdPath],
     ...(spec.firmwareFiles ?? []).map(({ path }) => path),
     ...[slots?.dir, origin?.template.memoryPath, origin?.template.statePath],
   ];

@@ -23,7 +23,10 @@ export function bootArguments(
   const boot = bootOf(spec);
   switch (boot.kind) {
     case "firmware":
-      return boot.firmware === "bios" ? [] : uefiArguments(spec, boot, environment, table);
+      return [
+        ...(boot.firmware === "bios" ? [] : uefiArguments(spec, boot, environment, table)),
+        ...kernelArguments(spec),
+      ];
     case "direct":
       return [
         "-no-reboot",
@@ -36,8 +39,26 @@ export function bootArguments(
   }
 }
 
+/** Loaded by an option ROM of the firmware's, which comes before all disks; a guest that resets is given it again. */
+function kernelArguments({ kernel }: MachineSpec): string[] {
+  if (kernel === undefined) return [];
+  return [
+    ...["-kernel", KERNEL],
+    ...(kernel.initrdPath === undefined ? [] : ["-initrd", INITRD]),
+    ...(kernel.args === "" ? [] : ["-append", kernel.args]),
+  ];
+}
+
 export function bootBinds(spec: MachineSpec): JailBind[] {
   const boot = bootOf(spec);
+  const { kernel } = spec;
+  if (kernel !== undefined) {
+    const { path, initrdPath } = kernel;
+    return [
+      { source: path, target: KERNEL },
+      ...(initrdPath === undefined ? [] : [{ source: initrdPath, target: INITRD }]),
+    ];
+  }
   if (boot.kind !== "direct" || spec.origin !== undefined) return [];
   return [
     { source: boot.kernel, target: KERNEL },

@@ -235,6 +235,23 @@ describe("features", () => {
     expect(() => plan({ disks: [{ ...overlay, offsetBytes: MIB }] })).toThrow(/in a qcow2/);
   });
 
+  test("a kernel of its own is started in place of a disk, with an initrd and arguments where there are", () => {
+    const kernel = { path: "/layer/kernel", initrdPath: "/layer/initrd", args: "a=$(b),c 'd" };
+    const { argv, jail } = plan({ kernel });
+    const at = argv.indexOf("-kernel");
+    expect(argv.slice(at, at + 6)).toEqual([
+      ...["-kernel", "/files/kernel", "-initrd", "/files/initrd", "-append", kernel.args],
+    ]);
+    expect(argv).not.toContain("-no-reboot");
+    expect(jail.binds).toContainEqual({ source: "/layer/kernel", target: "/files/kernel" });
+    expect(jail.binds).toContainEqual({ source: "/layer/initrd", target: "/files/initrd" });
+    const bare = plan({ kernel: { path: "/k", args: "" } }).argv;
+    expect(bare).toContain("-kernel");
+    expect(bare.join(" ")).not.toMatch(/-initrd|-append/);
+    expect(() => plan({ kernel: { ...kernel, args: "a\0b" } })).toThrow(/kernel command line/);
+    expect(() => plan({ kernel: { ...kernel, path: "k" } })).toThrow(/path k is not absolute/);
+  });
+
   test("shares are a device at their server's socket, which sees the guest's memory", () => {
     const shares = { way: "virtiofs", tag: "trine", socket: "shares.sock" } as const;
     const changes = { shares, memoryMaxBytes: 128 * MIB };

@@ -4,6 +4,7 @@ export type {
   BootSpec,
   DiskSpec,
   FirmwareFile,
+  KernelSpec,
   MachineSpec,
   NicModel,
   NicSpec,

@@ -13,6 +13,8 @@ export interface MachineSpec {
   readonly firmware?: "bios" | "uefi";
   /** The machine's own copy of the UEFI variables; needed for `firmware: "uefi"`. */
   readonly firmwareVarsPath?: string;
+  /** What the firmware starts, in place of what a disk would boot. */
+  readonly kernel?: KernelSpec;
   readonly accelerator: Accelerator;
   /** The VMM's CPU model name; undefined = the driver's default for the accelerator. */
   readonly cpuModel?: string;
@@ -64,6 +66,14 @@ export type BootSpec =
       readonly initrd: string;
       readonly cmdline: string;
     };
+
+/** Files are regular ones, that the VMM reads once, as its own user. */
+export interface KernelSpec {
+  readonly path: string;
+  readonly initrdPath?: string;
+  /** Its command line. */
+  readonly args: string;
+}
 
 /** What starts the guest, whichever form says it. */
 export function bootOf(

@@ -44,11 +44,21 @@ function isInert({ downwardMetrics, memoryDump, containerPath }: Volume): boolea
   return [downwardMetrics, memoryDump, containerPath].some((source) => source !== undefined);
 }
 
-/** The disks that the node is told of in trine.dev/disks, the root first; none: there is nothing to boot from. */
+/** The disks that the node is told of in trine.dev/disks, the root first where there is one. */
 export function toldDisks(spec: VirtualMachineInstanceSpec): readonly DiskOfVolume[] {
-  const told = disksOf(spec).filter(({ volume }) => !isSeed(volume) && !isInert(volume));
-  const root = rootOf(told);
-  return root === undefined ? [] : [root, ...told.filter((each) => each !== root)];
+  const told = shownDisks(spec);
+  const root = rootDisk(spec);
+  if (root === undefined) return told;
+  return [root, ...told.filter(({ disk }) => disk !== root.disk)];
+}
+
+/** The machine's own disk; undefined: there is nothing that a disk boots. */
+export function rootDisk(spec: VirtualMachineInstanceSpec): DiskOfVolume | undefined {
+  return rootOf(shownDisks(spec));
+}
+
+function shownDisks(spec: VirtualMachineInstanceSpec): DiskOfVolume[] {
+  return disksOf(spec).filter(({ volume }) => !isSeed(volume) && !isInert(volume));
 }
 
 /** What boots when nothing is said of it: the first that has something in it, a drive only where there is no disk. */

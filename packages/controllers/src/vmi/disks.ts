@@ -1,5 +1,6 @@
 import type { Disk, VirtualMachineInstanceSpec, Volume } from "@trine/kube-types";
-import { type DiskOfVolume, holdsFiles, shortName, toldDisks } from "./disk-names.ts";
+import { type DiskOfVolume, holdsFiles, rootDisk, shortName, toldDisks } from "./disk-names.ts";
+import { bootsKernel } from "./kernel-boot.ts";
 import { type DiskEntry, type Parts, defined, joined, refused } from "./parts.ts";
 import { type LaunchSettings, bytesOf } from "./settings.ts";
 import type { KnownClaim } from "./known.ts";
@@ -31,12 +32,13 @@ export function diskParts(
   claims: Claims,
   settings: LaunchSettings,
 ): Parts & { readonly image?: { readonly image: string; readonly pullPolicy?: string } } {
-  const told = toldDisks(spec);
-  const [root] = told;
-  if (root === undefined) {
+  const root = rootDisk(spec);
+  if (root === undefined && !bootsKernel(spec)) {
     return refused("spec.domain.devices.disks", "there is no disk to boot from");
   }
-  const parts = told.map((each) => placed(each, each === root, spec, claims, settings));
+  const parts = toldDisks(spec).map((each) =>
+    placed(each, each.disk === root?.disk, spec, claims, settings),
+  );
   const containerDisk = imageOf(root);
   const all = joined(parts);
   if (containerDisk === undefined) return all;
@@ -50,7 +52,7 @@ function imageOf(root: DiskOfVolume | undefined): ContainerDisk | undefined {
 }
 
 export function isRootVolume(spec: VirtualMachineInstanceSpec): boolean {
-  return imageOf(toldDisks(spec)[0]) === undefined;
+  return imageOf(rootDisk(spec)) === undefined;
 }
 
 function placed(

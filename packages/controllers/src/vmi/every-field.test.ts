@@ -105,6 +105,10 @@ const BESIDE: readonly (readonly [RegExp, ByPath])[] = [
     /^accessCredentials\[\]\.userPassword\.source/,
     { "accessCredentials[0].userPassword.propagationMethod.qemuGuestAgent": {} },
   ],
+  [
+    /kernelBoot\.kernelArgs$/,
+    { "domain.firmware.kernelBoot.container": { image: "k", kernelPath: "/k" } },
+  ],
   [/^livenessProbe(?!\.guestAgentPing)/, { "livenessProbe.exec": { command: ["true"] } }],
   [/^readinessProbe(?!\.guestAgentPing)/, { "readinessProbe.exec": { command: ["true"] } }],
 ];

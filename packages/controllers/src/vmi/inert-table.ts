@@ -89,7 +89,6 @@ export const INERT_FIELDS: readonly InertField[] = [
       return "isAnother" in board && board.isAnother;
     },
   },
-  { path: "domain.firmware.kernelBoot", why: "the machine boots its disk" },
   { path: "domain.firmware.acpi", why: "the guest has the VMM's own ACPI tables" },
   {
     path: "domain.clock.timer.hpet.tickPolicy",

@@ -385,6 +385,57 @@ describe("first boot", () => {
   });
 });
 
+describe("a kernel of an image", () => {
+  const FIELD = "spec.domain.firmware.kernelBoot";
+  const container = {
+    image: "boot/kernel:1",
+    imagePullPolicy: "Always",
+    imagePullSecret: "boot",
+    kernelPath: "/boot/vmlinuz",
+    initrdPath: "//boot/initrd",
+  };
+  const none = { "spec.volumes": [], "spec.domain.devices.disks": [] };
+
+  test("is a volume of the pod, and needs no disk", () => {
+    const pod = podOf({ ...none, [FIELD]: { container, kernelArgs: "a=$(b) 'c" } });
+    expect(settingsOf(pod)).toMatchObject({
+      kernelPath: "/trine.dev/kernel/boot/vmlinuz",
+      initrdPath: "/trine.dev/kernel/boot/initrd",
+      kernelArgs: "a=$(b) 'c",
+      disks: [],
+    });
+    expect(pod.spec.volumes).toEqual([
+      { name: "trine-kernel", image: { reference: "boot/kernel:1", pullPolicy: "Always" } },
+    ]);
+    expect(pod.spec).toMatchObject({ imagePullSecrets: [{ name: "boot" }] });
+    expect(compute(pod)["volumeMounts"]).toEqual([
+      { name: "trine-kernel", mountPath: "/trine.dev/kernel", readOnly: true },
+    ]);
+  });
+
+  test("leaves the disks as they are; one that holds nothing is no root then", () => {
+    const root = podOf({ [FIELD]: { container } });
+    expect(settingsOf(root)).toMatchObject({ disks: [{ name: "root" }] });
+    const scratch = podOf({
+      "spec.volumes": [{ name: "scratch", emptyDisk: { capacity: "1Gi" } }],
+      "spec.domain.devices.disks": [{ name: "scratch", disk: { bus: "virtio" } }],
+      [FIELD]: { container },
+    });
+    expect(settingsOf(scratch)).toMatchObject({ disks: [{ name: "scratch" }] });
+  });
+
+  test("is refused where there is none, or no place for its image", () => {
+    const { kernelPath, ...initrdOnly } = container;
+    expect(kernelPath).toBeDefined();
+    expect(refusalsOf({ [FIELD]: { container: initrdOnly } })).toEqual([
+      `${FIELD}.container.initrdPath: is of a kernel: give kernelPath`,
+    ]);
+    expect(refusalsOf({ [FIELD]: { container } }, { ...SETTINGS, imageVolumes: false })).toEqual([
+      `${FIELD}.container: the cluster has images as volumes turned off, and the kernel is in one`,
+    ]);
+  });
+});
+
 describe("what the API holds as text", () => {
   test("is a directory of the guest's where a file system names it", () => {
     const pod = podOf({

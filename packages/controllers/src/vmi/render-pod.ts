@@ -15,6 +15,7 @@ import { deviceParts, hostDeviceParts } from "./devices.ts";
 import { directoryParts } from "./directories.ts";
 import { type Claims, diskParts } from "./disks.ts";
 import { featureParts, firmwareParts } from "./firmware.ts";
+import { kernelParts } from "./kernel-boot.ts";
 import { ignitionParts } from "./ignition.ts";
 import { COMPUTE, networkParts } from "./networks.ts";
 import { type Parts, type Refusal, joined } from "./parts.ts";
@@ -85,6 +86,7 @@ function partsOf(
     processorParts(domain, settings),
     memoryParts(domain, settings),
     firmwareParts(spec, settings, stateClaimName(vmi)),
+    kernelParts(spec, settings),
     featureParts(domain),
     deviceParts(domain),
     hostDeviceParts(spec),

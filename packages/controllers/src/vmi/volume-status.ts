@@ -1,6 +1,6 @@
 import type { PersistentVolumeClaim } from "@trine/kube-client";
 import type { VolumeStatus } from "@trine/kube-types";
-import { disksOf, isSeed, shortName, toldDisks } from "./disk-names.ts";
+import { disksOf, isSeed, rootDisk, shortName, toldDisks } from "./disk-names.ts";
 import { busOf, claimOf } from "./disks.ts";
 import { type Phase, type Seen, reportOf } from "./seen.ts";
 
@@ -11,12 +11,13 @@ export function volumeStatusOf(seen: Seen, phase: Phase): readonly VolumeStatus[
   const { spec, claim: claims } = seen;
   const report = reportOf(seen);
   const counts = { vd: 0, sd: 0 };
+  const root = rootDisk(spec);
   // The node puts its seeds last.
   const seeds = disksOf(spec).filter(({ volume }) => isSeed(volume));
-  return [...toldDisks(spec), ...seeds].map(({ disk, volume }, index): VolumeStatus => {
+  return [...toldDisks(spec), ...seeds].map(({ disk, volume }): VolumeStatus => {
     const prefix = PREFIX[busOf(disk)];
     const target = `${prefix}${letters(counts[prefix]++)}`;
-    const told = index === 0 ? "root" : shortName(volume.name);
+    const told = disk === root?.disk ? "root" : shortName(volume.name);
     const size = report?.disks.find(({ name }) => name === told)?.bytes;
     const claimName = claimOf(volume)?.claimName;
     const claim = claimName === undefined ? undefined : claims(claimName);

@@ -10,6 +10,7 @@ import { cpusOf, growthOf } from "./hardware.ts";
 import { machineDisks } from "./machine-disks.ts";
 import { machineHardware } from "./machine-hardware.ts";
 import type { MachineInput } from "./machine-input.ts";
+import { machineKernel } from "./machine-kernel.ts";
 import { PASST_SOCKET } from "./machine-passt.ts";
 import { machineShares } from "./machine-shares.ts";
 import { makeMachineDirs } from "../pod-files.ts";
@@ -47,6 +48,7 @@ export async function createMachine(
   await makeMachineDirs(files, input.uid);
   const layer = await layerDir(rootfs);
   const disks = await machineDisks({ shim, config, undo, rootfs, layer }, input);
+  const kernel = await machineKernel({ shim, rootfs, layer }, input);
   const shares = await machineShares({ shim, config, undo }, input);
   const agent = settings.agent ? await readAgent(config.machines.agent) : undefined;
   const ports = settings.agent ? containerPorts(input) : [];
@@ -58,6 +60,7 @@ export async function createMachine(
     memoryBytes,
     ...growthOf(settings, memoryBytes),
     ...(await machineHardware({ shim, config, uids, layer }, input, memoryBytes)),
+    ...(kernel === undefined ? {} : { kernel }),
     accelerator: config.accelerator,
     ...(settings.cpuModel === undefined ? {} : { cpuModel: settings.cpuModel }),
     disks: [...disks, ...told.disks],

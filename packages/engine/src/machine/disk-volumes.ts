@@ -34,13 +34,18 @@ export function deviceAt(spec: JsonObject, path: string): BlockVolume {
 
 /** The volume that is mounted at or above a path of the container. Kind `invalid` when none is. */
 export function volumeAt(spec: JsonObject, path: string): VolumeAt {
+  const found = volumeAbove(spec, path);
+  if (found !== undefined) return found;
+  throw new TrineError("invalid", `no volume of the container is mounted at or above ${path}`);
+}
+
+/** The same; undefined when none is. */
+export function volumeAbove(spec: JsonObject, path: string): VolumeAt | undefined {
   const binds = list(spec["mounts"])
     .map(readMount)
     .filter(({ isBind }) => isBind);
   const nearest = nearestAbove(binds, path);
-  if (nearest === undefined) {
-    throw new TrineError("invalid", `no volume of the container is mounted at or above ${path}`);
-  }
+  if (nearest === undefined) return undefined;
   const { source, destination, options } = nearest;
   const parts = plain(path).slice(plain(destination).length).split("/").filter(Boolean);
   return { source, parts, readOnly: options.some((option) => READ_ONLY.includes(option)) };

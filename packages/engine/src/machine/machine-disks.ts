@@ -2,7 +2,7 @@ import { join } from "node:path";
 import type { DiskSetting } from "@trine/annotations";
 import { TrineError } from "@trine/base";
 import type { Undo } from "@trine/base";
-import { createOverlay, findMachineDisk, inspectImage } from "@trine/disk-images";
+import { createOverlay, findMachineDisk, hasMachineDisk, inspectImage } from "@trine/disk-images";
 import type { ShimLink } from "@trine/shim-client";
 import type { DiskSpec } from "@trine/vmm";
 import type { EngineConfig } from "../deps.ts";
@@ -41,7 +41,8 @@ export async function machineDisks(to: Places, input: MachineInput): Promise<Dis
   const { disks, rootSizeBytes } = input.settings;
   const root = disks.find(({ name }) => name === "root") ?? ROOT;
   const sized = rootSizeBytes === undefined ? root : { ...root, sizeBytes: rootSizeBytes };
-  const all = [sized, ...disks.filter(({ name }) => name !== "root")];
+  const others = disks.filter(({ name }) => name !== "root");
+  const all = (await needsNoRoot(to, input, root)) ? others : [sized, ...others];
   to.undo.defer("take the disks apart", () => unmountDisks(to.shim, input.files.podDir));
   const made: DiskSpec[] = [];
   for (const disk of all) {
@@ -52,6 +53,16 @@ export async function machineDisks(to: Places, input: MachineInput): Promise<Dis
     }
   }
   return made;
+}
+
+/** A machine with a kernel of its own has its image's disk where there is one. */
+async function needsNoRoot(
+  { rootfs }: Places,
+  { settings: { kernelPath, rootSizeBytes } }: MachineInput,
+  root: DiskSetting,
+): Promise<boolean> {
+  if (kernelPath === undefined || rootSizeBytes !== undefined || root !== ROOT) return false;
+  return !(await hasMachineDisk(rootfs));
 }
 
 /** The root boots after what is said to boot, before all else. */
