@@ -4,14 +4,14 @@ import { atMostOne, filled, unique } from "./fields.ts";
 import { checkInstanceSpec } from "./instance.ts";
 import { checkForm } from "./names.ts";
 import { type Report, shown } from "./report.ts";
-import { checkLabels } from "./scheduling.ts";
+import { checkTemplateMetadata } from "./template-metadata.ts";
 
 export function checkMachineSpec(spec: VirtualMachineSpec, at: string, report: Report): void {
   checkRun(spec, at, report);
   checkMatcher(spec, "instancetype", at, report);
   checkMatcher(spec, "preference", at, report);
   const template = `${at}.template`;
-  checkLabels(spec.template.metadata?.labels, `${template}.metadata.labels`, report);
+  checkTemplateMetadata(spec.template.metadata, `${template}.metadata`, report);
   if (spec.template.spec === undefined) {
     report.required(`${template}.spec`);
     return;
