@@ -22,6 +22,14 @@ const GRANTED: Proof = [
   "packages/virt-api/src/admission/data-volume.test.ts",
   "who may copy the claim is granted just that: named %s",
 ];
+const ALLOCATED: Proof = [
+  "packages/image-import/src/volume/allocate.component.test.ts",
+  "a disk has its space, and what it held, where it is asked for",
+];
+const READY: Proof = [
+  "tests/control-copies.ts",
+  "a DataSource, and one that names it, say when their claim can be copied",
+];
 const UPLOADED: Proof = [
   "packages/virt-api/src/upload/upload.test.ts",
   "%s: all bytes come to the import of the claim",
@@ -50,7 +58,7 @@ export const DATA_VOLUME_FIELDS: readonly FieldGroup[] = [
     ),
   ]),
   group("by reference", ["spec.sourceRef"], [GRANTED, COPIED_FAR], {
-    but: "the DataSource has to name a claim",
+    but: "the DataSource has to name a claim, or one of its namespace that does",
   }),
   group("from elsewhere", sources("s3", "gcs", "imageio", "vddk", "snapshot"), [], {
     refused: "phase Failed, and why in the condition Running",
@@ -62,17 +70,14 @@ export const DATA_VOLUME_FIELDS: readonly FieldGroup[] = [
   ),
   group("content", ["spec.contentType"], [REFUSED], { but: "`archive` is refused" }),
   group(
-    "checkpoints, preallocation, priority and account of its pod",
-    [
-      "spec.checkpoints",
-      "spec.finalCheckpoint",
-      "spec.preallocation",
-      "spec.priorityClassName",
-      "spec.serviceAccountName",
-    ],
-    [],
-    { but: "not looked at" },
+    "preallocation, priority and account of its pod",
+    ["spec.preallocation", "spec.priorityClassName", "spec.serviceAccountName"],
+    [fillsVolumes("its pod has its priority and account, a %s all of its space"), ALLOCATED],
+    { but: "devices are as their storage has them" },
   ),
+  group("copies in steps", ["spec.checkpoints", "spec.finalCheckpoint"], [], {
+    refused: "phase Failed, and why in the condition Running",
+  }),
   group(
     "phase, progress, restarts, conditions",
     ["status"],
@@ -85,13 +90,10 @@ export const DATA_VOLUME_FIELDS: readonly FieldGroup[] = [
 ];
 
 export const DATA_SOURCE_FIELDS: readonly FieldGroup[] = [
-  group(
-    "its source, and the labels on it",
-    ["spec", ...status("source")],
-    [infers("is inferred from %s")],
-    { but: "read where a DataVolume refers to it, or an instance type is inferred" },
-  ),
-  group("how it went", ["status"], [], { but: "nothing is written" }),
+  group("its source, and the labels on it", ["spec"], [infers("is inferred from %s"), READY], {
+    but: "snapshots are not copied",
+  }),
+  group("whether it can be copied", ["status"], [READY]),
 ];
 
 export const CONFIG_FIELDS: readonly FieldGroup[] = [

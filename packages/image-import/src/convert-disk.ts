@@ -45,6 +45,7 @@ export async function convertDisk(job: Conversion, signal: AbortSignal): Promise
 
 async function convertInJail(job: Conversion, signal: AbortSignal): Promise<void> {
   const { virtualSizeBytes } = job.disk;
+  const { setBy } = job.limits;
   const files = await Promise.all([
     jailedFile("in", job.from, false),
     jailedFile("out", job.to, true),
@@ -61,6 +62,7 @@ async function convertInJail(job: Conversion, signal: AbortSignal): Promise<void
       memoryBytes: MEMORY_BYTES,
       cpuSeconds: BASE_CPU_SECONDS + Math.ceil(virtualSizeBytes / GIB) * CPU_SECONDS_PER_GIB,
       fileBytes: job.as === "raw" ? virtualSizeBytes : convertedBytes(job.disk, job.limits),
+      ...(setBy !== undefined && { limitSetBy: setBy }),
       workDir: job.workDir,
     },
     (output) => followProgress(output, job),

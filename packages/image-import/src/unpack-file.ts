@@ -88,6 +88,7 @@ function refuseBomb(unpacked: number, packed: number, limits: ImportLimits): voi
   }
   if (unpacked > EXPANSION_FREE_BYTES && unpacked > packed * limits.maxExpansion) {
     const what = `unpacks to more than ${limits.maxExpansion} times its ${packed} bytes`;
-    throw new TrineError("invalid", `${what}: a bomb, or raise --max-expansion`);
+    const advice = limits.setBy === undefined ? ", or raise --max-expansion" : "";
+    throw new TrineError("invalid", `${what}: a bomb${advice}`);
   }
 }

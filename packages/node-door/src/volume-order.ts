@@ -74,6 +74,8 @@ export const volumeOrderSchema = v.object({
   target: volumeAt(FILL_PLACES.target),
   /** What the disk is to have. */
   sizeBytes: v.optional(whole),
+  /** In a file system: all of its space is to be its own, also what it has holes for. */
+  preallocate: v.optional(v.boolean()),
   source: sourceSchema,
 });
 

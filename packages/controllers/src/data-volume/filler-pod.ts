@@ -8,7 +8,7 @@ import { importPod, useOf } from "./import-pod.ts";
 import { nodesFor } from "../vmi/scheduling.ts";
 import type { LaunchSettings } from "../vmi/settings.ts";
 import type { Filling } from "./plan-filling.ts";
-import type { Placement, Volume } from "./seen.ts";
+import { type Placement, type Volume, isPreallocated } from "./seen.ts";
 
 const { work: WORK, target: TARGET, source: SOURCE } = FILL_PLACES;
 const MAX_NAME = 63;
@@ -29,20 +29,25 @@ interface Wanted {
   readonly isSourceBlock: boolean;
   readonly sizeBytes: number | undefined;
   readonly placement: Placement | undefined;
+  /** What the machine will ask for where it goes. */
+  readonly asks?: Readonly<Record<string, string>>;
   /** As of machines: what fills a volume is to be where one can have it. */
   readonly settings: Pick<LaunchSettings, "runtimeClass" | "nodeSelectors" | "emptyImage">;
 }
 
 /** The pod that holds a volume while it is filled; its program comes from the node. */
 export function fillerPod(volume: Volume, wanted: Wanted): Pod {
-  const { filling, claim, sizeBytes, placement, settings } = wanted;
+  const { filling, claim, sizeBytes, placement, asks = {}, settings } = wanted;
+  const { nodeSelector, affinity, tolerations } = placement ?? {};
   const { name, namespace = "default", uid } = volume.metadata;
+  const { priorityClassName, serviceAccountName } = volume.spec;
   const isBlock = claim.spec.volumeMode === "Block";
   const order: VolumeOrder = {
     version: 1,
     id: uid,
     target: isBlock ? TARGET.device : TARGET.directory,
     ...(sizeBytes === undefined ? {} : { sizeBytes }),
+    ...(isPreallocated(volume, claim) && { preallocate: true }),
     source: filling.source,
   };
   const { from, image } = filling;
@@ -59,12 +64,16 @@ export function fillerPod(volume: Volume, wanted: Wanted): Pod {
     settings,
     ...(image === undefined ? {} : { image }),
     pod: {
-      ...placement,
-      nodeSelector: nodesFor(settings, placement?.nodeSelector),
+      ...(affinity && { affinity }),
+      ...(tolerations && { tolerations }),
+      ...(priorityClassName !== undefined && priorityClassName !== "" && { priorityClassName }),
+      ...(serviceAccountName !== undefined && serviceAccountName !== "" && { serviceAccountName }),
+      nodeSelector: nodesFor(settings, nodeSelector),
       ...(filling.pullSecrets.length === 0
         ? {}
         : { imagePullSecrets: filling.pullSecrets.map((secret) => ({ name: secret })) }),
     },
+    asks,
     container: {
       volumeMounts: [
         { name: "work", mountPath: WORK },

@@ -99,10 +99,14 @@ function planOf(
   source: DataVolumeSpec["source"],
   namespace: string,
 ): Seen["plan"] {
-  const { contentType } = volume.spec;
+  const { contentType, checkpoints } = volume.spec;
   const granted = grantOf(deps, volume);
   return planFilling(
-    { ...(source && { source }), ...(contentType && { contentType }) },
+    {
+      ...(source && { source }),
+      ...(contentType && { contentType }),
+      ...(checkpoints && { checkpoints }),
+    },
     namespace,
     {
       isBlock: (of) => claimAt(deps, of)?.spec.volumeMode === "Block",
@@ -221,8 +225,9 @@ function consumerOf(
         (spec.volumes ?? []).some((volume) => claimOf(volume)?.claimName === name),
     );
   if (found === undefined) return undefined;
-  const { nodeSelector, affinity, tolerations } = found.spec;
+  const { nodeSelector, affinity, tolerations, domain } = found.spec;
   return {
+    domain,
     ...(nodeSelector && { nodeSelector }),
     ...(affinity && { affinity }),
     ...(tolerations && { tolerations }),

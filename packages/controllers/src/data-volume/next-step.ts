@@ -4,6 +4,7 @@ import type { ClaimAt } from "./plan-filling.ts";
 import {
   POD_PHASE,
   POD_READY,
+  PREALLOCATED,
   RETAIN,
   type Seen,
   isBound,
@@ -11,6 +12,7 @@ import {
   isImmediate,
   isLeaving,
   isOwn,
+  isPreallocated,
 } from "./seen.ts";
 
 /** What a volume needs done next, beside its status. Each may be repeated: it finds the work done. */
@@ -106,7 +108,7 @@ function filling(seen: Seen, claim: Stored<PersistentVolumeClaim>): Step {
   }
   if (isLeaving(pod)) return NOTHING; // the next one has the same name
   if (pod.status?.phase === "Failed") return { do: "deletePod", pod };
-  const annotations = annotationsOf(seen, pod);
+  const annotations = annotationsOf(seen, pod, claim);
   const before = claim.metadata.annotations ?? {};
   const isTold = Object.entries(annotations).every(([key, value]) => before[key] === value);
   if (!isTold) return { do: "tellClaim", annotations };
@@ -122,9 +124,14 @@ export function waits({ volume, claim, waitsForConsumer, consumer, pod }: Seen):
   return !isImmediate(volume) && (claim === undefined || !isBound(claim));
 }
 
-function annotationsOf({ plan, report }: Seen, pod: Pod): Readonly<Record<string, string>> {
+function annotationsOf(
+  { volume, plan, report }: Seen,
+  pod: Pod,
+  claim: PersistentVolumeClaim,
+): Readonly<Record<string, string>> {
   const phase = pod.status?.phase ?? "Pending";
-  const said = { [POD_PHASE]: phase };
+  const isAllocated = phase === "Succeeded" && isPreallocated(volume, claim);
+  const said = { [POD_PHASE]: phase, ...(isAllocated && { [PREALLOCATED]: "true" }) };
   if ("refused" in plan || plan.verb !== "Upload") return said;
   const isReady = phase === "Running" && report?.state === "waiting";
   return { ...said, [POD_READY]: String(isReady) };

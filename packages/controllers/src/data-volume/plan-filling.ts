@@ -45,14 +45,17 @@ export interface Known {
   readonly isGranted: (claim: ClaimAt) => boolean;
 }
 
+type Planned = Pick<DataVolumeSpec, "source" | "contentType" | "checkpoints">;
+
 /** How a volume is to be filled. Pure. */
 export function planFilling(
-  { source, contentType }: Pick<DataVolumeSpec, "source" | "contentType">,
+  { source, contentType, checkpoints = [] }: Planned,
   namespace: string,
   known: Known,
 ): Plan {
   if (source === undefined) return { refused: "spec.source: there is none" };
   if (contentType === "archive") return { refused: "spec.contentType: archives are not unpacked" };
+  if (checkpoints.length > 0) return { refused: "spec.checkpoints: copies in steps are not made" };
   const other = NOT_HERE.find((name) => source[name] !== undefined);
   if (other !== undefined) return { refused: `spec.source.${other}: is not supported` };
   if (source.http !== undefined) return ofHttp(source.http);

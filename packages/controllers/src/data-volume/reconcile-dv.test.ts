@@ -120,6 +120,31 @@ test.each([
   expect(pod?.spec["nodeSelector"]).toEqual({ "kubernetes.io/arch": "amd64", disk: "fast" });
 });
 
+test.each([
+  ["more than an import needs", { guest: "3Gi" }, 4, "2", "3Gi", "3Gi"],
+  ["less", { guest: "64Mi" }, 1, "100m", "128Mi", "2Gi"],
+])("what binds a volume asks for what its machine will: %s", async (...row) => {
+  const [, memory, cores, cpu, asked, limit] = row;
+  const world = new World();
+  world.binds = false;
+  await world.addClass("WaitForFirstConsumer");
+  await world.add(HTTP);
+  const { apiVersion, kind, spec } = instance({
+    "spec.volumes": [{ name: "root", dataVolume: { name: "disk" } }],
+    "spec.domain.memory": memory,
+    "spec.domain.cpu": { cores },
+    "spec.domain.resources": { requests: { cpu: cores === 4 ? "2" : "10m" } },
+  });
+  const metadata = { name: "web", namespace: "shop" };
+  await world.kube.create(INSTANCES, { apiVersion, kind, spec, metadata });
+  await world.settle();
+  const [pod] = await world.pods();
+  expect(pod?.spec.containers[0]?.["resources"]).toEqual({
+    requests: { cpu, memory: asked },
+    limits: { memory: limit },
+  });
+});
+
 test("asked to, it does not wait", async () => {
   const world = new World();
   world.binds = false;
@@ -199,14 +224,45 @@ test.each([
   ["s3", { s3: { url: "s3://b/o" } }, /s3: is not supported/],
   ["no image", { registry: { url: "quay.test/disk" } }, /docker:\/\/IMAGE is wanted/],
   ["no grant", { pvc: { namespace: "golden", name: "gold" } }, /make the DataVolume anew/],
-])("what cannot be is said, and nothing is made: %s", async (_, source, message) => {
+  ["steps", HTTP.source, /spec.checkpoints: copies in steps/, [{ previous: "", current: "1" }]],
+])(
+  "what cannot be is said, and nothing is made: %s",
+  async (_, source, message, checkpoints = []) => {
+    const world = new World();
+    await world.add({ ...HTTP, source, checkpoints });
+    await world.settle();
+    const { status } = await world.volume();
+    expect(status?.phase).toBe("Failed");
+    expect(status?.conditions?.find(({ type }) => type === "Running")?.message).toMatch(message);
+    await expect(world.kube.get(CLAIMS, AT)).rejects.toMatchObject({ kind: "notFound" });
+  },
+);
+
+test.each([
+  ["Filesystem", true, "true"],
+  ["Block", undefined, undefined],
+] as const)("its pod has its priority and account, a %s all of its space", async (...row) => {
+  const [volumeMode, preallocate, told] = row;
   const world = new World();
-  await world.add({ ...HTTP, source });
+  const storage = { ...HTTP.storage, volumeMode };
+  const of = { preallocation: true, priorityClassName: "urgent", serviceAccountName: "filler" };
+  await world.add({ ...HTTP, ...of, storage });
   await world.settle();
-  const { status } = await world.volume();
-  expect(status?.phase).toBe("Failed");
-  expect(status?.conditions?.find(({ type }) => type === "Running")?.message).toMatch(message);
-  await expect(world.kube.get(CLAIMS, AT)).rejects.toMatchObject({ kind: "notFound" });
+  const [pod] = await world.pods();
+  expect(pod?.spec).toMatchObject({ priorityClassName: "urgent", serviceAccountName: "filler" });
+  const order = JSON.parse((pod?.spec.containers[0]?.["args"] as string[])[0] ?? "") as object;
+  expect(order).toHaveProperty("id");
+  expect((order as { preallocate?: boolean }).preallocate).toBe(preallocate);
+  const said = async (): Promise<string | undefined> =>
+    (await world.kube.get(CLAIMS, AT)).metadata.annotations?.[
+      "cdi.kubevirt.io/storage.preallocation"
+    ];
+  await world.run("Running");
+  await world.settle();
+  expect(await said()).toBeUndefined();
+  await world.run("Succeeded", DONE);
+  await world.settle();
+  expect(await said()).toBe(told);
 });
 
 /** All that a volume goes through. */

@@ -13,6 +13,7 @@ import {
 import { Ahead } from "../ahead.ts";
 import { chosenKubeVirt } from "../installation/cluster-settings.ts";
 import { DATA_VOLUMES } from "../kinds.ts";
+import { asksOf } from "../vmi/cpu-memory.ts";
 import { launchSettings } from "../vmi/settings.ts";
 import { diskBytes } from "./claim-of.ts";
 import { fillerPod } from "./filler-pod.ts";
@@ -20,7 +21,7 @@ import { BY_TAKER, giverPod } from "./giver-pod.ts";
 import { type VolumeDeps, claimAt, copiedClaim, look } from "./look.ts";
 import { type Step, nextStep } from "./next-step.ts";
 import type { ClaimAt } from "./plan-filling.ts";
-import { type Seen, type Volume, failureOf, isFilled, isLeaving } from "./seen.ts";
+import { type Seen, type Volume, failureOf, isBound, isFilled, isLeaving } from "./seen.ts";
 import { isUploadTarget, volumeOf } from "./upload-claim.ts";
 import { isForeign, refusalOf, statusOf } from "./status.ts";
 
@@ -144,7 +145,7 @@ function settingsOf(deps: VolumeDeps): ReturnType<typeof launchSettings> {
 /** Of the API server it is asked whether the volume is filled: a cache that is behind would have it written over. */
 async function createPod(
   deps: VolumeDeps,
-  { volume, plan, facts, consumer }: Seen,
+  { volume, plan, facts, consumer, waitsForConsumer }: Seen,
   cached: Stored<PersistentVolumeClaim>,
   signal: AbortSignal,
 ): Promise<void> {
@@ -154,13 +155,17 @@ async function createPod(
   const { namespace = "default" } = volume.metadata;
   const from = copiedClaim(plan, namespace);
   const source = from && claimAt(deps, from);
+  const settings = settingsOf(deps);
+  // It chooses the node for both: one that has no room for the machine would keep its disk.
+  const isToBind = waitsForConsumer && !isBound(claim);
   const pod = fillerPod(volume, {
     filling: plan,
     claim,
     isSourceBlock: source?.spec.volumeMode === "Block",
     sizeBytes: diskBytes(volume, claim, facts),
     placement: consumer,
-    settings: settingsOf(deps),
+    ...(isToBind && consumer && { asks: asksOf(consumer.domain, settings) }),
+    settings,
   });
   await unless("alreadyExists", deps.api.create(PODS, pod, { signal }));
 }

@@ -13,15 +13,16 @@ export type Volume = Stored<DataVolume>;
 /** Of a claim: its volume is filled, and by whom. It outlives the pod that filled it, and the DataVolume. */
 export const POD_PHASE = "cdi.kubevirt.io/storage.pod.phase";
 export const POD_READY = "cdi.kubevirt.io/storage.pod.ready";
+export const PREALLOCATED = "cdi.kubevirt.io/storage.preallocation";
 export const RETAIN = "cdi.kubevirt.io/storage.pod.retainAfterCompletion";
 const POPULATED_FOR = "cdi.kubevirt.io/storage.populatedFor";
 const ALLOW_ADOPTION = "cdi.kubevirt.io/allowClaimAdoption";
 const IMMEDIATE = "cdi.kubevirt.io/storage.bind.immediate.requested";
 
-/** Where the pods of a consumer may run. */
+/** Where the pods of a consumer may run, and what they ask for. */
 export type Placement = Pick<
   VirtualMachineInstanceSpec,
-  "nodeSelector" | "affinity" | "tolerations"
+  "nodeSelector" | "affinity" | "tolerations" | "domain"
 >;
 
 /** What else a claim follows from. */
@@ -88,6 +89,11 @@ export function isFilled({ metadata }: PersistentVolumeClaim): boolean {
 
 export function isImmediate({ metadata }: Volume): boolean {
   return metadata.annotations?.[IMMEDIATE] !== undefined;
+}
+
+/** Whether its disk is to have all of its space. Of a device the storage says that. */
+export function isPreallocated({ spec }: DataVolume, claim: PersistentVolumeClaim): boolean {
+  return spec.preallocation === true && claim.spec.volumeMode !== "Block";
 }
 
 export function isBound(claim: PersistentVolumeClaim): boolean {

@@ -14,6 +14,12 @@ test.each([
   });
 });
 
+test("whose limit no option has set is told what has", () => {
+  const words = "qemu-img: error while writing at byte 0: File too large\n";
+  const { message } = endError(QEMU_IMG, 1, words, "the volume's size sets it");
+  expect(message).toBe("qemu-img: more data than the limits allow: the volume's size sets it");
+});
+
 test("a full disk is not the input's fault", () => {
   const words = "qemu-img: error while writing: No space left on device\n";
   expect(endError(QEMU_IMG, 1, words)).toMatchObject({ kind: "exhausted" });

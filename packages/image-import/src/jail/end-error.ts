@@ -8,8 +8,16 @@ const KILLED: readonly (number | string)[] = ["SIGKILL", 128 + 9];
 /** Those who speak before the program does. */
 const MAKERS = /^(?:setpriv|prlimit|unshare|chroot|trine-rootfs): /;
 
-/** What the end of a jailed program means: its exit code or signal, and its last words on stderr. */
-export function endError(program: string, end: number | string, words: string): TrineError {
+/**
+ * What the end of a jailed program means: its exit code or signal, and its last words on stderr. `limitSetBy`: what a user
+ * would change for more; absent: an option.
+ */
+export function endError(
+  program: string,
+  end: number | string,
+  words: string,
+  limitSetBy?: string,
+): TrineError {
   const name = program.replace(/^.*\//, "");
   if (end === WRONG_FILE) return new TrineError("conflict", "the file was replaced meanwhile");
   if (/^setpriv: failed to execute .*: No such file or directory$/.test(words.trim())) {
@@ -25,7 +33,7 @@ export function endError(program: string, end: number | string, words: string): 
   }
   // Its limit of file size is ours, made of the input's own size.
   if (TOO_LARGE.includes(end) || words.includes("File too large")) {
-    const advice = "a bomb, or raise --max-size or --max-expansion";
+    const advice = limitSetBy ?? "a bomb, or raise --max-size or --max-expansion";
     return new TrineError("invalid", `${name}: more data than the limits allow: ${advice}`);
   }
   if (words.includes("No space left on device")) {

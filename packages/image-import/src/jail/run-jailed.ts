@@ -60,6 +60,8 @@ export interface JailedProgram {
   readonly cpuSeconds: number;
   /** Largest file it may write. */
   readonly fileBytes?: number;
+  /** What has set that, for people. */
+  readonly limitSetBy?: string;
   /** An empty directory is made in it for as long as the program runs. */
   readonly workDir: string;
 }
@@ -84,7 +86,7 @@ export async function runJailed<T>(
       env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C" },
     });
     if (stdin instanceof Readable) feed(stdin, child);
-    return await attend(child as ChildProcess & Attended, jailed.program, use, signal);
+    return await attend(child as ChildProcess & Attended, jailed, use, signal);
   } catch (cause) {
     // It says more than the end of the program that waited for it.
     throw stdin instanceof Readable ? (stdin.errored ?? cause) : cause;
@@ -108,7 +110,7 @@ interface Attended {
 
 async function attend<T>(
   child: ChildProcess & Attended,
-  program: string,
+  { program, limitSetBy }: JailedProgram,
   use: (output: Readable) => Promise<T>,
   signal: AbortSignal,
 ): Promise<T> {
@@ -133,7 +135,7 @@ async function attend<T>(
   if (signal.aborted) throw signal.reason;
   if (end.status === "rejected") throw startError(program, end.reason);
   if (result.status === "rejected") throw result.reason;
-  if (end.value !== 0) throw endError(program, end.value, words);
+  if (end.value !== 0) throw endError(program, end.value, words, limitSetBy);
   return result.value;
 }
 

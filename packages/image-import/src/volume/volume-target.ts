@@ -3,6 +3,7 @@ import { open, rename, rm, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { TrineError } from "@trine/base";
+import { allocate } from "./allocate.ts";
 import { bytesOfDevice } from "./bytes-of-device.ts";
 
 /** As KubeVirt names it on a volume. */
@@ -16,6 +17,8 @@ export interface TargetRequest {
   readonly path: string;
   /** What the disk is to have; of a device absent = all of it. */
   readonly sizeBytes?: number;
+  /** All of the disk's space is its own from the beginning, in a file system. */
+  readonly preallocate?: boolean;
 }
 
 /**
@@ -30,10 +33,11 @@ export class VolumeTarget {
   readonly maxBytes: number;
   readonly #dir: string | undefined;
   readonly #wanted: number;
+  readonly #isAllocated: boolean;
 
   private constructor(
     { handle, path }: { readonly handle: FileHandle; readonly path: string },
-    size: { readonly maxBytes: number; readonly wanted: number },
+    size: { readonly maxBytes: number; readonly wanted: number; readonly isAllocated: boolean },
     dir: string | undefined,
   ) {
     this.handle = handle;
@@ -41,11 +45,13 @@ export class VolumeTarget {
     this.isDevice = dir === undefined;
     this.maxBytes = size.maxBytes;
     this.#wanted = size.wanted;
+    this.#isAllocated = size.isAllocated;
     this.#dir = dir;
   }
 
   /** Kind `invalid` for what is neither, and for a device that is smaller than what is wanted. */
-  static async open({ path, sizeBytes }: TargetRequest): Promise<VolumeTarget> {
+  static async open(request: TargetRequest): Promise<VolumeTarget> {
+    const { path, sizeBytes, preallocate: isAllocated = false } = request;
     const stats = await stat(path);
     if (stats.isBlockDevice()) return VolumeTarget.#device(path, sizeBytes);
     if (!stats.isDirectory()) {
@@ -59,7 +65,8 @@ export class VolumeTarget {
     const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW } = constants;
     const handle = await open(part, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
     const whole = sizeBytes - (sizeBytes % SECTOR_BYTES);
-    return new VolumeTarget({ handle, path: part }, { maxBytes: whole, wanted: whole }, path);
+    const size = { maxBytes: whole, wanted: whole, isAllocated };
+    return new VolumeTarget({ handle, path: part }, size, path);
   }
 
   static async #device(path: string, wanted = 0): Promise<VolumeTarget> {
@@ -70,7 +77,7 @@ export class VolumeTarget {
     const { O_RDWR, O_NOFOLLOW } = constants;
     return new VolumeTarget(
       { handle: await open(path, O_RDWR | O_NOFOLLOW), path },
-      { maxBytes, wanted },
+      { maxBytes, wanted, isAllocated: false },
       undefined,
     );
   }
@@ -89,6 +96,7 @@ export class VolumeTarget {
     const { handle } = this;
     if (this.#dir !== undefined) {
       if ((await handle.stat()).size < this.#wanted) await handle.truncate(this.#wanted);
+      if (this.#isAllocated) await allocate(handle);
       // A machine's user is given the file itself; of others those in the volume's group.
       await handle.chmod(0o660);
     }

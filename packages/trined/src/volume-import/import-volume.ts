@@ -124,8 +124,12 @@ function limitsOf({ maxBytes }: VolumeTarget): ImportLimits & { readonly maxFetc
   };
 }
 
-function openTarget({ target: path, sizeBytes }: VolumeOrder): Promise<VolumeTarget> {
-  return VolumeTarget.open({ path, ...(sizeBytes === undefined ? {} : { sizeBytes }) });
+function openTarget({ target, sizeBytes, preallocate }: VolumeOrder): Promise<VolumeTarget> {
+  return VolumeTarget.open({
+    path: target,
+    ...(sizeBytes !== undefined && { sizeBytes }),
+    ...(preallocate !== undefined && { preallocate }),
+  });
 }
 
 /** Into a target that is whole in the end, or not there. */
