@@ -37,6 +37,7 @@ export interface MachineOptions {
   readonly tty?: boolean;
   readonly stdin?: boolean;
   readonly memory?: string;
+  readonly mounts?: NonNullable<Parameters<TrineNode["run"]>[0]["mounts"]>;
 }
 
 export interface ExecResult {
