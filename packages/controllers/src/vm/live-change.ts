@@ -11,7 +11,7 @@ import {
 import type { Instance, Seen } from "./seen.ts";
 
 /** What becomes of the difference between a machine and its instance. */
-export type LiveChange =
+type LiveChange =
   | { readonly kind: "none" }
   /** The instance is to say the same, and its guest follows; each operation with a `test` of the old value. */
   | { readonly kind: "live"; readonly operations: readonly JsonPatchOperation[] }

@@ -13,7 +13,7 @@ const ASKED = ["cpu", "memory"] as const;
 type Requests = Readonly<Record<string, string>>;
 
 /** What an instance's spec has and its guest has not yet. */
-export interface Growth {
+interface Growth {
   /** What the guest is to have. */
   readonly size: MachineSize;
   readonly ofCpus: boolean;
