@@ -132,6 +132,16 @@ describe.each(["1.6", "2.4"] as const)("imports, containerd %s", (version) => {
     expect(await readFile(join(at("volume"), "disk.img"), "utf8")).toBe("of the guest");
   }, 600_000);
 
+  test("what is to have its space from the beginning has it, with what it holds", async () => {
+    const order = { source: http(), preallocate: true } as const;
+    expect(await ended(await importing(order))).toEqual({ code: 0, said: "" });
+    const path = join(at("volume"), "disk.img");
+    const made = await readFile(path);
+    expect(made.length).toBe(32 * MIB);
+    expect(made.subarray(0, disk.length).equals(disk)).toBe(true);
+    expect((await stat(path)).blocks * 512).toBeGreaterThanOrEqual(32 * MIB);
+  }, 600_000);
+
   test("a QCOW2 and a packed raw disk fill a block device, whatever it held", async () => {
     await using loop = await LoopDevice.make(at("loop"), 20 * MIB);
     await runCommand("dd", [
