@@ -111,9 +111,12 @@ describe("what a machine is told to be", () => {
     await at.node.remove(pod);
   });
 
-  test("gives as many processors and as much memory as was asked for", async () => {
+  test("gives as many processors, as much memory and as many queues as was asked for", async () => {
     const pod = await at.booted("shape", {
-      annotations: { "trine.dev/cpus": "2" },
+      annotations: {
+        ...{ "trine.dev/cpus": "2", "trine.dev/io-threads": "2" },
+        "trine.dev/disk-multiqueue": "on",
+      },
       memory: "192Mi",
     });
     const { stdout } = await at.sh(pod, "nproc; sed -n 's/^MemTotal: *//p' /proc/meminfo");
@@ -121,6 +124,11 @@ describe("what a machine is told to be", () => {
     expect(cpus).toBe(2);
     expect(memory).toBeGreaterThan(150 * 1024);
     expect(memory).toBeLessThanOrEqual(192 * 1024);
+    expect((await at.sh(pod, "ls /sys/block/vda/mq")).stdout.split(/\s+/)).toEqual(["0", "1", ""]);
+    // One is the root's, the other the seed's.
+    const pid = await at.vmm(pod);
+    const threads = await runCommand("ps", ["-L", "-o", "comm=", "-p", String(pid)]);
+    expect(threads.split("\n")).toEqual(expect.arrayContaining(["IO io-0", "IO io-1"]));
     await at.node.remove(pod);
   });
 

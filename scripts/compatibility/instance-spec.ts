@@ -57,7 +57,7 @@ export const INSTANCE_SPEC: readonly FieldGroup[] = [
   group("processors", domain("cpu.sockets", "cpu.cores", "cpu.threads", "cpu.maxSockets"), [
     RESOURCES,
     hardware,
-    inGuest("gives as many processors and as much memory as was asked for"),
+    inGuest("gives as many processors, as much memory and as many queues as was asked for"),
   ]),
   group("processor model and features", domain("cpu.model", "cpu.features"), [hardware, HARDWARE]),
   group(
@@ -71,7 +71,7 @@ export const INSTANCE_SPEC: readonly FieldGroup[] = [
   group("memory", domain("memory"), [
     RESOURCES,
     hardware,
-    inGuest("gives as many processors and as much memory as was asked for"),
+    inGuest("gives as many processors, as much memory and as many queues as was asked for"),
   ]),
   group("requests and limits", domain("resources"), [RESOURCES]),
   group("board", domain("machine"), [hardware]),
@@ -115,7 +115,11 @@ export const INSTANCE_SPEC: readonly FieldGroup[] = [
   group(
     "threads and queues of disks",
     [...domain("ioThreadsPolicy", "ioThreads"), ...devices("blockMultiQueue")],
-    [],
+    [
+      hardware,
+      qemu("disks have threads, and queues, as they were dealt"),
+      inGuest("gives as many processors, as much memory and as many queues as was asked for"),
+    ],
   ),
   group("volumes: images", volumes("name", "containerDisk"), [
     renders("of an image with a path is a file of an image volume"),

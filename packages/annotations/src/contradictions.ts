@@ -59,6 +59,11 @@ export function contradictions(settings: MachineSettings): AnnotationProblem[] {
       "is read-only, and one on sata (trine.dev/disk-bus) is always written: give it a bus";
     found.push({ key: "trine.dev/disks", value: shown(fixed.name), why });
   }
+  const alone = disks.find(({ bus, ownThread }) => bus === undefined && ownThread === true);
+  if (settings.diskBus === "sata" && alone !== undefined) {
+    const why = "has ownThread, which is for bus virtio or scsi (trine.dev/disk-bus says sata)";
+    found.push({ key: "trine.dev/disks", value: shown(alone.name), why });
+  }
   return [...found, ...ofTheSeed(settings), ...hardwareContradictions(settings)];
 }
 

@@ -42,6 +42,13 @@ test("reads what is said, and gives what is not its default", () => {
     },
   ]);
   expect(disks("[]")).toEqual([]);
+  expect(
+    disks("- {name: a, file: /a, ownThread: true}\n- {name: b, file: /b, ownThread: false}"),
+  ).toEqual([
+    { ...PLAIN, name: "a", source: { kind: "file", path: "/a" }, ownThread: true },
+    { ...PLAIN, name: "b", source: { kind: "file", path: "/b" } },
+  ]);
+  expect(disks("- {name: a, file: /a, bus: sata, ownThread: true}")).toMatch(/ownThread is for/);
   expect(disks("- {name: tmp, empty: true, size: 1Gi}")).toEqual([
     { ...PLAIN, name: "tmp", source: { kind: "empty" }, sizeBytes: 2 ** 30 },
   ]);

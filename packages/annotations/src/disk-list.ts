@@ -32,6 +32,8 @@ export interface DiskSetting {
   readonly ephemeral: boolean;
   /** Other machines write it too. */
   readonly shared: boolean;
+  /** A thread of the VMM serves it alone. */
+  readonly ownThread?: true;
   readonly cache?: "none" | "writethrough" | "writeback";
   readonly io?: "threads" | "native";
   /** What the VMM does when a read or write fails. Absent: the guest is told. */
@@ -59,7 +61,7 @@ const CACHES = ["none", "writethrough", "writeback"] as const;
 const IO = ["threads", "native"] as const;
 const ON_ERROR = ["report", "stop", "ignore", "enospc"] as const;
 const FROM_IMAGE = ["refuse", "rewrite"] as const;
-const SWITCHES = ["cdrom", "readOnly", "ephemeral", "shared", "discard"] as const;
+const SWITCHES = ["cdrom", "readOnly", "ephemeral", "shared", "discard", "ownThread"] as const;
 const KEYS: readonly string[] = [
   ...[
     "name",
@@ -143,6 +145,7 @@ function readDisk(value: unknown): DiskSetting {
     ephemeral: isSet("ephemeral"),
     shared: isSet("shared"),
     discard: flag(entry, "discard") ?? true,
+    ...(isSet("ownThread") ? ({ ownThread: true } as const) : {}),
     ...present("bus", choice(entry, "bus", BUSES) ?? (cdrom ? "sata" : undefined)),
     ...present("sizeBytes", quantity(entry)),
     ...present("format", choice(entry, "format", FORMATS)),
@@ -204,6 +207,7 @@ function check(disk: DiskSetting): void {
   );
   refuse(readOnly && shared, "shared is about who writes, and it is read-only");
   refuse(ephemeral && shared, "an ephemeral disk writes nothing that others could see");
+  refuse(disk.ownThread === true && bus === "sata", "ownThread is for bus virtio or scsi");
   refuse(io === "native" && cache !== "none", "io native needs cache none");
   refuse(
     source.kind === "device" && sizeBytes !== undefined && !ephemeral,

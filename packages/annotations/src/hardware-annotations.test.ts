@@ -68,6 +68,9 @@ const WRONG: readonly (readonly [name: string, text: string, says: RegExp])[] = 
   ["virtio-transitional", "0.9", /"on" or "off"/],
   ["keyboard", "ps2", /"virtio" or "usb" or "off"/],
   ["clock", "{track: boot}", /has track "boot": "guest" or "wall"/],
+  ["io-threads", "0", /1 to 16/],
+  ["io-threads", "4294967295", /1 to 16/],
+  ["disk-multiqueue", "2", /"on" or "off"/],
   ["cpu-pinning", "on", /"off" or "cpus" or "isolated"/],
 ];
 

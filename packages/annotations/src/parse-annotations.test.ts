@@ -19,7 +19,7 @@ test("gives the defaults to a pod without annotations", () => {
     ...{ firmwareSerial: false, secureBoot: false, firmwarePersistent: false, tpm: "off" },
     ...{ watchdog: "off", usb: false, usbRedirections: 0, sound: "off", panic: "isa" },
     ...{ vsock: false, balloon: true, cpuPinning: "off", onReboot: "restart" },
-    ...{ virtioTransitional: false, keyboard: "off" },
+    ...{ virtioTransitional: false, keyboard: "off", diskMultiqueue: false },
   };
   const unset = HARDWARE_ANNOTATIONS.map(({ setting }): [string, undefined] => [
     setting,

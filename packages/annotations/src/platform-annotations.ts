@@ -1,6 +1,9 @@
 import { PLATFORM_FIELDS } from "./hardware-fields.ts";
 import type { AnnotationSpec } from "./value-types.ts";
 
+/** As many as trine.dev/disks takes. */
+const MAX_DISKS = 16;
+
 /** How the board behaves. */
 export const PLATFORM_ANNOTATIONS = [
   {
@@ -49,6 +52,31 @@ export const PLATFORM_ANNOTATIONS = [
     description: "A keyboard beside the board's own.",
     reason: "Some guests look for none where there is no PS/2 in their tables.",
     example: "usb",
+    virtlet: [],
+  },
+  {
+    key: "trine.dev/io-threads",
+    setting: "ioThreads",
+    level: "vm",
+    type: "integer",
+    min: 1,
+    max: MAX_DISKS,
+    description:
+      "Threads of the VMM that disks on virtio and the scsi controller are dealt to in turn. Those with ownThread in trine.dev/disks have one more each. Unset: its main thread serves the others.",
+    reason: "A disk that is busy delays no other, nor the guest's network.",
+    example: "2",
+    virtlet: [],
+  },
+  {
+    key: "trine.dev/disk-multiqueue",
+    setting: "diskMultiqueue",
+    level: "vm",
+    type: "switch",
+    default: "off",
+    description:
+      "Whether disks on virtio and the scsi controller have a queue for each CPU of the start. off: as the VMM has it for the board, which is the same with new ones.",
+    reason: "CPUs that read and write at once do not wait for each other.",
+    example: "on",
     virtlet: [],
   },
 ] as const satisfies readonly AnnotationSpec[];

@@ -15,6 +15,8 @@ const SMBIOS = {
 } as const;
 const ADDRESS = /^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/;
 const PAGES = [2 * 1024 ** 2, 1024 ** 3];
+/** More serve no disk: as many as have a slot. */
+const MAX_THREADS = 16;
 const MAX_HOST_CPU = 8191;
 const [MIN_CID, MAX_CID] = [3, 2 ** 32 - 2];
 
@@ -27,6 +29,8 @@ export function checkHardware(spec: MachineSpec, say: Say): void {
   say(isWhole(usbRedirections, 0, 4), `${usbRedirections} USB redirections: at most 4`);
   say(vsockCid === undefined || isWhole(vsockCid, MIN_CID, MAX_CID), `vsock CID ${vsockCid ?? ""}`);
   say(tpm === undefined || isAbsolute(tpm.statePath), "path of the TPM's state is not absolute");
+  const { ioThreads } = hardware;
+  say(ioThreads === undefined || isWhole(ioThreads, 1, MAX_THREADS), `${ioThreads ?? ""} threads`);
   checkTopology(spec, say);
   checkFirmware(spec, say);
   checkNames(hardware, say);

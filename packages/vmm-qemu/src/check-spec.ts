@@ -161,6 +161,7 @@ function checkDisk(disk: DiskSpec, say: Say): void {
     `disk ${disk.name}: offset ${offset}`,
   );
   say(offset === 0 || format === "raw", `disk ${disk.name}: an offset in a ${format}`);
+  say(disk.ownThread !== true || bus !== "sata", `disk ${disk.name}: a thread on ${bus}`);
   say(io !== "native" || cache === "none", `disk ${disk.name}: io native needs cache none`);
   if (disk.backing === undefined) return;
   say(disk.format === "qcow2", `disk ${disk.name}: only qcow2 has a backing image`);

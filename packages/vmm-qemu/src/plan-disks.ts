@@ -4,6 +4,7 @@ import type { DescriptorTable } from "./descriptor-table.ts";
 import { generation } from "./generation.ts";
 import { option } from "./option.ts";
 import { DISK_SLOTS, slot } from "./pci-slots.ts";
+import { type DiskThreads, diskThreads, queuesOf, threadArguments } from "./plan-threads.ts";
 
 /** The disk's own name of a node of it. */
 export function nameOfNode(node: string): string {
@@ -58,12 +59,17 @@ export function diskRoom(spec: Parameters<typeof controllerSlots>[0]): number {
 export function diskArguments(spec: MachineSpec, table: DescriptorTable): string[] {
   const { scsi, sata } = controllerSlots(spec);
   const seen = { virtio: 0, scsi: 0, sata: 0 };
+  const threads = diskThreads(spec);
   return [
+    ...threadArguments(threads),
     ...(scsi === undefined
       ? []
       : [
           "-device",
-          option("virtio-scsi-pci", { id: "scsi", addr: slot(scsi), ...generation(spec) }),
+          option("virtio-scsi-pci", {
+            ...{ id: "scsi", addr: slot(scsi), ...generation(spec) },
+            ...{ iothread: threads.scsi, num_queues: queuesOf(spec) },
+          }),
         ]),
     ...(sata === undefined
       ? []
@@ -71,13 +77,18 @@ export function diskArguments(spec: MachineSpec, table: DescriptorTable): string
     ...spec.disks.flatMap((disk) => [
       ...imageArguments(disk, table),
       "-device",
-      deviceOption(spec, disk, seen[disk.bus]++),
+      deviceOption(spec, threads, disk, seen[disk.bus]++),
     ]),
   ];
 }
 
 /** `index`: among the disks of its bus. */
-function deviceOption(spec: MachineSpec, disk: DiskSpec, index: number): string {
+function deviceOption(
+  spec: MachineSpec,
+  threads: DiskThreads,
+  disk: DiskSpec,
+  index: number,
+): string {
   const { bus, media, cache, shared } = disk;
   const common = { drive: diskNode(disk.name), id: diskNode(disk.name) };
   const serial = { serial: disk.serial ?? disk.name, bootindex: disk.bootIndex };
@@ -96,6 +107,7 @@ function deviceOption(spec: MachineSpec, disk: DiskSpec, index: number): string 
         addr,
         ...serial,
         ...generation(spec),
+        ...{ iothread: threads.disks.get(disk.name), "num-queues": queuesOf(spec) },
         ...rest,
       });
     }

@@ -190,6 +190,30 @@ test("virtio devices have the interface of before 1.0 where that is asked for, a
   expect(new Set(await legacy("modern", false))).toEqual(new Set(["on"]));
 });
 
+test("disks have threads, and queues, as they were dealt", async () => {
+  const path = join(dir, "boot.img");
+  const plain = { format: "raw", path, readOnly: true } as const;
+  const disks = [
+    { ...plain, name: "a", bus: "virtio" },
+    { ...plain, name: "b", bus: "virtio", ownThread: true },
+    { ...plain, name: "c", bus: "virtio" },
+    { ...plain, name: "s", bus: "scsi" },
+    { ...plain, name: "x", bus: "sata", media: "cdrom" },
+  ] as const;
+  const spec = specWith({ ioThreads: 2, diskQueues: true }, { disks, cpus: 3 });
+  const [threads, queues] = await built("threads", spec, async (client) => {
+    const get = (id: string, property: string): Promise<unknown> =>
+      client.execute("qom-get", { path: `/machine/peripheral/${id}`, property }, { signal });
+    const devices = ["disk-a", "disk-b", "disk-c", "scsi"];
+    return [
+      await Promise.all(devices.map((id) => get(id, "iothread"))),
+      [await get("disk-a", "num-queues"), await get("scsi", "num_queues")],
+    ];
+  });
+  expect(threads).toEqual(["io-0", "io-of-b", "io-1", "io-0"].map((id) => `/objects/${id}`));
+  expect(queues).toEqual([3, 3]);
+});
+
 test("QEMU has every model of network card, beside each other", async () => {
   const models = ["virtio", "e1000e", "e1000", "rtl8139", "pcnet", "ne2k_pci"] as const;
   const nics = models.map((model, index) => ({

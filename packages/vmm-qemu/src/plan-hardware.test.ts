@@ -127,6 +127,8 @@ describe("refuses", () => {
       { firmware: "uefi", firmwareVarsPath: "/v" },
       "secure boot without system management mode",
     ],
+    ["threads without end", { ioThreads: 4096 }, {}, "4096 threads"],
+    ["no threads", { ioThreads: 0 }, {}, "0 threads"],
     ["a relative TPM", { tpm: { statePath: "x" } }, {}, "TPM's state"],
     ["pages of 4 KiB", { hugePages: 4096 }, {}, "pages of 4096"],
     ["half a huge page", { hugePages: 2 * MIB }, { memoryBytes: 65 * MIB }, "whole pages"],

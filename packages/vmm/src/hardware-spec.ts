@@ -27,6 +27,10 @@ export interface HardwareSpec {
   readonly platform?: PlatformSpec;
   /** Virtio devices have the interface before virtio 1.0 too. */
   readonly transitional?: boolean;
+  /** How many threads disks on virtio and the scsi controller are dealt to; undefined = the VMM's main thread. */
+  readonly ioThreads?: number;
+  /** Those have a queue for each CPU of the start; undefined = as the VMM has it. */
+  readonly diskQueues?: boolean;
   readonly hyperv?: HypervSpec;
   readonly clock?: ClockSpec;
   /** What happens when the guest does not feed it. */

@@ -189,6 +189,8 @@ export interface DiskSpec {
   readonly onError?: "report" | "stop" | "ignore" | "enospc";
   /** What the guest discards is given back to the host; undefined = yes. */
   readonly discard?: boolean;
+  /** A thread of the VMM serves it alone, of one on scsi its controller; for virtio and scsi. */
+  readonly ownThread?: boolean;
   /** Other machines write it too: no lock is taken. */
   readonly shared?: boolean;
 }

@@ -90,6 +90,11 @@ export function busOf(disk: Disk): "virtio" | "scsi" | "sata" {
   return isReadOnly(disk) ? "scsi" : "sata";
 }
 
+/** SATA has no threads. */
+export function hasOwnThread(disk: Disk): boolean {
+  return disk.dedicatedIOThread === true && busOf(disk) !== "sata";
+}
+
 /** An entry of trine.dev/disks; `source` says where its bytes are. */
 function entry(
   { disk, name }: Placing,
@@ -115,6 +120,7 @@ function entry(
       readOnly:
         disk.cdrom === undefined && isReadOnly(disk) && source["empty"] !== true ? true : undefined,
       shared: shareable === true && writes ? true : undefined,
+      ownThread: hasOwnThread(disk) ? true : undefined,
     }),
   };
   return joined([parts, { disks: [said] }]);

@@ -37,6 +37,10 @@ const BESIDE: readonly (readonly [RegExp, ByPath])[] = [
     { "domain.devices.disks[0]": { name: "root", cdrom: {} } },
   ],
   [/^domain\.devices\.disks\[\]\.lun/, { "domain.devices.disks[0]": { name: "root", lun: {} } }],
+  [
+    /disks\[\]\.dedicatedIOThread$/,
+    { "domain.devices.disks[0]": { name: "root", disk: { bus: "virtio" } } },
+  ],
   [/^domain\.devices\.gpus/, { "domain.devices.gpus[0]": { name: "g", deviceName: "a.b/c" } }],
   [/gpus\[\]\.requestName/, { "domain.devices.gpus[0]": { name: "g", claimName: "c" } }],
   [

@@ -11,6 +11,22 @@ const HYPERV = `${DOMAIN}.features.hyperv`;
 
 type Told = Readonly<Record<string, string | undefined>>;
 
+/** Disks on the buses named, the first of which boots; `!` has a thread of its own. */
+function disksOn(...buses: readonly string[]): ByPath {
+  return {
+    [`${DEVICES}.disks`]: buses.map((bus, index) => ({
+      name: index === 0 ? "root" : `d${index}`,
+      disk: { bus: bus.replace("!", "") },
+      ...(bus.endsWith("!") ? { dedicatedIOThread: true } : {}),
+    })),
+    "spec.volumes": buses.map((_, index) =>
+      index === 0
+        ? { name: "root", containerDisk: { image: "i:1" } }
+        : { name: `d${index}`, emptyDisk: { capacity: "1Gi" } },
+    ),
+  };
+}
+
 test.each<[string, ByPath, Told]>([
   [
     "topology and room to grow",
@@ -168,6 +184,44 @@ test.each<[string, ByPath, Told]>([
       ],
     },
     { keyboard: "usb", tablet: "usb" },
+  ],
+  [
+    "no threads for disks",
+    disksOn("virtio", "scsi"),
+    { "io-threads": undefined, "disk-multiqueue": undefined },
+  ],
+  [
+    "one thread for all disks",
+    { ...disksOn("virtio", "virtio", "scsi"), [`${DOMAIN}.ioThreadsPolicy`]: "shared" },
+    { "io-threads": "1" },
+  ],
+  ["one for the rest", disksOn("virtio", "virtio!"), { "io-threads": "1" }],
+  [
+    "none for disks on SATA",
+    { ...disksOn("sata"), [`${DOMAIN}.ioThreadsPolicy`]: "auto" },
+    { "io-threads": undefined },
+  ],
+  [
+    "two threads a processor for disks, less those that one has for itself",
+    {
+      ...disksOn("virtio", "virtio!", "virtio", "virtio", "virtio"),
+      ...{ [`${DOMAIN}.ioThreadsPolicy`]: "auto", [`${DOMAIN}.cpu`]: { cores: 2 } },
+    },
+    { "io-threads": "3" },
+  ],
+  [
+    "as many threads as there are disks, where a pool of more is asked for",
+    {
+      ...disksOn("virtio", "scsi"),
+      [`${DOMAIN}.ioThreadsPolicy`]: "supplementalPool",
+      [`${DOMAIN}.ioThreads`]: { supplementalPoolThreadCount: 4294967295 },
+    },
+    { "io-threads": "2" },
+  ],
+  [
+    "a queue for each processor",
+    { [`${DEVICES}.blockMultiQueue`]: true },
+    { "disk-multiqueue": "on" },
   ],
   ["an end by reboot", { [`${DOMAIN}.rebootPolicy`]: "Terminate" }, { "on-reboot": "end" }],
   ["no balloon", { [`${DEVICES}.autoattachMemBalloon`]: false }, { balloon: "off" }],

@@ -103,7 +103,6 @@ export const INERT_FIELDS: readonly InertField[] = [
   { path: "domain.clock.timer.rtc.present", why: "the clock is there", when: isFalse },
   { path: "domain.features.apic.enabled", why: "the APIC is there", when: isFalse },
   { path: "domain.devices.disableHotplug", why: "the board keeps its ports", when: isTrue },
-  { path: "domain.devices.blockMultiQueue", why: "a disk has one queue", when: isTrue },
   {
     path: "domain.devices.logSerialConsole",
     why: "the console is the pod's log: kubectl logs has it",
@@ -154,7 +153,11 @@ export const INERT_FIELDS: readonly InertField[] = [
     why: "a serial number has 1 to 20 of letters, digits, _ . -",
     when: (value) => value !== "" && !SERIAL.test(String(value)),
   },
-  { path: "domain.devices.disks[].dedicatedIOThread", why: "disks share a thread", when: isTrue },
+  {
+    path: "domain.ioThreads",
+    why: "the pool is that of ioThreadsPolicy supplementalPool",
+    when: (_, { spec }) => spec.domain.ioThreadsPolicy !== "supplementalPool",
+  },
   {
     path: "domain.devices.disks[].io",
     why: "native needs cache: none",
@@ -201,8 +204,6 @@ export const INERT_FIELDS: readonly InertField[] = [
     why: "the first is there",
     when: (_, { indices: [index = 0] }) => index > 0,
   },
-  { path: "domain.ioThreadsPolicy", why: "disks share a thread" },
-  { path: "domain.ioThreads", why: "disks share a thread" },
   {
     path: "evictionStrategy",
     why: "machines do not migrate yet: an eviction ends them",

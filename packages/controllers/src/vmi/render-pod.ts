@@ -17,6 +17,7 @@ import { type Claims, diskParts } from "./disks.ts";
 import { featureParts, firmwareParts } from "./firmware.ts";
 import { kernelParts } from "./kernel-boot.ts";
 import { ignitionParts } from "./ignition.ts";
+import { ioParts } from "./io-threads.ts";
 import { COMPUTE, networkParts } from "./networks.ts";
 import { type Parts, type Refusal, joined } from "./parts.ts";
 import { probeParts } from "./probes.ts";
@@ -89,6 +90,7 @@ function partsOf(
     kernelParts(spec, settings),
     featureParts(domain),
     deviceParts(domain),
+    ioParts(spec),
     hostDeviceParts(spec),
     firstBootParts(spec),
     ignitionParts(annotations),

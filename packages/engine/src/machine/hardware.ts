@@ -34,7 +34,7 @@ export function growthOf(
 export function hardwareOf(settings: MachineSettings, memoryBytes: number): HardwareSpec {
   const { machineType: board, cpuFeatures, sound, panic, tablet, video } = settings;
   const { watchdog, secureBoot, firmwareSerial, usb, usbRedirections, balloon } = settings;
-  const { onReboot, platform, virtioTransitional, keyboard } = settings;
+  const { onReboot, platform, virtioTransitional, keyboard, ioThreads, diskMultiqueue } = settings;
   return {
     ...defined({ board, topology: topologyOf(settings), cpuFeatures, tablet, video, platform }),
     ...defined({ smbios: smbiosOf(settings), clock: clockOf(settings) }),
@@ -48,6 +48,8 @@ export function hardwareOf(settings: MachineSettings, memoryBytes: number): Hard
     ...(usbRedirections === 0 ? {} : { usbRedirections }),
     ...(balloon ? {} : { balloon }),
     ...(onReboot === "end" ? { endsOnReboot: true } : {}),
+    ...defined({ ioThreads }),
+    ...(diskMultiqueue ? { diskQueues: true } : {}),
     ...(virtioTransitional ? { transitional: true } : {}),
     ...(keyboard === "off" ? {} : { keyboard }),
   };

@@ -77,7 +77,7 @@ async function makeDisk(
   disk: DiskSetting,
   boot: number | undefined,
 ): Promise<DiskSpec> {
-  const { name, serial, cache, io, onError, readOnly, shared, discard } = disk;
+  const { name, serial, cache, io, onError, readOnly, shared, discard, ownThread } = disk;
   const bus = disk.bus ?? input.settings.diskBus;
   // What is not written is a CD there.
   const cdrom = disk.cdrom || (bus === "sata" && disk.source.kind === "files");
@@ -94,6 +94,7 @@ async function makeDisk(
     ...(onError === undefined ? {} : { onError }),
     ...(discard ? {} : { discard }),
     ...(shared ? { shared } : {}),
+    ...(ownThread === true ? { ownThread } : {}),
   };
 }
 

@@ -60,7 +60,7 @@ test("annotations become the machine's hardware", () => {
     },
     ...{ watchdog: "reset", sound: "ich9", panic: "off", "usb-redirections": "1" },
     ...{ "on-reboot": "end", platform: "{acpi: off, hidden: on}", "virtio-transitional": "on" },
-    keyboard: "virtio",
+    ...{ keyboard: "virtio", "io-threads": "3", "disk-multiqueue": "on" },
   });
   expect(cpusOf(said)).toBe(4);
   expect(growthOf(said, 64 * MIB)).toEqual({ maxCpus: 8, memoryMaxBytes: 100 * MIB });
@@ -74,6 +74,7 @@ test("annotations become the machine's hardware", () => {
     smbios: { chassis: { asset: "A" } },
     ...{ watchdog: "reset", sound: "ich9", panic: "off", usbRedirections: 1, balloon: false },
     ...{ endsOnReboot: true, transitional: true, keyboard: "virtio" },
+    ...{ ioThreads: 3, diskQueues: true },
     platform: { acpi: false, hidden: true },
   });
 });
