@@ -14,7 +14,7 @@ import type {
   MachineReport,
   NodeDoor,
 } from "@trine/node-door";
-import { KubeAuthority, freePort, runCommand } from "@trine/testkit";
+import { KubeAuthority, freePort, genericTinyGuestImage, runCommand } from "@trine/testkit";
 import type { RunningPod } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { BOOT_MS, NodeUnderTest, READY } from "./node-under-test.ts";
@@ -326,6 +326,64 @@ async function serve(...[certificate = "", key = ""]: (string | Buffer)[]): Prom
     ),
   );
 }
+
+test(
+  "a machine that was started with room grows while it runs, seen inside, and stays so after trined was killed",
+  async () => {
+    const generic = await genericTinyGuestImage();
+    await at.node.containerd.importImage(generic);
+    const annotations = {
+      ...{ "trine.dev/memory": "128Mi", "trine.dev/max-memory": "256Mi" },
+      "trine.dev/max-cpus": "2",
+    };
+    const image = generic.name;
+    const made = await PodOfTest.start(at.node, {
+      ...{ name: "grows", image, handler: "trine-vm", annotations },
+    });
+    const grows = await made.run({ image: { image } });
+    await at.node.untilOutput(grows, READY, BOOT_MS);
+    const own = door(control);
+    const told = async (): Promise<MachineReport | undefined> =>
+      (await own.machines()).find(({ sandboxId }) => sandboxId === grows.podSandboxId);
+    const { namespace = "", pod: name = "", uid = "" } = (await told()) ?? {};
+    const its = { namespace, pod: name, uid };
+    await pollUntil("its guest's agent answers", { ms: BOOT_MS, everyMs: 500 }, async () =>
+      (await own.machine(its)).agent.connected ? true : undefined,
+    );
+    const inside = async (): Promise<number[]> => {
+      const script = "modprobe virtio_mem; nproc; awk '/MemTotal/ { print $2 }' /proc/meminfo";
+      const { stdout } = await at.sh(grows, script);
+      return stdout.trim().split("\n").map(Number);
+    };
+    const [cpus = 0, kib = 0] = await inside();
+    expect(cpus).toBe(1);
+    const size = { cpus: 2, memoryBytes: 192 * MIB };
+    await own.resize(its, size);
+    const [grownCpus, grownKib = 0] = await inside();
+    expect([grownCpus, grownKib - kib]).toEqual([2, 64 * 1024]);
+
+    const more = own.resize(its, { cpus: 3, memoryBytes: 192 * MIB });
+    await expect(more).rejects.toMatchObject({
+      kind: "wrongState",
+      message: expect.stringContaining("3 CPUs: the machine was started for 1 CPU to 2") as string,
+    });
+    await expect(own.resize(ref, size)).rejects.toMatchObject({
+      kind: "wrongState",
+      message: expect.stringContaining("no room to grow") as string,
+    });
+
+    await at.node.killTrined();
+    await at.node.startTrined();
+    const back = await pollUntil("the door is open", { ms: BOOT_MS, everyMs: 200 }, () =>
+      told().catch(() => undefined),
+    );
+    expect(back).toMatchObject({ cpus: { sockets: 2 }, memory: { guestBytes: 192 * MIB } });
+    await own.resize(its, size);
+    expect(await inside()).toEqual([2, grownKib]);
+    await at.node.remove(grows);
+  },
+  4 * BOOT_MS,
+);
 
 test("nobody else comes in, and a pod that was made anew is another", async () => {
   await expect(door(kubelet).machines()).rejects.toMatchObject({ kind: "forbidden" });
