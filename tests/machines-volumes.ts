@@ -161,6 +161,47 @@ export function volumeTests(at: () => MachinesUnderTest): void {
   );
 
   test(
+    "a URL that is not there is told with its cause, asked as kubelet has it and not hot, and filled once it is there",
+    async () => {
+      await using volumes = new VolumesUnderTest(at());
+      const path = await volumes.directory("lost");
+      let asked = 0;
+      let isThere = false;
+      const { gateway } = at().cluster.node.containerd.bridge;
+      const other = createServer((_request, response) => {
+        asked += 1;
+        if (isThere) response.end(packed);
+        else response.writeHead(404).end();
+      });
+      await new Promise<void>((resolve) => other.listen(0, gateway, resolve));
+      const { port } = other.address() as AddressInfo;
+      try {
+        await volumes.fill("lost", { http: { url: `http://${gateway}:${port}/disk.gz` } });
+        const said = await volumes.until("lost", "was tried again", ({ status }) =>
+          status?.conditions?.some(({ message }) => /404/.test(message ?? "")) === true
+            ? (status.restartCount ?? 0) >= 2
+            : false,
+        );
+        expect(volumes.condition(said, "Running")).toMatch(/^False Error: .*404/);
+        expect(said.status?.phase).toBe("ImportInProgress");
+        // One request for each time that kubelet has started it: the wait between them is kubelet's.
+        expect(asked).toBeLessThanOrEqual((said.status?.restartCount ?? 0) + 2);
+        const events = await at().events("lost");
+        expect(events.filter(({ reason }) => reason === "ImportFailed")).toEqual([
+          expect.objectContaining({ message: expect.stringContaining("404") as string }),
+        ]);
+        isThere = true;
+        await volumes.untilPhase("lost", "Succeeded");
+        expect(await isDisk(join(path, "disk.img"))).toBe(true);
+      } finally {
+        other.closeAllConnections();
+        other.close();
+      }
+    },
+    5 * LONG_MS,
+  );
+
+  test(
     "a file system that is full is said with the remedy, is left clean, and filled when there is room",
     async () => {
       await using volumes = new VolumesUnderTest(at());
