@@ -137,6 +137,14 @@ async function get(host: string): Promise<string> {
   );
 }
 
+/** Of an answer, or why there is none. */
+async function status(url: string): Promise<unknown> {
+  const answer = await fetch(url, { signal: AbortSignal.timeout(10_000) }).catch(
+    (cause: unknown) => errnoOf((cause as Error).cause) ?? cause,
+  );
+  return answer instanceof Response ? answer.status : answer;
+}
+
 const LOOK = `
   for n in eth0 net1 net2; do
     echo $n $(cat /sys/class/net/$n/mtu) $(ip -o addr show dev $n scope global | awk '{print $3, $4}')
@@ -188,7 +196,12 @@ test("a machine has a NIC for each of the pod's networks, and DHCP answers on th
   const pod = await node.run({
     name: "machine",
     image: tiny,
-    annotations: { "trine.dev/memory": "128Mi", "trine.dev/network-binding": "net1=masquerade" },
+    annotations: {
+      "trine.dev/memory": "128Mi",
+      "trine.dev/network-binding": "net1=masquerade",
+      "trine.dev/network-mac": "02:00:00:00:00:77",
+      "trine.dev/interfaces": "{net1: {ipv4: 10.11.12.0/24, ipv6: 'fd77::/64', ports: 8080}}",
+    },
   });
   await node.untilOutput(pod, READY, BOOT_MS);
   const sh = async (script: string): Promise<string> => {
@@ -198,6 +211,7 @@ test("a machine has a NIC for each of the pod's networks, and DHCP answers on th
     return Buffer.concat([answer.stdout, answer.stderr]).toString();
   };
   const macs = await macsOf(pod);
+  expect(macs["eth0"]).toBe("02:00:00:00:00:77");
   expect(await sh("cat /sys/class/net/eth[012]/address")).toBe(
     `${macs["eth0"]}\n${macs["net1"]}\n${macs["net2"]}\n`,
   );
@@ -205,7 +219,8 @@ test("a machine has a NIC for each of the pod's networks, and DHCP answers on th
   const lease = "udhcpc -i eth1 -n -q -t 10 -T 1 -s /etc/udhcpc.script >/dev/null 2>&1";
   await sh(lease);
   const shown = await sh("ip -4 -o addr show dev eth1; ip route; cat /sys/class/net/eth1/mtu");
-  expect(shown).toContain("inet 10.0.3.2/24");
+  expect(shown).toContain("inet 10.11.12.2/24");
+  expect(shown).toContain("via 10.11.12.1 dev eth1");
   expect(shown).toMatch(/^1400$/m);
   // The shim advertises the router of its network, whom the namespace is.
   await pollUntil("the guest has a router", { ms: 60_000, everyMs: 500 }, async () => {
@@ -214,6 +229,12 @@ test("a machine has a NIC for each of the pod's networks, and DHCP answers on th
   });
   // The guest is behind the pod's address there; eth0 is as the pod had it.
   expect(await get(addresses[1] ?? "")).toContain("machine");
+  // At the port that is said and at no other, though the guest serves there too.
+  await sh("httpd -p 8082 -h /");
+  expect(await status(`http://${addresses[0]}:8082/`)).not.toBe("ECONNREFUSED");
+  for (const host of [addresses[1], `[${addresses[2]}]`]) {
+    expect(await status(`http://${host}:8082/`)).toBe("ECONNREFUSED");
+  }
   expect(await sh("ip -4 -o addr show dev eth0")).toContain(`inet ${addresses[0]}/24`);
   await sh(`ip link set eth2 up; ip address add ${OPAQUE}.8/24 dev eth2`);
   expect(await sh(`ping -c 1 -W 20 ${OPAQUE}.1`)).toContain("1 packets received");
@@ -222,7 +243,7 @@ test("a machine has a NIC for each of the pod's networks, and DHCP answers on th
   expect(await get(addresses[1] ?? "")).toContain("machine");
   await node.startTrined();
   await sh(`ip addr flush dev eth1; ${lease}`); // the shim has answered all along
-  expect(await sh("ip -4 -o addr show dev eth1")).toContain("inet 10.0.3.2/24");
+  expect(await sh("ip -4 -o addr show dev eth1")).toContain("inet 10.11.12.2/24");
   expect(await macsOf(pod)).toEqual(macs);
   await node.remove(pod);
   const annotations = { "trine.dev/network-binding": "net9=masquerade" };
@@ -272,6 +293,8 @@ test("a machine has its networks by passt and a macvtap, and keeps them when tri
       "trine.dev/ports": "main=8080",
       "trine.dev/network-binding": "eth0=passt,net1=macvtap",
       "trine.dev/network-multiqueue": "on",
+      "trine.dev/network-mac": "02:00:00:00:00:78",
+      "trine.dev/interfaces": "{net2: {link: down}}",
     },
   });
   await node.untilOutput(pod, READY, BOOT_MS);
@@ -292,6 +315,9 @@ test("a machine has its networks by passt and a macvtap, and keeps them when tri
     "carried",
   );
 
+  expect(await sh("cat /sys/class/net/eth0/address")).toBe("02:00:00:00:00:78\n");
+  const carriers = "ip link set eth1 up; ip link set eth2 up; cat /sys/class/net/eth[012]/carrier";
+  expect(await sh(carriers)).toBe("1\n1\n0\n");
   const macs = await inNamespace(pod, ["ip", "-j", "link", "show", "dev", "mvt1"]);
   const [{ address = "" } = {}] = JSON.parse(macs) as { address?: string }[];
   expect(await sh("cat /sys/class/net/eth1/address; ls /sys/class/net/eth1/queues")).toBe(

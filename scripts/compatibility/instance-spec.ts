@@ -36,6 +36,7 @@ const MULTUS = renders("networks by Multus, with their MACs and bindings");
 const CARDS = onNetworks(
   "a machine has a NIC for each of the pod's networks, and DHCP answers on those with addresses",
 );
+const SAID = renders("a network %j and its interface %j are said to the node");
 const DIRECTORY = renders("is a directory of the guest's where a file system names it");
 const FILES = renders("is a disk of files: %s");
 const SHARED = withShares(
@@ -162,12 +163,13 @@ export const INSTANCE_SPEC: readonly FieldGroup[] = [
     DIRECTORY,
     withShares("a volume with a tag is a file system of its own, mounted wherever the guest likes"),
   ]),
-  group("networks", spec("networks"), [MULTUS, SAID, CARDS, HIDDEN]),
+  group("networks", spec("networks"), [MULTUS, SAID, CARDS]),
   group(
     "network cards",
     devices("interfaces", "networkInterfaceMultiqueue", "autoattachPodInterface"),
     [
       MULTUS,
+      SAID,
       renders("passt listens at the ports of the spec"),
       renders("a card is of its model, and one that is masqueraded has its own MAC"),
       qemu("QEMU has every model of network card, beside each other"),

@@ -44,11 +44,17 @@ export function contradictions(settings: MachineSettings): AnnotationProblem[] {
     found.push({ key, value: "(given)", why });
   }
   const { networkMac, networkBindings } = settings;
-  const first = networkBindings["eth0"] ?? networkBindings["*"];
-  if (networkMac !== undefined && first !== "masquerade") {
+  const bindingOf = (name: string) => networkBindings[name] ?? networkBindings["*"] ?? "tap";
+  if (networkMac !== undefined && bindingOf("eth0") === "macvtap") {
     const why =
-      "is of a guest behind its pod's addresses: trine.dev/network-binding has to say masquerade for eth0";
+      "is not for macvtap, which has the pod's: trine.dev/network-binding says so of eth0";
     found.push({ key: "trine.dev/network-mac", value: networkMac, why });
+  }
+  for (const [name, { ipv4, ipv6, ports: own }] of Object.entries(settings.interfaces)) {
+    const said = ipv4 ?? ipv6 ?? (own && "ports");
+    if (said === undefined || bindingOf(name) === "masquerade") continue;
+    const why = `is of a masqueraded interface, and ${name} is bound as ${bindingOf(name)}`;
+    found.push({ key: "trine.dev/interfaces", value: shown(said), why });
   }
   const fixed = disks.find(
     ({ bus, readOnly, cdrom, source }) =>

@@ -198,6 +198,20 @@ export const MACHINE_ANNOTATIONS = [
     virtlet: [],
   },
   {
+    key: "trine.dev/interfaces",
+    setting: "interfaces",
+    level: "vm",
+    type: "interfaces",
+    maxCount: 8,
+    default: "{}",
+    description:
+      "What is said of single interfaces, by the pod's names. ipv4 and ipv6, of masquerade: the network of the guest and its gateway, which has the first address, the guest the second. ports, of masquerade: those of the pod's addresses that are the machine's; unset: all that no container waits at, and ping. link: down is a card whose cable is out.",
+    reason:
+      "A guest that is moved from elsewhere may have its address written down; a machine need not be called at more ports than it is for.",
+    example: "{eth0: {ipv4: 10.11.12.0/24, ports: '22,8000-8010,53/udp'}}",
+    virtlet: [],
+  },
+  {
     key: "trine.dev/network-models",
     setting: "networkModels",
     level: "vm",
@@ -221,9 +235,9 @@ export const MACHINE_ANNOTATIONS = [
     pattern: /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/,
     allowed: "a MAC of one card, six pairs of 0-9 and a-f with colons between them",
     description:
-      "MAC of the guest's first card, where trine.dev/network-binding hides it behind the pod's addresses (masquerade).",
+      "MAC of the guest's first card. Where it is a tap the pod's own interface takes it, before anything runs; not for macvtap.",
     reason:
-      "A guest's licence or its rules of names may hang on it. Without a mask the MAC is the pod's: the network plugin gives it.",
+      "A guest's licence or its rules of names may hang on it. Unset it is the pod's, which the network plugin gives: one that lets only that MAC through carries no other.",
     example: "02:00:00:00:00:01",
     virtlet: [],
   },

@@ -3,6 +3,7 @@ import { parseDisks } from "./disk-list.ts";
 import type { DiskSetting } from "./disk-list.ts";
 import { parseChoices, parseFields, parseWords } from "./parse-fields.ts";
 import { formatQuantity, parseQuantity } from "./quantity.ts";
+import { ALLOWED_INTERFACES, parseInterfaces } from "./interface-list.ts";
 import { ignitionProblem } from "./ignition.ts";
 import { parseSource, parseUserSource } from "./seed-source.ts";
 import { bad, good } from "./parse-result.ts";
@@ -68,6 +69,7 @@ const PARSERS: Parsers = {
   userSources: (text, type) => readEach(text, type, parseUserSource),
   sshKeys: parseSshKeys,
   bindings: parseBindings,
+  interfaces: (text, type) => withMapping(text, (mapping) => parseInterfaces(mapping, type)),
   ports: parsePorts,
 };
 
@@ -123,6 +125,8 @@ export function allowedText(type: ValueType): string {
       return `SSH public keys ("type base64 comment"), one a line, at most ${type.maxCount}`;
     case "bindings":
       return `${quoted(NETWORK_BINDINGS)}, or INTERFACE=BINDING for each of at most ${type.maxCount}, separated by commas`;
+    case "interfaces":
+      return `a YAML or JSON mapping of at most ${type.maxCount} interfaces of the pod, ${ALLOWED_INTERFACES}`;
     case "ports":
       return `CONTAINER=PORT or CONTAINER=PORT/udp for each of at most ${type.maxCount}, separated by commas`;
   }

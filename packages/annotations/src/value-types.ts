@@ -1,4 +1,5 @@
 import type { DiskSetting } from "./disk-list.ts";
+import type { InterfaceSetting } from "./interface-list.ts";
 import type { SeedSource, UserSource } from "./seed-source.ts";
 
 /** A value that is one word. */
@@ -42,6 +43,7 @@ export type ValueType =
   | { readonly type: "userSources"; readonly maxCount: number }
   | { readonly type: "sshKeys"; readonly maxCount: number }
   | { readonly type: "bindings"; readonly maxCount: number }
+  | { readonly type: "interfaces"; readonly maxCount: number }
   | { readonly type: "ports"; readonly maxCount: number };
 
 /** The value a parser gives, by the type's name. Quantities are bytes, at most 2^53. */
@@ -66,6 +68,7 @@ export interface ParsedValues {
   userSources: readonly UserSource[];
   sshKeys: readonly string[];
   bindings: NetworkBindings;
+  interfaces: Readonly<Record<string, InterfaceSetting>>;
   ports: readonly PodPort[];
 }
 

@@ -21,13 +21,34 @@ const document = {
   otherNetworks: [pod("net1", "10.2.0.2"), pod("net2", "10.3.0.2")],
 };
 
-test("a guest behind its pod's addresses has the MAC that is said, and no other guest has", () => {
+test("the guest's first card has the MAC that is said, but not as a macvtap, and no other has", () => {
   const guestMac = "02:00:00:00:00:77";
   const macs = (bindings: NonNullable<PodDocument["bindings"]>): string[] =>
     guestInterfaces({ ...document, bindings, guestMac }).map(({ mac }) => mac);
   const own = [document.network, ...document.otherNetworks].map(({ mac }) => mac);
   expect(macs({ "*": "masquerade" })).toEqual([guestMac, ...own.slice(1)]);
-  expect(macs({ "*": "tap" })).toEqual(own);
+  expect(macs({ "*": "passt" })).toEqual([guestMac, ...own.slice(1)]);
+  expect(macs({ "*": "macvtap" })).toEqual(own);
+});
+
+test("a guest behind its pod's addresses is in the network that is said, if there is room for it", () => {
+  const bindings = { "*": "masquerade" } as const;
+  const ports = [{ protocol: "tcp", first: 80, last: 80 }] as const;
+  const hidden = { net1: { ipv4: "10.11.12.0/24", ports } };
+  const addresses = guestInterfaces({ ...document, bindings, hidden }).map(
+    (each) => each.addresses,
+  );
+  expect(addresses).toMatchObject([
+    [{ address: "10.0.2.2" }],
+    [{ address: "10.11.12.2" }],
+    [{ address: "10.0.4.2" }],
+  ]);
+  const pairs = tapPairs({ ...document, bindings, hidden });
+  expect(pairs.map((pair) => "ports" in pair && pair.ports)).toEqual([false, ports, false]);
+  const all = [document.network, ...document.otherNetworks];
+  expect(() => {
+    checkBindings(bindings, all, { net1: { ipv4: "10.1.0.0/16" } });
+  }).toThrow("behind net1 the guest has 10.1.0.0/16, which overlaps 10.1.0.0/24 of the pod's eth0");
 });
 
 test("without a word each interface is the guest's as it is, also in an older daemon's document", () => {

@@ -10,21 +10,15 @@ import { interfacesOf } from "./pod-document.ts";
 import type { PodDocument } from "./pod-document.ts";
 import { macvtapOf, tapOf } from "./tap.ts";
 
-type Networks = Pick<PodDocument, "network" | "otherNetworks" | "bindings" | "guestMac">;
+type Networks = Pick<PodDocument, "network" | "otherNetworks" | "bindings" | "hidden" | "guestMac">;
 
 /** Kind `invalid` for a binding of an interface that the pod has not, or that the pod's networks leave no room for. */
 export function checkBindings(
   bindings: Networks["bindings"] = {},
   interfaces: readonly PodInterface[],
+  hidden?: Networks["hidden"],
 ): void {
-  const names = interfaces.map(({ name }) => name);
-  const unknown = Object.keys(bindings).find((name) => name !== "*" && !names.includes(name));
-  if (unknown !== undefined) {
-    throw new TrineError(
-      "invalid",
-      `trine.dev/network-binding: the pod has no interface ${unknown}; it has ${names.join(", ")}`,
-    );
-  }
+  requireInterfaces("trine.dev/network-binding", Object.keys(bindings), interfaces);
   const [, ...others] = interfaces;
   for (const each of others) {
     if (bindingOf({ bindings }, each) === "passt") refusePasst(each.name, "is not the first");
@@ -35,8 +29,24 @@ export function checkBindings(
     // It ends at once: it has nobody to send the guest's packets to.
     if (!hasGateway(each)) refusePasst(each.name, "has no default route by a gateway");
   }
-  const hidden = pairsOf(interfaces, bindings).filter((pair) => "guest" in pair);
-  requireFreeNetworks(hidden, interfaces);
+  const pairs = pairsOf(interfaces, { bindings, hidden });
+  requireFreeNetworks(
+    pairs.filter((pair) => "guest" in pair),
+    interfaces,
+  );
+}
+
+/** Kind `invalid` for a name that the annotation has and the pod has not. */
+export function requireInterfaces(
+  key: string,
+  named: readonly string[],
+  interfaces: readonly Pick<PodInterface, "name">[],
+): void {
+  const names = interfaces.map(({ name }) => name);
+  const unknown = named.find((name) => name !== "*" && !names.includes(name));
+  if (unknown === undefined) return;
+  const has = `the pod has no interface ${unknown}; it has ${names.join(", ")}`;
+  throw new TrineError("invalid", `${key}: ${has}`);
 }
 
 /** Of a family that it has an address of. */
@@ -61,7 +71,7 @@ export function bindingOf(
 
 /** The pod's interfaces with the guest's taps, bound as the pod says; without the first where passt carries that. */
 export function tapPairs(document: Networks): TapPair[] {
-  return pairsOf(interfacesOf(document), document.bindings).slice(hasPasst(document) ? 1 : 0);
+  return pairsOf(interfacesOf(document), document).slice(hasPasst(document) ? 1 : 0);
 }
 
 /** Whether passt carries the pod's first interface. */
@@ -91,12 +101,12 @@ export function guestLinks(document: Networks): (string | undefined)[] {
 
 function pairsOf(
   interfaces: readonly PodInterface[],
-  bindings: Networks["bindings"] = {},
+  { bindings = {}, hidden = {} }: { [K in "bindings" | "hidden"]?: Networks[K] | undefined },
 ): TapPair[] {
   return interfaces.map((pod, index) => {
     const tap = tapOf(index);
     const binding = bindingOf({ bindings }, pod);
-    if (binding === "masquerade") return masqueraded(pod, tap, index);
+    if (binding === "masquerade") return masqueraded(pod, tap, index, hidden[pod.name]);
     const macvtap = macvtapOf(index);
     return { interface: pod, tap, ...(binding === "macvtap" ? { macvtap } : {}) };
   });
@@ -105,10 +115,10 @@ function pairsOf(
 /** The pod's interfaces as its guest has them, the primary one first. */
 export function guestInterfaces(document: Networks): PodInterface[] {
   const { guestMac } = document;
-  return pairsOf(interfacesOf(document), document.bindings).map((pair, index) => {
-    const hasOwn = index === 0 && guestMac !== undefined;
-    if ("guest" in pair) return hasOwn ? { ...pair.guest, mac: guestMac } : pair.guest;
-    return "macvtap" in pair ? withLinkLocal(pair.interface, index) : pair.interface;
+  return pairsOf(interfacesOf(document), document).map((pair, index) => {
+    if ("macvtap" in pair) return withLinkLocal(pair.interface, index);
+    const guest = "guest" in pair ? pair.guest : pair.interface;
+    return index === 0 && guestMac !== undefined ? { ...guest, mac: guestMac } : guest;
   });
 }
 

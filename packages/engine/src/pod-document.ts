@@ -1,5 +1,5 @@
 import { TrineError } from "@trine/base";
-import type { Binding, PodInterface } from "@trine/pod-network";
+import type { Binding, HiddenGuest, PodInterface } from "@trine/pod-network";
 import type { MachineSpec, SlotName } from "@trine/vmm";
 import type { DiskRoot } from "./guest/disk-root-record.ts";
 import type { VolumeRecord } from "./guest/volume-record.ts";
@@ -20,7 +20,9 @@ export interface PodDocument {
   otherNetworks?: readonly PodInterface[];
   /** How the guest has them, by name; "*" = the rest. Absent = as a tap. */
   bindings?: Readonly<Record<string, Binding>>;
-  /** Of the guest's first card, where it is hidden behind the pod's addresses; absent = the pod's. */
+  /** What is said of guests behind the pod's addresses, by the interface's name. */
+  hidden?: Readonly<Record<string, HiddenGuest>>;
+  /** Of the guest's first card; absent = the pod's. */
   guestMac?: string;
   /** MACs of IPv6 gateways by the interface's name, where the guest has to be told of them. */
   routerMacs?: Readonly<Record<string, string>>;

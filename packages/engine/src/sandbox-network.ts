@@ -7,10 +7,18 @@ import {
   linkLocalOf,
   makeMacvtaps,
   readPodInterfaces,
+  takeMac,
 } from "@trine/pod-network";
 import type { DnsConfig, PodInterface } from "@trine/pod-network";
 import type { ShimLink } from "@trine/shim-client";
-import { bindingOf, checkBindings, guestInterfaces, hasPasst, tapPairs } from "./guest-side.ts";
+import {
+  bindingOf,
+  checkBindings,
+  guestInterfaces,
+  hasPasst,
+  requireInterfaces,
+  tapPairs,
+} from "./guest-side.ts";
 import type { PodContext } from "./pod-context.ts";
 import { tapOf } from "./tap.ts";
 
@@ -50,16 +58,33 @@ async function lookAtNetwork(pod: PodContext, taps: readonly string[]): Promise<
     const run: ShimLink["run"] = (argv, stdin) => shim.run(argv, stdin);
     const [primary, ...others] = await readPodInterfaces(run, taps);
     if (primary === undefined) return; // no CNI, as with ctr
-    checkBindings(document.bindings, [primary, ...others]);
+    checkBindings(document.bindings, [primary, ...others], document.hidden);
+    requireInterfaces("trine.dev/interfaces", Object.keys(document.hidden ?? {}), [
+      primary,
+      ...others,
+    ]);
+    const network = await withGuestMac(pod, run, primary);
     // Written down before the interfaces lose their addresses: from here this is the only record.
-    document.network = primary;
+    document.network = network;
     document.otherNetworks = others;
     if (document.bindings !== undefined) {
-      document.routerMacs = await routerMacs(pod, run, [primary, ...others]);
+      document.routerMacs = await routerMacs(pod, run, [network, ...others]);
     }
     await pod.save();
   }
   await openTaps(pod);
+}
+
+/** Frame by frame the guest's MAC is the pod's: the interface takes it. Containers beside the machine have it too. */
+async function withGuestMac(
+  { document }: PodContext,
+  run: ShimLink["run"],
+  primary: PodInterface,
+): Promise<PodInterface> {
+  const { guestMac: mac } = document;
+  if (mac === undefined || bindingOf(document, primary) !== "tap") return primary;
+  await takeMac(run, primary, mac);
+  return { ...primary, mac };
 }
 
 /** Of the interfaces that the guest has as they are. Without one its guest lacks a route, and the pod is not worth less. */

@@ -23,16 +23,32 @@ function groupsOf(text: string): string[] {
 
 /** The network of an address, as a CIDR. */
 export function networkOf({ family, address, prefix }: PodAddress): string {
-  if (family === "ipv4") {
-    const number = address.split(".").reduce((sum, part) => sum * 256n + BigInt(part), 0n);
-    const base = clear(number, 32 - prefix);
-    const parts = [24n, 16n, 8n, 0n].map((shift) => (base >> shift) & 0xffn);
-    return `${parts.join(".")}/${prefix}`;
-  }
-  const digits = clear(BigInt(hexOf(address)), 128 - prefix)
+  const number = bitsOf(family, address);
+  if (family === "ipv4") return `${dotted(clear(number, 32 - prefix))}/${prefix}`;
+  const digits = clear(number, 128 - prefix)
     .toString(16)
     .padStart(32, "0");
   return `${digits.match(/.{4}/g)?.join(":") ?? ""}/${prefix}`;
+}
+
+/** The n-th address of a network, with its prefix. */
+export function hostOf({ family, address, prefix }: PodAddress, number: bigint): PodAddress {
+  const bits = family === "ipv4" ? 32 : 128;
+  const base = clear(bitsOf(family, address), bits - prefix) + number;
+  if (family === "ipv4") return { family, address: dotted(base), prefix };
+  const groups = base.toString(16).padStart(32, "0").match(/.{4}/g) ?? [];
+  // As everybody else writes it: with its zeros left out.
+  const { hostname } = new URL(`http://[${groups.join(":")}]`);
+  return { family, address: hostname.slice(1, -1), prefix };
+}
+
+function bitsOf(family: PodAddress["family"], address: string): bigint {
+  if (family === "ipv6") return BigInt(hexOf(address));
+  return address.split(".").reduce((sum, part) => sum * 256n + BigInt(part), 0n);
+}
+
+function dotted(bits: bigint): string {
+  return [24n, 16n, 8n, 0n].map((shift) => (bits >> shift) & 0xffn).join(".");
 }
 
 /** Whether two networks have an address in common. */

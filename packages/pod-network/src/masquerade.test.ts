@@ -37,6 +37,56 @@ test("the guest has addresses of its own, and what the pod reaches through the g
   expect(gateways.map(({ address }) => address)).toEqual(["10.0.3.1", "fd10:0:3::1"]);
 });
 
+test.each([
+  ["10.11.12.0/24", "fd77::/64", ["10.11.12.1", "fd77::1"], ["10.11.12.2", "fd77::2"]],
+  ["10.10.10.9/30", "fd10::1:0/126", ["10.10.10.9", "fd10::1:1"], ["10.10.10.10", "fd10::1:2"]],
+  ["10.255.255.0/16", "::/8", ["10.255.0.1", "::1"], ["10.255.0.2", "::2"]],
+])("of the networks %s and %s the gateway has the first address", (ipv4, ipv6, first, second) => {
+  const { gateways, guest } = masqueraded(NET1, "tap0", 0, { ipv4, ipv6 });
+  expect(gateways.map(({ address }) => address)).toEqual(first);
+  expect(guest.addresses.map(({ address }) => address)).toEqual(second);
+  expect(guest.addresses.map(({ prefix }) => prefix)).toEqual(
+    [ipv4, ipv6].map((network) => Number(network.split("/")[1])),
+  );
+});
+
+test.each([
+  [undefined, [""]],
+  [[], []],
+  [
+    [
+      { protocol: "udp", first: 53, last: 53 },
+      { protocol: "tcp", first: 80, last: 80 },
+      { protocol: "tcp", first: 8000, last: 8010 },
+    ],
+    ["tcp dport 80-80 ", "tcp dport 8000-8010 ", "udp dport 53-53 "],
+  ],
+] as const)("of the pod's ports %j are the guest's", (ports, matches) => {
+  const rules = masqueradeRules([masqueraded(NET1, "tap0", 0, ports && { ports })]);
+  const dnat = rules.filter((rule) => rule.includes("dnat ip")).map((rule) => rule.trim());
+  expect(dnat).toEqual([
+    ...matches.map((m) => `iifname "net1" ip daddr { 10.1.0.2 } ${m}dnat ip to 10.0.2.2`),
+    ...matches.map((m) => `iifname "net1" ip6 daddr { fd00:1::2 } ${m}dnat ip6 to fd10:0:2::2`),
+  ]);
+});
+
+test.each([
+  [{ ipv4: "169.254.0.0/16" }, /overlaps 169.254.77.0\/24 of the pod's namespace itself/],
+  [{ ipv4: "10.0.0.0/20" }, /overlaps 10.0.3.0\/24 of what is behind net2/],
+  [{ ipv6: "fd10::/32" }, /overlaps .* of the pod's namespace itself/],
+  [{ ipv4: "10.77.0.0/24", ipv6: "fd77::/64" }, undefined],
+])("a network of %j beside others", (of, says) => {
+  const links = [
+    masqueraded(NET1, "tap0", 0, of),
+    masqueraded({ ...NET1, name: "net2" }, "tap1", 1),
+  ];
+  const check = () => {
+    requireFreeNetworks(links, []);
+  };
+  if (says === undefined) expect(check).not.toThrow();
+  else expect(check).toThrow(says);
+});
+
 test("a family that the pod has not is not translated", () => {
   const pod = { ...NET1, addresses: NET1.addresses.slice(0, 1) };
   const rules = masqueradeRules([masqueraded(pod, "tap0", 0)]).join("\n");

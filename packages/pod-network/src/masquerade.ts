@@ -1,6 +1,7 @@
 import { TrineError } from "@trine/base";
 import { STAND_IN_ROUTER } from "./dhcp6-offer.ts";
-import { networkOf, overlaps } from "./ip-bits.ts";
+import { LOCAL_IPV6 } from "./guest-network.ts";
+import { hostOf, networkOf, overlaps } from "./ip-bits.ts";
 import type { PodAddress, PodInterface, PodRoute } from "./pod-interface.ts";
 import { mustRun } from "./run-command.ts";
 import type { RunInPod } from "./run-command.ts";
@@ -14,6 +15,23 @@ export interface MasqueradeLink {
   readonly tap: string;
   readonly guest: PodInterface;
   readonly gateways: readonly PodAddress[];
+  /** Of the pod's addresses, those that are the guest's; absent = all that nobody else waits at. */
+  readonly ports?: readonly PortRange[];
+}
+
+/** What is said of a guest behind its pod's addresses. Plain data: kept as JSON in the pod's document. */
+export interface HiddenGuest {
+  /** The network between gateway and guest, a CIDR; absent = one by the interface's number. */
+  readonly ipv4?: string;
+  readonly ipv6?: string;
+  readonly ports?: readonly PortRange[];
+}
+
+/** Both ends are in it. */
+export interface PortRange {
+  readonly protocol: "tcp" | "udp";
+  readonly first: number;
+  readonly last: number;
 }
 
 /** Marks what a socket of the namespace waits for: that is a container's, not the guest's. */
@@ -25,7 +43,12 @@ const NEIGHBOURS = "{ nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit
  * The n-th interface as a guest behind its pod's addresses has it: the addresses that KubeVirt gives, a network
  * to each interface; everything goes through the gateway. Kind `invalid` for an interface without addresses.
  */
-export function masqueraded(pod: PodInterface, tap: string, index: number): MasqueradeLink {
+export function masqueraded(
+  pod: PodInterface,
+  tap: string,
+  index: number,
+  { ipv4, ipv6, ports }: HiddenGuest = {},
+): MasqueradeLink {
   if (pod.addresses.length === 0) {
     throw new TrineError(
       "invalid",
@@ -34,15 +57,25 @@ export function masqueraded(pod: PodInterface, tap: string, index: number): Masq
   }
   const has = (family: "ipv4" | "ipv6"): boolean => pod.addresses.some((a) => a.family === family);
   const both: readonly PodAddress[] = [
-    { family: "ipv4", address: `10.0.${index + 2}.`, prefix: 24 },
-    { family: "ipv6", address: `fd10:0:${index + 2}::`, prefix: 120 },
+    cidr("ipv4", ipv4 ?? `10.0.${index + 2}.0/24`),
+    cidr("ipv6", ipv6 ?? `fd10:0:${index + 2}::/120`),
   ];
   const networks = both.filter(({ family }) => has(family));
-  const host = (number: number): PodAddress[] =>
-    networks.map((each) => ({ ...each, address: `${each.address}${number}` }));
-  const gateways = host(1);
-  const guest = { ...pod, addresses: host(2), routes: routesThrough(pod, gateways) };
-  return { interface: pod, tap, guest, gateways };
+  const host = (number: bigint): PodAddress[] => networks.map((each) => hostOf(each, number));
+  const gateways = host(1n);
+  const guest = { ...pod, addresses: host(2n), routes: routesThrough(pod, gateways) };
+  return {
+    interface: pod,
+    tap,
+    guest,
+    gateways,
+    ...(ports === undefined ? {} : { ports }),
+  };
+}
+
+function cidr(family: PodAddress["family"], text: string): PodAddress {
+  const [address = "", prefix] = text.split("/", 2);
+  return { family, address, prefix: Number(prefix) };
 }
 
 /**
@@ -54,27 +87,37 @@ export function requireFreeNetworks(
   interfaces: readonly PodInterface[],
 ): void {
   const used = interfaces.flatMap(({ name, addresses, routes }) =>
-    [...addresses, ...routes.map(destinationOf)]
+    [...addresses, ...routes.map(({ family, to }) => cidr(family, to))]
       .filter(({ prefix }) => prefix > 0)
-      .map((network) => ({ name, network })),
+      .map((network) => ({ whose: `the pod's ${name}`, network })),
   );
   for (const { interface: pod, gateways } of links) {
+    const others = links.filter((other) => other.interface !== pod);
+    const hidden = others.flatMap((other) =>
+      other.gateways.map((network) => ({
+        whose: `what is behind ${other.interface.name}`,
+        network,
+      })),
+    );
     for (const gateway of gateways) {
-      const found = used.find(({ network }) => overlaps(network, gateway));
+      const found = [...used, ...OURS, ...hidden].find(({ network }) => overlaps(network, gateway));
       if (found === undefined) continue;
       throw new TrineError(
         "invalid",
         `trine.dev/network-binding: behind ${pod.name} the guest has ${networkOf(gateway)}, which overlaps ` +
-          `${networkOf(found.network)} of the pod's ${found.name}: bind ${pod.name} as tap`,
+          `${networkOf(found.network)} of ${found.whose}: bind ${pod.name} as tap`,
       );
     }
   }
 }
 
-function destinationOf({ family, to }: PodRoute): PodAddress {
-  const [address = "", prefix] = to.split("/", 2);
-  return { family, address, prefix: Number(prefix) };
-}
+/** What the namespace has on the taps: docs/decisions/0002 and 0008. */
+const OURS = [cidr("ipv4", "169.254.77.0/24"), cidr("ipv6", `${LOCAL_IPV6}/120`)].map(
+  (network) => ({
+    whose: "the pod's namespace itself",
+    network,
+  }),
+);
 
 /** What the pod reaches through the interface, its own networks included. */
 function routesThrough(pod: PodInterface, gateways: readonly PodAddress[]): PodRoute[] {
@@ -132,11 +175,23 @@ export function masqueradeRules(links: readonly MasqueradeLink[]): string[] {
 const REFUSED = 'counter name "refused" drop';
 const key = (family: PodAddress["family"]): string => (family === "ipv4" ? "ip" : "ip6");
 
-function translated({ interface: pod, guest }: MasqueradeLink): string[] {
-  return guest.addresses.map(({ family, address }) => {
+/** Of what is not the guest's nothing is: the namespace refuses it as it does what nobody waits for. */
+function translated({ interface: pod, guest, ports }: MasqueradeLink): string[] {
+  const what = ports === undefined ? [""] : portMatches(ports).map((match) => ` ${match}`);
+  return guest.addresses.flatMap(({ family, address }) => {
     const own = pod.addresses.filter((each) => each.family === family).map((each) => each.address);
     const ip = key(family);
-    return `iifname "${pod.name}" ${ip} daddr { ${own.join(", ")} } dnat ${ip} to ${address}`;
+    const to = `${ip} daddr { ${own.join(", ")} }`;
+    return what.map((match) => `iifname "${pod.name}" ${to}${match} dnat ${ip} to ${address}`);
+  });
+}
+
+function portMatches(ports: readonly PortRange[]): string[] {
+  return (["tcp", "udp"] as const).flatMap((protocol) => {
+    // Ranges may lie in each other, of which nftables makes no set.
+    return ports
+      .filter((each) => each.protocol === protocol)
+      .map(({ first, last }) => `${protocol} dport ${first}-${last}`);
   });
 }
 
@@ -156,6 +211,8 @@ function forwarded({ interface: pod, tap, guest }: MasqueradeLink): string[] {
     `iifname "${tap}" ${REFUSED}`,
     `oifname "${tap}" iifname != "${pod.name}" ${REFUSED}`,
     `iifname "${pod.name}" oifname != "${tap}" ${REFUSED}`,
+    // Who is beside the pod may route to the guest's own address: past the ports that are the guest's.
+    `iifname "${pod.name}" ct state new ct status & dnat == 0 ${REFUSED}`,
   ];
 }
 

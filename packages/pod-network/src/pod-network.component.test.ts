@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { connectTaps } from "./connect-taps.ts";
 import { masqueraded } from "./masquerade.ts";
 import { readPodInterfaces } from "./read-pod-interfaces.ts";
+import { takeMac } from "./take-mac.ts";
 import {
   PORT,
   FORWARD_PORT,
@@ -59,6 +60,30 @@ test("gives the guest the pod's addresses, towards other pods, the node and back
   expect(await dial("node", "10.213.0.2", PORT)).toBe("guest saw 10.213.0.1");
   expect(await dial("guest", "10.213.0.3", 1)).toBe("ECONNREFUSED");
   expect(await dial("guest", "fd00:213::3", 1)).toBe("ECONNREFUSED");
+  expect(await counter("netdev", "spoofed")).toBe(0);
+});
+
+test("takes another MAC, and those who knew the former one learn it", async () => {
+  const { pod } = await bridgedPod();
+  for (const address of ["10.213.0.2", "fd00:213::2"]) {
+    expect(await dial("node", address, 1)).toBe("ECONNREFUSED");
+  }
+  const mac = "02:00:00:00:00:77";
+  await takeMac(runInPod, pod, mac);
+  await takeMac(runInPod, pod, mac);
+  const [taken] = await readPodInterfaces(runInPod);
+  expect(taken).toEqual({ ...pod, mac });
+  await startGuest({ ...pod, mac });
+  await connect({ ...pod, mac });
+  await serveGuest();
+  // Had nobody told them, their neighbour's entry would be good for seconds yet: frames to nobody.
+  for (const address of ["10.213.0.2", "fd00:213::2"]) {
+    const known = await must([...inside("node"), "ip", "neighbour", "show", "to", address]);
+    expect(known).toContain(`lladdr ${mac} `);
+  }
+  expect(await dial("node", "10.213.0.2", PORT)).toBe("guest saw 10.213.0.1");
+  expect(await dial("peer", "10.213.0.2", PORT)).toBe("guest saw 10.213.0.3");
+  expect(await dial("peer", "fd00:213::2", PORT)).toBe("guest saw fd00:213::3");
   expect(await counter("netdev", "spoofed")).toBe(0);
 });
 
@@ -239,6 +264,38 @@ test("hides a guest behind the pod's addresses, which the namespace keeps", asyn
   const source = "10.0.2.9";
   expect(await dial("guest", "10.213.0.3", PORT, { source, ms: 1000 })).toBe("TIMEOUT");
   expect(await refused()).toBeGreaterThan(before + 1);
+});
+
+test("a hidden guest has a network of its own choice, and of the pod's ports those that are its", async () => {
+  const { pod } = await bridgedPod();
+  const link = masqueraded(pod, "tap0", 0, {
+    ipv4: "10.11.12.0/24",
+    ipv6: "fd77::/64",
+    ports: [
+      { protocol: "tcp", first: PORT, last: PORT },
+      { protocol: "udp", first: 1, last: 65_535 },
+    ],
+  });
+  await startGuest(link.guest);
+  await connectTaps(runInPod, [link], FORWARD_PORT);
+  await serveGuest();
+  await serveName("guest", PORT + 1);
+  await serveName("peer", PORT);
+  await serveForward("10.11.12.2");
+  expect(await dial("peer", "10.213.0.2", PORT)).toBe("guest saw 10.213.0.3");
+  expect(await dial("peer", "fd00:213::2", PORT)).toBe("guest saw fd00:213::3");
+  expect(await dial("peer", "10.213.0.2", PORT + 1)).toBe("ECONNREFUSED");
+  expect(await dial("peer", "fd00:213::2", PORT + 1)).toBe("ECONNREFUSED");
+  expect(await dial("guest", "10.213.0.3", PORT)).toBe("peer saw 10.213.0.2");
+  // Through the pod as a router nobody comes to the guest, by its own address.
+  await ip("peer", [
+    "route add 10.11.12.0/24 via 10.213.0.2",
+    "route add fd77::/64 via fd00:213::2",
+  ]);
+  for (const address of ["10.11.12.2", "fd77::2"]) {
+    expect(await dial("peer", address, PORT, { ms: 1000 })).toBe("TIMEOUT");
+  }
+  expect(await counter("inet", "refused", "trine_masquerade")).toBeGreaterThan(1);
 });
 
 test("says what failed when the tap is missing", async () => {

@@ -23,6 +23,7 @@ const blockStats = v.object({
 /** What each command returns. */
 export const RETURNS = {
   qmp_capabilities: nothing,
+  set_link: nothing,
   "query-version": v.object({
     qemu: v.object({ major: v.number(), minor: v.number(), micro: v.number() }),
     package: v.string(),
@@ -117,6 +118,7 @@ interface QmpArguments {
     readonly type: "full";
     readonly model: { readonly name: string };
   };
+  readonly set_link: { readonly name: string; readonly up: boolean };
   readonly "announce-self": Readonly<Record<"initial" | "max" | "rounds" | "step", number>>;
   readonly "set-action": { readonly shutdown: "poweroff" | "pause" };
   readonly "qom-get": { readonly path: string; readonly property: string };

@@ -65,8 +65,8 @@ export function planMachine(spec: MachineSpec, environment: QemuEnvironment): Pr
 }
 
 /** Something is looked at, or set, before the guest runs. */
-export function waitsForWord({ hardware = {}, startsPaused }: MachineSpec): boolean {
-  if (startsPaused === true) return true;
+export function waitsForWord({ hardware = {}, startsPaused, nics }: MachineSpec): boolean {
+  if (startsPaused === true || nics.some(({ isUnplugged }) => isUnplugged === true)) return true;
   const policies = Object.values(hardware.cpuFeatures ?? {});
   return hardware.pinning !== undefined || policies.some((each) => CHECKED.has(each));
 }
@@ -169,12 +169,17 @@ function guestLinkArguments(spec: MachineSpec, table: DescriptorTable): string[]
   ];
 }
 
+/** Its card, as QEMU's monitor calls it. */
+export function nicId({ name }: Pick<NicSpec, "name">): string {
+  return `nic-${name}`;
+}
+
 function nicArguments(spec: MachineSpec, table: DescriptorTable): string[] {
   return spec.nics.flatMap((nic, index) => {
     const { queues = 1, model = "virtio" } = nic;
     const card = {
       netdev: `net-${nic.name}`,
-      id: `nic-${nic.name}`,
+      id: nicId(nic),
       addr: slot(NIC_SLOTS[index]),
       mac: nic.mac,
     };

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { JsonLines } from "@trine/base";
 import { TPM_KEY, VMM_KEY } from "@trine/vmm";
-import type { HardwareSpec, PinnedThread, ProcessHost } from "@trine/vmm";
+import type { HardwareSpec, MachineSpec, PinnedThread, ProcessHost } from "@trine/vmm";
 import { machineSpec } from "@trine/vmm/testing";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { QMP_SOCKET } from "./plan-machine.ts";
@@ -48,13 +48,20 @@ function serve(socket: Socket): void {
   socket.on("data", (bytes: Buffer) => {
     for (const line of lines.push(bytes)) {
       if ("error" in line) throw line.error;
-      const { execute, id } = line.value as { execute: string; id: number };
-      socket.write(`${JSON.stringify({ return: answer(execute), id })}\n`);
+      const { execute, id, arguments: said } = line.value as Command;
+      socket.write(`${JSON.stringify({ return: answer(execute, said), id })}\n`);
     }
   });
 }
 
-function answer(command: string): unknown {
+interface Command {
+  readonly execute: string;
+  readonly id: number;
+  readonly arguments?: unknown;
+}
+
+function answer(command: string, said: unknown): unknown {
+  if (command === "set_link") done.push(said);
   if (command === "cont") {
     done.push("cont");
     status = "running";
@@ -79,10 +86,10 @@ function host(): ProcessHost {
   } as unknown as ProcessHost;
 }
 
-async function recover(hardware: HardwareSpec): Promise<void> {
+async function recover(hardware: HardwareSpec, more: Partial<MachineSpec> = {}): Promise<void> {
   const driver = new QemuDriver({ qemuPath: "/none" });
   const machine = await driver.recover(
-    machineSpec({ hardware }),
+    machineSpec({ hardware, ...more }),
     host(),
     AbortSignal.timeout(10_000),
   );
@@ -96,6 +103,16 @@ test("a machine whose start was cut off before its guest ran is looked at, pinne
     { id: 7, cpus: [2] },
   ];
   expect(done).toEqual([[VMM_KEY, ...pins], "cont"]);
+});
+
+test("a cable that is to be out is out before the guest runs", async () => {
+  const card = { tap: "tap0", mac: "02:00:00:00:00:01", mtu: 1500 };
+  const nics = [
+    { name: "eth0", ...card },
+    { name: "eth1", ...card, isUnplugged: true as const },
+  ];
+  await recover({}, { nics });
+  expect(done).toEqual([{ name: "nic-eth1", up: false }, "cont"]);
 });
 
 test("one that may not run is ended instead, with its helper", async () => {

@@ -5,7 +5,7 @@ import { TPM_KEY, VMM_KEY, checkTemplate } from "@trine/vmm";
 import type { Machine, MachineDriver, MachineSpec, ProcessHost, ProcessPlan } from "@trine/vmm";
 import { goOn } from "./go-on.ts";
 import { pollGuestMemory } from "./machine-stats.ts";
-import { QMP_SOCKET, planMachine, waitsForWord } from "./plan-machine.ts";
+import { QMP_SOCKET, nicId, planMachine, waitsForWord } from "./plan-machine.ts";
 import { stateDescriptor } from "./plan-origin.ts";
 import { planTpm } from "./plan-tpm.ts";
 import { findQemuEnvironment } from "./qemu-environment.ts";
@@ -140,7 +140,20 @@ async function giveWord(
 ): Promise<void> {
   await checkFeatures(spec, client, signal);
   await pinCpus(spec, client, host, signal);
+  await unplugNics(spec, client, signal);
   if (spec.startsPaused !== true) await client.execute("cont", {}, { signal });
+}
+
+/** What arrives at such a card is dropped, and its guest sees no carrier. */
+async function unplugNics(
+  { nics }: MachineSpec,
+  client: QmpClient,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const nic of nics) {
+    if (nic.isUnplugged !== true) continue;
+    await client.execute("set_link", { name: nicId(nic), up: false }, { signal });
+  }
 }
 
 /** Gives the word that a daemon which has died did not come to give. */

@@ -36,32 +36,16 @@ const isNot =
   (value: unknown): boolean =>
     value !== "" && !values.includes(value);
 
-function interfaceAt({ spec, indices: [index = 0] }: Standing): {
-  readonly isPasst: boolean;
-  readonly isPodNetwork: boolean;
-  readonly isHidden: boolean;
-} {
-  const found = spec.domain.devices.interfaces?.[index];
-  const isPasst =
-    found?.passt !== undefined ||
-    found?.passtBinding !== undefined ||
-    found?.binding?.name === "passt";
-  const network = spec.networks?.find(({ name }) => name === found?.name);
-  return {
-    isPasst,
-    isHidden: found?.masquerade !== undefined,
-    isPodNetwork: network?.multus === undefined || network.multus.default === true,
-  };
-}
-
 function isSecond(type: unknown, { spec, indices: [index = 0] }: Standing): boolean {
   const { inputs = [] } = spec.domain.devices;
   return inputs.slice(0, index).some((input) => input.type === type);
 }
 
-function hasPodsMac(standing: Standing): boolean {
-  const { isPodNetwork, isHidden } = interfaceAt(standing);
-  return isPodNetwork && !isHidden;
+function hasPodsMac({ spec, indices: [index = 0] }: Standing): boolean {
+  const found = spec.domain.devices.interfaces?.[index];
+  const network = spec.networks?.find(({ name }) => name === found?.name);
+  const isPodNetwork = network?.multus === undefined || network.multus.default === true;
+  return isPodNetwork && (found?.macvtap !== undefined || found?.binding?.name === "macvtap");
 }
 
 function isDirect(_: unknown, { spec, indices: [index = 0] }: Standing): boolean {
@@ -179,18 +163,8 @@ export const INERT_FIELDS: readonly InertField[] = [
     when: isNot("virtio", ...CARDS),
   },
   {
-    path: "domain.devices.interfaces[].ports",
-    why: "every port of the pod's address that no container waits at is the machine's",
-    when: (_, standing) => !interfaceAt(standing).isPasst,
-  },
-  {
-    path: "domain.devices.interfaces[].portRanges",
-    why: "every port of the pod's address that no container waits at is the machine's",
-    when: (_, standing) => !interfaceAt(standing).isPasst,
-  },
-  {
     path: "domain.devices.interfaces[].macAddress",
-    why: "on the pod's network the card has the MAC that the network plugin gives, unless it is behind it by masquerade",
+    why: "a macvtap on the pod's network has the MAC that the network plugin gives",
     when: (value, standing) => value !== "" && hasPodsMac(standing),
   },
   { path: "domain.devices.interfaces[].bootOrder", why: "machines boot from disks" },
@@ -208,16 +182,6 @@ export const INERT_FIELDS: readonly InertField[] = [
     path: "evictionStrategy",
     why: "machines do not migrate yet: an eviction ends them",
     when: is("LiveMigrate", "LiveMigrateIfPossible"),
-  },
-  {
-    path: "networks[].pod.vmNetworkCIDR",
-    why: "a masqueraded guest has 10.0.2.0/24",
-    when: isNot("10.0.2.0/24"),
-  },
-  {
-    path: "networks[].pod.vmIPv6NetworkCIDR",
-    why: "a masqueraded guest has fd10:0:2::/120",
-    when: isNot("fd10:0:2::/120"),
   },
   { path: "networks[].resourceClaim", why: "networks are the pod's interfaces" },
   {

@@ -17,6 +17,11 @@ export function interfacesOf(seen: Seen): readonly Shown[] {
   const before = seen.vmi.status?.interfaces ?? [];
   if (report === undefined) return before;
   const named = podInterfaces(spec);
+  const isDown = new Set(
+    (spec.domain.devices.interfaces ?? [])
+      .filter(({ state }) => state === "down")
+      .map(({ name }) => name),
+  );
   const { sockets, cores, threads } = topologyOf(spec.domain);
   const isMany = spec.domain.devices.networkInterfaceMultiqueue === true;
   const queueCount = isMany ? Math.min(sockets * cores * threads, MAX_QUEUES) : 1;
@@ -27,7 +32,8 @@ export function interfacesOf(seen: Seen): readonly Shown[] {
     // Behind masquerade the guest's own address means nothing outside.
     const told =
       of?.binding === "masquerade" ? podIPs : [...(isPrimary ? podIPs : []), ...each.addresses];
-    return shown(each, of?.name, ordered(told), queueCount);
+    const linkState = isDown.has(of?.name ?? "") ? "down" : "up";
+    return { ...shown(each, of?.name, ordered(told), queueCount), linkState };
   });
 }
 
@@ -46,7 +52,6 @@ function shown(
     podInterfaceName: each.name,
     infoSource: each.fromGuest ? "domain, guest-agent" : "domain",
     queueCount,
-    linkState: "up",
   };
 }
 

@@ -64,6 +64,7 @@ export function networkParts(spec: VirtualMachineInstanceSpec, namespace: string
         ...multus(found, networks, ofInterface, namespace),
         ...(bindings.length === 0 ? {} : { "trine.dev/network-binding": bindings.join(",") }),
         ...cards(found, ofInterface),
+        ...interfaceSettings(found, networks, ofInterface),
       },
     },
     ...found.map(({ name, binding }) => portParts(ofInterface.get(name), binding)),
@@ -76,22 +77,69 @@ type ByName = ReadonlyMap<string, Interface>;
 /** Models of network cards beside virtio's that the node's machines can have. */
 export const CARDS: readonly string[] = ["e1000e", "e1000", "rtl8139", "pcnet", "ne2k_pci"];
 
-/** What the guest's cards are, and the MAC of one behind the pod's own. */
+/** What the guest's cards are, and the MAC of the first. */
 function cards(found: readonly PodInterface[], interfaces: ByName): Record<string, string> {
   const models = found.flatMap(({ name, podInterface }) => {
     const { model = "" } = interfaces.get(name) ?? {};
     return CARDS.includes(model) ? [[podInterface, model] as const] : [];
   });
-  const hidden = found.find(
-    ({ podInterface, binding }) => podInterface === PRIMARY && binding === "masquerade",
+  const primary = found.find(
+    ({ podInterface, binding }) => podInterface === PRIMARY && binding !== "macvtap",
   );
-  const mac = plainMac(interfaces.get(hidden?.name ?? "")?.macAddress ?? "");
+  const mac = plainMac(interfaces.get(primary?.name ?? "")?.macAddress ?? "");
   return {
     ...(models.length === 0
       ? {}
       : { "trine.dev/network-models": JSON.stringify(Object.fromEntries(models)) }),
-    ...(hidden === undefined || mac === "" ? {} : { "trine.dev/network-mac": mac }),
+    ...(mac === "" ? {} : { "trine.dev/network-mac": mac }),
   };
+}
+
+/** What is said of single ones, where it is anything. Ports of others than masqueraded ones only tell of them. */
+function interfaceSettings(
+  found: readonly PodInterface[],
+  networks: readonly Network[],
+  interfaces: ByName,
+): Record<string, string> {
+  const said = found.flatMap(({ name, podInterface, binding }) => {
+    const of = interfaces.get(name);
+    const { vmNetworkCIDR, vmIPv6NetworkCIDR } =
+      networks.find((each) => each.name === name)?.pod ?? {};
+    const hidden = {
+      ...filled({ ipv4: vmNetworkCIDR, ipv6: vmIPv6NetworkCIDR }),
+      ...filled({ ports: portsOf(of).join(",") }),
+    };
+    const setting = {
+      ...(binding === "masquerade" ? hidden : {}),
+      ...(of?.state === "down" ? { link: "down" } : {}),
+    };
+    return Object.keys(setting).length === 0 ? [] : [[podInterface, setting] as const];
+  });
+  return said.length === 0
+    ? {}
+    : { "trine.dev/interfaces": JSON.stringify(Object.fromEntries(said)) };
+}
+
+function filled(fields: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  const given = Object.entries(fields).flatMap(([name, value]) =>
+    value === undefined || value === "" ? [] : [[name, value] as const],
+  );
+  return Object.fromEntries(given);
+}
+
+/** As an annotation lists them. */
+function portsOf({
+  ports = [],
+  portRanges = [],
+}: Pick<Interface, "ports" | "portRanges"> = {}): string[] {
+  const all = [
+    ...ports.map(({ port, protocol }) => ({ start: port, end: port, protocol })),
+    ...portRanges,
+  ];
+  return all.map(({ start, end, protocol }) => {
+    const span = start === end ? `${start}` : `${start}-${end}`;
+    return `${span}${protocol === "UDP" ? "/udp" : ""}`;
+  });
 }
 
 /** As the node wants it: users may write dashes and capitals. */

@@ -554,6 +554,12 @@ describe("what is told of a machine that runs", () => {
     expect(first?.ipAddresses).toEqual(["10.1.0.5", "10.0.2.2", "2001:db8::1", "fe80::1"]);
   });
 
+  test("a link that is down, and one that only the node knows", () => {
+    const vmi = { "spec.domain.devices.interfaces[0].state": "down" };
+    const found = statusAfter({ vmi, pod: ON_NODE, heard: guest }).interfaces ?? [];
+    expect(found.map(({ linkState }) => linkState)).toEqual(["down", "up"]);
+  });
+
   test("a guest with more addresses than anybody needs is cut short", () => {
     const addresses = Array.from({ length: 64 }, (_, index) => `10.9.0.${index}`);
     const many = heard({

@@ -580,7 +580,48 @@ test("a card is of its model, and one that is masqueraded has its own MAC", () =
   });
   const interfaces = [{ name: "default", bridge: {}, macAddress: "02:00:00:00:00:01" }];
   const bridged = podOf({ "spec.domain.devices.interfaces": interfaces });
-  expect(settingsOf(bridged).networkMac).toBeUndefined();
+  expect(settingsOf(bridged).networkMac).toBe("02:00:00:00:00:01");
+});
+
+const CIDRS = { vmNetworkCIDR: "10.11.12.0/24", vmIPv6NetworkCIDR: "fd10:10:10::/120" };
+const PORTS = {
+  ports: [
+    { name: "http", port: 80 },
+    { port: 53, protocol: "UDP" },
+  ],
+  portRanges: [{ protocol: "TCP", start: 8000, end: 8010 }],
+};
+
+test.each([
+  [{ pod: {} }, { masquerade: {} }, {}],
+  [{ pod: { vmNetworkCIDR: "" } }, { masquerade: {}, ports: [], state: "up" }, {}],
+  [
+    { pod: CIDRS },
+    { masquerade: {} },
+    { eth0: { ipv4: CIDRS.vmNetworkCIDR, ipv6: CIDRS.vmIPv6NetworkCIDR } },
+  ],
+  [
+    { pod: {} },
+    { masquerade: {}, ...PORTS },
+    {
+      eth0: {
+        ports: [
+          { protocol: "tcp", first: 80, last: 80 },
+          { protocol: "udp", first: 53, last: 53 },
+          { protocol: "tcp", first: 8000, last: 8010 },
+        ],
+      },
+    },
+  ],
+  // Frame by frame nothing is hidden: they tell of the guest, as KubeVirt's do.
+  [{ pod: CIDRS }, { bridge: {}, ...PORTS }, {}],
+  [{ pod: {} }, { bridge: {}, state: "down" }, { eth0: { link: "down" } }],
+] as const)("a network %j and its interface %j are said to the node", (network, of, said) => {
+  const pod = podOf({
+    "spec.networks": [{ name: "default", ...network }],
+    "spec.domain.devices.interfaces": [{ name: "default", ...of }],
+  });
+  expect(settingsOf(pod).interfaces).toEqual(said);
 });
 
 test("passt listens at the ports of the spec", () => {

@@ -6,6 +6,7 @@ import type { ShimLink } from "@trine/shim-client";
 import type { MachineSpec } from "@trine/vmm";
 import type { EngineConfig } from "../deps.ts";
 import { guestMemory } from "../guest-memory.ts";
+import { requireInterfaces } from "../guest-side.ts";
 import { cpusOf, growthOf } from "./hardware.ts";
 import { machineDisks } from "./machine-disks.ts";
 import { machineHardware } from "./machine-hardware.ts";
@@ -78,19 +79,23 @@ export async function createMachine(
 
 function nicsOf({ interfaces, links, queues, settings }: MachineInput): MachineSpec["nics"] {
   const { networkModels } = settings;
-  const names = interfaces.map(({ name }) => name);
-  const unknown = Object.keys(networkModels).find((name) => !names.includes(name));
-  if (unknown !== undefined) {
-    const has = `the pod has no interface ${unknown}; it has ${names.join(", ")}`;
-    throw new TrineError("invalid", `trine.dev/network-models: ${has}`);
-  }
+  requireInterfaces("trine.dev/network-models", Object.keys(networkModels), interfaces);
   return interfaces.map(({ name, mac, mtu }, index) => {
     const tap = links[index];
     const link = tap === undefined ? { socket: PASST_SOCKET } : { tap };
     const model = networkModels[name] ?? "virtio";
     const isPlain = model === "virtio";
+    const down = settings.interfaces[name]?.link === "down" ? { isUnplugged: true as const } : {};
     const several = tap === undefined || queues === 1 || !isPlain ? {} : { queues };
-    return { name: `eth${index}`, ...link, ...several, ...(isPlain ? {} : { model }), mac, mtu };
+    return {
+      name: `eth${index}`,
+      ...link,
+      ...several,
+      ...(isPlain ? {} : { model }),
+      mac,
+      mtu,
+      ...down,
+    };
   });
 }
 

@@ -67,7 +67,8 @@ export class MachineKeeper implements TaskKeeper {
     const settings = parseMachineAnnotations(this.#pod.sandbox.annotations);
     const { document } = this.#pod;
     document.bindings ??= settings.networkBindings;
-    const { networkMac } = settings;
+    const { networkMac, interfaces } = settings;
+    if (Object.keys(interfaces).length > 0) document.hidden ??= interfaces;
     if (networkMac !== undefined) document.guestMac ??= networkMac;
     if (settings.networkMultiqueue) document.queues ??= Math.min(cpusOf(settings), MAX_QUEUES);
     await joinNetwork(this.#pod, "address");

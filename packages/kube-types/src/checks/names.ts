@@ -88,7 +88,10 @@ export function checkIPv4(value: string, at: string, report: Report): void {
   if (!isIPv4(value)) report.invalid(at, `is ${shown(value)}, which is not an IPv4 address`);
 }
 
-/** A network as ADDRESS/BITS, of version 4 or 6. */
+/** Two addresses at least, and none of them the network's own or everybody's. */
+const MOST_BITS = { 4: 30, 6: 126 } as const;
+
+/** A network with room for a gateway and a guest as ADDRESS/BITS, of version 4 or 6. */
 export function checkCidr(
   version: 4 | 6,
   value: string | undefined,
@@ -98,7 +101,11 @@ export function checkCidr(
   if (value === undefined || value === "") return;
   const [address = "", bits = "", ...more] = value.split("/");
   const isAddress = version === 4 ? isIPv4(address) : isIPv6(address);
-  const isBits = /^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128);
+  const most = MOST_BITS[version];
+  const isBits = /^[1-9]\d{0,2}$/.test(bits) && Number(bits) <= most;
   if (isAddress && isBits && more.length === 0) return;
-  report.invalid(at, `is ${shown(value)}, which is not a network of IPv${version}`);
+  report.invalid(
+    at,
+    `is ${shown(value)}, which is not a network of IPv${version} with 1 to ${most} bits`,
+  );
 }

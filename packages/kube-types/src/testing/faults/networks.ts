@@ -78,9 +78,14 @@ export const NETWORKS_FAULTS: readonly FaultRow[] = [
     `networks[0].pod.vmNetworkCIDR ${INVALID}`,
   ],
   [
-    "33 bits of IPv4",
-    { "networks[0].pod.vmNetworkCIDR": "10.0.0.0/33" },
+    "no room for gateway and guest of IPv4",
+    { "networks[0].pod.vmNetworkCIDR": "10.0.0.0/31" },
     `networks[0].pod.vmNetworkCIDR ${INVALID}`,
+  ],
+  [
+    "no room for gateway and guest of IPv6",
+    { "networks[0].pod.vmIPv6NetworkCIDR": "fd10::/127" },
+    `networks[0].pod.vmIPv6NetworkCIDR ${INVALID}`,
   ],
   [
     "no network of IPv6",
