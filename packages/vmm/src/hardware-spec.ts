@@ -62,7 +62,7 @@ export interface HardwareSpec {
 export type FeaturePolicy = "force" | "require" | "optional" | "disable" | "forbid";
 
 /** What the board and KVM offer; undefined = what they do. */
-export interface PlatformSpec {
+interface PlatformSpec {
   readonly acpi?: boolean;
   readonly smm?: boolean;
   /** No signature of KVM. */
