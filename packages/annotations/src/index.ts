@@ -1,6 +1,5 @@
 export { MACHINE_ANNOTATIONS } from "./machine-annotations.ts";
 export type { MachineSettings } from "./machine-annotations.ts";
-export type { InterfaceSetting } from "./interface-list.ts";
 export type { DiskSetting, DiskSource } from "./disk-list.ts";
 export { MICROVM_ANNOTATIONS } from "./microvm-annotations.ts";
 export type { MicrovmSettings } from "./microvm-annotations.ts";

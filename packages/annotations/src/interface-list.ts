@@ -13,7 +13,7 @@ export interface InterfaceSetting {
 }
 
 /** Both ends are in it. */
-export interface PortSpan {
+interface PortSpan {
   readonly protocol: "tcp" | "udp";
   readonly first: number;
   readonly last: number;

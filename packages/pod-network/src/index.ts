@@ -14,7 +14,7 @@ export type { MacvtapLink } from "./macvtap.ts";
 export { passtArguments, preparePasst } from "./passt.ts";
 export type { PasstPorts } from "./passt.ts";
 export { masqueraded, requireFreeNetworks } from "./masquerade.ts";
-export type { Binding, HiddenGuest, PortRange } from "./masquerade.ts";
+export type { Binding, HiddenGuest } from "./masquerade.ts";
 export type { PodAddress, PodInterface, PodRoute } from "./pod-interface.ts";
 export { readPodInterfaces } from "./read-pod-interfaces.ts";
 export { takeMac } from "./take-mac.ts";

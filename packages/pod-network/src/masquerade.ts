@@ -28,7 +28,7 @@ export interface HiddenGuest {
 }
 
 /** Both ends are in it. */
-export interface PortRange {
+interface PortRange {
   readonly protocol: "tcp" | "udp";
   readonly first: number;
   readonly last: number;
