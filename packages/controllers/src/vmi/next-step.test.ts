@@ -451,7 +451,7 @@ test.each<[string, World, Readonly<Record<string, string>>]>([
   ],
   [
     "with fields that nobody follows",
-    { vmi: { "spec.domain.ioThreadsPolicy": "auto" } },
+    { vmi: { "spec.domain.devices.interfaces[0].tag": "red" } },
     { "trine.dev/InertFields": "True NotActedOn" },
   ],
 ])("conditions of one %s", (_, world, wanted) => {
