@@ -4,6 +4,7 @@ import { putEmptyImage } from "@trine/image-import";
 import { KubeCluster, busyboxImage, tinyGuestImage } from "@trine/testkit";
 import { afterAll, beforeAll, describe, expect } from "vitest";
 import { faultTests } from "./machines-faults.ts";
+import { growthTests } from "./machines-growth.ts";
 import { lifeTests } from "./machines-life.ts";
 import { madeTests } from "./machines-made.ts";
 import { metricsTests } from "./machines-metrics.ts";
@@ -36,6 +37,9 @@ describe("machines of Kubernetes", () => {
   });
   describe("verbs", () => {
     verbTests(() => at);
+  });
+  describe("growth", () => {
+    growthTests(() => at);
   });
   describe("what makes them", () => {
     madeTests(() => at);
