@@ -12,6 +12,13 @@ export function contradictions(settings: MachineSettings): AnnotationProblem[] {
     const why = "says another size of the root than trine.dev/root-size: keep one";
     found.push({ key: "trine.dev/disks", value: String(size), why });
   }
+  if (
+    settings.root === "none" &&
+    (rootSizeBytes !== undefined || disks.some(({ name }) => name === "root"))
+  ) {
+    const why = "and something else says what the root is: remove one";
+    found.push({ key: "trine.dev/root", value: shown("none"), why });
+  }
   if (machine === undefined && ports.length > 0) {
     const value = shown(ports.map(({ container, port }) => `${container}=${port}`).join(","));
     const why = "needs trine.dev/machine, to tell the machine's ports from the containers'";

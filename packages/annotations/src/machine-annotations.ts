@@ -52,6 +52,20 @@ export const MACHINE_ANNOTATIONS = [
     virtlet: [],
   },
   {
+    key: "trine.dev/root",
+    setting: "root",
+    level: "vm",
+    type: "choice",
+    choices: ["disk", "none"],
+    default: "disk",
+    description:
+      "Whether the machine has a disk of its image's, or one that trine.dev/disks calls root. none: it starts with what else there is, or with nothing to boot.",
+    reason:
+      "KubeVirt starts machines without a disk; an image that holds none by mistake is refused.",
+    example: "none",
+    virtlet: [],
+  },
+  {
     key: "trine.dev/disk-bus",
     setting: "diskBus",
     level: "vm",

@@ -31,6 +31,7 @@ test("gives the defaults to a pod without annotations", () => {
     machine: undefined,
     imports: undefined,
     disks: [],
+    root: "disk",
     diskBus: "virtio",
     shares: "virtiofs",
     shareTags: {},
@@ -143,6 +144,7 @@ const WRONG: readonly (readonly [string, string, RegExp])[] = [
     /is not a list; allowed: a YAML or JSON list of at most 16 disks/,
   ],
   ["trine.dev/disks", `[${"{},".repeat(17)}]`, /has 17 disks/],
+  ["trine.dev/root", "volume", /"disk" or "none"/],
   ["trine.dev/disk-bus", "ide", /"virtio" or "scsi" or "sata"/],
   ["trine.dev/cpus", "0", /1 to 255/],
   ["trine.dev/cpus", "256", /1 to 255/],
@@ -271,6 +273,16 @@ test("refuses two sizes of one root disk", () => {
   expect(line).toMatch(/another size of the root than trine\.dev\/root-size/);
   const same = { "trine.dev/root-size": "2Gi", "trine.dev/disks": disks };
   expect(checkMachineAnnotations(same).problems).toEqual([]);
+});
+
+test("no root has no size, and is described nowhere", () => {
+  for (const said of [
+    { "trine.dev/root-size": "1Gi" },
+    { "trine.dev/disks": "- {name: root, file: /a}" },
+  ]) {
+    const [line] = problemsOf({ ...said, "trine.dev/root": "none" });
+    expect(line).toMatch(/trine\.dev\/root: "none" and something else says what the root is/);
+  }
 });
 
 test("shortens and escapes what it repeats", () => {

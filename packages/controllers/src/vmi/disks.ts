@@ -1,6 +1,5 @@
 import type { Disk, VirtualMachineInstanceSpec, Volume } from "@trine/kube-types";
 import { type DiskOfVolume, holdsFiles, rootDisk, shortName, toldDisks } from "./disk-names.ts";
-import { bootsKernel } from "./kernel-boot.ts";
 import { type DiskEntry, type Parts, defined, joined, refused } from "./parts.ts";
 import { type LaunchSettings, bytesOf } from "./settings.ts";
 import type { KnownClaim } from "./known.ts";
@@ -33,14 +32,13 @@ export function diskParts(
   settings: LaunchSettings,
 ): Parts & { readonly image?: { readonly image: string; readonly pullPolicy?: string } } {
   const root = rootDisk(spec);
-  if (root === undefined && !bootsKernel(spec)) {
-    return refused("spec.domain.devices.disks", "there is no disk to boot from");
-  }
   const parts = toldDisks(spec).map((each) =>
     placed(each, each.disk === root?.disk, spec, claims, settings),
   );
   const containerDisk = imageOf(root);
-  const all = joined(parts);
+  // A machine of KubeVirt's starts without any disk, too: its firmware then finds nothing to boot.
+  const none: Parts = root === undefined ? { annotations: { "trine.dev/root": "none" } } : {};
+  const all = joined([...parts, none]);
   if (containerDisk === undefined) return all;
   const { image, imagePullPolicy: pullPolicy } = containerDisk;
   return { ...all, image: { image, ...defined({ pullPolicy }) } };

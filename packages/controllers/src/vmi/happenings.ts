@@ -62,6 +62,7 @@ function ofTheStep({ rendering, vmi }: Seen, step: Step): Happening[] {
   if (step.do === "deletePod") {
     const { name } = step.pod.metadata;
     return [
+      normal("ShuttingDown", "Signaled Graceful Shutdown"),
       normal(
         "SuccessfulDelete",
         `Deleted virtual machine pod ${name}: ${step.graceSeconds} s to end`,

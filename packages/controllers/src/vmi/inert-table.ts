@@ -180,7 +180,7 @@ export const INERT_FIELDS: readonly InertField[] = [
   },
   {
     path: "evictionStrategy",
-    why: "machines do not migrate yet: an eviction ends them",
+    why: "machines do not migrate yet: LiveMigrate denies an eviction, LiveMigrateIfPossible lets it end them",
     when: is("LiveMigrate", "LiveMigrateIfPossible"),
   },
   { path: "networks[].resourceClaim", why: "networks are the pod's interfaces" },

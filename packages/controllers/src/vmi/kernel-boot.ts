@@ -8,8 +8,8 @@ const PLACE = "/trine.dev/kernel";
 const VOLUME = "trine-kernel";
 const FIELD = "spec.domain.firmware.kernelBoot";
 
-/** Whether the machine starts a kernel of an image's, and needs no disk for it. */
-export function bootsKernel({ domain }: VirtualMachineInstanceSpec): boolean {
+/** Whether the machine starts a kernel of an image's. */
+function bootsKernel({ domain }: VirtualMachineInstanceSpec): boolean {
   const path = domain.firmware?.kernelBoot?.container?.kernelPath;
   return path !== undefined && path !== "";
 }

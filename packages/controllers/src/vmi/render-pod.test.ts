@@ -3,6 +3,7 @@ import type { Pod } from "@trine/kube-client";
 import type { ByPath } from "@trine/kube-types/testing";
 import { describe, expect, test } from "vitest";
 import { CLAIMS, EMPTY_IMAGE, SETTINGS, UID, instance } from "../testing.ts";
+import { shortName } from "./disk-names.ts";
 import { inertFields } from "./inert-fields.ts";
 import { renderPod } from "./render-pod.ts";
 import { launchSettings } from "./settings.ts";
@@ -531,9 +532,12 @@ describe("what the API holds as text", () => {
     expect(pod.spec["automountServiceAccountToken"]).toBe(volume === undefined);
   });
 
-  test("boots no machine, and has a label that disks can have", () => {
+  test("is no root, and has a label that disks can have", () => {
     const only = { "spec.volumes": [{ name: "root", configMap: { name: "app" } }] };
-    expect(refusalsOf(only)).toEqual(["spec.domain.devices.disks: there is no disk to boot from"]);
+    expect(settingsOf(podOf(only))).toMatchObject({
+      root: "none",
+      disks: [{ name: shortName("root") }],
+    });
     const source = { secret: { secretName: "a", volumeLabel: "no label" } };
     const fields = { [DISK]: { name: "more" }, [VOLUME]: { name: "more", ...source } };
     expect(refusalsOf(fields)).toEqual([
@@ -792,16 +796,18 @@ test("annotations of the machine come through where the spec is silent", () => {
   expect(pod.metadata?.annotations).toMatchObject(annotations);
 });
 
+test("a machine without any disk starts, from the image that is empty", () => {
+  const pod = podOf({ "spec.volumes": [], "spec.domain.devices.disks": [] });
+  expect(settingsOf(pod)).toMatchObject({ root: "none", disks: [] });
+  expect(compute(pod)).toMatchObject({ image: SETTINGS.emptyImage });
+  expect(settingsOf(podOf()).root).toBe("disk");
+});
+
 test.each<[string, ByPath, string[]]>([
   [
     "a claim that is not there",
     { "spec.volumes[0]": { name: "root", persistentVolumeClaim: { claimName: "gone" } } },
     ["spec.volumes[0].persistentVolumeClaim.claimName: there is no PersistentVolumeClaim gone"],
-  ],
-  [
-    "nothing to boot",
-    { "spec.volumes": [], "spec.domain.devices.disks": [] },
-    ["spec.domain.devices.disks: there is no disk to boot from"],
   ],
   [
     "a board that is none",

@@ -55,12 +55,13 @@ export async function machineDisks(to: Places, input: MachineInput): Promise<Dis
   return made;
 }
 
-/** A machine with a kernel of its own has its image's disk where there is one. */
+/** Where it is told to have none; and one with a kernel of its own has its image's disk where there is one. */
 async function needsNoRoot(
   { rootfs }: Places,
-  { settings: { kernelPath, rootSizeBytes } }: MachineInput,
+  { settings: { kernelPath, rootSizeBytes, root: wanted } }: MachineInput,
   root: DiskSetting,
 ): Promise<boolean> {
+  if (wanted === "none") return true;
   if (kernelPath === undefined || rootSizeBytes !== undefined || root !== ROOT) return false;
   return !(await hasMachineDisk(rootfs));
 }
