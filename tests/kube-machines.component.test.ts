@@ -3,6 +3,7 @@ import { createImageStore } from "@trine/containerd-client";
 import { putEmptyImage } from "@trine/image-import";
 import { KubeCluster, busyboxImage, tinyGuestImage } from "@trine/testkit";
 import { afterAll, beforeAll, describe, expect } from "vitest";
+import { bootTests } from "./machines-boot.ts";
 import { faultTests } from "./machines-faults.ts";
 import { growthTests } from "./machines-growth.ts";
 import { lifeTests } from "./machines-life.ts";
@@ -43,6 +44,9 @@ describe("machines of Kubernetes", () => {
   });
   describe("what makes them", () => {
     madeTests(() => at);
+  });
+  describe("boot", () => {
+    bootTests(() => at);
   });
   describe("volumes", () => {
     volumeTests(() => at);

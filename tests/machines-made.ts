@@ -99,21 +99,6 @@ export function madeTests(at: () => MachinesUnderTest): void {
   );
 
   test(
-    "a machine without any disk runs: its firmware finds nothing to boot",
-    async () => {
-      const { domain } = instanceSpec();
-      const devices = { interfaces: [{ name: "default", masquerade: {} }] };
-      const networks = [{ name: "default", pod: {} }];
-      const spec = { domain: { ...(domain as object), devices }, networks };
-      await at().create(instance("bare", { terminationGracePeriodSeconds: 0, ...spec }));
-      const { status } = await at().untilPhase("bare", "Running");
-      expect(status?.volumeStatus ?? []).toEqual([]);
-      await at().delete("vmi", "bare");
-    },
-    LONG_MS,
-  );
-
-  test(
     "of an image that is not there the machine says so, and what its user can do",
     async () => {
       const image = "trine.test/there-is-none:1";

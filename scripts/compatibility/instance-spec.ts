@@ -8,6 +8,7 @@ import {
   inGuest,
   inHardware,
   inPod,
+  onBoot,
   onNetworks,
   qemu,
   reconcilesInstance,
@@ -87,6 +88,9 @@ export const INSTANCE_SPEC: readonly FieldGroup[] = [
     inGuest(
       "boots a kernel and an initrd of its image, without any disk, with a command line that nobody reads but it",
     ),
+    onBoot(
+      "a machine starts a kernel and an initrd of an image, with the arguments that it is given",
+    ),
   ]),
   group("ACPI tables of a user's", domain("firmware.acpi"), []),
   group("chassis", domain("chassis"), [hardware, SECURE]),
@@ -162,6 +166,7 @@ export const INSTANCE_SPEC: readonly FieldGroup[] = [
   group("file systems", devices("filesystems"), [
     DIRECTORY,
     withShares("a volume with a tag is a file system of its own, mounted wherever the guest likes"),
+    onBoot("a guest mounts a ConfigMap by the name of its file system"),
   ]),
   group("networks", spec("networks"), [MULTUS, SAID, CARDS]),
   group(

@@ -8,6 +8,7 @@ import {
   infers,
   instances,
   onDoor,
+  onGrowth,
   onInstances,
   onMachines,
   reconciles,
@@ -33,6 +34,9 @@ const IS_SEEN = onDoor(
 );
 const NO_MIGRATION = "machines do not migrate yet";
 const AS_INSTANCE = "as of a VirtualMachineInstance";
+const GROWS = onGrowth(
+  "a machine that runs has the sockets and the memory that its template is given, without a restart",
+);
 
 const status = (...names: readonly string[]): string[] => names.map((name) => `status.${name}`);
 
@@ -100,7 +104,9 @@ export const MACHINE: readonly FieldGroup[] = [
       LIVES,
     ],
   ),
-  group("template", ["spec.template"], [LIVES], { but: AS_INSTANCE }),
+  group("template", ["spec.template"], [LIVES, GROWS], {
+    but: `${AS_INSTANCE}; of one that runs change sockets, memory, nodeSelector, affinity and tolerations, all else at its restart`,
+  }),
   group(
     "instance type",
     ["spec.instancetype"],
@@ -204,6 +210,11 @@ export const KUBEVIRT_SETTINGS: readonly FieldGroup[] = [
     {
       but: "of developerConfiguration: cpuAllocationRatio, memoryOvercommit, nodeSelectors, disabledFeatureGates (ImageVolume)",
     },
+  ),
+  group(
+    "what a changed template does to a machine that runs",
+    ["spec.configuration.vmRolloutStrategy", "spec.configuration.liveUpdateConfiguration"],
+    [["packages/controllers/src/vm/live-change.test.ts", "is none for %s"], GROWS],
   ),
   group(
     "defaults of machines, how loud the log is, and the rest of the configuration",
