@@ -61,8 +61,9 @@ export async function createVolume(
     throw new TrineError("forbidden", `${beginning}: not authorized to create DataVolume: ${why}`);
   }
   if (source?.pvc !== undefined) await tellOfMissing({ api, events }, vm, name, source.pvc, signal);
-  // What was looked at is copied, whatever the DataSource says next.
-  const isPinned = from !== undefined && template.spec.source === undefined && source !== undefined;
+  // What was looked at is copied, whatever the DataSource says next: also what needed no right, for the next may need one.
+  const isSaid = source?.pvc !== undefined || source?.snapshot !== undefined;
+  const isPinned = isSaid && template.spec.source === undefined;
   const volume = volumeOf(vm, isPinned ? pinned(template, source) : template);
   try {
     await api.create(DATA_VOLUMES, volume, { signal });

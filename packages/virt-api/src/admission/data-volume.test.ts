@@ -142,12 +142,31 @@ test("a reference of no name is left to the hook that judges it", async () => {
   expect(annotations).toBeUndefined();
 });
 
-test("the control plane has looked at a claim that it names itself, not at what a DataSource says by now", async () => {
+test("the control plane has looked at a claim that it names itself", async () => {
   const named = await ask({ object: volume({ source: FAR }), user: SYSTEM });
   expect(named.granted).toEqual(FAR.pvc);
   expect(named.reviews).toEqual([]);
-  const byName = await ask({ object: volume(byRef("own")), user: SYSTEM });
-  expect(byName.said.allowed).toBe(false);
+});
+
+// Its own rights reach everywhere: that they allow it says nothing.
+test.each<[string, Spec, "datavolumes" | "pods" | undefined]>([
+  ["here", byRef("own"), "pods"],
+  ["here, which it might copy itself", byRef("own"), "datavolumes"],
+  ["there", byRef("debian", "golden"), "pods"],
+  ["here, by no right", byRef("own"), undefined],
+])("it has not looked at what a DataSource says by now: one %s", async (_, spec, may) => {
+  const { said, reviews, granted } = await ask({
+    object: volume(spec),
+    user: SYSTEM,
+    ...(may && { may }),
+  });
+  const message = "the DataSource says golden/debian by now: it is read anew";
+  expect(said).toMatchObject({ allowed: false, status: { code: 422, message } });
+  expect(said.status?.details?.causes).toEqual([
+    expect.objectContaining({ field: "spec.sourceRef", message }),
+  ]);
+  expect(granted).toBeUndefined();
+  expect(reviews).toEqual([]);
 });
 
 test.each([

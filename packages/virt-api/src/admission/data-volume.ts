@@ -32,13 +32,19 @@ export const grantItsCopy: Admit = async (deps, request, signal) => {
   }
   const from = foreignSource(source, namespace);
   if (from === undefined) return withGrant(volume, undefined);
-  // It has looked at the rights itself, of a machine's account; a DataSource may say something else by now.
-  const isLookedAt = deps.isSystem(userInfo.username) && volume.spec.source !== undefined;
-  const user = userOf(userInfo);
-  if (!isLookedAt && !(await mayClone(deps.kube, user, from, signal))) {
-    const isNamed = volume.spec.source !== undefined;
-    const field = isNamed ? `spec.source.${from.kind}.namespace` : "spec.sourceRef";
-    return refused(field, cloneRefusal(user, from));
+  const isNamed = volume.spec.source !== undefined;
+  if (deps.isSystem(userInfo.username)) {
+    // It has looked at the rights of a machine's account to what it names. Its own would allow everything: they are not asked.
+    if (!isNamed) {
+      const message = `the DataSource says ${from.namespace}/${from.name} by now: it is read anew`;
+      return refused("spec.sourceRef", message);
+    }
+  } else {
+    const user = userOf(userInfo);
+    if (!(await mayClone(deps.kube, user, from, signal))) {
+      const field = isNamed ? `spec.source.${from.kind}.namespace` : "spec.sourceRef";
+      return refused(field, cloneRefusal(user, from));
+    }
   }
   // Nothing copies snapshots: its controller says so.
   if (from.kind === "snapshot") return withGrant(volume, undefined);
