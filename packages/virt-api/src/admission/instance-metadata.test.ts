@@ -8,8 +8,16 @@ import type { AdmissionRequest, Verdict } from "./review.ts";
 const LABEL = { labels: { "kubevirt.io/nodeName": "n1" } };
 const HOOK = { annotations: { "hooks.kubevirt.io/hookSidecars": '[{"image": "hook:1"}]' } };
 
+const AT = "spec.template.metadata";
+const NULLS = JSON.parse('{ "labels": null, "annotations": null }') as object;
+
 test.each<[string, Parameters<typeof metadataFaults>[0], boolean, readonly string[]]>([
   ["none at all", undefined, false, []],
+  // Templates are stored as they are sent: `labels:` with nothing behind it.
+  ["of null", NULLS, false, []],
+  ["of null, for the control plane", NULLS, true, []],
+  ["with a label beside annotations of null", { ...NULLS, ...LABEL }, false, [`${AT}.labels`]],
+  ["with hooks beside labels of null", { ...NULLS, ...HOOK }, false, [`${AT}.annotations`]],
   ["of a user's own", { labels: { "kubevirt.io/os": "x" }, annotations: { a: "b" } }, false, []],
   ["with a label of the control plane", LABEL, false, ["spec.template.metadata.labels"]],
   ["with one that the control plane writes", LABEL, true, []],
@@ -23,7 +31,7 @@ test.each<[string, Parameters<typeof metadataFaults>[0], boolean, readonly strin
     ["spec.template.metadata.labels", "spec.template.metadata.annotations"],
   ],
 ])("metadata %s", (_, metadata, isSystem, fields) => {
-  const faults = metadataFaults(metadata, "spec.template.metadata", isSystem);
+  const faults = metadataFaults(metadata, AT, isSystem);
   expect(faults.map(({ field }) => field)).toEqual(fields);
 });
 
