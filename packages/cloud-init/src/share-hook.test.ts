@@ -79,16 +79,34 @@ test("a kernel without virtiofs is told of, and nothing is made", async () => {
 test("a file system of its own is mounted by its tag, also beside one that this kernel has not", async () => {
   const own = [
     { tag: "app", target: place("etc/it's"), readOnly: true },
-    { tag: "data", target: place("data"), readOnly: false },
+    { tag: "data", target: place("srv/data"), readOnly: false },
   ];
   expect((await mounted(shareHook(undefined, own))).calls).toEqual([
     "-t|virtiofs|app|DIR/root/etc/it's|",
     "-o|remount,bind,ro|DIR/root/etc/it's|",
-    "-t|virtiofs|data|DIR/root/data|",
+    "-t|virtiofs|data|DIR/root/srv/data|",
   ]);
   await rm(join(dir, "run"), { recursive: true });
   await rm(join(dir, "calls"));
   const { calls, said } = await mounted(shareHook(undefined, own), 32);
   expect(calls).toHaveLength(2);
-  expect(said.replaceAll(dir, "DIR")).toContain("trine: cannot mount data on DIR/root/data");
+  expect(said.replaceAll(dir, "DIR")).toContain("trine: cannot mount data on DIR/root/srv/data");
+});
+
+test("parents come before children, whichever of them have tags", async () => {
+  const tree = {
+    tag: "t",
+    mounts: [
+      { name: "a", target: place("a"), kind: "directory", readOnly: false },
+      { name: "c", target: place("a/b/c"), kind: "directory", readOnly: false },
+    ] as const,
+  };
+  const own = [
+    { tag: "d", target: place("a/b/c/d"), readOnly: false },
+    { tag: "b", target: place("a/b"), readOnly: false },
+  ];
+  const at = (await mounted(shareHook(tree, own))).calls.map((call) => call.split("|").at(-2));
+  expect(at).toEqual(
+    ["run/shares", "root/a", "root/a/b", "root/a/b/c", "root/a/b/c/d"].map((to) => `DIR/${to}`),
+  );
 });

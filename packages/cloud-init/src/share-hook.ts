@@ -25,7 +25,7 @@ interface SharedTree {
 const SHARE = "/run/trine/shares";
 
 /**
- * Vendor data that mounts the pod's shares, parents before children as they are given, at every boot and before
+ * Vendor data that mounts the pod's shares, parents before children whoever shows them, at every boot and before
  * cloud-init does anything else: a boothook of the vendor's takes no key from the user's own data. What does not work is
  * said in the guest's kernel log and keeps nothing else from coming up.
  */
@@ -33,12 +33,13 @@ export function shareHook(
   tree: SharedTree | undefined,
   fileSystems: readonly GuestFileSystem[] = [],
 ): string {
+  const places = [...(tree?.mounts ?? []).map(placeOfTree), ...fileSystems.map(placeOfItsOwn)];
+  // One that is mounted over its own parts would hide them.
+  places.sort((a, b) => depth(a.target) - depth(b.target));
   return [
     ...HOOK,
-    ...(tree === undefined ? [] : treeLines(tree)),
-    ...fileSystems.map(
-      ({ tag, target, readOnly }) => `own ${wordOf(readOnly)} ${quoted(tag)} ${quoted(target)}`,
-    ),
+    ...(tree === undefined ? [] : [treeLine(tree)]),
+    ...places.map(({ line }) => line),
     "",
   ].join("\n");
 }
@@ -65,14 +66,27 @@ const HOOK = [
   `mkdir -p ${SHARE}`,
 ];
 
-function treeLines({ tag, mounts }: SharedTree): string[] {
-  return [
-    `mount -t virtiofs ${quoted(tag)} ${SHARE} || { say "cannot mount the pod's volumes: has this kernel virtiofs?"; rmdir ${SHARE}; exit 1; }`,
-    ...mounts.map(
-      ({ name, target, kind, readOnly }) =>
-        `put ${kind} ${wordOf(readOnly)} ${quoted(`${SHARE}/${name}`)} ${quoted(target)}`,
-    ),
-  ];
+function treeLine({ tag }: SharedTree): string {
+  return `mount -t virtiofs ${quoted(tag)} ${SHARE} || { say "cannot mount the pod's volumes: has this kernel virtiofs?"; rmdir ${SHARE}; exit 1; }`;
+}
+
+/** A line of the script, and where it mounts. */
+interface Place {
+  readonly target: string;
+  readonly line: string;
+}
+
+function placeOfTree({ name, target, kind, readOnly }: GuestMount): Place {
+  const from = quoted(`${SHARE}/${name}`);
+  return { target, line: `put ${kind} ${wordOf(readOnly)} ${from} ${quoted(target)}` };
+}
+
+function placeOfItsOwn({ tag, target, readOnly }: GuestFileSystem): Place {
+  return { target, line: `own ${wordOf(readOnly)} ${quoted(tag)} ${quoted(target)}` };
+}
+
+function depth(path: string): number {
+  return path.split("/").length;
 }
 
 function wordOf(readOnly: boolean): "ro" | "rw" {

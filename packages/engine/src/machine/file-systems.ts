@@ -27,21 +27,35 @@ export function isFileSystemServer(key: string): boolean {
 }
 
 /**
- * The volumes that have tags, and the others. Kind `invalid` for a tag of what is no volume that the guest may have.
+ * The volumes that have tags, and the others, both in the order they come in. Kind `invalid` for a tag of what is no volume
+ * that the guest may have, and for more file systems than a machine takes.
  */
 export function partedByTag(
   mounts: readonly MachineMount[],
   tags: Readonly<Record<string, string>>,
 ): { readonly tagged: readonly TaggedMount[]; readonly others: readonly MachineMount[] } {
-  const tagged = Object.entries(tags).map(([tag, path]) => {
-    const mount = mounts.find(({ target }) => target === path);
-    if (mount !== undefined) return { ...mount, tag };
-    const has = mounts.map(({ target }) => target).join(", ");
-    const what = `trine.dev/share-tags: no volume for the guest is mounted at ${path}`;
-    throw new TrineError("invalid", has === "" ? what : `${what}; there are ${has}`);
+  const tagOf = new Map(Object.entries(tags).map(([tag, path]) => [path, tag] as const));
+  const has = mounts.map(({ target }) => target);
+  const unknown = [...tagOf.keys()].find((path) => !has.includes(path));
+  if (unknown !== undefined) {
+    const what = `no volume for the guest is mounted at ${unknown}`;
+    refuse(has.length === 0 ? what : `${what}; there are ${has.join(", ")}`);
+  }
+  const tagged = mounts.flatMap((mount) => {
+    const tag = tagOf.get(mount.target);
+    return tag === undefined ? [] : [{ ...mount, tag }];
   });
-  const others = mounts.filter(({ target }) => !Object.values(tags).includes(target));
+  const others = mounts.filter(({ target }) => !tagOf.has(target));
+  if (others.length > 0 && tagged.length >= MOST) {
+    const rest = others.map(({ target }) => target).join(", ");
+    const what = `has ${tagged.length} tags, and the other volumes (${rest}) are a file system together`;
+    refuse(`${what}: a machine has at most ${MOST}: leave one out`);
+  }
   return { tagged, others };
+}
+
+function refuse(why: string): never {
+  throw new TrineError("invalid", `trine.dev/share-tags: ${why}`);
 }
 
 /** Mounts each at its tag and starts its server. Repeatable. */
@@ -57,8 +71,7 @@ export async function startFileSystems(
   );
   const file = mounts.find((_, index) => planned[index]?.kind === "file");
   if (file !== undefined) {
-    const what = `trine.dev/share-tags: what is mounted at ${file.target} is a file`;
-    throw new TrineError("invalid", `${what}, and a file system is a directory`);
+    refuse(`what is mounted at ${file.target} is a file, and a file system is a directory`);
   }
   await mountShare(shim, planned);
   const devices: SharesDevice[] = [];

@@ -19,14 +19,23 @@ beforeEach(async () => {
 });
 afterEach(() => one[Symbol.asyncDispose]());
 
-async function task(annotations: Record<string, string> = {}): Promise<CreateTask> {
+type Mount = Readonly<{ destination: string; source: string; type: string; options: string[] }>;
+
+const bindOf = (source: string, destination: string): Mount => {
+  return { destination, source, type: "bind", options: ["rbind"] };
+};
+
+async function task(
+  annotations: Record<string, string> = {},
+  mounts?: readonly Mount[],
+): Promise<CreateTask> {
   const bundle = await one.bundle("c1", {
     hostname: "pod1",
     annotations,
     linux: {},
-    mounts: [
-      { destination: "/data", source: volume, type: "bind", options: ["rbind", "ro"] },
-      { destination: "/one", source: join(volume, "file"), type: "bind", options: ["rbind"] },
+    mounts: mounts ?? [
+      { ...bindOf(volume, "/data"), options: ["rbind", "ro"] },
+      bindOf(join(volume, "file"), "/one"),
     ],
   });
   await mkdir(join(bundle, "rootfs/disk"));
@@ -142,6 +151,41 @@ test.each([
     expect(await readdir(one.podDir)).toEqual(["shim.sock"]);
   },
 );
+
+test("file systems that lie in each other are mounted from the outermost on, in whatever order the tags are", async () => {
+  const pod = await one.engine().pod(one.ref);
+  const tags = { "trine.dev/share-tags": "{logs: /data/app/logs, data: /data}" };
+  const places = ["/data/app/logs", "/data/app", "/data"].map((to) => bindOf(volume, to));
+  await pod.create(await task(tags, places));
+  const seed = await readFile(join(one.podDir, "seed.iso"), "latin1");
+  expect(seed.split("\n").filter((line) => /^(own|put) /.test(line))).toEqual([
+    "own rw 'data' '/data'",
+    "put directory rw '/run/trine/shares/data-app' '/data/app'",
+    "own rw 'logs' '/data/app/logs'",
+  ]);
+});
+
+const EIGHT = Array.from({ length: 8 }, (_, index) => `v${index}`);
+
+test.each([
+  ["a tag without any volume", ["app"], [], "no volume for the guest is mounted at /app"],
+  [
+    "more file systems than a machine has",
+    EIGHT,
+    [...EIGHT, "token"],
+    "has 8 tags, and the other volumes (/token) are a file system together: a machine has at most 8",
+  ],
+])("%s: refused by name, and nothing is left", async (_, tags, places, why) => {
+  const pod = await one.engine().pod(one.ref);
+  const words = Object.fromEntries(tags.map((tag) => [tag, `/${tag}`]));
+  const asked = await task(
+    { "trine.dev/share-tags": JSON.stringify(words) },
+    places.map((name) => bindOf(volume, `/${name}`)),
+  );
+  await expect(pod.create(asked)).rejects.toThrow(`trine.dev/share-tags: ${why}`);
+  expect(one.shim.children.size).toBe(0);
+  expect(await readdir(one.podDir)).toEqual(["shim.sock"]);
+});
 
 test("9p: served over the guest link by the microvms' server, with no device; the seed's agent mounts them", async () => {
   const pod = await one.engine().pod(one.ref);

@@ -62,10 +62,11 @@ export async function machineShares(
   const { shares: way } = settings;
   if (way === "off") return undefined;
   const mounts = machineMounts(bundle.spec, [...settings.disks, ...stateOf(settings)]);
+  // Also where there is no volume at all: a tag of one that was forgotten is refused.
+  const { tagged, others } = partedByTag(mounts, settings.shareTags);
   if (mounts.length === 0) return undefined;
   const { virtiofsd } = config.machines;
   const program = way === "9p" ? undefined : await virtiofsProgram(virtiofsd, mounts.length);
-  const { tagged, others } = partedByTag(mounts, settings.shareTags);
   undo.defer("take the shares apart", () => removeShares(shim, files));
   const guest = await mountTree(shim, files, others);
   if (program === undefined) {
