@@ -32,6 +32,7 @@ export class Pod {
   readonly #level: Level;
   readonly #keeper: TaskKeeper;
   readonly #queue = new SerialQueue();
+  #growths = new AbortController();
 
   private constructor(context: PodContext) {
     this.#context = context;
@@ -99,10 +100,12 @@ export class Pod {
   }
 
   kill(process: ProcessRef, kill: { signal: number; all: boolean }): Promise<void> {
+    if (process.execId === "") this.#endGrowths("it is to stop");
     return this.#queue.run(() => this.#keeper.kill(process, kill));
   }
 
   delete(process: ProcessRef): Promise<void> {
+    if (process.execId === "") this.#endGrowths("it is deleted");
     return this.#queue.run(() => this.#keeper.delete(process));
   }
 
@@ -111,26 +114,36 @@ export class Pod {
   }
 
   pause(id: string, signal: AbortSignal): Promise<void> {
+    this.#endGrowths("it is to pause");
     return this.#queue.run(() => this.#keeper.pause(id, signal));
   }
 
   resume(id: string, signal: AbortSignal): Promise<void> {
+    this.#endGrowths("it is to go on from a pause");
     return this.#queue.run(() => this.#keeper.resume(id, signal));
   }
 
   /** `resources`: OCI linux.resources as JSON. */
   update(id: string, resources: Uint8Array): Promise<void> {
-    return this.#queue.run(() => this.#keeper.update(id, resources));
+    const { signal } = this.#growths;
+    return this.#queue.run(() => this.#keeper.update(id, resources, signal));
   }
 
-  /** What a machine's guest is to have from now on. Kind `unimplemented` where the task is none. */
+  /** What a machine's guest is to have from now on. Kinds `unimplemented` where the task is none, `wrongState` where it ends before. */
   giveSize(id: string, size: GuestSize): Promise<void> {
+    const { signal } = this.#growths;
     return this.#queue.run(async () => {
       if (this.#keeper.giveSize === undefined) {
         throw new TrineError("unimplemented", "only machines are given a size");
       }
-      await this.#keeper.giveSize(id, size);
+      await this.#keeper.giveSize(id, size, signal);
     });
+  }
+
+  /** A guest may take a minute to follow, or never does: nothing that ends or pauses it waits for that. */
+  #endGrowths(why: string): void {
+    this.#growths.abort(new TrineError("wrongState", `the machine does not grow now: ${why}`));
+    this.#growths = new AbortController();
   }
 
   /** The guest's truth; zeros for the sandbox, which runs nothing. */

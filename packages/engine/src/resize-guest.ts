@@ -33,11 +33,9 @@ export async function resizeGuest(
   { machine, agent }: { readonly machine: Machine; readonly agent: OnliningAgent },
   life: AbortSignal,
 ): Promise<void> {
-  const steps = Math.max(0, Math.floor((size.memoryBytes - spec.memoryBytes) / MEMORY_STEP));
-  const bytes = spec.memoryBytes + steps * MEMORY_STEP;
+  const bytes = bytesInSteps(spec, size);
   const signal = AbortSignal.any([life, AbortSignal.timeout(RESIZE_MS)]);
-  if (spec.memoryMaxBytes !== undefined) await machine.resizeMemory(bytes, signal);
-  if (spec.maxCpus !== undefined) await machine.resizeCpus(size.cpus, signal);
+  await offerSize(spec, size, machine, signal);
   let followed = 0;
   await pollUntil("the guest follows", { ms: RESIZE_MS, everyMs: LOOK_MS, signal }, async () => {
     const { memory, cpus: present } = await machine.stats(signal);
@@ -48,4 +46,20 @@ export async function resizeGuest(
     if (addedBytes === undefined) return followed === SURE_LOOKS ? true : undefined;
     return followed > 0 && addedBytes >= bytes - spec.memoryBytes ? true : undefined;
   });
+}
+
+/** What a guest is to have, for it to follow when it will. */
+export async function offerSize(
+  spec: MachineSpec,
+  size: GuestSize,
+  machine: Machine,
+  signal: AbortSignal,
+): Promise<void> {
+  if (spec.memoryMaxBytes !== undefined)
+    await machine.resizeMemory(bytesInSteps(spec, size), signal);
+  if (spec.maxCpus !== undefined) await machine.resizeCpus(size.cpus, signal);
+}
+
+function bytesInSteps({ memoryBytes: least }: MachineSpec, { memoryBytes }: GuestSize): number {
+  return least + Math.max(0, Math.floor((memoryBytes - least) / MEMORY_STEP)) * MEMORY_STEP;
 }

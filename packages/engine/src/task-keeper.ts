@@ -23,11 +23,11 @@ export interface TaskKeeper {
   addExec(exec: AddExec): Promise<void>;
   pause(id: string, signal: AbortSignal): Promise<void>;
   resume(id: string, signal: AbortSignal): Promise<void>;
-  /** New limits of a task, OCI linux.resources as JSON. */
-  update(id: string, resources: Uint8Array): Promise<void>;
+  /** New limits of a task, OCI linux.resources as JSON. A machine's guest follows until `signal` aborts. */
+  update(id: string, resources: Uint8Array, signal: AbortSignal): Promise<void>;
   resize(size: ResizeProcess): Promise<void>;
   /** Of the level whose container is a machine: what its guest is to have from now on. */
-  giveSize?(id: string, size: GuestSize): Promise<void>;
+  giveSize?(id: string, size: GuestSize, signal: AbortSignal): Promise<void>;
   /** The task's truth, not the VMM's; zeros for a sandbox, which runs nothing. */
   stats(id: string, signal: AbortSignal): Promise<PodStats>;
   /** Of the pod's machine; undefined when none runs. */

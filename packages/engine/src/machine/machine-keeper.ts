@@ -173,13 +173,13 @@ export class MachineKeeper implements TaskKeeper {
     await this.#execs.add(exec);
   }
 
-  async update(id: string, resources: Uint8Array): Promise<void> {
+  async update(id: string, resources: Uint8Array, signal: AbortSignal): Promise<void> {
     if (this.#pod.isSandboxTask(id)) return;
-    await resizeMachine(this.#pod, this.#resizable(id), resources);
+    await resizeMachine(this.#pod, this.#resizable(id, signal), resources);
   }
 
-  async giveSize(id: string, size: GuestSize): Promise<void> {
-    await giveSize(this.#pod, this.#resizable(id), size);
+  async giveSize(id: string, size: GuestSize, signal: AbortSignal): Promise<void> {
+    await giveSize(this.#pod, this.#resizable(id, signal), size);
   }
 
   resize(process: ResizeProcess): Promise<void> {
@@ -317,10 +317,10 @@ export class MachineKeeper implements TaskKeeper {
     );
   }
 
-  #resizable(id: string): Parameters<typeof giveSize>[1] {
+  #resizable(id: string, signal: AbortSignal): Parameters<typeof giveSize>[1] {
     const machine = this.#running(id);
     const online = this.#execs.onliner();
-    return { record: this.#record(id), machine, online, life: this.#vmm.life };
+    return { record: this.#record(id), machine, online, life: this.#vmm.life, signal };
   }
 
   async #move(

@@ -1,5 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { pollUntil } from "@trine/base";
 import { createOverlay } from "@trine/disk-images";
 import { afterEach, expect, test } from "vitest";
 import type { Pod } from "../pod.ts";
@@ -121,6 +122,49 @@ test("a guest that does not follow has what it had, and may be asked again", asy
   await expect(pod.giveSize("c1", size(2, 80))).rejects.toMatchObject({ kind: "timeout" });
   expect(one.driver.size).toEqual(size(1, 64));
   expect(pod.control?.report()?.cpus.sockets).toBe(1);
+  await pod.giveSize("c1", size(2, 80));
+  expect(one.driver.size).toEqual(size(2, 80));
+});
+
+const C1 = { id: "c1", execId: "" };
+
+test.each<[string, (pod: Pod) => Promise<void>, RegExp]>([
+  ["a stop", (pod) => pod.kill(C1, { signal: 15, all: false }), /it is to stop/],
+  ["a kill", (pod) => pod.kill(C1, { signal: 9, all: false }), /it is to stop/],
+  ["a pause", (pod) => pod.pause("c1", signal), /it is to pause/],
+])("%s does not wait for a guest that grows", async (_, act, why) => {
+  const pod = await running(ROOM);
+  one.driver.isDeaf = true;
+  const growths = [pod.giveSize("c1", size(2, 80)), pod.update("c1", resources(96))].map((each) =>
+    expect(each).rejects.toMatchObject({
+      kind: "wrongState",
+      message: expect.stringMatching(why) as string,
+    }),
+  );
+  const offered = (): true | undefined => (one.driver.offered.cpus === 2 ? true : undefined);
+  await pollUntil("the guest is offered more", { ms: 5_000, everyMs: 1 }, offered);
+  await act(pod);
+  await Promise.all(growths);
+  // It is told to stay as it is, and not asked anew.
+  expect(one.driver.offered).toEqual(size(1, 64));
+  expect(pod.control?.report()?.cpus.sockets).toBe(1);
+});
+
+test("a machine goes on from a pause at once, and does not grow while it is paused", async () => {
+  const pod = await running(ROOM);
+  await pod.pause("c1", signal);
+  one.driver.isDeaf = true;
+  await expect(pod.giveSize("c1", size(2, 80))).rejects.toMatchObject({
+    kind: "wrongState",
+    message: expect.stringContaining("paused") as string,
+  });
+  const update = expect(pod.update("c1", resources(96))).rejects.toMatchObject({
+    kind: "wrongState",
+    message: expect.stringContaining("to go on from a pause") as string,
+  });
+  await pod.resume("c1", signal);
+  await update;
+  one.driver.isDeaf = false;
   await pod.giveSize("c1", size(2, 80));
   expect(one.driver.size).toEqual(size(2, 80));
 });

@@ -1,4 +1,4 @@
-import { TrineError, messageOf } from "@trine/base";
+import { TrineError, abortError, abortable, messageOf } from "@trine/base";
 import { MEMORY_STEP } from "@trine/vmm";
 import type { Machine, MachineSpec } from "@trine/vmm";
 import { readBundle } from "../bundle.ts";
@@ -6,10 +6,12 @@ import { changedLimits, requireReach, sizeAfter, specLimits } from "../container
 import { requireRoom } from "../guest-memory.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { ContainerLimits, GuestSize, MachineRecord } from "../pod-document.ts";
-import { resizeGuest } from "../resize-guest.ts";
+import { offerSize, resizeGuest } from "../resize-guest.ts";
 import type { Onliner } from "./onlining.ts";
 
 const MIB = 1024 * 1024;
+/** A VMM takes an order at once. */
+const OFFER_MS = 2_000;
 
 interface RunningMachine {
   readonly record: MachineRecord;
@@ -17,6 +19,8 @@ interface RunningMachine {
   /** Puts into use what was plugged in; undefined = nobody is there to ask, and the guest does it by itself. */
   readonly online: Onliner;
   readonly life: AbortSignal;
+  /** Something came that may not wait for the guest to follow. */
+  readonly signal: AbortSignal;
 }
 
 /**
@@ -44,8 +48,8 @@ export async function resizeMachine(
 
 /**
  * Gives the guest the CPUs and memory that its control plane wants it to have, without a change of its container's limits.
- * Repeatable. Kind `wrongState` for what it was not made for, `invalid` where its pod's limit is less, `timeout` when the guest does
- * not follow: it goes back to what it had.
+ * Repeatable. Kind `wrongState` for what it was not made for and while it does not run, `invalid` where its pod's limit is less,
+ * `timeout` when the guest does not follow: it goes back to what it had.
  */
 export async function giveSize(
   pod: PodContext,
@@ -53,6 +57,9 @@ export async function giveSize(
   wanted: GuestSize,
 ): Promise<void> {
   const { record } = running;
+  if (record.state !== "running") {
+    throw new TrineError("wrongState", `the machine is ${record.state}: no guest would follow`);
+  }
   const from = record.size ?? leastOf(record.spec);
   const to = inSteps(wanted, record.spec);
   requireMadeFor(to, record.spec);
@@ -106,22 +113,41 @@ function wanted(
 /** A daemon that dies meanwhile is told again: it finds the guest on its way, and repeats what was asked. */
 async function follow(
   pod: PodContext,
-  { record, machine, online, life }: RunningMachine,
+  running: RunningMachine,
   from: GuestSize,
   to: GuestSize,
 ): Promise<void> {
-  const guest = (cpus: number): Parameters<typeof resizeGuest>[2] => ({
-    machine,
-    agent: { onlineResources: async () => ({ cpus: (await online()) ?? cpus }) },
-  });
+  const { record, signal } = running;
+  const what = "change the size of the machine";
+  signal.throwIfAborted();
   try {
-    await resizeGuest(record.spec, to, guest(to.cpus), life);
+    await giveTo(running, to);
   } catch (cause) {
-    await resizeGuest(record.spec, from, guest(from.cpus), life).catch((failure: unknown) => {
+    await goBack(running, from).catch((failure: unknown) => {
       pod.log.error({ err: messageOf(failure) }, "the guest does not go back to the size it had");
     });
-    throw TrineError.during("change the size of the machine", cause);
+    throw signal.aborted ? abortError(what, signal) : TrineError.during(what, cause);
   }
   record.size = to;
   pod.log.info({ from, to }, "the machine has another size");
+}
+
+async function giveTo(
+  { record, machine, online, life, signal }: RunningMachine,
+  to: GuestSize,
+): Promise<void> {
+  const until = AbortSignal.any([life, signal]);
+  // Who puts CPUs into use may take seconds to be found silent.
+  const onlineResources = async (): Promise<{ cpus: number }> => ({
+    cpus: (await abortable("processors in use", until, online())) ?? to.cpus,
+  });
+  await resizeGuest(record.spec, to, { machine, agent: { onlineResources } }, until);
+}
+
+/** Where something else may not wait, the guest is told, and goes back when it will. */
+function goBack(running: RunningMachine, from: GuestSize): Promise<void> {
+  const { record, machine, life, signal } = running;
+  if (!signal.aborted) return giveTo(running, from);
+  const soon = AbortSignal.any([life, AbortSignal.timeout(OFFER_MS)]);
+  return offerSize(record.spec, from, machine, soon);
 }

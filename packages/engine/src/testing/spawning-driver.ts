@@ -38,6 +38,10 @@ export class SpawningDriver implements MachineDriver {
   readonly size = { cpus: 0, memoryBytes: 0 };
   /** Its guest does not follow so many changes of its size. */
   failResizes = 0;
+  /** It takes no change of its size, nor says so. */
+  isDeaf = false;
+  /** What a deaf guest was offered. */
+  readonly offered = { cpus: 0, memoryBytes: 0 };
   /** Times a machine's events were read. */
   followed = 0;
   /** Machines whose monitor is held now. */
@@ -169,7 +173,7 @@ export class SpawningDriver implements MachineDriver {
       this.failResizes -= 1;
       throw new TrineError("timeout", "the guest does not follow");
     }
-    Object.assign(this.size, to);
+    Object.assign(this.isDeaf ? this.offered : this.size, to);
     return Promise.resolve();
   }
 
