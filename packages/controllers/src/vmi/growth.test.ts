@@ -140,9 +140,17 @@ test("a pod that may not ask for more is told, in the API server's words, and th
     reason: "Refused",
     message: expect.stringContaining("exceeded quota") as string,
   });
+  // In the same words each time: nothing is written that would bring it back.
+  for (let time = 0; time < 3; time += 1) {
+    world.nowMs += 30_000;
+    await world.rest(30_000);
+  }
   Reflect.deleteProperty(world.kube.hooks, "before");
   world.nowMs += 30_000;
   await world.settle();
+  expect(await world.condition("HotMemoryChange")).toEqual(
+    expect.not.objectContaining({ reason: "Refused" }),
+  );
   await world.give();
   await world.settle();
   expect(world.grown).toHaveLength(1);

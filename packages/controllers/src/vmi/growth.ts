@@ -2,7 +2,6 @@ import { parseQuantity } from "@trine/base";
 import type { Condition, Resources } from "@trine/kube-client";
 import type { MachineSize } from "@trine/node-door";
 import { guestBytes, topologyOf } from "./cpu-memory.ts";
-import type { Attempt } from "./growths.ts";
 import { COMPUTE } from "./networks.ts";
 import { type Seen, machineStatus, reportOf } from "./seen.ts";
 
@@ -130,7 +129,11 @@ interface Progress {
 
 export function progressOf(seen: Seen): Progress {
   const { attempt } = seen;
-  if (attempt?.state === "failed") return { status: "False", ...wordsOf(attempt) };
+  const failure = attempt?.state === "failed" ? attempt : attempt?.failed;
+  if (failure !== undefined) {
+    const { reason, message } = failure;
+    return { status: "False", reason, message };
+  }
   const waits = pending(seen);
   if (waits !== undefined) {
     const status = waits.reason === "Infeasible" ? "False" : "True";
@@ -138,11 +141,4 @@ export function progressOf(seen: Seen): Progress {
   }
   const { reason = "", message = "" } = condition(seen, "PodResizeInProgress") ?? {};
   return reason === "" ? { status: "True" } : { status: "True", reason, message };
-}
-
-function wordsOf({ reason, message }: Attempt & { readonly state: "failed" }): {
-  readonly reason: string;
-  readonly message: string;
-} {
-  return { reason, message };
 }

@@ -120,7 +120,7 @@ export class InstanceReconciler {
     for (const happening of happeningsOf(seen, step, after ?? seen.vmi)) {
       this.#deps.events.record(seen.vmi, happening);
     }
-    if (step.do === "resizeGuest") return LOOK;
+    if (step.do === "resizeGuest" || this.#hasFailed(seen, step)) return LOOK;
     return step.do === "wait" ? { afterMs: step.ms } : "settled";
   }
 
@@ -139,6 +139,11 @@ export class InstanceReconciler {
     return this.#growths.of(keyOf(vmi), vmi.metadata.uid, growthOf(seen)?.size);
   }
 
+  /** What is refused in the words of the time before changes nothing that would tell of it: the next look says how long to wait. */
+  #hasFailed(seen: Seen, step: Step): boolean {
+    return step.do === "resizePod" && this.#attempt(seen)?.state === "failed";
+  }
+
   async #act(seen: Seen, step: Step, signal: AbortSignal): Promise<Stored<Pod> | undefined> {
     const { vmi, pod } = seen;
     if (pod === undefined || (step.do !== "resizePod" && step.do !== "resizeGuest")) {
@@ -153,7 +158,9 @@ export class InstanceReconciler {
       return pod;
     }
     try {
-      return await resizePod(this.#deps.api, pod, step, signal);
+      const resized = await resizePod(this.#deps.api, pod, step, signal);
+      this.#growths.forget(key); // what was said against it
+      return resized;
     } catch (cause) {
       const growth = growthOf(seen);
       // A cluster that cannot do it has no such subresource.

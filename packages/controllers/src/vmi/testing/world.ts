@@ -61,11 +61,13 @@ export class World {
     throw new Error("the instance does not come to rest");
   }
 
-  /** Until it waits for so long at least, as the queue would let it. */
+  /** Until it waits for so long at least, as the queue would let it: who neither waits nor writes is not looked at again. */
   async rest(ms: number): Promise<void> {
     for (let round = 0; round < 20; round += 1) {
+      const before = this.kube.writes.length;
       const outcome = await this.#reconciler.reconcile(KEY, new AbortController().signal);
       if (outcome !== "settled" && outcome.afterMs >= ms) return;
+      if (outcome === "settled" && this.kube.writes.length === before) break;
     }
     throw new Error("the instance does not wait");
   }
