@@ -61,6 +61,62 @@ test("a guest is asked how full it is once a minute, and what it said last is th
   expect(asked(fake, "guest-get-fsinfo")).toBe(3);
 });
 
+test("what nobody asks for again is not told after three minutes", async () => {
+  const { add } = clock();
+  const { agent } = agentThat({ "guest-get-fsinfo": [ROOT] });
+  const usage = new UsageWatch();
+  await usage.look(agent);
+  add(3 * MINUTE_MS - 1);
+  expect(usage.said).toEqual({ fileSystems: [TOLD] });
+  add(1);
+  expect(usage.said).toBeUndefined();
+});
+
+/** One that answers about its file systems when it is let. */
+function agentThatWaits() {
+  const fake = new FakeGuestAgent({
+    "guest-info": () => ({ version: "10.0", supported_commands: [] }),
+    "guest-fsfreeze-status": () => "thawed",
+    "guest-get-fsinfo": () => undefined,
+  });
+  const agent = new GuestAgent(fake, { signal: life });
+  const answer = async (): Promise<void> => {
+    const isAsked = ({ execute }: { execute: string }) => execute === "guest-get-fsinfo";
+    const { id } = await vi.waitUntil(() => fake.requests.find(isAsked));
+    fake.send(`${JSON.stringify({ return: [ROOT], id })}\n`);
+  };
+  return { agent, fake, answer };
+}
+
+test("what a former guest says is not told of the one that runs now", async () => {
+  const { agent, answer } = agentThatWaits();
+  const usage = new UsageWatch();
+  const look = usage.look(agent);
+  usage.forget();
+  await answer();
+  await look;
+  expect(usage.said).toBeUndefined();
+  // The one that runs now is asked at once.
+  const next = agentThat({ "guest-get-fsinfo": [ROOT] });
+  await usage.look(next.agent);
+  expect(usage.said).toEqual({ fileSystems: [TOLD] });
+});
+
+test("a look at a guest does not wait until it has said how full it is, and asks it once", async () => {
+  const { agent, fake, answer } = agentThatWaits();
+  const watch = new GuestWatch(() => [agent]);
+  await watch.look();
+  expect(watch.said.agent.connected).toBe(true);
+  await vi.waitUntil(() => asked(fake, "guest-get-fsinfo") === 1);
+  await watch.look();
+  expect(watch.usage).toBeUndefined();
+  await answer();
+  await vi.waitFor(() => {
+    expect(watch.usage).toEqual({ fileSystems: [TOLD] });
+  });
+  expect(asked(fake, "guest-get-fsinfo")).toBe(1);
+});
+
 test("an agent that knows no load tells file systems alone", async () => {
   const { agent } = agentThat({ "guest-get-fsinfo": [ROOT] });
   const usage = new UsageWatch();
@@ -138,7 +194,9 @@ test("a look at a guest asks it, but not while it is frozen", async () => {
   expect([watch.usage, asked(fake, "guest-get-fsinfo")]).toEqual([undefined, 0]);
   frozen = false;
   await watch.look();
-  expect(watch.usage).toEqual({ fileSystems: [TOLD] });
+  await vi.waitFor(() => {
+    expect(watch.usage).toEqual({ fileSystems: [TOLD] });
+  });
   watch.forget();
   expect(watch.usage).toBeUndefined();
 });

@@ -8,6 +8,8 @@ const MAX_LOAD = 1e6;
 const ASK_MS = 60_000;
 /** An agent that waits for a file system answers nothing else meanwhile: it is not brought there again soon. */
 const AFTER_SILENCE_MS = 600_000;
+/** Where nobody looks any more, what was said is not how it is. */
+const HOLDS_MS = 3 * ASK_MS;
 const options: RequestOptions = { timeoutMs: 3_000 };
 
 /** What only the guest knows of its own use, cleaned; what it does not say, or says in nonsense, is left out. */
@@ -23,31 +25,49 @@ export interface GuestUsage {
   readonly load?: { readonly 1: number; readonly 5: number; readonly 15: number };
 }
 
+interface Said {
+  readonly usage: GuestUsage;
+  /** On the monotonic clock. */
+  readonly at: number;
+}
+
 /** Asks a guest now and then how full it is; what it said last is there without a question. */
 export class UsageWatch {
-  #said: GuestUsage | undefined;
+  #said: Said | undefined;
   /** On the monotonic clock. */
   #nextAt = -Infinity;
+  #isLooking = false;
+  /** Which guest it is, of those since the beginning. */
+  #guest = 0;
 
   get said(): GuestUsage | undefined {
-    return this.#said;
+    const said = this.#said;
+    return said !== undefined && performance.now() < said.at + HOLDS_MS ? said.usage : undefined;
   }
 
-  /** Where it is time again. Never rejects: silence about this says nothing of the rest. */
+  /** Where it is time again, one at a time. Never rejects: silence about this says nothing of the rest. */
   async look(agent: GuestVoice): Promise<void> {
-    if (performance.now() < this.#nextAt) return;
+    if (this.#isLooking || performance.now() < this.#nextAt) return;
+    this.#isLooking = true;
+    const guest = this.#guest;
     try {
-      this.#said = await usageOf(agent);
+      const usage = await usageOf(agent);
+      // What a former guest says is nothing of this one.
+      if (guest !== this.#guest) return;
+      this.#said = { usage, at: performance.now() };
       this.#nextAt = performance.now() + ASK_MS;
     } catch {
       // It hangs, or is gone: what it said before may not hold.
       this.#said = undefined;
       this.#nextAt = performance.now() + AFTER_SILENCE_MS;
+    } finally {
+      this.#isLooking = false;
     }
   }
 
   /** The guest is another, or its agent is gone. */
   forget(): void {
+    this.#guest += 1;
     if (this.#said !== undefined) this.#nextAt = -Infinity;
     this.#said = undefined;
   }

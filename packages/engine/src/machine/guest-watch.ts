@@ -84,8 +84,8 @@ export class GuestWatch {
       try {
         this.#said = await this.#ask(voice);
         this.#voice = voice;
-        // One that is frozen answers no such question.
-        if (!this.#said.agent.frozen) await this.#usage.look(voice);
+        // One that is frozen answers no such question. Whoever waits for this look does not wait for that: it may take seconds.
+        if (!this.#said.agent.frozen) void this.#usage.look(voice);
         return;
       } catch {
         // Not there, booting, or hanging: what it said before may not hold.
