@@ -6,6 +6,7 @@ import {
   containersAtOf,
   guestInterfaces,
   guestLinks,
+  requireInterfaces,
   tapPairs,
 } from "./guest-side.ts";
 
@@ -111,6 +112,10 @@ test("an interface that the pod has not is named, with those it has", () => {
   expect(() => {
     checkBindings({ "*": "tap", net9: "masquerade" }, [document.network]);
   }).toThrow("the pod has no interface net9; it has eth0");
+  // All of them at once is a word of bindings alone.
+  expect(() => {
+    requireInterfaces("trine.dev/interfaces", ["*"], [document.network]);
+  }).toThrow("trine.dev/interfaces: the pod has no interface *; it has eth0");
 });
 
 test.each([

@@ -18,7 +18,8 @@ export function checkBindings(
   interfaces: readonly PodInterface[],
   hidden?: Networks["hidden"],
 ): void {
-  requireInterfaces("trine.dev/network-binding", Object.keys(bindings), interfaces);
+  const named = Object.keys(bindings).filter((name) => name !== "*");
+  requireInterfaces("trine.dev/network-binding", named, interfaces);
   const [, ...others] = interfaces;
   for (const each of others) {
     if (bindingOf({ bindings }, each) === "passt") refusePasst(each.name, "is not the first");
@@ -43,7 +44,7 @@ export function requireInterfaces(
   interfaces: readonly Pick<PodInterface, "name">[],
 ): void {
   const names = interfaces.map(({ name }) => name);
-  const unknown = named.find((name) => name !== "*" && !names.includes(name));
+  const unknown = named.find((name) => !names.includes(name));
   if (unknown === undefined) return;
   const has = `the pod has no interface ${unknown}; it has ${names.join(", ")}`;
   throw new TrineError("invalid", `${key}: ${has}`);

@@ -74,7 +74,18 @@ test.each([
   [{ ipv4: "169.254.0.0/16" }, /overlaps 169.254.77.0\/24 of the pod's namespace itself/],
   [{ ipv4: "10.0.0.0/20" }, /overlaps 10.0.3.0\/24 of what is behind net2/],
   [{ ipv6: "fd10::/32" }, /overlaps .* of the pod's namespace itself/],
+  [{ ipv4: "0.0.0.0/1" }, /has 0.0.0.0\/1, which overlaps 0.0.0.0\/8 of hosts/],
+  [{ ipv4: "0.1.2.0/24" }, /overlaps 0.0.0.0\/8 of hosts without an address/],
+  [{ ipv4: "127.0.0.0/8" }, /overlaps 127.0.0.0\/8 of each host's loopback/],
+  [{ ipv4: "169.254.1.0/24" }, /overlaps 169.254.0.0\/16 of each link alone/],
+  [{ ipv4: "239.0.0.0/24" }, /overlaps 224.0.0.0\/4 of multicast/],
+  [{ ipv4: "255.255.255.0/24" }, /overlaps 255.255.255.255\/32 of broadcast/],
+  [{ ipv6: "::/64" }, /overlaps .*:0000\/127 of each host's loopback/],
+  [{ ipv6: "::ffff:0:0/112" }, /overlaps .*\/96 of IPv4 within IPv6/],
+  [{ ipv6: "fe80::/64" }, /overlaps fe80:.*\/10 of each link alone/],
+  [{ ipv6: "ff05::/64" }, /overlaps ff00:.*\/8 of multicast/],
   [{ ipv4: "10.77.0.0/24", ipv6: "fd77::/64" }, undefined],
+  [{ ipv4: "128.0.0.0/24", ipv6: "2001:db8::/64" }, undefined],
 ])("a network of %j beside others", (of, says) => {
   const links = [
     masqueraded(NET1, "tap0", 0, of),

@@ -100,7 +100,9 @@ export function requireFreeNetworks(
       })),
     );
     for (const gateway of gateways) {
-      const found = [...used, ...OURS, ...hidden].find(({ network }) => overlaps(network, gateway));
+      const found = [...used, ...OURS, ...NOBODYS, ...hidden].find(({ network }) =>
+        overlaps(network, gateway),
+      );
       if (found === undefined) continue;
       throw new TrineError(
         "invalid",
@@ -118,6 +120,20 @@ const OURS = [cidr("ipv4", "169.254.77.0/24"), cidr("ipv6", `${LOCAL_IPV6}/120`)
     network,
   }),
 );
+
+/** What no guest can have for its own, in any pod. */
+const NOBODYS = [
+  { whose: "hosts without an address", network: cidr("ipv4", "0.0.0.0/8") },
+  { whose: "each host's loopback", network: cidr("ipv4", "127.0.0.0/8") },
+  { whose: "each link alone", network: cidr("ipv4", "169.254.0.0/16") },
+  { whose: "multicast", network: cidr("ipv4", "224.0.0.0/4") },
+  { whose: "broadcast", network: cidr("ipv4", "255.255.255.255/32") },
+  // And hosts without an address.
+  { whose: "each host's loopback", network: cidr("ipv6", "::/127") },
+  { whose: "IPv4 within IPv6", network: cidr("ipv6", "::ffff:0:0/96") },
+  { whose: "each link alone", network: cidr("ipv6", "fe80::/10") },
+  { whose: "multicast", network: cidr("ipv6", "ff00::/8") },
+];
 
 /** What the pod reaches through the interface, its own networks included. */
 function routesThrough(pod: PodInterface, gateways: readonly PodAddress[]): PodRoute[] {
