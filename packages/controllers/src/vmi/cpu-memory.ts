@@ -1,9 +1,14 @@
-import { formatQuantity } from "@trine/base";
+import { formatQuantity, parseQuantity } from "@trine/base";
 import type { DomainSpec } from "@trine/kube-types";
+import type { MachineSize } from "@trine/node-door";
 import { type Parts, mappingText, refused } from "./parts.ts";
 import { type LaunchSettings, bytesOf } from "./settings.ts";
 
 const MIB = 1024 ** 2;
+const CPU_TOPOLOGY = "trine.dev/cpu-topology";
+const MEMORY = "trine.dev/memory";
+/** Of a pod: what its machine was made with. */
+export const MADE_WITH: readonly string[] = [CPU_TOPOLOGY, MEMORY];
 /** What trine.dev/cpu-topology takes. */
 const [MAX_CPUS, MAX_THREADS] = [255, 2];
 const PAGES: readonly string[] = ["2Mi", "1Gi"];
@@ -27,8 +32,25 @@ export function guestBytes({ memory, resources }: DomainSpec): number | undefine
   return bytes === undefined ? undefined : Math.floor(bytes / MIB) * MIB;
 }
 
+/** What a pod's machine was made with; undefined where its annotations do not say. */
+export function madeWith(
+  annotations: Readonly<Record<string, string>> | undefined = {},
+): MachineSize | undefined {
+  const memoryBytes = bytesOf(annotations[MEMORY]);
+  const said = /^\{"sockets":(\d+),"cores":(\d+),"threads":(\d+)\}$/.exec(
+    annotations[CPU_TOPOLOGY] ?? "",
+  );
+  if (said === null || memoryBytes === undefined) return undefined;
+  const [, sockets, cores, threads] = said.map(Number) as [number, number, number, number];
+  return { cpus: sockets * cores * threads, memoryBytes };
+}
+
 /** Processors: how many, what they look like, and what of the node they run on. */
-export function processorParts(domain: DomainSpec, settings: LaunchSettings): Parts {
+export function processorParts(
+  domain: DomainSpec,
+  settings: LaunchSettings,
+  made?: MachineSize,
+): Parts {
   const { cpu = {} } = domain;
   const topology = topologyOf(domain);
   const { sockets, cores, threads } = topology;
@@ -46,7 +68,7 @@ export function processorParts(domain: DomainSpec, settings: LaunchSettings): Pa
   const shown = mappingText(Object.fromEntries(features) as object);
   return {
     annotations: {
-      "trine.dev/cpu-topology": JSON.stringify(topology),
+      [CPU_TOPOLOGY]: JSON.stringify(topology),
       ...(grows ? { "trine.dev/max-cpus": String(most * cores * threads) } : {}),
       ...(cpu.model === undefined || cpu.model === "" ? {} : { "trine.dev/cpu-model": cpu.model }),
       ...(shown === undefined ? {} : { "trine.dev/cpu-features": shown }),
@@ -54,13 +76,14 @@ export function processorParts(domain: DomainSpec, settings: LaunchSettings): Pa
         ? { "trine.dev/cpu-pinning": cpu.isolateEmulatorThread === true ? "isolated" : "cpus" }
         : {}),
     },
-    ...processorResources(domain, count, settings),
+    ...processorResources(domain, { count, added: count - (made?.cpus ?? count) }, settings),
   };
 }
 
+/** What is said to be asked for is so for what the machine was made with; `added`: what it has grown by since. */
 function processorResources(
   { cpu, resources }: DomainSpec,
-  count: number,
+  { count, added }: { readonly count: number; readonly added: number },
   { cpuAllocationRatio, cpuRequest }: LaunchSettings,
 ): Parts {
   if (cpu?.dedicatedCpuPlacement === true) {
@@ -68,18 +91,42 @@ function processorResources(
     return { requests: { cpu: all }, limits: { cpu: all } };
   }
   const { requests, limits } = resources ?? {};
-  const share = `${Math.ceil((count * 1000) / cpuAllocationRatio)}m`;
-  // A limit alone is the request too, as everywhere in Kubernetes.
-  const asked = requests?.["cpu"] ?? limits?.["cpu"] ?? cpuRequest ?? share;
+  const share = (of: number): number => Math.ceil((of * 1000) / cpuAllocationRatio);
   const limit = limits?.["cpu"];
+  const said = requests?.["cpu"];
+  // A limit alone is the request too, as everywhere in Kubernetes.
+  const asked =
+    (said !== undefined && added > 0 ? raised(said, share(added), limit) : said) ??
+    limit ??
+    cpuRequest ??
+    `${share(count)}m`;
   return {
     requests: { cpu: String(asked) },
     ...(limit === undefined ? {} : { limits: { cpu: String(limit) } }),
   };
 }
 
+/** No more than the limit: that is what can be used. */
+function raised(
+  said: number | string,
+  thousandths: number,
+  limit: number | string | undefined,
+): string | undefined {
+  const of = (quantity: number | string): bigint | undefined =>
+    parseQuantity(String(quantity), 1000n);
+  const before = of(said);
+  if (before === undefined) return undefined;
+  const after = before + BigInt(thousandths);
+  const most = limit === undefined ? after : (of(limit) ?? after);
+  return `${after < most ? after : most}m`;
+}
+
 /** Memory of the guest, and what the pod asks for beyond the RuntimeClass's overhead. */
-export function memoryParts(domain: DomainSpec, settings: LaunchSettings): Parts {
+export function memoryParts(
+  domain: DomainSpec,
+  settings: LaunchSettings,
+  made?: MachineSize,
+): Parts {
   const guest = guestBytes(domain);
   if (guest === undefined) {
     return refused(`${AT}.memory.guest`, "says not how much memory the guest has");
@@ -93,18 +140,25 @@ export function memoryParts(domain: DomainSpec, settings: LaunchSettings): Parts
   const grows = page === undefined && most - guest >= 2 * MIB;
   return {
     annotations: {
-      "trine.dev/memory": quantityOf(guest),
+      [MEMORY]: quantityOf(guest),
       ...(grows ? { "trine.dev/max-memory": quantityOf(Math.floor(most / MIB) * MIB) } : {}),
       ...(page === undefined ? {} : { "trine.dev/hugepages": page }),
     },
-    ...memoryResources(domain, guest, page, settings),
+    ...memoryResources(
+      domain,
+      { guest, added: guest - (made?.memoryBytes ?? guest), page },
+      settings,
+    ),
   };
 }
 
 function memoryResources(
   { memory, resources, cpu }: DomainSpec,
-  guest: number,
-  page: string | undefined,
+  {
+    guest,
+    added,
+    page,
+  }: { readonly guest: number; readonly added: number; readonly page: string | undefined },
   settings: LaunchSettings,
 ): Parts {
   const { requests, limits } = resources ?? {};
@@ -116,22 +170,31 @@ function memoryResources(
     const rest = quantityOf(Math.max(extra, MIB));
     return { requests: { ...pages, memory: rest }, limits: { ...pages, memory: rest } };
   }
-  const shared = Math.ceil((guest * 100) / settings.memoryOvercommit);
+  const shared = (of: number): number => Math.ceil((of * 100) / settings.memoryOvercommit);
   const pinned = cpu?.dedicatedCpuPlacement === true;
   const limit = bytesOf(limits?.["memory"]) ?? (pinned ? guest : undefined);
-  const asked = pinned ? (limit ?? guest) : (bytesOf(requests?.["memory"]) ?? shared);
+  const said = bytesOf(requests?.["memory"]);
+  const grown =
+    said === undefined
+      ? shared(guest)
+      : Math.min(said + shared(Math.max(added, 0)), limit ?? Infinity);
+  const asked = pinned ? (limit ?? guest) : grown;
   return {
     requests: { memory: quantityOf(asked + extra) },
     ...(limit === undefined ? {} : { limits: { memory: quantityOf(limit + extra) } }),
   };
 }
 
-/** What the machine's container asks for, of processors and memory; nothing where a pod cannot be made of them. */
+/**
+ * What the machine's container asks for, of processors and memory; nothing where a pod cannot be made of them.
+ * `made`: what the machine was made with, where it may have grown since.
+ */
 export function asksOf(
   domain: DomainSpec,
   settings: LaunchSettings,
+  made?: MachineSize,
 ): Readonly<Record<string, string>> {
-  const parts = [processorParts(domain, settings), memoryParts(domain, settings)];
+  const parts = [processorParts(domain, settings, made), memoryParts(domain, settings, made)];
   if (parts.some(({ refusals }) => refusals !== undefined)) return {};
   return Object.assign({}, ...parts.map(({ requests }) => requests)) as Record<string, string>;
 }

@@ -1,4 +1,5 @@
 import { TrineError } from "@trine/base";
+import type { ByPath } from "@trine/kube-types/testing";
 import { INSTANCES } from "../kinds.ts";
 import { describe, expect, test } from "vitest";
 import { AT, Crash, World, life } from "./testing/world.ts";
@@ -156,15 +157,58 @@ test("a pod that may not ask for more is told, in the API server's words, and th
   expect(world.grown).toHaveLength(1);
 });
 
-test("requests that say themselves what is asked for stay, and the guest grows", async () => {
+test.each<[string, ByPath, object, object]>([
+  [
+    "its own requests, beyond them",
+    { requests: { cpu: "3", memory: "512Mi" } },
+    { cpu: "3", memory: "512Mi" },
+    { cpu: "3100m", memory: "1536Mi" },
+  ],
+  [
+    "limits, up to them",
+    { requests: { cpu: "3", memory: "1Gi" }, limits: { cpu: "3050m", memory: "1536Mi" } },
+    { cpu: "3", memory: "1Gi" },
+    { cpu: "3050m", memory: "1536Mi" },
+  ],
+  [
+    "a limit of processors alone, which is what they use",
+    { limits: { cpu: "3" } },
+    { cpu: "3", memory: "1Gi" },
+    { cpu: "3", memory: "2Gi" },
+  ],
+])("what a machine grows by is asked for with %s", async (_, resources, before, after) => {
   const world = new World();
-  await world.create({ ...ROOM, "spec.domain.resources": { requests: { cpu: "3" } } });
+  await world.create({ ...ROOM, "spec.domain.resources": resources });
   await life(world);
   await world.give();
-  await world.wish({ "spec.domain.cpu.sockets": 3 });
   await world.settle();
-  expect(world.kube.writes.some(({ subresource }) => subresource === "resize")).toBe(false);
-  expect(world.grown).toEqual([{ cpus: 3, memoryBytes: GIB }]);
+  expect(await world.requests()).toEqual(before);
+  await growth(world);
+  expect(await world.requests()).toEqual(after);
+  expect(world.grown).toEqual([{ cpus: 2, memoryBytes: 2 * GIB }]);
+  await world.settle();
+  expect(await world.requests()).toEqual(after);
+});
+
+test("a pod asks for no less than its guest has, though the change was taken back while the guest followed", async () => {
+  const world = await running();
+  await growth(world);
+  await world.wish({ "spec.domain.cpu.sockets": 1, "spec.domain.memory.guest": "1Gi" });
+  await world.settle();
+  expect((await world.vmi).status).toMatchObject({
+    currentCPUTopology: { sockets: 2 },
+    memory: { guestCurrent: "2Gi", guestRequested: "1Gi" },
+  });
+  const held = await world.requests();
+
+  // Another change waits, and is taken back as well.
+  await world.wish({ "spec.domain.memory.guest": "4Gi" });
+  await world.settle();
+  expect(await world.requests()).toMatchObject({ memory: "4Gi" });
+  await world.give(DEFERRED);
+  await world.wish({ "spec.domain.memory.guest": "1Gi" });
+  await world.settle();
+  expect(await world.requests()).toEqual(held);
 });
 
 describe("a controller that dies while a machine grows", () => {

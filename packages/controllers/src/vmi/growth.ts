@@ -1,7 +1,8 @@
 import { parseQuantity } from "@trine/base";
 import type { Condition, Resources } from "@trine/kube-client";
-import type { MachineSize } from "@trine/node-door";
-import { guestBytes, topologyOf } from "./cpu-memory.ts";
+import type { DomainSpec } from "@trine/kube-types";
+import type { MachineReport, MachineSize } from "@trine/node-door";
+import { guestBytes, quantityOf, topologyOf } from "./cpu-memory.ts";
 import { COMPUTE } from "./networks.ts";
 import { type Seen, machineStatus, reportOf } from "./seen.ts";
 
@@ -34,6 +35,23 @@ export function growthOf(seen: Seen): Growth | undefined {
     memoryBytes: Math.max(bytes, has.memoryBytes),
   };
   return { size, ofCpus, ofMemory };
+}
+
+/** What a pod's requests are for: a change that was taken back may have reached the guest before. */
+export function heldDomain(domain: DomainSpec, report: MachineReport | undefined): DomainSpec {
+  if (report === undefined) return domain;
+  const { cpus, memory } = report;
+  const hasMore = memory.guestBytes - (guestBytes(domain) ?? 0) >= STEP_BYTES;
+  return {
+    ...domain,
+    ...(countOf(cpus) > countOf(topologyOf(domain)) && { cpu: { ...domain.cpu, ...cpus } }),
+    ...(hasMore && { memory: { ...domain.memory, guest: quantityOf(memory.guestBytes) } }),
+  };
+}
+
+/** Whether the guest's memory is another than the spec's, be it more or less. */
+export function isOtherMemory(specBytes: number, hasBytes: number): boolean {
+  return Math.abs(specBytes - hasBytes) >= STEP_BYTES;
 }
 
 function countOf(topology: {

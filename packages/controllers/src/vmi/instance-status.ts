@@ -1,8 +1,8 @@
 import type { VirtualMachineInstanceStatus } from "@trine/kube-types";
 import { timestamp } from "../timestamp.ts";
 import { conditionsOf } from "./conditions.ts";
-import { quantityOf } from "./cpu-memory.ts";
-import { growthOf } from "./growth.ts";
+import { guestBytes, quantityOf } from "./cpu-memory.ts";
+import { isOtherMemory } from "./growth.ts";
 import { interfacesOf } from "./network-status.ts";
 import { defined } from "./parts.ts";
 import { type Phase, type Seen, isFinal, machineStatus, phaseOf, reportOf } from "./seen.ts";
@@ -84,17 +84,17 @@ function ofTheMachine(seen: Seen, phase: Phase): Partial<VirtualMachineInstanceS
   };
 }
 
-/** What the guest has: the spec's own words, once it has that. */
+/** What the guest has: the spec's own words, while it has that. */
 function currentOf(
   seen: Seen,
   guest: number | string,
 ): { readonly guestCurrent?: number | string } {
   const { report, memory } = { report: reportOf(seen), ...seen.vmi.status };
   if (report === undefined) return {};
-  if (growthOf(seen)?.ofMemory !== true) return { guestCurrent: guest };
-  const { guestBytes } = report.memory;
-  const before = bytesOf(memory?.guestCurrent);
-  return before === guestBytes ? {} : { guestCurrent: quantityOf(guestBytes) };
+  const has = report.memory.guestBytes;
+  const asked = guestBytes(seen.spec.domain);
+  if (asked === undefined || !isOtherMemory(asked, has)) return { guestCurrent: guest };
+  return bytesOf(memory?.guestCurrent) === has ? {} : { guestCurrent: quantityOf(has) };
 }
 
 /** What is measured; before that what the RuntimeClass charges for it. */

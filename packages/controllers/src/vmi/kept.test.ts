@@ -12,12 +12,17 @@ const METADATA = {
   ownerReferences: [{ apiVersion: "v1", kind: "K", name: "o", uid: "ou", controller: true }],
 };
 
-test("of a pod its place, its state, its requests and its owner are kept", () => {
+test("of a pod its place, its state, its requests, what it was made with and its owner are kept", () => {
+  const made = { "trine.dev/cpu-topology": "{}", "trine.dev/memory": "1Gi" };
   const resources = { requests: { cpu: "100m" } };
   const status = { phase: "Running", podIPs: [{ ip: "10.1.0.1" }], conditions: [] };
   const pod: Stored<Pod> = {
     ...{ apiVersion: "v1", kind: "Pod", status },
-    metadata: { ...METADATA, labels: { app: "x" }, annotations: { "trine.dev/machine": "a" } },
+    metadata: {
+      ...METADATA,
+      labels: { app: "x" },
+      annotations: { "trine.dev/machine": "a", ...made },
+    },
     spec: {
       nodeName: "n1",
       overhead: { memory: "96Mi" },
@@ -26,7 +31,8 @@ test("of a pod its place, its state, its requests and its owner are kept", () =>
     },
   };
   expect(keptPod(pod)).toEqual({
-    ...{ apiVersion: "v1", kind: "Pod", metadata: METADATA, status },
+    ...{ apiVersion: "v1", kind: "Pod", status },
+    metadata: { ...METADATA, annotations: made },
     spec: {
       ...{ nodeName: "n1", overhead: { memory: "96Mi" } },
       containers: [{ name: "compute", resources }],

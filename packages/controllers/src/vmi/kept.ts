@@ -1,10 +1,16 @@
 import type { Node, Pod, Stored } from "@trine/kube-client";
+import { MADE_WITH } from "./cpu-memory.ts";
 
-/** What of a machine's pod decisions look at: where it is, how it is, what it asks for, and whose. The rest of its spec is what was rendered. */
+/** What of a machine's pod decisions look at: where it is, how it is, what it asks for, what it was made with, and whose. The rest of its spec is what was rendered. */
 export function keptPod({ apiVersion, kind, metadata, spec, status }: Stored<Pod>): Stored<Pod> {
   const { nodeName, overhead } = spec;
+  const { annotations = {} } = metadata;
+  const made = Object.fromEntries(
+    Object.entries(annotations).filter(([name]) => MADE_WITH.includes(name)),
+  );
   return {
-    ...{ apiVersion, kind, metadata: withoutWords(metadata) },
+    ...{ apiVersion, kind },
+    metadata: { ...withoutWords(metadata), annotations: made },
     spec: {
       containers: spec.containers.map(({ name, resources }) => ({ name, resources })),
       ...(nodeName === undefined ? {} : { nodeName }),

@@ -13,7 +13,7 @@ import {
   placeOf,
   resourceOf,
 } from "@trine/kube-client";
-import { KUBEVIRT, type KubeVirt } from "@trine/kube-types";
+import { type DomainSpec, KUBEVIRT, type KubeVirt } from "@trine/kube-types";
 import type { MachineRef } from "@trine/node-door";
 import { Ahead } from "../ahead.ts";
 import type { ControlDeps, MakeCache } from "../controller.ts";
@@ -21,9 +21,9 @@ import { DEFAULT_OVERHEAD, overheads } from "../data-volume/overhead.ts";
 import { chosenKubeVirt } from "../installation/cluster-settings.ts";
 import { INSTANCES } from "../kinds.ts";
 import { conditionsRefused } from "./conditions.ts";
-import { asksOf } from "./cpu-memory.ts";
+import { asksOf, madeWith } from "./cpu-memory.ts";
 import { claimOf } from "./disks.ts";
-import { growthOf } from "./growth.ts";
+import { growthOf, heldDomain } from "./growth.ts";
 import { Growths } from "./growths.ts";
 import { happeningsOf, notCreated } from "./happenings.ts";
 import type { Heard } from "./heard.ts";
@@ -246,17 +246,25 @@ async function look(deps: InstanceDeps, vmi: Instance, signal: AbortSignal): Pro
   const isBegun = phaseOf(vmi) !== "Pending" || isLeaving(vmi);
   const cached = cachedPod(deps, vmi);
   const pod = cached ?? (isBegun ? await ownPod(deps, vmi, signal) : undefined);
+  const heard = heardOf(deps, pod);
   const seen = {
-    ...{ vmi, spec, pod, now: deps.now() },
-    heard: heardOf(deps, pod),
+    ...{ vmi, spec, pod, heard, now: deps.now() },
     isFenced: isFenced(deps, pod),
     attempt: undefined,
-    asks: pod === undefined ? {} : asksOf(spec.domain, settingsOf(deps)),
+    asks: pod === undefined ? {} : asksOfPod(deps, pod, heldDomain(spec.domain, heard?.report)),
     claim: (name: string) => deps.caches.claims.get(at(name)),
     dataVolume: (name: string) => deps.caches.dataVolumes.get(at(name)),
   };
   const isToRender = pod === undefined && !isBegun && unfilled(seen).length === 0;
   return { ...seen, rendering: isToRender ? await rendered(deps, vmi, signal) : undefined };
+}
+
+function asksOfPod(
+  deps: InstanceDeps,
+  { metadata }: Stored<Pod>,
+  domain: DomainSpec,
+): Seen["asks"] {
+  return asksOf(domain, settingsOf(deps), madeWith(metadata.annotations));
 }
 
 async function rendered(
