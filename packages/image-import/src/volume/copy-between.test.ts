@@ -42,7 +42,7 @@ async function take(whole: Buffer, { every = 65_536, sizeBytes = 8 * MIB } = {})
   const target = await VolumeTarget.open({ path: volume, sizeBytes });
   try {
     await takeVolume(target, cut(whole, every), () => undefined, signal);
-    await target.finish();
+    await target.finish(signal);
   } catch (cause) {
     await target.discard();
     throw cause;

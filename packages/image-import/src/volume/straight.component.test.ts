@@ -74,7 +74,7 @@ async function imported(more: { checksum?: string; maxBytes?: number } = {}): Pr
   };
   try {
     await importToVolume(target, request, () => undefined, signal);
-    await target.finish();
+    await target.finish(signal);
   } catch (cause) {
     await target.discard();
     expect(await readdir(path)).not.toContain(".trine-import.part");

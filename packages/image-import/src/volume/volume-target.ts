@@ -3,7 +3,7 @@ import { open, rename, rm, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { TrineError } from "@trine/base";
-import { allocate } from "./allocate.ts";
+import { allocate, reserve } from "./allocate.ts";
 import { bytesOfDevice } from "./bytes-of-device.ts";
 
 /** As KubeVirt names it on a volume. */
@@ -82,6 +82,11 @@ export class VolumeTarget {
     );
   }
 
+  /** Before anything is fetched: kind `exhausted` where a disk that is to have its space cannot. */
+  async reserve(signal: AbortSignal): Promise<void> {
+    if (this.#isAllocated) await reserve(this.handle, this.#wanted, signal);
+  }
+
   /** Before the first byte. Kind `invalid` for a disk that is larger than the volume. */
   async begin(virtualBytes: number): Promise<void> {
     if (virtualBytes > this.maxBytes) {
@@ -92,11 +97,11 @@ export class VolumeTarget {
   }
 
   /** All is written: it lasts, and has its size and name from now on. Repeatable until it has succeeded. */
-  async finish(): Promise<void> {
+  async finish(signal: AbortSignal): Promise<void> {
     const { handle } = this;
     if (this.#dir !== undefined) {
       if ((await handle.stat()).size < this.#wanted) await handle.truncate(this.#wanted);
-      if (this.#isAllocated) await allocate(handle);
+      if (this.#isAllocated) await allocate(handle, signal);
       // A machine's user is given the file itself; of others those in the volume's group.
       await handle.chmod(0o660);
     }

@@ -21,7 +21,7 @@ import type { GiveOrder, VolumeOrder } from "@trine/node-door";
 import * as v from "valibot";
 import { httpOf } from "./http-of.ts";
 import { giveToAll, takeFromOne } from "./copy-sides.ts";
-import { intoTarget } from "./into-target.ts";
+import { intoTarget, tryTarget } from "./into-target.ts";
 import { DoneMarks } from "./done-marks.ts";
 import { sourceFile } from "./source-file.ts";
 import { receiveUpload } from "./receive-upload.ts";
@@ -93,24 +93,28 @@ async function fill(order: VolumeOrder, says: Says, signal: AbortSignal): Promis
     // One that has no room for the disk is no place for an upload either.
     const target = await openTarget(order);
     const { maxFetchedBytes: maxBytes } = limitsOf(target);
-    await target.discard();
+    await tryTarget(target, signal);
     await receiveUpload({ says, workDir: WORK, maxBytes, signal }, (file) =>
-      writeTo(order, (into, limits) =>
-        importToVolume(into, { ...requestOf(limits), source: file }, says.onProgress, signal),
+      writeTo(
+        order,
+        (into, limits) =>
+          importToVolume(into, { ...requestOf(limits), source: file }, says.onProgress, signal),
+        signal,
       ),
     );
     return;
   }
   if (source.kind === "copy") {
     await takeFromOne({ says, signal }, (chunks) =>
-      writeTo(order, (target) => takeVolume(target, chunks, says.onProgress, signal)),
+      writeTo(order, (target) => takeVolume(target, chunks, says.onProgress, signal), signal),
     );
     return;
   }
-  await writeTo(order, async (target, limits) => {
+  const write = async (target: VolumeTarget, limits: ImportLimits): Promise<void> => {
     if (source.kind === "blank") await makeBlank(target);
     else await importToVolume(target, await requestFor(order, limits), says.onProgress, signal);
-  });
+  };
+  await writeTo(order, write, signal);
 }
 
 /** It lies on the node's own disk until it is written. */
@@ -136,9 +140,10 @@ function openTarget({ target, sizeBytes, preallocate }: VolumeOrder): Promise<Vo
 async function writeTo(
   order: VolumeOrder,
   write: (target: VolumeTarget, limits: ImportLimits) => Promise<void>,
+  signal: AbortSignal,
 ): Promise<void> {
   const target = await openTarget(order);
-  await intoTarget(target, order.target, () => write(target, limitsOf(target)));
+  await intoTarget(target, order.target, () => write(target, limitsOf(target)), signal);
 }
 
 function requestOf(limits: ImportLimits): Omit<VolumeRequest, "source"> {
