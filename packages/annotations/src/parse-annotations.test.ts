@@ -199,6 +199,8 @@ const WRONG: readonly (readonly [string, string, RegExp])[] = [
   ["trine.dev/a\nb", "1", /trine.dev\/a\\nb: "1" belongs to no known annotation/],
   ["trine.dev/__proto__", "1", /belongs to no known annotation/],
   ["trine.dev/", "1", /belongs to no known annotation/],
+  // What a newer control plane has written, on a node that was not upgraded.
+  ["trine.dev/of-tomorrow", "1", /of-tomorrow: "1" belongs to no known annotation of this release/],
 ];
 
 test("ports belong to machine and containers by name and protocol", () => {

@@ -183,7 +183,8 @@ function unknownKey(schema: Schema, key: string, text: string): AnnotationProble
   return {
     key: shownKey(key),
     value,
-    why: "belongs to no known annotation",
+    // A newer control plane writes newer ones: nodes are upgraded first.
+    why: `belongs to no known annotation of ${virtlet ? "Virtlet" : "this release"}`,
     ...(near === undefined ? {} : { suggestion: prefix + near }),
   };
 }

@@ -103,7 +103,10 @@ function nodeOptions(): Option[] {
       "--kubeconfig <file>",
       "which cluster; without --cluster: apply or delete the RuntimeClasses too, by kubectl",
     ),
-    new Option("--cluster", "the cluster's control plane, and nothing on this node").default(false),
+    new Option(
+      "--cluster",
+      "the cluster's control plane, and nothing on this node; of an upgrade after all nodes",
+    ).default(false),
     new Option("--timeout <time>", "with --cluster: how long to wait for what the cluster does")
       .argParser(duration)
       .default(300_000, "5m"),
