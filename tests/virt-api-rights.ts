@@ -1,5 +1,7 @@
 // Who may what, verb by verb, by the roles that are installed: nobody, who views, who edits, who administrates; here and in another namespace.
 import { join } from "node:path";
+import { COPY_GRANT, DATA_SOURCES, resourceOf } from "@trine/kube-client";
+import { DATA_VOLUME } from "@trine/kube-types";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { KubeRest } from "./kube-rest.ts";
 import type { VirtApiUnderTest } from "./virt-api-under-test.ts";
@@ -143,6 +145,25 @@ export function rightsTests(under: () => VirtApiUnderTest): void {
       viewer: [200, 403, 403],
       editor: [201, 403, 403, 200],
     });
+  });
+
+  test("what a DataSource says by now the control plane, which may all, has copied for nobody", async () => {
+    const { system } = under();
+    const source = { pvc: { namespace: ELSEWHERE, name: "secret" } };
+    const storage = { resources: { requests: { storage: "1Gi" } } };
+    const volumes = resourceOf(DATA_VOLUME);
+    const metadata = { namespace: HERE, name: "of-moved" };
+    await system.create(DATA_SOURCES, {
+      metadata: { namespace: HERE, name: "moved" },
+      spec: { source },
+    });
+    const sourceRef = { kind: "DataSource", name: "moved" };
+    await expect(
+      system.create(volumes, { metadata, spec: { sourceRef, storage } }),
+    ).rejects.toThrow(`the DataSource says ${ELSEWHERE}/secret by now: it is read anew`);
+    // What it names itself it has looked at, for an account.
+    const named = await system.create(volumes, { metadata, spec: { source, storage } });
+    expect(named.metadata.annotations?.[COPY_GRANT]).toMatch(/^elsewhere\/secret:/);
   });
 
   test("the door was never asked by those who may not", () => {
