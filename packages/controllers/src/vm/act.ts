@@ -121,6 +121,9 @@ async function start(
 ): Promise<Acted> {
   const { api } = deps;
   const { vm, choice, now } = seen;
+  if (choice === undefined) {
+    throw new TrineError("internal", `virtualmachine ${keyOf(vm)}: is not known whole`);
+  }
   const current = await api.get(MACHINES, placeOf(vm), signal);
   if (current.metadata.resourceVersion !== vm.metadata.resourceVersion) {
     throw new TrineError("conflict", `virtualmachine ${keyOf(vm)}: has changed`);

@@ -1,6 +1,6 @@
 import type { VirtualMachineCondition } from "@trine/kube-types";
 import { timestamp } from "../timestamp.ts";
-import { restartReason } from "./restart-required.ts";
+import { RESTART_REQUIRED, restartReason } from "./restart-required.ts";
 import { type Seen, isLeaving } from "./seen.ts";
 
 /** What stands against the machine, from the last try to move it on. */
@@ -12,7 +12,7 @@ export interface Failure {
 type Said = Omit<VirtualMachineCondition, "lastTransitionTime" | "lastProbeTime">;
 
 /** Conditions that are the machine's own, not its instance's. */
-const OWN = new Set(["Ready", "Failure", "RestartRequired"]);
+const OWN = new Set(["Ready", "Failure", RESTART_REQUIRED]);
 /** These outlast an instance. */
 const LASTING = new Set(["ManualRecoveryRequired", "VolumesChange"]);
 
@@ -61,5 +61,5 @@ function restartOf(seen: Seen): readonly Said[] {
   if (vmi === undefined || isLeaving(vmi)) return [];
   const message = restartReason(seen);
   if (message === undefined) return [];
-  return [{ type: "RestartRequired", status: "True", message }];
+  return [{ type: RESTART_REQUIRED, status: "True", message }];
 }

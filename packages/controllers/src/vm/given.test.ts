@@ -54,6 +54,7 @@ test("a machine whose instance type is missing says so, and can still be stopped
   expect((await world.status()).conditions).toContainEqual(
     expect.objectContaining({ type: "Failure", reason: "FailedFindInstancetype" }),
   );
+  expect(await isRestartRequired(world)).toBe(false);
   await world.change({ runStrategy: "Halted" });
   await world.settle();
   expect(await world.hasInstance()).toBe(false);

@@ -144,7 +144,7 @@ test.each<[string, Parameters<typeof change>[0], string, VirtualMachineInstanceS
 
 test("an instance type counts as what it makes of the template", () => {
   const bare = machine({ template: { spec: { domain: { devices: {} } } } });
-  const type = (guest: number, memory: string): Seen["choice"] => ({
+  const type = (guest: number, memory: string): NonNullable<Seen["choice"]> => ({
     instancetype: { cpu: { guest }, memory: { guest: memory } },
   });
   const running = instanceIn({ phase: "Running" });

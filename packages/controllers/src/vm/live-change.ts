@@ -13,6 +13,8 @@ import type { Instance, Seen } from "./seen.ts";
 /** What becomes of the difference between a machine and its instance. */
 type LiveChange =
   | { readonly kind: "none" }
+  /** What the machine would be cannot be told now. */
+  | { readonly kind: "unknown" }
   /** The instance is to say the same, and its guest follows; each operation with a `test` of the old value. */
   | { readonly kind: "live"; readonly operations: readonly JsonPatchOperation[] }
   /** `why`: for the machine's user. */
@@ -32,6 +34,7 @@ const PLACES = ["nodeSelector", "affinity", "tolerations"] as const;
  */
 export function liveChange({ vm, vmi, started, choice, defaults }: Seen): LiveChange {
   if (vmi === undefined || started === undefined) return NONE;
+  if (choice === undefined) return { kind: "unknown" };
   const uuid = vmi.spec.domain.firmware?.uuid ?? "";
   const whole = (spec: Spec | undefined, by: Choice): Spec | undefined =>
     wholeSpec(spec, by, { defaults, uuid });

@@ -69,20 +69,20 @@ export class MachineReconciler {
   async #given(
     cached: Machine,
     signal: AbortSignal,
-  ): Promise<{ vm: Machine; choice: Choice; trouble?: Trouble }> {
-    if (isLeaving(cached)) return { vm: cached, choice: {} };
+  ): Promise<{ vm: Machine; choice: Choice | undefined; trouble?: Trouble }> {
+    if (isLeaving(cached)) return { vm: cached, choice: undefined };
     const deps = { api: this.#deps.api, givers: this.#givers };
     const defaults = this.#deps.defaults();
     const vm = isToExpand(cached, defaults.referencePolicy)
       ? await expandInPlace(deps, cached, defaults, signal)
       : cached;
-    if ("failure" in vm) return { vm: cached, choice: {}, trouble: vm };
+    if ("failure" in vm) return { vm: cached, choice: undefined, trouble: vm };
     const given = await give(deps, vm, signal);
     if ("choice" in given) return given;
-    return { vm, choice: {}, trouble: given };
+    return { vm, choice: undefined, trouble: given };
   }
 
-  async #seen(vm: Machine, choice: Choice, signal: AbortSignal): Promise<Seen> {
+  async #seen(vm: Machine, choice: Seen["choice"], signal: AbortSignal): Promise<Seen> {
     const { instances, dataVolumes, claims } = this.#deps.caches;
     const { namespace = "default" } = vm.metadata;
     const found = instances.get(keyOf(vm));

@@ -2,6 +2,8 @@ import { isDeepStrictEqual } from "node:util";
 import { liveChange } from "./live-change.ts";
 import type { Seen } from "./seen.ts";
 
+export const RESTART_REQUIRED = "RestartRequired";
+
 /** Whether the instance is what the template says. False when that is not known. */
 export function isTemplateSame(seen: Seen): boolean {
   const { vm, vmi, started } = seen;
@@ -10,8 +12,14 @@ export function isTemplateSame(seen: Seen): boolean {
   return vmi === undefined ? isSame : liveChange(seen).kind === "none";
 }
 
-/** Why the machine runs as what it is no more; undefined: it does not, or follows while it runs. */
+/** Why the machine runs as what it is no more; undefined: it does not, or follows while it runs. While that cannot be told, what was said. */
 export function restartReason(seen: Seen): string | undefined {
   const change = liveChange(seen);
-  return change.kind === "restart" ? change.why : undefined;
+  if (change.kind === "restart") return change.why;
+  return change.kind === "unknown" ? reasonBefore(seen) : undefined;
+}
+
+function reasonBefore({ vm }: Seen): string | undefined {
+  const said = vm.status?.conditions?.find(({ type }) => type === RESTART_REQUIRED);
+  return said?.status === "True" ? (said.message ?? "") : undefined;
 }

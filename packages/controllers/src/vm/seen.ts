@@ -28,8 +28,8 @@ export interface Seen {
   readonly orphan: Instance | undefined;
   /** An instance of the machine's name that another owner has. */
   readonly isTaken: boolean;
-  /** What it is given by name now. */
-  readonly choice: Choice;
+  /** What it is given by name now. Undefined: that cannot be told, such as where its instance type is missing. */
+  readonly choice: Choice | undefined;
   readonly started: Started | undefined;
   /** Of the machine's namespace, by name. */
   readonly dataVolume: (name: string) => DataVolume | undefined;

@@ -217,6 +217,21 @@ test("another instance type needs a restart only when it makes another machine",
   expect(types(of(2))).toContain("RestartRequired");
 });
 
+test("while an instance type cannot be told, it is said of a restart what was said before", () => {
+  const bare = { runStrategy: "Always", template: { spec: { domain: { devices: {} } } } } as const;
+  const annotations = { "kubevirt.io/vm-generation": "2" };
+  const vmi = instanceIn({ phase: "Running" }, { annotations });
+  const choice = { instancetype: { cpu: { guest: 1 }, memory: { guest: "1Gi" } } };
+  const required = { type: "RestartRequired", status: "True", message: "by another type" };
+  for (const conditions of [[], [required]]) {
+    const vm = machine(bare, { metadata: { generation: 4 }, status: { conditions } });
+    const started = { generation: 2, spec: vm.spec, choice };
+    const status = statusIn({ vm, vmi, started, choice: undefined });
+    expect(status.conditions?.filter(({ type }) => type === required.type)).toEqual(conditions);
+    expect(status).toMatchObject({ observedGeneration: 2, desiredGeneration: 4 });
+  }
+});
+
 test("what others write stays", () => {
   const status = {
     snapshotInProgress: "s",
