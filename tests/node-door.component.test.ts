@@ -355,6 +355,16 @@ test(
       const { stdout } = await at.sh(grows, script);
       return stdout.trim().split("\n").map(Number);
     };
+    // Without its driver the guest takes no memory, and a pause does not wait until that is clear.
+    const vain = own.resize(its, { cpus: 1, memoryBytes: 192 * MIB });
+    const given = expect(vain).rejects.toMatchObject({
+      kind: "wrongState",
+      message: expect.stringContaining("pause") as string,
+    });
+    await own.act(its, "pause");
+    await given;
+    await own.act(its, "unpause");
+
     const [cpus = 0, kib = 0] = await inside();
     expect(cpus).toBe(1);
     const size = { cpus: 2, memoryBytes: 192 * MIB };
