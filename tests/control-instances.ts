@@ -187,6 +187,10 @@ export function instanceTests(control: () => ControlUnderTest): void {
     };
     const path = `/api/v1/namespaces/${NAMESPACE}/pods/${name}/binding`;
     await plane.kubectl.runWith(JSON.stringify(binding), "create", "--raw", path, "-f", "-");
+    // As kubelet writes it: an instance without an address is not ready.
+    const addressed = { status: { podIP: "10.1.0.9", podIPs: [{ ip: "10.1.0.9" }] } };
+    const patched = ["--subresource=status", "--type=merge", "-p", JSON.stringify(addressed)];
+    await plane.kubectl.run("-n", NAMESPACE, "patch", "pod", name, ...patched);
     await pollUntil("the door's client", { ms: LONG_MS }, () =>
       door.clients.length > 0 ? true : undefined,
     );

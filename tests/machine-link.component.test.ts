@@ -2,7 +2,7 @@
 // a container at its localhost, and memory that grows.
 import { chmod, lchown, mkdir, readFile, rename, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { pollUntil } from "@trine/base";
+import { errnoOf, pollUntil } from "@trine/base";
 import { DIST, busyboxImage, genericTinyGuestImage } from "@trine/testkit";
 import type { RunningPod } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -211,7 +211,12 @@ async function serverOf(pod: RunningPod): Promise<number | undefined> {
   const { shim } = await at.view(pod);
   const children = await readFile(`/proc/${shim.pid}/task/${shim.pid}/children`, "utf8");
   for (const pid of children.trim().split(" ").map(Number)) {
-    if ((await statusField(pid, "Name")) === "trine-p9") return pid;
+    // One that has just ended is none that serves.
+    const name = await statusField(pid, "Name").catch((cause: unknown) => {
+      if (["ENOENT", "ESRCH"].includes(errnoOf(cause) ?? "")) return undefined;
+      throw cause;
+    });
+    if (name === "trine-p9") return pid;
   }
   return undefined;
 }
