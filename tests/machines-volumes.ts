@@ -81,20 +81,34 @@ export function volumeTests(at: () => MachinesUnderTest): void {
   );
 
   test(
-    "a block volume is filled when a machine is to have it, where that may run, and it boots from it",
+    "block volumes are bound together and filled when a machine is to have them, where that may run, and it boots from one",
     async () => {
+      const { kubectl } = at();
       await using volumes = new VolumesUnderTest(at());
       await volumes.storageClass("for-root", "WaitForFirstConsumer");
       await volumes.block("for-root", 300 * MIB);
       const registry = { url: `docker://${TINY_GUEST}` };
       await volumes.fill("for-root", { registry }, { volumeMode: "Block" });
       await volumes.untilPhase("for-root", "WaitForFirstConsumer");
-      const root = { name: "root", dataVolume: { name: "for-root" } };
+      await volumes.storageClass("for-data", "WaitForFirstConsumer");
+      await volumes.block("for-data", 300 * MIB);
+      await volumes.fill("for-data", { blank: {} }, { volumeMode: "Block" });
+      await volumes.untilPhase("for-data", "WaitForFirstConsumer");
+      const kept = "cdi.kubevirt.io/storage.pod.retainAfterCompletion=true";
+      await kubectl.run("annotate", "dv", "for-root", kept);
+      const disks = ["root", "data"].map((name) => ({
+        name,
+        dataVolume: { name: `for-${name}` },
+      }));
       const nodeSelector = { "kubernetes.io/hostname": NODE };
       await at().create(
-        instance("first", instanceSpec({ spec: { volumes: [root], nodeSelector } })),
+        instance("first", instanceSpec({ spec: { volumes: disks, nodeSelector } })),
       );
-      await volumes.untilPhase("for-root", "Succeeded");
+      const { metadata } = await volumes.untilPhase("for-root", "Succeeded");
+      await volumes.untilPhase("for-data", "Succeeded");
+      const filler = [`--selector=trine.dev/fills=${metadata.uid ?? ""}`, "-o"];
+      const claims = "jsonpath={.items[*].spec.volumes[*].persistentVolumeClaim.claimName}";
+      expect(await kubectl.run("get", "pods", ...filler, claims)).toBe("for-root for-data");
       await at().untilPhase("first", "Running");
       await at().untilLog("first", READY);
       await at().delete("vmi", "first");

@@ -29,6 +29,8 @@ interface Wanted {
   readonly isSourceBlock: boolean;
   readonly sizeBytes: number | undefined;
   readonly placement: Placement | undefined;
+  /** Other claims of its machine: they are named, so that one node is chosen for all, and not mounted. */
+  readonly beside?: readonly string[];
   /** What the machine will ask for where it goes. */
   readonly asks?: Readonly<Record<string, string>>;
   /** As of machines: what fills a volume is to be where one can have it. */
@@ -37,7 +39,7 @@ interface Wanted {
 
 /** The pod that holds a volume while it is filled; its program comes from the node. */
 export function fillerPod(volume: Volume, wanted: Wanted): Pod {
-  const { filling, claim, sizeBytes, placement, asks = {}, settings } = wanted;
+  const { filling, claim, sizeBytes, placement, beside = [], asks = {}, settings } = wanted;
   const { nodeSelector, affinity, tolerations } = placement ?? {};
   const { name, namespace = "default", uid } = volume.metadata;
   const { priorityClassName, serviceAccountName } = volume.spec;
@@ -89,6 +91,12 @@ export function fillerPod(volume: Volume, wanted: Wanted): Pod {
       ...(from === undefined
         ? []
         : [{ name: "source", persistentVolumeClaim: { claimName: from } }]),
+      ...beside
+        .filter((claimName) => claimName !== from)
+        .map((claimName, index) => ({
+          name: `beside-${index}`,
+          persistentVolumeClaim: { claimName },
+        })),
       ...filling.volumes,
     ],
   });

@@ -21,9 +21,11 @@ import {
   type Placement,
   type Seen,
   type Volume,
+  isBound,
   isFilled,
   isOwn,
 } from "./seen.ts";
+import { sisterClaims } from "./sister-claims.ts";
 import { storageOf } from "./storage.ts";
 import { claimOf } from "../vmi/disks.ts";
 import { bytesOf } from "../vmi/settings.ts";
@@ -81,10 +83,16 @@ export async function look(deps: VolumeDeps, volume: Volume, signal: AbortSignal
     overhead: storage?.overhead ?? 0,
     sourceBytes: copied && bytesIn(copied),
   };
+  const waitsForConsumer = storage?.waitsForConsumer ?? false;
+  const consumer = consumerOf(deps, namespace, name);
+  const isToBind = waitsForConsumer && claim !== undefined && !isBound(claim);
+  const sisters =
+    consumer && isToBind ? await sisterClaims(deps, volume, consumer, signal) : undefined;
   return {
     ...{ volume, source, plan, facts, claim, pod, giver, givers },
-    waitsForConsumer: storage?.waitsForConsumer ?? false,
-    consumer: consumerOf(deps, namespace, name),
+    waitsForConsumer,
+    consumer,
+    sisters,
     sourceTrouble: isDone ? undefined : (trouble ?? inUse),
     targetTrouble: writer,
     report:
@@ -225,9 +233,10 @@ function consumerOf(
         (spec.volumes ?? []).some((volume) => claimOf(volume)?.claimName === name),
     );
   if (found === undefined) return undefined;
-  const { nodeSelector, affinity, tolerations, domain } = found.spec;
+  const { nodeSelector, affinity, tolerations, domain, volumes } = found.spec;
   return {
     domain,
+    ...(volumes && { volumes }),
     ...(nodeSelector && { nodeSelector }),
     ...(affinity && { affinity }),
     ...(tolerations && { tolerations }),

@@ -100,11 +100,11 @@ function filling(seen: Seen, claim: Stored<PersistentVolumeClaim>): Step {
   const far = "refused" in plan ? undefined : plan.far;
   if (far !== undefined && giver === undefined && pod?.status?.phase !== "Succeeded") {
     if ((sourceTrouble ?? targetTrouble) !== undefined) return later();
-    return waits(seen) ? NOTHING : { do: "createGiver", far };
+    return waits(seen) ? held(seen) : { do: "createGiver", far };
   }
   if (pod === undefined) {
     if ((sourceTrouble ?? targetTrouble) !== undefined) return later();
-    return waits(seen) ? NOTHING : { do: "createPod", claim };
+    return waits(seen) ? held(seen) : { do: "createPod", claim };
   }
   if (isLeaving(pod)) return NOTHING; // the next one has the same name
   if (pod.status?.phase === "Failed") return { do: "deletePod", pod };
@@ -118,10 +118,17 @@ function filling(seen: Seen, claim: Stored<PersistentVolumeClaim>): Step {
     : { do: "wait", ms: LOOK_MS };
 }
 
-/** Whether the volume is left alone until somebody wants to use it. */
-export function waits({ volume, claim, waitsForConsumer, consumer, pod }: Seen): boolean {
-  if (pod !== undefined || !waitsForConsumer || consumer !== undefined) return false;
-  return !isImmediate(volume) && (claim === undefined || !isBound(claim));
+/** Its claim tells when it is bound; that the pod of another does not come, nothing does. */
+function held({ sisters }: Seen): Step {
+  return sisters?.isBehind === true ? later() : NOTHING;
+}
+
+/** Whether the volume is left alone until somebody wants to use it, or the pod of another has bound it too. */
+export function waits(seen: Seen): boolean {
+  const { volume, claim, waitsForConsumer, consumer, sisters, pod } = seen;
+  if (pod !== undefined || !waitsForConsumer || isImmediate(volume)) return false;
+  if (claim !== undefined && isBound(claim)) return false;
+  return consumer === undefined || sisters?.isBehind === true;
 }
 
 function annotationsOf(

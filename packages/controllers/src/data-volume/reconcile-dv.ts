@@ -145,7 +145,7 @@ function settingsOf(deps: VolumeDeps): ReturnType<typeof launchSettings> {
 /** Of the API server it is asked whether the volume is filled: a cache that is behind would have it written over. */
 async function createPod(
   deps: VolumeDeps,
-  { volume, plan, facts, consumer, waitsForConsumer }: Seen,
+  { volume, plan, facts, consumer, sisters, waitsForConsumer }: Seen,
   cached: Stored<PersistentVolumeClaim>,
   signal: AbortSignal,
 ): Promise<void> {
@@ -156,15 +156,17 @@ async function createPod(
   const from = copiedClaim(plan, namespace);
   const source = from && claimAt(deps, from);
   const settings = settingsOf(deps);
-  // It chooses the node for both: one that has no room for the machine would keep its disk.
+  // It chooses the node for both: one that has no room for the machine would keep its disks.
   const isToBind = waitsForConsumer && !isBound(claim);
+  const asksForAll = isToBind && sisters?.isRoomHeld !== true;
   const pod = fillerPod(volume, {
     filling: plan,
     claim,
     isSourceBlock: source?.spec.volumeMode === "Block",
     sizeBytes: diskBytes(volume, claim, facts),
     placement: consumer,
-    ...(isToBind && consumer && { asks: asksOf(consumer.domain, settings) }),
+    ...(isToBind && sisters && { beside: sisters.claims }),
+    ...(asksForAll && consumer && { asks: asksOf(consumer.domain, settings) }),
     settings,
   });
   await unless("alreadyExists", deps.api.create(PODS, pod, { signal }));

@@ -22,8 +22,18 @@ const IMMEDIATE = "cdi.kubevirt.io/storage.bind.immediate.requested";
 /** Where the pods of a consumer may run, and what they ask for. */
 export type Placement = Pick<
   VirtualMachineInstanceSpec,
-  "nodeSelector" | "affinity" | "tolerations" | "domain"
+  "nodeSelector" | "affinity" | "tolerations" | "domain" | "volumes"
 >;
+
+/** The other claims of a volume's first consumer. */
+export interface Sisters {
+  /** Which the pod that binds the volume names too: one node is chosen for all. */
+  readonly claims: readonly string[];
+  /** The pod of another one binds it too. */
+  readonly isBehind: boolean;
+  /** The pod of another one asks for the machine's room already. */
+  readonly isRoomHeld: boolean;
+}
 
 /** What else a claim follows from. */
 export interface ClaimFacts {
@@ -55,6 +65,8 @@ export interface Seen {
   readonly waitsForConsumer: boolean;
   /** The first that wants to use it. */
   readonly consumer: Placement | undefined;
+  /** Of that one, while the volume waits for a node. */
+  readonly sisters: Sisters | undefined;
   /** Why its source cannot be read now. */
   readonly sourceTrouble: string | undefined;
   /** Why its claim cannot be written to now. */

@@ -27,6 +27,19 @@ const DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class";
 /** Comes first for what says only how large a disk is to be. */
 const DEFAULT_OF_DISKS = "storageclass.kubevirt.io/is-default-virt-class";
 
+/** Those whose claims the first pod binds that uses them. */
+export async function waitingClasses(
+  api: Pick<KubeApi, "list">,
+  signal: AbortSignal,
+): Promise<ReadonlySet<string>> {
+  const { items } = await api.list(STORAGE_CLASSES, {}, signal);
+  return new Set(items.filter(isWaiting).map(({ metadata }) => metadata.name));
+}
+
+function isWaiting({ volumeBindingMode }: StorageClass): boolean {
+  return volumeBindingMode === "WaitForFirstConsumer";
+}
+
 /** What the cluster says of a storage class. */
 export interface Storage {
   /** Undefined: it is not there. */
@@ -63,7 +76,7 @@ export async function storageOf(
   ]);
   return {
     className,
-    waitsForConsumer: wanted?.volumeBindingMode === "WaitForFirstConsumer",
+    waitsForConsumer: wanted !== undefined && isWaiting(wanted),
     profile,
     overhead: overheadOf(className ?? name),
   };

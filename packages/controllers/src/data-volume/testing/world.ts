@@ -30,6 +30,8 @@ export class World {
   readonly #deps: VolumeDeps;
   #reconciler: VolumeReconciler;
   #isAtWork = false;
+  /** Of its volumes. */
+  readonly #names = new Set([AT.name]);
   /** What nodes say of their imports. */
   report: Pick<ImportReport, "state" | "progress"> | undefined;
   /** Whether what binds claims is at work. */
@@ -70,11 +72,13 @@ export class World {
   async add(
     spec: DataVolume["spec"],
     annotations: Readonly<Record<string, string>> = {},
+    name = AT.name,
   ): Promise<void> {
+    this.#names.add(name);
     await this.kube.create(DATA_VOLUMES, {
       apiVersion: "cdi.kubevirt.io/v1beta1",
       kind: "DataVolume",
-      metadata: { ...AT, annotations },
+      metadata: { ...AT, name, annotations },
       spec,
     });
   }
@@ -136,9 +140,12 @@ export class World {
       const { length } = this.kube.writes;
       failed = undefined;
       this.#isAtWork = true;
-      await this.#reconciler.reconcile("shop/disk", signal).catch((cause: unknown) => {
-        failed = cause;
-      });
+      for (const name of this.#names) {
+        const key = `${AT.namespace}/${name}`;
+        await this.#reconciler.reconcile(key, signal).catch((cause: unknown) => {
+          failed = cause;
+        });
+      }
       this.#isAtWork = false;
       await this.#bind();
       if (this.kube.writes.length > length) continue;
