@@ -24,6 +24,7 @@ import {
 } from "./seen.ts";
 import { specIn, startRevisions } from "./start-revision.ts";
 import { statusOf } from "./status.ts";
+import { UndoneChanges } from "./undone-changes.ts";
 
 /** What was tried and what stands against it. */
 interface Trouble {
@@ -36,6 +37,7 @@ export class MachineReconciler {
   readonly #deps: ControlDeps;
   readonly #givers: Givers;
   readonly #ahead = new Ahead();
+  readonly #undone = new UndoneChanges();
 
   constructor(deps: ControlDeps) {
     this.#deps = deps;
@@ -46,6 +48,7 @@ export class MachineReconciler {
     const cached = this.#deps.caches.machines.get(key);
     if (cached === undefined) {
       this.#ahead.forget(key);
+      this.#undone.forget(key);
       await this.#letOrphanGo(key, signal);
       return "settled";
     }
@@ -124,13 +127,24 @@ export class MachineReconciler {
       // A machine whose instance type is missing can be stopped, but not started or changed.
       if (trouble !== undefined && ["start", "updateLive"].includes(step.do))
         return { seen, trouble };
-      const acted = await act(this.#deps, seen, step, signal);
+      const acted = await this.#act(seen, step, signal);
       return trouble === undefined || "machine" in acted ? acted : { ...acted, trouble };
     } catch (cause) {
       if (["canceled", "conflict"].includes(kindOf(cause))) throw cause;
       const reason = step.do === "stop" ? "FailedDelete" : "FailedCreate";
       return { seen, trouble: { failure: { reason, message: messageOf(cause) }, cause } };
     }
+  }
+
+  async #act(seen: Seen, step: Step, signal: AbortSignal): Promise<Acted> {
+    if (step.do !== "updateLive") return act(this.#deps, seen, step, signal);
+    const key = keyOf(seen.vm);
+    const leftMs = this.#undone.leftMs(key, seen);
+    if (leftMs > 0) return { seen, waitMs: leftMs };
+    const acted = await act(this.#deps, seen, step, signal);
+    if (!("seen" in acted)) return acted;
+    const waitMs = this.#undone.wrote(key, acted.seen);
+    return waitMs === undefined ? acted : { ...acted, waitMs };
   }
 
   /** One write where anything has changed, none otherwise. */
