@@ -1,7 +1,7 @@
-import type { PersistentVolumeClaim, Pod, Stored } from "@trine/kube-client";
+import type { Cache, PersistentVolumeClaim, Pod, Stored } from "@trine/kube-client";
+import type { ControlDeps } from "../controller.ts";
 import { claimOf } from "../vmi/disks.ts";
 import { fillerName } from "./filler-pod.ts";
-import type { VolumeDeps } from "./look.ts";
 import {
   type Placement,
   type Sisters,
@@ -13,6 +13,12 @@ import {
 } from "./seen.ts";
 import { waitingClasses } from "./storage.ts";
 
+interface SisterDeps extends Pick<ControlDeps, "api"> {
+  readonly caches: Pick<ControlDeps["caches"], "dataVolumes" | "claims"> & {
+    readonly fillers: Cache<Pod>;
+  };
+}
+
 /** As a volume's status says that something stands against its pod. */
 const HELD_UP: readonly string[] = ["SourceInUse", "TargetInUse"];
 const OVER: readonly string[] = ["Succeeded", "Failed"];
@@ -22,7 +28,7 @@ const OVER: readonly string[] = ["Succeeded", "Failed"];
  * be of one node and some of another: it names them, and the pods of the others wait until they are bound.
  */
 export async function sisterClaims(
-  { api, caches }: VolumeDeps,
+  { api, caches }: SisterDeps,
   { metadata: { namespace = "default", name: own } }: Volume,
   { volumes = [] }: Placement,
   signal: AbortSignal,
