@@ -280,7 +280,10 @@ export function copyTests(control: () => ControlUnderTest): void {
       expect(status?.source).toEqual({ pvc: at });
     }
     await apply(machine("by-newest", { sourceRef: { kind: "DataSource", name: "newest" } }));
-    await untilMade("by-newest");
+    // What they stood for when it was made is copied, whatever they say next.
+    const { spec } = await untilMade("by-newest");
+    expect(spec.source).toEqual({ pvc: at });
+    expect(spec.sourceRef).toBeUndefined();
     await control().plane.kubectl.run("delete", "pvc", "stable", "-n", NAMESPACE, "--wait=false");
     const protection = JSON.stringify({ metadata: { finalizers: null } });
     const patch = ["patch", "pvc", "stable", "-n", NAMESPACE, "--type=merge", "-p", protection];
