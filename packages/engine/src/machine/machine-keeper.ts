@@ -13,6 +13,7 @@ import { isMachine } from "./machine-role.ts";
 import { MachineControl } from "./machine-control.ts";
 import { nextState } from "./machine-state.ts";
 import type { MachineRequest, MachineState } from "./machine-state.ts";
+import { lastWords } from "../last-words.ts";
 import { lostHelper } from "./machine-helpers.ts";
 import type { Revivals } from "./machine-helpers.ts";
 import { passtRevival, sharesRevival } from "./helper-revival.ts";
@@ -35,6 +36,7 @@ import { pressPowerButton, requireStopSignal } from "./stop-machine.ts";
 import { takeMachineApart } from "./take-machine-apart.ts";
 import type { TaskKeeper } from "../task-keeper.ts";
 
+const SIGABRT = 6;
 const SIGKILL = 9;
 /** Of a network card: as many as the shim opens. */
 const MAX_QUEUES = 16;
@@ -254,7 +256,14 @@ export class MachineKeeper implements TaskKeeper {
     noteEnd(record, child);
     await become(this.#pod, record, "ended");
     const { exitStatus, reason, signal, oom } = child;
-    this.#pod.log.info({ exitStatus, reason, signal, oom }, "machine ended");
+    const end = { exitStatus, reason, signal, oom };
+    if (signal === SIGABRT) {
+      // The VMM found a fault of its own: without its words, which go with the pod, nobody finds it.
+      const said = await lastWords(this.#pod.files.vmmLog).catch(messageOf);
+      this.#pod.log.error({ ...end, said }, "machine ended");
+      return;
+    }
+    this.#pod.log.info(end, "machine ended");
   }
 
   #lost(child: Child): Promise<void> {
