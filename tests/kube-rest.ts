@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { Agent, request } from "node:https";
-import type { KubeControlPlane } from "@trine/testkit";
+import { type KubeControlPlane, answerOf } from "@trine/testkit";
 
 export interface Answer {
   readonly code: number;
@@ -29,36 +29,24 @@ export class KubeRest {
     return new KubeRest(server, new Agent({ ca, cert, key, keepAlive: true }));
   }
 
-  call(
+  async call(
     method: string,
     path: string,
     body?: unknown,
     accept = "application/json",
     type = "application/json",
   ): Promise<Answer> {
-    return new Promise((resolve, reject) => {
-      const headers = { accept, "content-type": type };
-      const sent = request(`${this.#server}${path}`, { method, headers, agent: this.#agent });
-      sent.setTimeout(30_000, () =>
-        sent.destroy(new Error(`${method} ${path}: no answer in 30 s`)),
-      );
-      sent.on("error", reject);
-      sent.on("response", (response) => {
-        const chunks: Buffer[] = [];
-        response.on("data", (chunk: Buffer) => chunks.push(chunk));
-        response.on("error", reject);
-        response.on("end", () => {
-          const text = Buffer.concat(chunks).toString();
-          const warnings = response.headers["warning"] ?? "";
-          resolve({
-            code: response.statusCode ?? 0,
-            body: JSON.parse(text) as Answer["body"],
-            warnings: warnings === "" ? [] : [warnings],
-          });
-        });
-      });
-      sent.end(body === undefined ? undefined : JSON.stringify(body));
-    });
+    const headers = { accept, "content-type": type };
+    const sent = request(`${this.#server}${path}`, { method, headers, agent: this.#agent });
+    const answered = answerOf(sent, 30_000);
+    sent.end(body === undefined ? undefined : JSON.stringify(body));
+    const { code, headers: told, text } = await answered;
+    const warnings = told["warning"] ?? "";
+    return {
+      code,
+      body: JSON.parse(text) as Answer["body"],
+      warnings: warnings === "" ? [] : [warnings],
+    };
   }
 
   close(): void {

@@ -1,9 +1,10 @@
-import type { ClientRequest } from "node:http";
+import type { ClientRequest, IncomingHttpHeaders } from "node:http";
 import { TrineError } from "@trine/base";
 
 /** What a server answered, whole. */
 export interface HttpAnswer {
   readonly code: number;
+  readonly headers: IncomingHttpHeaders;
   readonly text: string;
 }
 
@@ -19,7 +20,8 @@ export function answerOf(sent: ClientRequest, ms: number): Promise<HttpAnswer> {
     response.on("data", (chunk: Buffer) => chunks.push(chunk));
     response.on("error", reject);
     response.on("end", () => {
-      resolve({ code: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() });
+      const { statusCode: code = 0, headers } = response;
+      resolve({ code, headers, text: Buffer.concat(chunks).toString() });
     });
   });
   return promise;

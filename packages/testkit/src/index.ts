@@ -7,6 +7,7 @@ export { debianGuestDisk } from "./debian-guest-disk.ts";
 export { resolvePackages, unpackPackages } from "./debian-packages.ts";
 export type { DebianPackage } from "./debian-packages.ts";
 export { freePort } from "./free-port.ts";
+export { answerOf } from "./answer-of.ts";
 export { guestProbe } from "./guest-probe.ts";
 export { gvisorBinaries } from "./gvisor-binaries.ts";
 export {
