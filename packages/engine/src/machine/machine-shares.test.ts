@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { pollUntil } from "@trine/base";
 import { createOverlay } from "@trine/disk-images";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import type { Pod } from "../pod.ts";
 import { FIRST_UID, OnePod } from "../testing/test-engine.ts";
 import type { CreateTask } from "../requests.ts";
 
@@ -43,6 +44,16 @@ async function task(
   return { id: "c1", bundle, rootfs: [], terminal: false, stdin: false };
 }
 
+/** The machine starts and ends, and nothing of it is left. */
+async function expectNoTraceAfter(pod: Pod): Promise<void> {
+  await pod.start(PROCESS, AbortSignal.timeout(60_000));
+  one.shim.end("vmm", { exitStatus: 0 });
+  await pod.delete(PROCESS);
+  expect(one.shim.mounted.size).toBe(0);
+  expect(one.shim.children.size).toBe(0);
+  expect(await readdir(one.podDir)).toEqual(["shim.sock"]);
+}
+
 test("volumes are mounted for a server that sees them, its libraries and nothing else, and are taken off again", async () => {
   const pod = await one.engine().pod(one.ref);
   await pod.create(await task());
@@ -64,12 +75,7 @@ test("volumes are mounted for a server that sees them, its libraries and nothing
   ]);
   expect((await stat(join(one.podDir, "machine/shares.sock"))).uid).toBe(FIRST_UID);
 
-  await pod.start(PROCESS, AbortSignal.timeout(60_000));
-  one.shim.end("vmm", { exitStatus: 0 });
-  await pod.delete(PROCESS);
-  expect(one.shim.mounted.size).toBe(0);
-  expect(one.shim.children.size).toBe(0);
-  expect(await readdir(one.podDir)).toEqual(["shim.sock"]);
+  await expectNoTraceAfter(pod);
 });
 
 test("a machine that is not made leaves no server and no mount", async () => {
@@ -130,12 +136,7 @@ test("a volume with a tag is a file system of its own, whose server sees nothing
   expect(seed).toContain("own ro 'app.1' '/data'\n");
   expect(seed).toContain("put file rw '/run/trine/shares/one' '/one'\n");
 
-  await pod.start(PROCESS, AbortSignal.timeout(60_000));
-  one.shim.end("vmm", { exitStatus: 0 });
-  await pod.delete(PROCESS);
-  expect(one.shim.mounted.size).toBe(0);
-  expect(one.shim.children.size).toBe(0);
-  expect(await readdir(one.podDir)).toEqual(["shim.sock"]);
+  await expectNoTraceAfter(pod);
 });
 
 test.each([
@@ -199,12 +200,7 @@ test("9p: served over the guest link by the microvms' server, with no device; th
   expect(seed).toContain("directory\tro\tdata\t/data\nfile\trw\tone\t/one\n");
   expect(seed).not.toContain("mount -t virtiofs");
 
-  await pod.start(PROCESS, AbortSignal.timeout(60_000));
-  one.shim.end("vmm", { exitStatus: 0 });
-  await pod.delete(PROCESS);
-  expect(one.shim.mounted.size).toBe(0);
-  expect(one.shim.children.size).toBe(0);
-  expect(await readdir(one.podDir)).toEqual(["shim.sock"]);
+  await expectNoTraceAfter(pod);
 });
 
 test("9p: a server that ends alone is started again, under a machine that is paused, too, and again when that failed", async () => {
