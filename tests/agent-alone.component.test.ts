@@ -86,7 +86,7 @@ test("nothing is answered before the guest is somebody's, but what it is", async
     ...{ pod: "default/alone", hostname: "alone", machineId: "0123456789abcdef".repeat(2) },
   });
   expect(await agent.describe()).toMatchObject({ revived: true, pod: "default/alone" });
-  expect(await agent.onlineResources()).toEqual({ cpus: 1, addedBytes: 0 });
+  expect(await agent.onlineResources(1)).toEqual({ cpus: 1, addedBytes: 0 });
 }, 120_000);
 
 test("a container on two disks: input, output, status; what it wrote is on its layer", async () => {

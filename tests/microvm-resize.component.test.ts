@@ -105,6 +105,10 @@ test.each([
     }
     expect(await both(limits(300n, 1n))).toEqual(["done", "done"]);
     expect(await see()).toEqual([300, 1]);
+    expect(await both(limits(300n, 2n))).toEqual(["done", "done"]);
+    expect(await see()).toEqual([300, 2]);
+    expect(await both(limits(300n, 1n))).toEqual(["done", "done"]);
+    expect(await see()).toEqual([300, 1]);
     expect(await update(at, containers.microvm, limits(32_768n, 1n))).toContain(
       "make the pod anew",
     );

@@ -129,10 +129,14 @@ export class Pod {
     return this.#queue.run(() => this.#keeper.update(id, resources, signal));
   }
 
-  /** What a machine's guest is to have from now on. Kinds `unimplemented` where the task is none, `wrongState` where it ends before. */
-  giveSize(id: string, size: GuestSize): Promise<void> {
+  /**
+   * What a machine's guest is to have from now on; nothing is done at its turn where `asked` has aborted by then. Kinds
+   * `unimplemented` where the task is none, `wrongState` where it ends before.
+   */
+  giveSize(id: string, size: GuestSize, asked: AbortSignal): Promise<void> {
     const { signal } = this.#growths;
     return this.#queue.run(async () => {
+      asked.throwIfAborted();
       if (this.#keeper.giveSize === undefined) {
         throw new TrineError("unimplemented", "only machines are given a size");
       }

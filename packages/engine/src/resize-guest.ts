@@ -18,9 +18,9 @@ interface Online {
   readonly addedBytes?: number | undefined;
 }
 
-/** Who puts into use what was plugged into a guest. */
+/** Who puts into use what was plugged into a guest, so many CPUs and no more. */
 interface OnliningAgent {
-  onlineResources(): Promise<Online>;
+  onlineResources(cpus: number): Promise<Online>;
 }
 
 /**
@@ -35,29 +35,29 @@ export async function resizeGuest(
 ): Promise<void> {
   const bytes = bytesInSteps(spec, size);
   const signal = AbortSignal.any([life, AbortSignal.timeout(RESIZE_MS)]);
-  await offerSize(spec, size, machine, signal);
+  const there = await offerSize(spec, size, machine, signal);
   let followed = 0;
   await pollUntil("the guest follows", { ms: RESIZE_MS, everyMs: LOOK_MS, signal }, async () => {
     const { memory, cpus: present } = await machine.stats(signal);
     // What it is giving back must not be put into use again; what was plugged in is of use only then.
-    if (memory.totalBytes > bytes || present > size.cpus) return undefined;
-    const { cpus, addedBytes } = await agent.onlineResources();
+    if (memory.totalBytes > bytes || present > there) return undefined;
+    const { cpus, addedBytes } = await agent.onlineResources(size.cpus);
     followed = memory.totalBytes === bytes && cpus === size.cpus ? followed + 1 : 0;
     if (addedBytes === undefined) return followed === SURE_LOOKS ? true : undefined;
     return followed > 0 && addedBytes >= bytes - spec.memoryBytes ? true : undefined;
   });
 }
 
-/** What a guest is to have, for it to follow when it will. */
+/** What a guest is to have, for it to follow when it will; answers how many CPUs there are then, in use or not. */
 export async function offerSize(
   spec: MachineSpec,
   size: GuestSize,
   machine: Machine,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<number> {
   if (spec.memoryMaxBytes !== undefined)
     await machine.resizeMemory(bytesInSteps(spec, size), signal);
-  if (spec.maxCpus !== undefined) await machine.resizeCpus(size.cpus, signal);
+  return spec.maxCpus === undefined ? spec.cpus : machine.resizeCpus(size.cpus, signal);
 }
 
 function bytesInSteps({ memoryBytes: least }: MachineSpec, { memoryBytes }: GuestSize): number {

@@ -92,13 +92,14 @@ export class AgentClient {
   }
 
   /**
-   * Takes CPUs and memory into use that were plugged in. Answers how many CPUs run, and how much memory has been added
-   * since the agent began; undefined by one of an earlier release, and in whole machines.
+   * Takes memory into use that was plugged in, and the first so many CPUs, no more; an agent of an earlier release takes
+   * all there are. Answers how many CPUs run, and how much memory has been added since the agent began; undefined by one
+   * of an earlier release, and in whole machines.
    */
-  async onlineResources(): Promise<{ cpus: number; addedBytes: number | undefined }> {
-    const answer = await this.#call((agent, options) => agent.onlineResources({}, options));
-    const { cpus, addedBytes } = answer;
-    return { cpus, addedBytes: addedBytes === undefined ? undefined : Number(addedBytes) };
+  async onlineResources(cpus: number): Promise<{ cpus: number; addedBytes: number | undefined }> {
+    const answer = await this.#call((agent, options) => agent.onlineResources({ cpus }, options));
+    const { cpus: running, addedBytes } = answer;
+    return { cpus: running, addedBytes: addedBytes === undefined ? undefined : Number(addedBytes) };
   }
 
   async mount(request: MessageInitShape<typeof MountRequestSchema>): Promise<void> {

@@ -204,10 +204,10 @@ export class FakeAgent {
         this.updates.push(request);
         return done;
       },
-      onlineResources: () => {
+      onlineResources: ({ cpus }) => {
         const added = this.added();
         const memory = added === undefined ? {} : { addedBytes: BigInt(added) };
-        return Promise.resolve({ cpus: this.cpus(), ...memory });
+        return Promise.resolve({ cpus: Math.min(cpus, this.cpus()), ...memory });
       },
       stats: () =>
         Promise.resolve({

@@ -100,14 +100,21 @@ test("reads about agent, system and addresses, and sets the clock", async () => 
   expect(fake.requests.at(-1)?.arguments).toEqual({ time: 1e9 });
 });
 
-test("puts into use what was plugged in, and nothing where all is in use", async () => {
-  const cpus = [true, false].map((online, id) => ({ "logical-id": id, online }));
+test("puts into use what was plugged in, no more processors than wanted, and nothing where all is in use", async () => {
+  const cpus = [true, false].map((online, id) => ({
+    ...{ "logical-id": id, online },
+    "can-offline": id > 0,
+  }));
   const blocks = [false, true].map((online, id) => ({ "phys-index": id, online }));
   const fake = new FakeGuestAgent({
     "guest-get-vcpus": () => cpus,
     "guest-get-memory-blocks": () => blocks,
-    "guest-set-vcpus": () => {
-      for (const each of cpus) each.online = true;
+    "guest-set-vcpus": ({ vcpus }) => {
+      for (const wanted of vcpus as typeof cpus) {
+        for (const cpu of cpus) {
+          if (cpu["logical-id"] === wanted["logical-id"]) cpu.online = wanted.online;
+        }
+      }
       return 1;
     },
     "guest-set-memory-blocks": () => {
@@ -116,14 +123,19 @@ test("puts into use what was plugged in, and nothing where all is in use", async
     },
   });
   const agent = agentOn(fake);
-  expect(await agent.onlineResources()).toBe(2);
+  expect(await agent.onlineResources(2)).toBe(2);
   const told = fake.requests.filter(({ execute }) => execute.startsWith("guest-set"));
   expect(told.map((each) => each.arguments)).toEqual([
     { "mem-blks": [{ "phys-index": 0, online: true }] },
     { vcpus: [{ "logical-id": 1, online: true }] },
   ]);
-  expect(await agent.onlineResources()).toBe(2);
+  expect(await agent.onlineResources(2)).toBe(2);
   expect(fake.requests.filter(({ execute }) => execute.startsWith("guest-set"))).toHaveLength(2);
+  expect(await agent.onlineResources(1)).toBe(1);
+  expect(fake.requests.filter(({ execute }) => execute === "guest-set-vcpus").at(-1)).toMatchObject(
+    { arguments: { vcpus: [{ "logical-id": 1, online: false }] } },
+  );
+  expect(await agent.onlineResources(1)).toBe(1);
 });
 
 test("gives the agent's refusals", async () => {

@@ -220,18 +220,27 @@ export class GuestAgent {
     await this.#link.order("guest-shutdown", { mode }, options);
   }
 
-  /** Puts CPUs and memory into use that were plugged in; answers how many CPUs are in use. */
-  async onlineResources(options?: RequestOptions): Promise<number> {
-    const memory = await this.#offline("guest-get-memory-blocks", blocksSchema, options);
-    const blocks = memory.map((each) => ({ "phys-index": each["phys-index"], online: true }));
+  /**
+   * Puts memory into use that was plugged in, and the first so many CPUs, no more as far as the guest lets go of them;
+   * answers how many CPUs are in use.
+   */
+  async onlineResources(count: number, options?: RequestOptions): Promise<number> {
+    const memory = await this.#ask("guest-get-memory-blocks", blocksSchema, options);
+    const blocks = memory
+      .filter(({ online }) => !online)
+      .map((each) => ({ "phys-index": each["phys-index"], online: true }));
     if (blocks.length > 0) {
       await this.#link.request("guest-set-memory-blocks", { "mem-blks": blocks }, options);
     }
-    const cpus = await this.#offline("guest-get-vcpus", cpusSchema, options);
-    const vcpus = cpus.map((each) => ({ "logical-id": each["logical-id"], online: true }));
+    const cpus = await this.#ask("guest-get-vcpus", cpusSchema, options);
+    const vcpus = cpus
+      .toSorted((one, other) => one["logical-id"] - other["logical-id"])
+      .map((cpu, index) => ({ ...cpu, wanted: index < count }))
+      .filter((cpu) => cpu.online !== cpu.wanted && (cpu.wanted || cpu["can-offline"] === true))
+      .map(({ wanted: online, ...cpu }) => ({ "logical-id": cpu["logical-id"], online }));
     if (vcpus.length > 0) await this.#link.request("guest-set-vcpus", { vcpus }, options);
-    const answer = await this.#link.request("guest-get-vcpus", {}, options);
-    return parseAnswer("guest-get-vcpus", cpusSchema, answer).filter(({ online }) => online).length;
+    const now = await this.#ask("guest-get-vcpus", cpusSchema, options);
+    return now.filter(({ online }) => online).length;
   }
 
   async #ask<S extends v.GenericSchema>(
@@ -240,15 +249,6 @@ export class GuestAgent {
     options?: RequestOptions,
   ): Promise<v.InferOutput<S>> {
     return parseAnswer(command, schema, await this.#link.request(command, {}, options));
-  }
-
-  async #offline<S extends v.GenericSchema<unknown, { readonly online: boolean }[]>>(
-    command: string,
-    schema: S,
-    options?: RequestOptions,
-  ): Promise<v.InferOutput<S>> {
-    const all = parseAnswer(command, schema, await this.#link.request(command, {}, options));
-    return all.filter(({ online }) => !online);
   }
 
   /** Beside the keys that a user of the guest has. Those that are there already are there once. */

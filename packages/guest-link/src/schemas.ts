@@ -83,7 +83,12 @@ export const freezeStatusSchema = v.picklist(["thawed", "frozen"]);
 const MAX_PIECES = 65_536;
 
 export const cpusSchema = v.pipe(
-  v.array(v.object({ "logical-id": v.number(), online: v.boolean() })),
+  v.array(
+    v.object({
+      ...{ "logical-id": v.number(), online: v.boolean() },
+      "can-offline": v.optional(v.boolean()),
+    }),
+  ),
   v.maxLength(MAX_PIECES),
 );
 

@@ -197,10 +197,25 @@ test("two machines go on from one template at once, each with its own tap, slots
   await pollUntil("the guest takes the memory", { ms: 60_000, everyMs: 100 }, async () =>
     (await again.stats(signal())).memory.totalBytes === 288 * MIB ? true : undefined,
   );
-  await again.resizeCpus(2, signal());
+  // Given back and given again: QEMU's emulation would not survive that the CPU is taken away.
   const cpu = "/sys/devices/system/cpu/cpu1";
-  await left.shell.run(`while [ ! -e ${cpu}/online ]; do sleep 0.1; done`, signal());
-  await left.shell.run(`echo 1 >${cpu}/online; grep -q 0-1 ${cpu}/../online`, signal());
+  for (let round = 0; round < 3; round++) {
+    expect(await again.resizeCpus(2, signal())).toBe(2);
+    await left.shell.run(`while [ ! -e ${cpu}/online ]; do sleep 0.1; done`, signal());
+    await left.shell.run(`echo 1 >${cpu}/online; grep -q 0-1 ${cpu}/../online`, signal());
+    expect(await again.resizeCpus(1, signal())).toBe(2);
+    await left.shell.run(`echo 0 >${cpu}/online`, signal());
+  }
+});
+
+test("a guest that began with several CPUs is given no more where QEMU would not survive that", async () => {
+  await using guest = await startGuest(bootedSpec("several", { nics: [], cpus: 2, maxCpus: 3 }));
+  await guest.machine.resizeCpus(2, signal());
+  await expect(guest.machine.resizeCpus(3, signal())).rejects.toMatchObject({
+    kind: "wrongState",
+    message: expect.stringContaining("3 CPUs: under emulation") as string,
+  });
+  expect(await guest.machine.status(signal())).toBe("running");
 });
 
 async function hashOf(path: string): Promise<string> {

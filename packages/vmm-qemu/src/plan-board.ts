@@ -73,7 +73,20 @@ function machineOption(spec: MachineSpec): string {
  */
 function acceleratorOption(spec: MachineSpec): string {
   if (spec.accelerator === "kvm") return "kvm";
-  return option("tcg", { "tb-size": spec.memoryBytes < SMALL_GUEST_BYTES ? 32 : 64 });
+  return option("tcg", {
+    "tb-size": spec.memoryBytes < SMALL_GUEST_BYTES ? 32 : 64,
+    ...(takesCpus(spec) && spec.maxCpus !== undefined ? { thread: "single" } : {}),
+  });
+}
+
+/**
+ * Whether a guest can be given CPUs while it runs. With a thread for each CPU QEMU's emulation gives them its translation
+ * cache piece by piece as they need it, and aborts where nothing is left for a new one (tcg_region_initial_alloc in
+ * tcg/region.c: 13 of 40 guests that had just booted). So a guest that begins with one CPU and may have more runs all of
+ * them in one thread, and one that begins with several keeps those.
+ */
+export function takesCpus({ accelerator, cpus }: MachineSpec): boolean {
+  return accelerator === "kvm" || cpus === 1;
 }
 
 /** QEMU's names. */

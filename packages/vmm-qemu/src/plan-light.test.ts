@@ -27,7 +27,7 @@ test("a light machine, word for word from its board on", () => {
     -global
     ICH9-LPC.disable_s4=1
     -accel
-    tcg,tb-size=32
+    tcg,tb-size=32,thread=single
     -cpu
     max,la57=off,erms=off
     -smp

@@ -203,6 +203,14 @@ describe("features", () => {
     expect(values({ memoryBytes: mib * MIB }, "-accel")).toEqual([accel]);
   });
 
+  test.each([
+    [{ cpus: 1, maxCpus: 4 }, "tcg,tb-size=32,thread=single"],
+    [{ cpus: 2, maxCpus: 4 }, "tcg,tb-size=32"],
+    [{ cpus: 1, maxCpus: 4, accelerator: "kvm" }, "kvm"],
+  ] as const)("a guest of %o, that may grow, is run by %s", (changes, accel) => {
+    expect(values(changes, "-accel")).toEqual([accel]);
+  });
+
   test("a block device is opened as one", () => {
     const disk: DiskSpec = {
       ...{ name: "data", bus: "virtio", format: "raw", readOnly: false, path: "/dev/loop7" },

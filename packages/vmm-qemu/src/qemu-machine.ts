@@ -166,9 +166,9 @@ export class QemuMachine implements Machine {
     await this.#command(signal, (client) => resizeMemory(this.#spec, client, bytes, signal));
   }
 
-  async resizeCpus(count: number, signal: AbortSignal): Promise<void> {
+  async resizeCpus(count: number, signal: AbortSignal): Promise<number> {
     checkTarget(this.#spec, "cpus", count);
-    await this.#command(signal, (client) => resizeCpus(client, count, signal));
+    return this.#command(signal, (client) => resizeCpus(this.#spec, client, count, signal));
   }
 
   async saveTemplate(statePath: string, signal: AbortSignal): Promise<Template> {
@@ -228,13 +228,9 @@ export class QemuMachine implements Machine {
     }
   }
 
-  async #command(signal: AbortSignal, work: (client: QmpClient) => Promise<void>): Promise<void> {
-    this.#orOff(
-      await this.#ask(signal, async (client) => {
-        await work(client);
-        return true;
-      }),
-    );
+  async #command<T>(signal: AbortSignal, work: (client: QmpClient) => Promise<T>): Promise<T> {
+    const ask = async (client: QmpClient): Promise<{ done: T }> => ({ done: await work(client) });
+    return this.#orOff(await this.#ask(signal, ask)).done;
   }
 
   #orOff<T>(answer: T | undefined): T {

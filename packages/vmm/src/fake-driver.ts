@@ -234,10 +234,11 @@ class FakeMachine implements Machine {
     });
   }
 
-  resizeCpus(count: number, signal: AbortSignal): Promise<void> {
+  resizeCpus(count: number, signal: AbortSignal): Promise<number> {
     return this.#call(signal, () => {
       checkTarget(this.#spec, "cpus", count);
       this.#vmm.cpus = count;
+      return count;
     });
   }
 

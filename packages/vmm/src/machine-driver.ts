@@ -84,8 +84,11 @@ export interface Machine {
    * it back; the guest follows in its own time, and gives back what it can. Kind `invalid` outside the limits.
    */
   resizeMemory(bytes: number, signal: AbortSignal): Promise<void>;
-  /** The same with CPUs, up to `maxCpus`. A new one is offline until the guest's agent takes it. */
-  resizeCpus(count: number, signal: AbortSignal): Promise<void>;
+  /**
+   * The same with CPUs, up to `maxCpus`. A new one is offline until the guest's agent takes it. Answers how many there are
+   * when the guest has followed: more than `count` where none is taken back. Kind `wrongState` where none can be added.
+   */
+  resizeCpus(count: number, signal: AbortSignal): Promise<number>;
   /**
    * Freezes a machine of a spec with `isTemplate`, writes its state to `statePath` (mode 0600, replaced), ends
    * the VMM and has its host seal the memory: nobody can change it from now on.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use trine_wire::agent::source::What;
 use trine_wire::agent::{
-    DescribeResponse, EventsRequest, MountRequest, ProcessState, ReviveRequest, SetNetworkRequest,
-    SetTimeRequest, UnmountRequest,
+    DescribeResponse, EventsRequest, MountRequest, OnlineResourcesRequest, ProcessState,
+    ReviveRequest, SetNetworkRequest, SetTimeRequest, UnmountRequest,
 };
 
 use crate::agent::Agent;
@@ -101,9 +101,14 @@ pub fn set_network(payload: &[u8]) -> Handled {
     done()
 }
 
-pub fn online_resources(agent: &Agent) -> Handled {
+pub fn online_resources(agent: &Agent, payload: &[u8]) -> Handled {
+    let request: OnlineResourcesRequest = decode(payload)?;
+    let cpus = match request.cpus {
+        0 => usize::MAX,
+        some => some as usize,
+    };
     let first = (!agent.is_machine).then_some(agent.first_bytes);
-    reply(&online::bring_up(first)?)
+    reply(&online::bring_up(cpus, first)?)
 }
 
 /// Answered when it is mounted; what is mounted already is a success when it is the same.

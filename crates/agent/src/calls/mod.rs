@@ -24,7 +24,7 @@ pub fn dispatch(agent: &mut Agent, call: Call, method: &str, payload: &[u8]) -> 
         "Revive" => guest::revive(agent, payload),
         "SetTime" => guest::set_time(payload),
         "SetNetwork" => guest::set_network(payload),
-        "OnlineResources" => guest::online_resources(agent),
+        "OnlineResources" => guest::online_resources(agent, payload),
         "GuestInfo" => machine::guest_info(agent),
         "Freeze" => machine::freeze(agent, call, payload),
         "Thaw" => machine::thaw(agent, call),

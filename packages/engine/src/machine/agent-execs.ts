@@ -105,11 +105,11 @@ export class AgentExecs {
     await this.#agent?.resize(inGuest(execId), { width, height });
   }
 
-  /** Puts into use what was plugged into the guest; answers its CPUs in use, or undefined where no agent says. */
-  async onlineResources(): Promise<number | undefined> {
+  /** As an `Onliner`. */
+  async onlineResources(cpus: number): Promise<number | undefined> {
     if (!(await this.answers())) return undefined;
     try {
-      return (await this.#agent?.onlineResources())?.cpus;
+      return (await this.#agent?.onlineResources(cpus))?.cpus;
     } catch (cause) {
       this.#pod.log.debug({ err: messageOf(cause) }, "Trine's agent puts nothing into use");
       return undefined;

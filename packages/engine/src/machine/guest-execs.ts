@@ -102,10 +102,10 @@ export class GuestExecs {
     this.#follow(process, pid);
   }
 
-  /** Puts into use what was plugged into the guest; answers its CPUs in use, or undefined where nobody can say. */
-  async onlineResources(): Promise<number | undefined> {
+  /** As an `Onliner`. */
+  async onlineResources(cpus: number): Promise<number | undefined> {
     try {
-      return await this.#agent?.onlineResources({ timeoutMs: AGENT_MS });
+      return await this.#agent?.onlineResources(cpus, { timeoutMs: AGENT_MS });
     } catch (cause) {
       // Not there, or one that does not know how: such a guest does it by itself, or its size does not change.
       this.#log.debug({ err: messageOf(cause) }, "qemu-guest-agent puts nothing into use");

@@ -79,7 +79,10 @@ export class MachineExecs {
 
   /** For one change of the guest's size. */
   onliner(): Onliner {
-    return firstToAnswer([() => this.#ours.onlineResources(), () => this.#qemus.onlineResources()]);
+    return firstToAnswer([
+      (cpus) => this.#ours.onlineResources(cpus),
+      (cpus) => this.#qemus.onlineResources(cpus),
+    ]);
   }
 
   /** What our agent says of its guest; undefined where it is not. */

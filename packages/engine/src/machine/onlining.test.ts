@@ -6,11 +6,11 @@ test("who did not answer is not asked again, and nobody is there in the end", as
   let isLeft = true;
   const online = firstToAnswer([
     () => Promise.resolve(asked.push("silent")).then(() => undefined),
-    () => Promise.resolve(asked.push("there")).then(() => (isLeft ? 3 : undefined)),
+    (cpus) => Promise.resolve(asked.push("there")).then(() => (isLeft ? cpus : undefined)),
   ]);
-  expect([await online(), await online()]).toEqual([3, 3]);
+  expect([await online(3), await online(3)]).toEqual([3, 3]);
   expect(asked).toEqual(["silent", "there", "there"]);
   isLeft = false;
-  expect([await online(), await online()]).toEqual([undefined, undefined]);
+  expect([await online(3), await online(3)]).toEqual([undefined, undefined]);
   expect(asked).toEqual(["silent", "there", "there", "there"]);
 });

@@ -85,21 +85,46 @@ const size = (cpus: number, mib: number) => ({ cpus, memoryBytes: mib * MIB });
 
 test("a machine is given a size, which outlives the daemon and its container's limits", async () => {
   const pod = await running(ROOM);
-  await pod.giveSize("c1", size(3, 97));
+  await pod.giveSize("c1", size(3, 97), signal);
   // Memory comes in steps of 2 MiB.
   expect(one.driver.size).toEqual(size(3, 96));
   expect(pod.control?.report()).toMatchObject({
     cpus: { sockets: 3 },
     memory: { guestBytes: 96 * MIB },
   });
-  await pod.giveSize("c1", size(3, 96));
+  await pod.giveSize("c1", size(3, 96), signal);
   await pod.update("c1", resources(64));
   expect(one.driver.size).toEqual(size(3, 96));
   pod.detach();
   const again = await one.engine().pod(one.ref);
   expect(again.control?.report()?.memory.guestBytes).toBe(96 * MIB);
-  await again.giveSize("c1", size(1, 64));
+  await expect(again.giveSize("c1", size(3, 80), signal)).rejects.toMatchObject({
+    kind: "wrongState",
+    message: expect.stringContaining("less than the guest has, 3 CPUs and 96 MiB") as string,
+  });
+  expect(one.driver.size).toEqual(size(3, 96));
+});
+
+test("a request whose caller has gone by its turn does nothing", async () => {
+  const pod = await running(ROOM);
+  const gone = AbortSignal.abort(new Error("gone"));
+  await expect(pod.giveSize("c1", size(2, 80), gone)).rejects.toThrow("gone");
   expect(one.driver.size).toEqual(size(1, 64));
+});
+
+test("a guest that keeps its processors has no more of them in use than its limit says", async () => {
+  const pod = await running(ROOM);
+  one.driver.keepsCpus = true;
+  for (const [limit, there] of [
+    [3, 3],
+    [1, 3],
+    [2, 3],
+    [4, 4],
+  ] as const) {
+    await pod.update("c1", resources(64, limit));
+    expect(one.driver.size.cpus).toBe(there);
+    expect(pod.control?.report()?.cpus.sockets).toBe(limit);
+  }
 });
 
 test.each([
@@ -109,20 +134,23 @@ test.each([
   ["no room", {}, size(2, 64), /2 CPUs: .* with 1 CPU and no room to grow/],
 ])("a size it was not made for is refused in words: %s", async (_, room, wanted, words) => {
   const pod = await running(room);
-  await expect(pod.giveSize("c1", wanted)).rejects.toMatchObject({
+  await expect(pod.giveSize("c1", wanted, signal)).rejects.toMatchObject({
     kind: "wrongState",
     message: expect.stringMatching(words) as string,
   });
   expect(one.driver.size).toEqual(size(1, 64));
 });
 
-test("a guest that does not follow has what it had, and may be asked again", async () => {
+test("a guest that takes one of the two keeps it, and may be asked again for the other", async () => {
   const pod = await running(ROOM);
   one.driver.failResizes = 1;
-  await expect(pod.giveSize("c1", size(2, 80))).rejects.toMatchObject({ kind: "timeout" });
-  expect(one.driver.size).toEqual(size(1, 64));
-  expect(pod.control?.report()?.cpus.sockets).toBe(1);
-  await pod.giveSize("c1", size(2, 80));
+  await expect(pod.giveSize("c1", size(2, 80), signal)).rejects.toMatchObject({ kind: "timeout" });
+  expect(one.driver.size).toEqual(size(2, 64));
+  expect(pod.control?.report()?.cpus.sockets).toBe(2);
+  one.driver.failResizes = 1;
+  await expect(pod.giveSize("c1", size(3, 64), signal)).rejects.toMatchObject({ kind: "timeout" });
+  expect(one.driver.size).toEqual(size(2, 64));
+  await pod.giveSize("c1", size(2, 80), signal);
   expect(one.driver.size).toEqual(size(2, 80));
 });
 
@@ -135,13 +163,15 @@ test.each<[string, (pod: Pod) => Promise<void>, RegExp]>([
 ])("%s does not wait for a guest that grows", async (_, act, why) => {
   const pod = await running(ROOM);
   one.driver.isDeaf = true;
-  const growths = [pod.giveSize("c1", size(2, 80)), pod.update("c1", resources(96))].map((each) =>
-    expect(each).rejects.toMatchObject({
-      kind: "wrongState",
-      message: expect.stringMatching(why) as string,
-    }),
+  const growths = [pod.giveSize("c1", size(2, 80), signal), pod.update("c1", resources(96))].map(
+    (each) =>
+      expect(each).rejects.toMatchObject({
+        kind: "wrongState",
+        message: expect.stringMatching(why) as string,
+      }),
   );
-  const offered = (): true | undefined => (one.driver.offered.cpus === 2 ? true : undefined);
+  const offered = (): true | undefined =>
+    one.driver.offered.memoryBytes === 80 * MIB ? true : undefined;
   await pollUntil("the guest is offered more", { ms: 5_000, everyMs: 1 }, offered);
   await act(pod);
   await Promise.all(growths);
@@ -154,7 +184,7 @@ test("a machine goes on from a pause at once, and does not grow while it is paus
   const pod = await running(ROOM);
   await pod.pause("c1", signal);
   one.driver.isDeaf = true;
-  await expect(pod.giveSize("c1", size(2, 80))).rejects.toMatchObject({
+  await expect(pod.giveSize("c1", size(2, 80), signal)).rejects.toMatchObject({
     kind: "wrongState",
     message: expect.stringContaining("paused") as string,
   });
@@ -165,6 +195,6 @@ test("a machine goes on from a pause at once, and does not grow while it is paus
   await pod.resume("c1", signal);
   await update;
   one.driver.isDeaf = false;
-  await pod.giveSize("c1", size(2, 80));
+  await pod.giveSize("c1", size(2, 80), signal);
   expect(one.driver.size).toEqual(size(2, 80));
 });

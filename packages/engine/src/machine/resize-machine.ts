@@ -36,20 +36,20 @@ export async function resizeMachine(
   const { record } = running;
   const before = record.limits ?? specLimits((await readBundle(record.bundle)).spec);
   const after = changedLimits(resources, before);
-  const from = record.size ?? leastOf(record.spec);
+  const from = sizeOf(record);
   const to = wanted(record.spec, from, { before, after });
   requireReach(to, from, record.spec);
   if (to.memoryBytes > from.memoryBytes) await requireRoom(to.memoryBytes, pod.facts.cgroups);
-  if (to.cpus !== from.cpus || to.memoryBytes !== from.memoryBytes)
-    await follow(pod, running, from, to);
+  if (!isSame(from, to)) await follow(pod, running, from, to);
   record.limits = after;
   await pod.save();
 }
 
 /**
- * Gives the guest the CPUs and memory that its control plane wants it to have, without a change of its container's limits.
- * Repeatable. Kind `wrongState` for what it was not made for and while it does not run, `invalid` where its pod's limit is less,
- * `timeout` when the guest does not follow: it goes back to what it had.
+ * Gives the guest the memory, and then the CPUs, that its control plane wants it to have, without a change of its container's
+ * limits: what it takes of them it keeps. Repeatable. Kind `wrongState` for what it was not made for, for less than it has
+ * and while it does not run, `invalid` where its pod's limit is less, `timeout` when the guest does not follow: it goes back
+ * to what it had.
  */
 export async function giveSize(
   pod: PodContext,
@@ -60,14 +60,47 @@ export async function giveSize(
   if (record.state !== "running") {
     throw new TrineError("wrongState", `the machine is ${record.state}: no guest would follow`);
   }
-  const from = record.size ?? leastOf(record.spec);
   const to = inSteps(wanted, record.spec);
   requireMadeFor(to, record.spec);
-  if (to.cpus === from.cpus && to.memoryBytes === from.memoryBytes) return;
-  if (to.memoryBytes > from.memoryBytes) await requireRoom(to.memoryBytes, pod.facts.cgroups);
-  await follow(pod, running, from, to);
-  await pod.save();
-  pod.deps.changed?.();
+  requireNoLess(to, sizeOf(record));
+  // The guest of a daemon that died meanwhile may be on its way to what it was to have then.
+  if (isSame(to, sizeOf(record))) return giveTo(running, to);
+  if (to.memoryBytes > sizeOf(record).memoryBytes) {
+    await requireRoom(to.memoryBytes, pod.facts.cgroups);
+  }
+  const failures: unknown[] = [];
+  for (const change of [{ memoryBytes: to.memoryBytes }, { cpus: to.cpus }]) {
+    const from = sizeOf(record);
+    const next = { ...from, ...change };
+    if (isSame(from, next)) continue;
+    try {
+      await follow(pod, running, from, next);
+      await pod.save();
+      pod.deps.changed?.();
+    } catch (cause) {
+      failures.push(cause);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
+}
+
+function sizeOf({ size, spec }: MachineRecord): GuestSize {
+  return size ?? leastOf(spec);
+}
+
+function isSame(one: GuestSize, other: GuestSize): boolean {
+  return one.cpus === other.cpus && one.memoryBytes === other.memoryBytes;
+}
+
+/** A request that comes late must not take away what a later one has given. */
+function requireNoLess(wanted: GuestSize, has: GuestSize): void {
+  if (wanted.cpus >= has.cpus && wanted.memoryBytes >= has.memoryBytes) return;
+  const words = ({ cpus, memoryBytes }: GuestSize): string =>
+    `${cpus} CPUs and ${Math.floor(memoryBytes / MIB)} MiB`;
+  throw new TrineError(
+    "wrongState",
+    `${words(wanted)} are less than the guest has, ${words(has)}: only a restart gives it less`,
+  );
 }
 
 function inSteps({ cpus, memoryBytes }: GuestSize, { memoryBytes: least }: MachineSpec): GuestSize {
@@ -138,16 +171,16 @@ async function giveTo(
 ): Promise<void> {
   const until = AbortSignal.any([life, signal]);
   // Who puts CPUs into use may take seconds to be found silent.
-  const onlineResources = async (): Promise<{ cpus: number }> => ({
-    cpus: (await abortable("processors in use", until, online())) ?? to.cpus,
+  const onlineResources = async (cpus: number): Promise<{ cpus: number }> => ({
+    cpus: (await abortable("processors in use", until, online(cpus))) ?? cpus,
   });
   await resizeGuest(record.spec, to, { machine, agent: { onlineResources } }, until);
 }
 
 /** Where something else may not wait, the guest is told, and goes back when it will. */
-function goBack(running: RunningMachine, from: GuestSize): Promise<void> {
+async function goBack(running: RunningMachine, from: GuestSize): Promise<void> {
   const { record, machine, life, signal } = running;
   if (!signal.aborted) return giveTo(running, from);
   const soon = AbortSignal.any([life, AbortSignal.timeout(OFFER_MS)]);
-  return offerSize(record.spec, from, machine, soon);
+  await offerSize(record.spec, from, machine, soon);
 }

@@ -38,6 +38,8 @@ export class SpawningDriver implements MachineDriver {
   readonly size = { cpus: 0, memoryBytes: 0 };
   /** Its guest does not follow so many changes of its size. */
   failResizes = 0;
+  /** It never takes a CPU back. */
+  keepsCpus = false;
   /** It takes no change of its size, nor says so. */
   isDeaf = false;
   /** What a deaf guest was offered. */
@@ -152,7 +154,11 @@ export class SpawningDriver implements MachineDriver {
         return Promise.resolve(grown);
       },
       resizeMemory: (memoryBytes) => this.#resize(spec, "memory", { memoryBytes }),
-      resizeCpus: (cpus) => this.#resize(spec, "cpus", { cpus }),
+      resizeCpus: async (cpus) => {
+        const there = this.keepsCpus ? Math.max(cpus, this.size.cpus) : cpus;
+        await this.#resize(spec, "cpus", { cpus: there });
+        return there;
+      },
       saveTemplate: cannot,
       events: (signal) => this.#events(signal),
       detach: () => {

@@ -28,9 +28,9 @@ export const ACTS: Readonly<Record<string, Act>> = {
     await found.control.softReboot();
   },
   reset: ({ control }, _, signal) => control.reset(signal),
-  resize: async (found, body) => {
+  resize: async (found, body, signal) => {
     requireRunning(found, "resize");
-    await found.pod.giveSize(taskOf(found.control), sizeIn(body));
+    await found.pod.giveSize(taskOf(found.control), sizeIn(body), signal);
   },
 };
 

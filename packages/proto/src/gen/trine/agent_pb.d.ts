@@ -981,6 +981,24 @@ export declare type PidsResponse = Message<"trine.agent.v1.PidsResponse"> & {
 export declare const PidsResponseSchema: GenMessage<PidsResponse>;
 
 /**
+ * @generated from message trine.agent.v1.OnlineResourcesRequest
+ */
+export declare type OnlineResourcesRequest = Message<"trine.agent.v1.OnlineResourcesRequest"> & {
+  /**
+   * 0 = all that there are
+   *
+   * @generated from field: uint32 cpus = 1;
+   */
+  cpus: number;
+};
+
+/**
+ * Describes the message trine.agent.v1.OnlineResourcesRequest.
+ * Use `create(OnlineResourcesRequestSchema)` to create a new message.
+ */
+export declare const OnlineResourcesRequestSchema: GenMessage<OnlineResourcesRequest>;
+
+/**
  * @generated from message trine.agent.v1.ResourcesResponse
  */
 export declare type ResourcesResponse = Message<"trine.agent.v1.ResourcesResponse"> & {
@@ -1523,13 +1541,13 @@ export declare const Agent: GenService<{
     output: typeof PidsResponseSchema;
   },
   /**
-   * Brings CPUs and memory that were plugged in into use.
+   * Brings memory that was plugged in into use, and as many CPUs as the request says: those beyond are put out of use.
    *
    * @generated from rpc trine.agent.v1.Agent.OnlineResources
    */
   onlineResources: {
     methodKind: "unary";
-    input: typeof EmptySchema;
+    input: typeof OnlineResourcesRequestSchema;
     output: typeof ResourcesResponseSchema;
   },
   /**
