@@ -123,7 +123,12 @@ mod tests {
     fn the_first_processors_are_on_and_the_others_off() {
         let dir = std::env::temp_dir().join(format!("trine-agent-online-{}", std::process::id()));
         fs::create_dir_all(dir.join("cpu0")).expect("made"); // one that cannot be switched
-        for (name, state) in [("cpu2", "1\n"), ("cpu1", "0\n"), ("cpu10", "0"), ("cpufreq", "0")] {
+        for (name, state) in [
+            ("cpu2", "1\n"),
+            ("cpu1", "0\n"),
+            ("cpu10", "0"),
+            ("cpufreq", "0"),
+        ] {
             fs::create_dir_all(dir.join(name)).expect("made");
             fs::write(dir.join(name).join("online"), state).expect("written");
         }
