@@ -42,7 +42,9 @@ export async function resizeGuest(
     // What it is giving back must not be put into use again; what was plugged in is of use only then.
     if (memory.totalBytes > bytes || present > there) return undefined;
     const { cpus, addedBytes } = await agent.onlineResources(size.cpus);
-    followed = memory.totalBytes === bytes && cpus === size.cpus ? followed + 1 : 0;
+    // Who cannot put out of use what is not taken back has all of it in use, and its limit bounds it.
+    const isRight = cpus === size.cpus || (there > size.cpus && cpus === there);
+    followed = memory.totalBytes === bytes && isRight ? followed + 1 : 0;
     if (addedBytes === undefined) return followed === SURE_LOOKS ? true : undefined;
     return followed > 0 && addedBytes >= bytes - spec.memoryBytes ? true : undefined;
   });

@@ -41,7 +41,11 @@ export class FakeAgent {
   readonly signals: { process: string; signal: number; all: boolean }[] = [];
   readonly sizes: { process: string; width: number; height: number }[] = [];
   revived: ReviveRequest | undefined;
-  /** What the guest has in use. */
+  /** How many CPUs were to be in use, each time. */
+  readonly wantedCpus: number[] = [];
+  /** It puts those beyond out of use. */
+  heedsCpus = true;
+  /** CPUs that the guest has. */
   cpus: () => number = () => 1;
   /** What it says has been added to the guest's memory; undefined as one of an earlier release. */
   added: () => number | undefined = () => undefined;
@@ -205,9 +209,13 @@ export class FakeAgent {
         return done;
       },
       onlineResources: ({ cpus }) => {
+        this.wantedCpus.push(cpus);
         const added = this.added();
         const memory = added === undefined ? {} : { addedBytes: BigInt(added) };
-        return Promise.resolve({ cpus: Math.min(cpus, this.cpus()), ...memory });
+        return Promise.resolve({
+          cpus: this.heedsCpus ? Math.min(cpus, this.cpus()) : this.cpus(),
+          ...memory,
+        });
       },
       stats: () =>
         Promise.resolve({

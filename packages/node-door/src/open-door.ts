@@ -20,8 +20,8 @@ import type { ImportReport } from "./volume-order.ts";
 import { watchDoor } from "./watch-door.ts";
 
 const MIB = 1024 * 1024;
-/** A guest has half a minute to follow, and as long to go back. */
-const RESIZE_MS = 90_000;
+/** A guest has half a minute to follow with its memory and as long with its CPUs, and each time as long to go back. */
+const RESIZE_MS = 150_000;
 const MAX_LIST_BYTES = 32 * MIB;
 const MAX_ONE_BYTES = MIB;
 const MAX_METRICS_BYTES = 16 * MIB;

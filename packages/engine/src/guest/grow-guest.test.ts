@@ -32,6 +32,20 @@ test("one that no base holds begins with its own size, and can grow", () => {
   expect(growingMachine(machineSpec(), BASES)).toEqual(machineSpec()); // it boots as it likes
 });
 
+test.each([
+  ["tcg", 1, 3, 1],
+  ["tcg", 2, 3, 3],
+  ["tcg", 2, 2, 2],
+  ["kvm", 2, 3, 2],
+] as const)(
+  "%s: from a base of %i CPUs one of %i begins with %i",
+  (accelerator, base, cpus, begins) => {
+    const bases = [{ cpus: base, memoryBytes: 128 * MIB }];
+    const spec = { ...wanted(256, cpus), accelerator };
+    expect(growingMachine(spec, bases, 4)).toMatchObject({ cpus: begins, maxCpus: 4 });
+  },
+);
+
 test("what a machine has beyond its own is told in whole steps of memory, and in CPUs", () => {
   const spec = wanted(256);
   const grown = [257, 258].map((mib) => hasGrown(spec, { cpus: 1, memoryBytes: mib * MIB }));

@@ -13,8 +13,11 @@ const NO_BOUNCE = "swiotlb=noforce";
  * largest base that holds no more than that, else of its own size, with room to grow. What it has beyond the base it
  * can give back.
  */
-export function growingMachine(wanted: MachineSpec, bases: readonly GuestSize[]): MachineSpec {
-  const most = availableParallelism();
+export function growingMachine(
+  wanted: MachineSpec,
+  bases: readonly GuestSize[],
+  most = availableParallelism(),
+): MachineSpec {
   const { boot } = wanted;
   if (boot?.kind !== "direct") return wanted;
   const own = { cpus: wanted.cpus, memoryBytes: wanted.memoryBytes };
@@ -22,7 +25,7 @@ export function growingMachine(wanted: MachineSpec, bases: readonly GuestSize[])
     .filter(({ cpus, memoryBytes }) => {
       const growth = wanted.memoryBytes - memoryBytes;
       const isInReach = growth >= 0 && growth <= MOST_GROWTH_BYTES;
-      return isInReach && cpus <= wanted.cpus && wanted.cpus <= Math.max(most, cpus);
+      return isInReach && isWithin(wanted, cpus, most);
     })
     .toSorted((one, other) => other.memoryBytes - one.memoryBytes);
   return {
@@ -32,6 +35,12 @@ export function growingMachine(wanted: MachineSpec, bases: readonly GuestSize[])
     ...(most > base.cpus ? { maxCpus: most } : {}),
     boot: { ...boot, cmdline: `${boot.cmdline} ${NO_BOUNCE}` },
   };
+}
+
+/** Whether a guest that begins with so many CPUs can have those wanted; emulation adds none to several (decision 12). */
+function isWithin({ cpus: wanted, accelerator }: MachineSpec, cpus: number, most: number): boolean {
+  if (cpus === wanted) return true;
+  return cpus < wanted && wanted <= most && (cpus === 1 || accelerator === "kvm");
 }
 
 /** The same machine where growing has failed: it boots, and has its size from the start and for ever. */

@@ -106,6 +106,22 @@ test("a change of the CPUs alone leaves the limit of memory as it was", async ()
   expect(has()).toBe("2-200");
 });
 
+test("a guest that keeps its processors puts those beyond its limits out of use, as far as it can", async () => {
+  const pod = await created();
+  one.driver.keepsCpus = true;
+  await pod.update("c1", resources(256, 2));
+  agent.wantedCpus.length = 0;
+  await pod.update("c1", resources(256, 1));
+  expect([has(), agent.wantedCpus.at(-1)]).toEqual(["2-256", 1]);
+  expect(pod.summary().machine).toMatchObject({ cpus: 1 });
+  await pod.update("c1", resources(256, 2));
+  expect(agent.wantedCpus.at(-1)).toBe(2);
+  // One of an earlier release puts into use all there is, whatever it is told.
+  agent.heedsCpus = false;
+  await pod.update("c1", resources(256, 1));
+  expect(pod.summary().machine).toMatchObject({ cpus: 1 });
+});
+
 test("a guest that does not give memory back leaves its limits as they were, and says so", async () => {
   const pod = await created();
   one.driver.failResizes = 1;

@@ -20,6 +20,7 @@ import { passtRevival, sharesRevival } from "./helper-revival.ts";
 import { PASST_KEY } from "./machine-passt.ts";
 import { SHARES_KEY } from "./machine-shares.ts";
 import { nestContainer } from "./nest-container.ts";
+import type { Onliner } from "./onlining.ts";
 import { requireOneMachine } from "./one-machine.ts";
 import type { PodContext } from "../pod-context.ts";
 import type { GuestSize, MachineRecord } from "../pod-document.ts";
@@ -328,8 +329,8 @@ export class MachineKeeper implements TaskKeeper {
 
   #resizable(id: string, signal: AbortSignal): Parameters<typeof giveSize>[1] {
     const machine = this.#running(id);
-    const online = this.#execs.onliner();
-    return { record: this.#record(id), machine, online, life: this.#vmm.life, signal };
+    const onliner = (): Onliner => this.#execs.onliner();
+    return { record: this.#record(id), machine, onliner, life: this.#vmm.life, signal };
   }
 
   async #move(

@@ -105,6 +105,13 @@ test("a machine is given a size, which outlives the daemon and its container's l
   expect(one.driver.size).toEqual(size(3, 96));
 });
 
+test("a limit that is no whole step is no less than it was", async () => {
+  const pod = await running(ROOM);
+  await pod.update("c1", resources(97));
+  await pod.giveSize("c1", size(2, 97), signal);
+  expect(one.driver.size).toEqual(size(2, 96));
+});
+
 test("a request whose caller has gone by its turn does nothing", async () => {
   const pod = await running(ROOM);
   const gone = AbortSignal.abort(new Error("gone"));

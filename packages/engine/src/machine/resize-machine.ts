@@ -16,8 +16,8 @@ const OFFER_MS = 2_000;
 interface RunningMachine {
   readonly record: MachineRecord;
   readonly machine: Machine;
-  /** Puts into use what was plugged in; undefined = nobody is there to ask, and the guest does it by itself. */
-  readonly online: Onliner;
+  /** For one change, who puts into use what was plugged in; where nobody answers the guest does it by itself. */
+  readonly onliner: () => Onliner;
   readonly life: AbortSignal;
   /** Something came that may not wait for the guest to follow. */
   readonly signal: AbortSignal;
@@ -62,9 +62,9 @@ export async function giveSize(
   }
   const to = inSteps(wanted, record.spec);
   requireMadeFor(to, record.spec);
-  requireNoLess(to, sizeOf(record));
+  requireNoLess(to, inSteps(sizeOf(record), record.spec));
   // The guest of a daemon that died meanwhile may be on its way to what it was to have then.
-  if (isSame(to, sizeOf(record))) return giveTo(running, to);
+  if (isSame(to, inSteps(sizeOf(record), record.spec))) return giveTo(running, to);
   if (to.memoryBytes > sizeOf(record).memoryBytes) {
     await requireRoom(to.memoryBytes, pod.facts.cgroups);
   }
@@ -166,10 +166,11 @@ async function follow(
 }
 
 async function giveTo(
-  { record, machine, online, life, signal }: RunningMachine,
+  { record, machine, onliner, life, signal }: RunningMachine,
   to: GuestSize,
 ): Promise<void> {
   const until = AbortSignal.any([life, signal]);
+  const online = onliner();
   // Who puts CPUs into use may take seconds to be found silent.
   const onlineResources = async (cpus: number): Promise<{ cpus: number }> => ({
     cpus: (await abortable("processors in use", until, online(cpus))) ?? cpus,
