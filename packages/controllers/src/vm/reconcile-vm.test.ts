@@ -252,6 +252,38 @@ test("an instance of another owner is left alone, and told of", async () => {
   });
 });
 
+test("a failure that says something else each time is told less and less often, another change is looked at at once", async () => {
+  const world = new World();
+  let tries = 0;
+  world.kube.hooks.before = ({ resource, verb }) => {
+    if (resource !== "virtualmachineinstances" || verb !== "create") return;
+    tries += 1;
+    throw new TrineError("forbidden", `webhook: certificate has expired: try ${tries}`);
+  };
+  await world.add({ runStrategy: "Always" });
+  expect(await world.settle()).toMatchObject({ kind: "forbidden" });
+  expect(tries).toBe(1);
+  for (const [waitMs, wanted] of [
+    [99, 1],
+    [1, 2],
+    [199, 2],
+    [1, 3],
+    [400, 4],
+  ] as const) {
+    world.nowMs += waitMs;
+    await world.settle();
+    expect(tries).toBe(wanted);
+  }
+  const said = (await world.status()).conditions?.find(({ type }) => type === "Failure");
+  expect(said?.message).toContain("try 4");
+  const { template } = (await world.vm()).spec;
+  await world.change({ template: { ...template, metadata: { labels: { a: "b" } } } });
+  Reflect.deleteProperty(world.kube.hooks, "before");
+  expect(await world.settle()).toBeUndefined();
+  expect(await world.hasInstance()).toBe(true);
+  expect((await world.status()).conditions?.some(({ type }) => type === "Failure")).toBe(false);
+});
+
 test("volumes of templates are made first, and belong to the machine", async () => {
   const world = new World();
   const template = {

@@ -24,6 +24,7 @@ import {
 } from "./seen.ts";
 import { specIn, startRevisions } from "./start-revision.ts";
 import { statusOf } from "./status.ts";
+import { ToldFailures } from "../told-failures.ts";
 import { UndoneChanges } from "./undone-changes.ts";
 
 /** What was tried and what stands against it. */
@@ -38,6 +39,7 @@ export class MachineReconciler {
   readonly #givers: Givers;
   readonly #ahead = new Ahead();
   readonly #undone = new UndoneChanges();
+  readonly #told = new ToldFailures();
 
   constructor(deps: ControlDeps) {
     this.#deps = deps;
@@ -49,20 +51,27 @@ export class MachineReconciler {
     if (cached === undefined) {
       this.#ahead.forget(key);
       this.#undone.forget(key);
+      this.#told.forget(key);
       await this.#letOrphanGo(key, signal);
       return "settled";
     }
     if (this.#ahead.isPast(cached)) return "settled";
+    const found = this.#deps.caches.instances.get(key);
+    const leftMs = this.#told.leftMs(key, stateOf(cached, found), this.#deps.now());
+    if (leftMs > 0) return { afterMs: leftMs };
     await this.#letStrayGo(cached, signal);
     const { vm, choice, trouble } = await this.#given(cached, signal);
     if (vm !== cached) this.#ahead.wrote(vm);
     const seen = await this.#seen(vm, choice, signal);
     const done = await this.#step(seen, trouble, signal);
     if ("machine" in done) {
+      this.#told.forget(key);
       if (done.machine !== undefined) this.#ahead.wrote(done.machine);
       return "settled";
     }
-    await this.#tell(done.seen, done.trouble?.failure, signal);
+    const told = await this.#tell(done.seen, done.trouble?.failure, signal);
+    if (done.trouble === undefined) this.#told.forget(key);
+    else if (told !== undefined) this.#told.told(key, stateOf(told, found), this.#deps.now());
     await this.#letGo(done.seen, signal);
     if (done.trouble !== undefined) throw done.trouble.cause;
     return done.waitMs === undefined ? "settled" : { afterMs: done.waitMs };
@@ -147,13 +156,19 @@ export class MachineReconciler {
     return waitMs === undefined ? acted : { ...acted, waitMs };
   }
 
-  /** One write where anything has changed, none otherwise. */
-  async #tell(seen: Seen, failure: Failure | undefined, signal: AbortSignal): Promise<void> {
+  /** One write where anything has changed, none otherwise. Answers the machine where it was written. */
+  async #tell(
+    seen: Seen,
+    failure: Failure | undefined,
+    signal: AbortSignal,
+  ): Promise<Machine | undefined> {
     const { vm } = seen;
     const status = statusOf(seen, failure, this.#deps.random);
-    if (isDeepStrictEqual(status, vm.status ?? {})) return;
+    if (isDeepStrictEqual(status, vm.status ?? {})) return undefined;
     const options = { subresource: "status", signal } as const;
-    this.#ahead.wrote(await this.#deps.api.update(MACHINES, { ...vm, status }, options));
+    const told = await this.#deps.api.update(MACHINES, { ...vm, status }, options);
+    this.#ahead.wrote(told);
+    return told;
   }
 
   /** All that its end says is in the machine's status now. */
@@ -207,4 +222,9 @@ export class MachineReconciler {
 function isDone(vmi: Instance): boolean {
   const isHeld = vmi.metadata.finalizers?.includes(INSTANCE_FINALIZER) ?? false;
   return isFinal(vmi) || (isLeaving(vmi) && !isHeld);
+}
+
+/** Changes with either of them. */
+function stateOf(vm: Machine, vmi: Instance | undefined): string {
+  return `${vm.metadata.resourceVersion} ${vmi?.metadata.resourceVersion ?? ""}`;
 }

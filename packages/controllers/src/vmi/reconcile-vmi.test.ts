@@ -241,10 +241,33 @@ test("what the API server refuses is tried again", async () => {
     message: expect.stringContaining("exceeded quota") as string,
   });
   const { length } = world.kube.writes;
+  await world.rest(100);
+  world.nowMs += 100;
   await expect(world.settle()).rejects.toMatchObject({ kind: "forbidden" });
   expect(world.kube.writes.slice(length).filter(({ resource }) => resource !== "pods")).toEqual([]);
   Reflect.deleteProperty(world.kube.hooks, "before");
   await world.settle();
   expect(await world.pods()).toHaveLength(1);
   expect(await world.condition("Synchronized")).toBeUndefined();
+});
+
+test("a refusal that says something else each time is told less and less often", async () => {
+  const world = new World();
+  await world.create();
+  let tries = 0;
+  world.kube.hooks.before = ({ resource, verb }) => {
+    if (resource !== "pods" || verb !== "create") return;
+    tries += 1;
+    throw new TrineError("forbidden", `exceeded quota: used: pods=${tries}`);
+  };
+  for (const waitMs of [0, 100, 200, 400]) {
+    world.nowMs += waitMs - 1;
+    if (waitMs > 0) await world.rest(1);
+    world.nowMs += 1;
+    await expect(world.settle()).rejects.toMatchObject({ kind: "forbidden" });
+  }
+  expect(tries).toBe(4);
+  expect(await world.condition("Synchronized")).toMatchObject({
+    message: expect.stringContaining("pods=4") as string,
+  });
 });

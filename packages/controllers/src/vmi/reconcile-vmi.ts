@@ -36,6 +36,7 @@ import { type Rendering, filledSpec, podName, renderPod } from "./render-pod.ts"
 import { type Instance, type Seen, isLeaving, phaseOf, unfilled } from "./seen.ts";
 import { launchSettings } from "./settings.ts";
 import { stateClaim } from "./state-claim.ts";
+import { ToldFailures } from "../told-failures.ts";
 
 /** Said by who knows that a node runs nothing any more. */
 const FENCED = "node.kubernetes.io/out-of-service";
@@ -78,6 +79,7 @@ export interface InstanceDeps extends Pick<ControlDeps, "api" | "events" | "now"
 export class InstanceReconciler {
   readonly #deps: InstanceDeps;
   readonly #ahead = new Ahead();
+  readonly #told = new ToldFailures();
   readonly #growths: Growths;
 
   constructor(deps: InstanceDeps) {
@@ -90,9 +92,12 @@ export class InstanceReconciler {
     if (vmi === undefined) {
       this.#ahead.forget(key);
       this.#growths.forget(key);
+      this.#told.forget(key);
       return "settled"; // its pod has it as owner, and goes with it
     }
     if (this.#ahead.isPast(vmi)) return "settled"; // its change is on the way
+    const leftMs = this.#told.leftMs(key, vmi.metadata.resourceVersion, this.#deps.now());
+    if (leftMs > 0) return { afterMs: leftMs };
     try {
       const seen = await look(this.#deps, vmi, signal);
       return await this.#move({ ...seen, attempt: this.#attempt(seen) }, signal);
@@ -113,6 +118,7 @@ export class InstanceReconciler {
       if (step.do === "createPod" && isRefused(cause)) await this.#tell(seen, cause, signal);
       throw cause;
     }
+    this.#told.forget(keyOf(seen.vmi));
     const after = written({ ...seen, pod, attempt: this.#attempt(seen) }, step);
     if (after !== undefined) {
       this.#ahead.wrote(await this.#deps.api.update(INSTANCES, after, { signal }));
@@ -131,7 +137,9 @@ export class InstanceReconciler {
     const conditions = conditionsRefused(vmi, messageOf(cause), now);
     if (conditions === undefined) return;
     const after = { ...vmi, status: { ...vmi.status, conditions } };
-    this.#ahead.wrote(await api.update(INSTANCES, after, { signal }));
+    const told = await api.update(INSTANCES, after, { signal });
+    this.#ahead.wrote(told);
+    this.#told.told(keyOf(vmi), told.metadata.resourceVersion, now);
   }
 
   #attempt(seen: Seen): Seen["attempt"] {

@@ -134,15 +134,20 @@ export class World {
     return writes.filter(({ resource }) => resource !== "subjectaccessreviews").length;
   }
 
-  /** Until nothing is written any more. Whatever fails is tried again, as the queue does. */
+  /**
+   * Until nothing is written any more. Whatever fails is tried again, as the queue does. Answers what failed, unless it has gone
+   * well since.
+   */
   async settle(): Promise<unknown> {
     let failed: unknown;
     for (let round = 0; round < 40; round += 1) {
       const length = this.#writes();
-      failed = undefined;
-      await this.#reconciler.reconcile(KEY, signal).catch((cause: unknown) => {
+      try {
+        const outcome = await this.#reconciler.reconcile(KEY, signal);
+        if (outcome === "settled") failed = undefined;
+      } catch (cause) {
         failed = cause;
-      });
+      }
       await this.#keepInstance();
       if (this.#writes() === length) return failed;
     }
