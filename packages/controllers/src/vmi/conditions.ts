@@ -114,7 +114,7 @@ const WAITS: ReadonlySet<string> = new Set([
 function synchronizedOf(seen: Seen): Said[] {
   const type = "Synchronized";
   const status = "False";
-  const { rendering } = seen;
+  const { rendering, refused } = seen;
   if (rendering !== undefined && "refusals" in rendering) {
     return [
       {
@@ -125,24 +125,10 @@ function synchronizedOf(seen: Seen): Said[] {
       },
     ];
   }
+  if (refused !== undefined) return [{ type, status, reason: "FailedCreate", message: refused }];
   const waiting = machineStatus(seen)?.state?.waiting;
   const reason = waiting?.reason ?? "";
   return WAITS.has(reason) ? [{ type, status, reason, message: waiting?.message ?? "" }] : [];
-}
-
-/** An instance's conditions when the API server has refused its pod; undefined: they say so already. */
-export function conditionsRefused(
-  { status }: Seen["vmi"],
-  why: string,
-  now: Date,
-): readonly VirtualMachineInstanceCondition[] | undefined {
-  const before = status?.conditions ?? [];
-  const [type, reason] = ["Synchronized", "FailedCreate"];
-  const said = settled({ type, status: "False", reason, message: why }, before, now);
-  const isSaid = before.some(
-    (each) => each.type === type && each.reason === reason && each.message === said.message,
-  );
-  return isSaid ? undefined : [...before.filter((each) => each.type !== type), said];
 }
 
 export function refusalReason(refusals: readonly Refusal[]): "FailedPvcNotFound" | "FailedCreate" {

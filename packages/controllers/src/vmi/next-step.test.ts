@@ -24,11 +24,14 @@ interface World {
   readonly heard?: Heard;
   readonly isFenced?: boolean;
   readonly attempt?: Attempt;
+  readonly refused?: string;
 }
 
-function look({ vmi: fields = {}, pod, heard, isFenced = false, attempt }: World): Seen {
+function look(world: World): Seen {
+  const { vmi: fields = {}, pod, heard, isFenced = false, attempt, refused } = world;
   const vmi = instance({ ...HELD, ...fields });
   return {
+    ...(refused === undefined ? {} : { refused }),
     ...{ vmi, spec: filledSpec(vmi), heard, isFenced, now: NOW, attempt },
     asks: asksOf(filledSpec(vmi).domain, SETTINGS),
     pod: pod as Stored<Pod> | undefined,
@@ -448,6 +451,18 @@ test.each<[string, World, Readonly<Record<string, string>>]>([
     "while a volume is filled",
     { vmi: { "spec.volumes[0]": { name: "root", dataVolume: { name: "filling" } } } },
     { DataVolumesReady: "False NotAllDVsReady", Provisioning: "True DataVolumesNotReady" },
+  ],
+  [
+    "whose volumes are filled, and whose pod a quota refuses",
+    {
+      vmi: {
+        "spec.volumes[0]": { name: "root", dataVolume: { name: "full" } },
+        "status.conditions[0]": { type: "DataVolumesReady", status: "False" },
+        "status.conditions[1]": { type: "Provisioning", status: "True" },
+      },
+      refused: "exceeded quota",
+    },
+    { DataVolumesReady: "True AllDVsReady", Synchronized: "False FailedCreate" },
   ],
   [
     "with fields that nobody follows",

@@ -12,8 +12,7 @@ import {
 import type { WriteCall } from "@trine/kube-client/testing";
 import { KUBEVIRT } from "@trine/kube-types";
 import { describe, expect, test } from "vitest";
-import { CDI_CONFIGS } from "../kinds.ts";
-import { INSTANCES } from "../kinds.ts";
+import { CDI_CONFIGS, DATA_VOLUMES, INSTANCES } from "../kinds.ts";
 import { EMPTY_IMAGE } from "../testing.ts";
 import { AT, Crash, World, life } from "./testing/world.ts";
 
@@ -270,4 +269,25 @@ test("a refusal that says something else each time is told less and less often",
   expect(await world.condition("Synchronized")).toMatchObject({
     message: expect.stringContaining("pods=4") as string,
   });
+});
+
+test("a machine whose pod is refused says of its volumes that they are filled", async () => {
+  const world = new World();
+  world.kube.hooks.before = ({ resource, verb }) => {
+    if (resource === "pods" && verb === "create") throw new TrineError("forbidden", "quota");
+  };
+  const at = { namespace: "shop", name: "disk" };
+  await world.kube.create(DATA_VOLUMES, { metadata: at, spec: {} });
+  const spec = { resources: { requests: { storage: "1Gi" } } };
+  await world.kube.create(CLAIMS, { metadata: at, spec });
+  await world.create({ "spec.volumes[0]": { name: "root", dataVolume: { name: "disk" } } });
+  await world.settle();
+  expect(await world.condition("DataVolumesReady")).toMatchObject({ status: "False" });
+  const volume = await world.kube.get(DATA_VOLUMES, at);
+  const status = { phase: "Succeeded" };
+  await world.kube.update(DATA_VOLUMES, { ...volume, status }, { subresource: "status" });
+  await expect(world.settle()).rejects.toMatchObject({ kind: "forbidden" });
+  expect(await world.condition("DataVolumesReady")).toMatchObject({ status: "True" });
+  expect(await world.condition("Provisioning")).toBeUndefined();
+  expect(await world.condition("Synchronized")).toMatchObject({ reason: "FailedCreate" });
 });

@@ -20,7 +20,6 @@ import type { ControlDeps, MakeCache } from "../controller.ts";
 import { DEFAULT_OVERHEAD, overheads } from "../data-volume/overhead.ts";
 import { chosenKubeVirt } from "../installation/cluster-settings.ts";
 import { INSTANCES } from "../kinds.ts";
-import { conditionsRefused } from "./conditions.ts";
 import { asksOf, madeWith } from "./cpu-memory.ts";
 import { claimOf } from "./disks.ts";
 import { growthOf, heldDomain } from "./growth.ts";
@@ -131,15 +130,14 @@ export class InstanceReconciler {
   }
 
   /** What the API server has against the pod (a quota, a policy of its namespace) is told to the instance's user. */
-  async #tell({ vmi, now }: Seen, cause: unknown, signal: AbortSignal): Promise<void> {
+  async #tell(seen: Seen, cause: unknown, signal: AbortSignal): Promise<void> {
     const { api, events } = this.#deps;
-    events.record(vmi, notCreated(cause));
-    const conditions = conditionsRefused(vmi, messageOf(cause), now);
-    if (conditions === undefined) return;
-    const after = { ...vmi, status: { ...vmi.status, conditions } };
+    events.record(seen.vmi, notCreated(cause));
+    const after = written({ ...seen, refused: messageOf(cause) }, { do: "nothing" });
+    if (after === undefined) return;
     const told = await api.update(INSTANCES, after, { signal });
     this.#ahead.wrote(told);
-    this.#told.told(keyOf(vmi), told.metadata.resourceVersion, now);
+    this.#told.told(keyOf(told), told.metadata.resourceVersion, seen.now);
   }
 
   #attempt(seen: Seen): Seen["attempt"] {

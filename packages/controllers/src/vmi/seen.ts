@@ -34,6 +34,8 @@ export interface Seen {
   readonly dataVolume: (name: string) => DataVolume | undefined;
   /** The pod that is to be made, while there is none. */
   readonly rendering: Rendering | undefined;
+  /** What the API server has against the pod that was to be made just now. */
+  readonly refused?: string;
   /** What the machine's container is to ask for by the spec as it is now, and no less than its guest has. */
   readonly asks: Readonly<Record<string, string>>;
   /** The last try to give the guest what the spec has more. */
