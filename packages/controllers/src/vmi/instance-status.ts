@@ -10,7 +10,7 @@ import { bytesOf } from "./settings.ts";
 import { volumeStatusOf } from "./volume-status.ts";
 
 const MIB = 1024 ** 2;
-/** A measured overhead is told anew when it has changed by so much: it never stands quite still. */
+/** By less than that a measured overhead has not changed. (`written` says how much of a change is a write of its own.) */
 const STEP_BYTES = 16 * MIB;
 
 /** What is to be said of an instance in that phase. What others have written into it stays. */

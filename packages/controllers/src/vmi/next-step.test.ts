@@ -617,6 +617,29 @@ test("a look at what is written already writes nothing", () => {
   expect(written(again, nextStep(again))).toBeUndefined();
 });
 
+test.each([
+  ["it is charged and then measured", "96Mi", 50, undefined],
+  ["it moves", "50Mi", 113, undefined],
+  ["it has grown", "50Mi", 114, "114Mi"],
+  ["it has shrunk", "200Mi", 136, "136Mi"],
+  ["nothing was charged for it", undefined, 50, "50Mi"],
+])("no write for a machine's overhead alone, unless it is news: %s", (_, told, mib, wanted) => {
+  const first = look({ pod: ON_NODE, heard: heard() });
+  const made = written(first, nextStep(first));
+  if (made?.status?.memory === undefined) throw new Error("nothing was written");
+  const others = Object.entries(made.status.memory).filter(([name]) => name !== "memoryOverhead");
+  const before = { ...Object.fromEntries(others), ...(told && { memoryOverhead: told }) };
+  const vmi = { ...made, status: { ...made.status, memory: before } };
+  const measured = heard({ memory: { guestBytes: 2 ** 30, overheadBytes: mib * 2 ** 20 } });
+  const seen = { ...first, vmi, heard: measured };
+  expect(written(seen, nextStep(seen))?.status?.memory?.memoryOverhead).toBe(wanted);
+  // With any other news it is told as it is, as far as it has changed at all.
+  const report = { ...measured.report, agent: { connected: true, frozen: false } };
+  const more = { ...seen, heard: { ...measured, report } as Heard };
+  const after = written(more, nextStep(more))?.status?.memory?.memoryOverhead;
+  expect(after).toBe(`${mib}Mi`);
+});
+
 test("a node that has not been heard yet takes nothing back of what it said before", () => {
   const first = look({ pod: ON_NODE, heard: heard({ agent: { connected: true, frozen: false } }) });
   const vmi = written(first, nextStep(first));

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Pod, Stored } from "@trine/kube-client";
-import { INSTANCE_FINALIZER } from "@trine/kube-types";
+import { INSTANCE_FINALIZER, type VirtualMachineInstanceStatus } from "@trine/kube-types";
 import { statusOf } from "./instance-status.ts";
 import { keepsState } from "./firmware.ts";
 import { type GrowthStep, growthStep } from "./growth.ts";
@@ -17,6 +17,7 @@ import {
 } from "./seen.ts";
 import { stateClaimName } from "./render-pod.ts";
 import { graceSeconds } from "./scheduling.ts";
+import { bytesOf } from "./settings.ts";
 import { COMPUTE } from "./networks.ts";
 
 /** What an instance needs done next, beside its status. Each may be repeated: it finds the work done. */
@@ -84,6 +85,7 @@ function running(seen: Seen): Step {
   return silentMs < SILENCE_MS ? { do: "wait", ms: SILENCE_MS - silentMs } : NOTHING;
 }
 
+const DRIFT_BYTES = 64 * 1024 ** 2;
 const NODE_LABEL = "kubevirt.io/nodeName";
 
 /** The instance as it is to be written; undefined: it is as it is to be. */
@@ -96,7 +98,7 @@ export function written(seen: Seen, step: Step): Instance | undefined {
   const labels =
     nodeName === undefined ? metadata.labels : { ...metadata.labels, [NODE_LABEL]: nodeName };
   // Of the rest nothing is changed here, and a spec is long.
-  const now = { labels, finalizers, status };
+  const now = { labels, finalizers, status: withoutDrift(status, vmi.status) };
   const then = {
     labels: metadata.labels,
     finalizers: metadata.finalizers ?? [],
@@ -112,6 +114,18 @@ export function written(seen: Seen, step: Step): Instance | undefined {
     },
     status,
   };
+}
+
+/** A machine's measured overhead never stands still: a little more or less of it goes along with the next write, and makes none. */
+function withoutDrift(
+  now: VirtualMachineInstanceStatus,
+  then: VirtualMachineInstanceStatus | undefined,
+): VirtualMachineInstanceStatus {
+  const told = then?.memory?.memoryOverhead;
+  const [is, was] = [bytesOf(now.memory?.memoryOverhead), bytesOf(told)];
+  if (told === undefined || is === undefined || was === undefined) return now;
+  const isDrift = Math.abs(is - was) < DRIFT_BYTES;
+  return isDrift ? { ...now, memory: { ...now.memory, memoryOverhead: told } } : now;
 }
 
 function finalizersAfter(before: readonly string[], step: Step): readonly string[] {
