@@ -155,6 +155,15 @@ test.each([
   },
 );
 
+test("disks have their sizes before anybody has looked at the machine", async () => {
+  one.driver.diskBytes.set("root", 8 * MIB);
+  const { control } = await nextDaemon();
+  await pollUntil("told", WAIT, () =>
+    Promise.resolve(control?.report()?.disks[0]?.bytes === undefined ? undefined : true),
+  );
+  expect(control?.report()?.disks).toMatchObject([{ name: "root", bytes: 8 * MIB }, {}]);
+});
+
 test("disks are told with their sizes as the VMM says them", async () => {
   one.driver.diskBytes.set("root", 8 * MIB);
   await pod.control?.look();

@@ -136,6 +136,8 @@ export class MachineControl {
     this.#credentials.begin(life);
     this.#halt.forget();
     void this.#halt.look();
+    // With the first that is told of it: else they are news of their own, and a write of its instance.
+    void this.#lookAtDisks();
     if (machine === undefined) return;
     if (this.#pod.document.machine?.state === "stopping") void this.endSoftReboot();
     else this.#reboot.resume(machine, life);
