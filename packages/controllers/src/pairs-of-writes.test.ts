@@ -85,17 +85,17 @@ class Cluster {
     throw new Error("does not come to rest");
   }
 
-  /** Whether nothing came between. */
+  /** Whether nothing came between, and nothing is waited for. */
   async #reconcile(index: number): Promise<boolean> {
     this.#isOurs = true;
-    let isDone = true;
+    let isDone = false;
     try {
-      await this.#process[index]?.(KEY);
+      // What it waits for comes, and it looks again.
+      isDone = (await this.#process[index]?.(KEY)) === "settled";
     } catch (cause) {
       // The queue tries these again.
       const isUsual = ["conflict", "alreadyExists", "notFound"].includes(kindOf(cause));
       if (!isUsual && !this.#isDead) throw cause;
-      isDone = false;
     } finally {
       this.#isOurs = false;
     }

@@ -50,6 +50,25 @@ test("a start costs the machine three writes", async () => {
   expect(own.length).toBe(3);
 });
 
+test("that a machine runs is told with that it is ready, or alone when that takes long", async () => {
+  for (const isSoon of [true, false]) {
+    const world = new World();
+    await world.add({ runStrategy: "Always" });
+    await world.settle();
+    const { length } = world.kube.writes;
+    await world.set("Running", { type: "Ready", status: "False", reason: "PodConditionMissing" });
+    world.nowMs += 1_999;
+    await world.settle();
+    expect(await world.status()).toMatchObject({ printableStatus: "Starting", ready: false });
+    if (isSoon) await world.set("Running", { type: "Ready", status: "True" });
+    else world.nowMs += 1;
+    await world.settle();
+    expect(await world.status()).toMatchObject({ printableStatus: "Running", ready: isSoon });
+    const writes = world.kube.writes.slice(length);
+    expect(writes.filter(({ resource }) => resource === "virtualmachines")).toHaveLength(1);
+  }
+});
+
 test("an instance that fails early is tried again after a wait that grows", async () => {
   const world = new World();
   await world.add({ runStrategy: "Always" });

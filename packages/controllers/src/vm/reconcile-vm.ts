@@ -22,6 +22,7 @@ import {
   isFinal,
   isLeaving,
 } from "./seen.ts";
+import { soonReadyMs } from "./soon-ready.ts";
 import { specIn, startRevisions } from "./start-revision.ts";
 import { statusOf } from "./status.ts";
 import { ToldFailures } from "../told-failures.ts";
@@ -69,6 +70,8 @@ export class MachineReconciler {
       if (done.machine !== undefined) this.#ahead.wrote(done.machine);
       return "settled";
     }
+    const readyMs = done.trouble === undefined ? soonReadyMs(done.seen) : 0;
+    if (readyMs > 0) return { afterMs: readyMs };
     const told = await this.#tell(done.seen, done.trouble?.failure, signal);
     if (done.trouble === undefined) this.#told.forget(key);
     else if (told !== undefined) this.#told.told(key, stateOf(told, found), this.#deps.now());

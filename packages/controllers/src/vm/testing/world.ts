@@ -102,7 +102,10 @@ export class World {
     );
   }
 
-  async set(phase: string, ...conditions: { type: string; status: string }[]): Promise<void> {
+  async set(
+    phase: string,
+    ...conditions: { type: string; status: string; reason?: string }[]
+  ): Promise<void> {
     const vmi = await this.vmi();
     const before = vmi.status?.phaseTransitionTimestamps ?? [];
     const phaseTransitionTimestamp = timestamp(new Date(this.nowMs));
