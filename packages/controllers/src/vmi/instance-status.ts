@@ -46,8 +46,13 @@ function transitions(
   phase: Phase,
 ): NonNullable<VirtualMachineInstanceStatus["phaseTransitionTimestamps"]> {
   const before = vmi.status?.phaseTransitionTimestamps ?? [];
-  if (before.some((each) => each.phase === phase)) return before;
-  return [...before, { phase, phaseTransitionTimestamp: timestamp(now) }];
+  const isNew = (one: Phase): boolean => before.every((each) => each.phase !== one);
+  if (!isNew(phase)) return before;
+  // Who runs was known to its node, though that was not told alone.
+  const isPassed = phase === "Running" && ["Pending", "Scheduling"].includes(phaseOf(vmi));
+  const passed: readonly Phase[] = isPassed && isNew("Scheduled") ? ["Scheduled"] : [];
+  const stamp = { phaseTransitionTimestamp: timestamp(now) };
+  return [...before, ...[...passed, phase].map((each) => ({ phase: each, ...stamp }))];
 }
 
 /** Why it failed, in a word. */

@@ -139,6 +139,34 @@ test.each<[string, World, Step["do"], string | undefined]>([
     "nothing",
     "Scheduled",
   ],
+  ...(
+    [
+      ["it is likely to run soon", "2026-01-02T03:09:59.500Z", "wait", "Scheduling"],
+      ["it has begun a second ago", "2026-01-02T03:09:59Z", "nothing", "Scheduled"],
+      ["its node's clock is another's", "2026-01-02T03:10:00.001Z", "nothing", "Scheduled"],
+    ] as const
+  ).map(([why, since, step, wanted]): [string, World, Step["do"], string] => [
+    `one that begins is ${wanted} where ${why}`,
+    { vmi: phase("Scheduling"), pod: ON_NODE, heard: heard({ phase: "starting", since }) },
+    step,
+    wanted,
+  ]),
+  [
+    "one that was Unknown and begins is Scheduled at once",
+    {
+      vmi: phase("Unknown"),
+      pod: ON_NODE,
+      heard: heard({ phase: "starting", since: "2026-01-02T03:09:59.500Z" }),
+    },
+    "nothing",
+    "Scheduled",
+  ],
+  [
+    "one that a silent node had begun is Unknown",
+    { vmi: phase("Scheduling"), pod: ON_NODE, heard: { ...heard(), ...LOST_LONG } },
+    "nothing",
+    "Unknown",
+  ],
   [
     "one that runs is Running",
     { vmi: phase("Scheduled"), pod: ON_NODE, heard: heard() },

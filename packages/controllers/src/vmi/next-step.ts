@@ -4,7 +4,7 @@ import { INSTANCE_FINALIZER, type VirtualMachineInstanceStatus } from "@trine/ku
 import { statusOf } from "./instance-status.ts";
 import { keepsState } from "./firmware.ts";
 import { type GrowthStep, growthStep } from "./growth.ts";
-import { nextPhase } from "./phase.ts";
+import { aboutToRunMs, nextPhase } from "./phase.ts";
 import {
   type Instance,
   type Phase,
@@ -79,7 +79,9 @@ function starting(seen: Seen): Step {
 function running(seen: Seen): Step {
   const { heard, now } = seen;
   if (heard?.node !== "lost") {
-    return nextPhase(seen) === "Running" ? (growthStep(seen) ?? NOTHING) : NOTHING;
+    if (nextPhase(seen) === "Running") return growthStep(seen) ?? NOTHING;
+    const ms = aboutToRunMs(seen);
+    return ms > 0 ? { do: "wait", ms } : NOTHING;
   }
   const silentMs = now.getTime() - heard.since.getTime();
   return silentMs < SILENCE_MS ? { do: "wait", ms: SILENCE_MS - silentMs } : NOTHING;

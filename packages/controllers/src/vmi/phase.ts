@@ -22,7 +22,24 @@ export function nextPhase(seen: Seen): Phase {
   if (end !== undefined) return end;
   if (isFenced) return "Failed";
   if (heard === undefined) return before === "Pending" ? "Scheduling" : before;
-  return heard.node === "lost" ? whileLost(heard, before, seen.now) : whileHeard(heard, before);
+  if (heard.node === "lost") return whileLost(heard, before, seen.now);
+  return aboutToRunMs(seen) > 0 ? "Scheduling" : whileHeard(heard, before);
+}
+
+/** A node starts a machine in less, unless it has much to do. */
+const START_MS = 1_000;
+
+/**
+ * How long it is not told yet that the node knows the machine: it is about to run, and both are told in one write. Zero: it is told.
+ * A node whose clock is another's has no such time.
+ */
+export function aboutToRunMs(seen: Seen): number {
+  const { vmi, heard, now } = seen;
+  const report = reportOf(seen);
+  const isBefore = ["Pending", "Scheduling"].includes(phaseOf(vmi));
+  if (!isBefore || heard?.node !== "heard" || report?.phase !== "starting") return 0;
+  const agoMs = now.getTime() - Date.parse(report.since);
+  return agoMs >= 0 && agoMs < START_MS ? START_MS - agoMs : 0;
 }
 
 /** A machine that was asked to go has gone; one that was not was lost. */
@@ -56,8 +73,12 @@ function whileHeard({ report }: Heard, before: Phase): Phase {
   return ORDER.indexOf(told) > ORDER.indexOf(before) ? told : before;
 }
 
-function whileLost({ since }: Heard & { readonly node: "lost" }, before: Phase, now: Date): Phase {
-  const isKnown = before === "Scheduled" || before === "Running";
+function whileLost(
+  { since, report }: Heard & { readonly node: "lost" },
+  before: Phase,
+  now: Date,
+): Phase {
+  const isKnown = before === "Scheduled" || before === "Running" || report !== undefined;
   const isSilent = now.getTime() - since.getTime() >= SILENCE_MS;
   if (isKnown && isSilent) return "Unknown";
   return before === "Pending" ? "Scheduling" : before;

@@ -55,6 +55,33 @@ test("its start costs five writes, one for each phase, one for the agent, and on
   expect(world.kube.writes.length).toBe(before);
 });
 
+test("that its node knows it is told with that it runs, or alone when the start takes long", async () => {
+  for (const isSoon of [true, false]) {
+    const world = new World();
+    await world.create();
+    await world.settle();
+    await world.bind();
+    await world.settle();
+    const { length } = world.kube.writes;
+    await world.say({ phase: "starting", since: new Date(world.nowMs - 200).toISOString() });
+    await world.rest(800);
+    expect((await world.vmi).status?.phase).toBe("Scheduling");
+    if (!isSoon) world.nowMs += 800;
+    if (!isSoon) await world.settle();
+    expect((await world.vmi).status?.phase).toBe(isSoon ? "Scheduling" : "Scheduled");
+    await world.say({ phase: "running", since: new Date(world.nowMs).toISOString() });
+    await world.settle();
+    const { status } = await world.vmi;
+    expect(status?.phaseTransitionTimestamps?.map(({ phase }) => phase)).toEqual([
+      "Pending",
+      "Scheduling",
+      "Scheduled",
+      "Running",
+    ]);
+    expect(world.kube.writes.slice(length).filter(isOurs)).toHaveLength(isSoon ? 1 : 2);
+  }
+});
+
 describe("a controller that dies at any write", () => {
   test.each(["before", "after"] as const)(
     "%s it is done, ends at the same",
