@@ -4,6 +4,7 @@ import { open, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { pollUntil } from "@trine/base";
 import { gzipSync } from "node:zlib";
 import { runCommand } from "@trine/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
