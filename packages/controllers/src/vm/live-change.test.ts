@@ -128,6 +128,14 @@ test.each<[string, Parameters<typeof change>[0], string, VirtualMachineInstanceS
     "CPUs of its own",
   ],
   [
+    "memory of a machine with CPUs of its own",
+    {
+      then: { "domain.cpu": { sockets: 1, dedicatedCpuPlacement: true } },
+      now: { "domain.cpu": { sockets: 1, dedicatedCpuPlacement: true }, [GUEST]: "2Gi" },
+    },
+    "CPUs of its own",
+  ],
+  [
     "memory of a machine of huge pages",
     {
       then: { "domain.memory": { guest: "1Gi", hugepages: { pageSize: "2Mi" } } },

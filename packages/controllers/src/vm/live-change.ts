@@ -25,6 +25,8 @@ type Spec = VirtualMachineInstanceSpec;
 const NONE: LiveChange = { kind: "none" };
 /** In KubeVirt's words. */
 const NOT_LIVE = "a non-live-updatable field was changed in the template spec";
+/** Its pod's requests are its limits, and these do not grow. */
+const PINNED = "CPUs of its own are given at the start";
 /** They hold for the instance's next pod. */
 const PLACES = ["nodeSelector", "affinity", "tolerations"] as const;
 
@@ -98,7 +100,7 @@ function growthFault(
       most: maxSockets ?? 0,
       has: status?.currentCPUTopology?.sockets,
     }) ??
-    memoryFault(wanted.domain.memory, asked.domain.memory, {
+    memoryFault(wanted.domain.memory, asked.domain, {
       most: maxGuest,
       has: status?.memory?.guestCurrent,
     })
@@ -119,14 +121,14 @@ function socketsFault(
   const sockets = wanted?.sockets ?? 1;
   if (sockets < has) return `${sockets} CPU sockets are fewer than the ${has} that the guest has`;
   if (sockets === (asked?.sockets ?? 1)) return undefined;
-  if (asked?.dedicatedCpuPlacement === true) return "CPUs of its own are given at the start";
+  if (asked?.dedicatedCpuPlacement === true) return PINNED;
   if (sockets <= most) return undefined;
   return `${sockets} CPU sockets are more than the machine was started with room for`;
 }
 
 function memoryFault(
   wanted: DomainSpec["memory"],
-  asked: DomainSpec["memory"],
+  { memory: asked, cpu }: DomainSpec,
   { most, has = asked?.guest }: Bounds<number | string | undefined>,
 ): string | undefined {
   const guest = wanted?.guest;
@@ -134,6 +136,7 @@ function memoryFault(
     return `memory of ${guest ?? 0} is less than the ${has ?? 0} that the guest has`;
   }
   if (amountOf(guest) === amountOf(asked?.guest)) return undefined;
+  if (cpu?.dedicatedCpuPlacement === true) return PINNED;
   if (asked?.hugepages !== undefined) return "huge pages are taken at the start";
   if (amountOf(guest) <= amountOf(most)) return undefined;
   return `memory of ${guest ?? 0} is more than the machine was started with room for`;

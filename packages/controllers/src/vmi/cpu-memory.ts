@@ -131,13 +131,14 @@ export function memoryParts(
   if (guest === undefined) {
     return refused(`${AT}.memory.guest`, "says not how much memory the guest has");
   }
-  const { memory } = domain;
+  const { memory, cpu } = domain;
   const page = memory?.hugepages?.pageSize;
   if (page !== undefined && !PAGES.includes(page)) {
     return refused(`${AT}.memory.hugepages.pageSize`, `one of ${PAGES.join(", ")}`);
   }
   const most = bytesOf(memory?.maxGuest) ?? guest;
-  const grows = page === undefined && most - guest >= 2 * MIB;
+  const pinned = cpu?.dedicatedCpuPlacement === true;
+  const grows = !pinned && page === undefined && most - guest >= 2 * MIB;
   return {
     annotations: {
       [MEMORY]: quantityOf(guest),

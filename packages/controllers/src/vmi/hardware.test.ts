@@ -54,6 +54,14 @@ test.each<[string, ByPath, Told]>([
     { memory: "1Gi", "max-memory": "3Gi" },
   ],
   [
+    "no room to grow beside processors of its own",
+    {
+      [`${DOMAIN}.cpu`]: { sockets: 1, maxSockets: 4, dedicatedCpuPlacement: true },
+      [`${DOMAIN}.memory`]: { guest: "1Gi", maxGuest: "3Gi" },
+    },
+    { memory: "1Gi", "max-memory": undefined, "max-cpus": undefined },
+  ],
+  [
     "memory in large pages",
     { [`${DOMAIN}.memory`]: { guest: "1Gi", hugepages: { pageSize: "2Mi" } } },
     { memory: "1Gi", hugepages: "2Mi" },
