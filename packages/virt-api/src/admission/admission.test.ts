@@ -194,6 +194,18 @@ describe("an instance", () => {
     );
   });
 
+  test.each([
+    ["its machine's controller", SYSTEM, "revision-1"],
+    ["a user", "alice", undefined],
+  ])("begins with the revision that it was started as from %s: %s", async (_, user, kept) => {
+    const status = { virtualMachineRevisionName: "revision-1", nodeName: "n1" };
+    const said = await ask(await testDeps(), MUTATE, { object: vmi("Running", { status }), user });
+    const patched = patchIn(said).find(({ path }) => path === "/status")?.value;
+    expect(patched).toMatchObject({ phase: "Pending" });
+    expect(patched).not.toHaveProperty("nodeName");
+    expect((patched as VirtualMachineInstance["status"])?.virtualMachineRevisionName).toBe(kept);
+  });
+
   test("has the status that the control plane wrote", async () => {
     const deps = await testDeps();
     const update = {

@@ -23,11 +23,16 @@ export const defaultTheInstance: Admit = (deps, { operation, object, oldObject, 
   if (operation === "CREATE") {
     const fresh = { uuid: deps.uuid, now: deps.now() };
     const { spec, status, metadata } = defaultInstance(instance, deps.defaults(), fresh);
+    // What a machine was started as; users' words of a status are not taken.
+    const name = deps.isSystem(userInfo.username)
+      ? instance.status?.virtualMachineRevisionName
+      : undefined;
+    const whole = { ...status, ...(name !== undefined && { virtualMachineRevisionName: name }) };
     return {
       allowed: true,
       patch: [
         { op: "add", path: "/spec", value: spec },
-        { op: "add", path: "/status", value: status },
+        { op: "add", path: "/status", value: whole },
         { op: "add", path: "/metadata/finalizers", value: metadata?.finalizers },
       ],
     };
