@@ -25,6 +25,7 @@ export { Report } from "./checks/report.ts";
 export type { Cause, Reason } from "./checks/report.ts";
 export { invalidStatus } from "./checks/status.ts";
 export { allDisks } from "./defaults/devices.ts";
+export { MAX_PROCESSORS } from "./defaults/processor.ts";
 export { defaultInstanceSpec, defaultNetworks } from "./defaults/instance-spec.ts";
 export {
   INSTANCE_FINALIZER,

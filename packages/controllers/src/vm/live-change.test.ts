@@ -112,6 +112,14 @@ test.each<[string, Parameters<typeof change>[0], string, VirtualMachineInstanceS
   ["other limits", { now: { "domain.cpu": { sockets: 1, maxSockets: 8 } } }, OTHERS],
   ["requests", { now: { "domain.resources": { requests: { cpu: "2" } } } }, OTHERS],
   ["more sockets than there is room for", { now: { [SOCKETS]: 5 } }, "5 CPU sockets are more"],
+  [
+    "more sockets than a machine can have",
+    {
+      then: { "domain.cpu": { sockets: 1, cores: 2, maxSockets: 200 } },
+      now: { "domain.cpu": { sockets: 128, cores: 2, maxSockets: 200 } },
+    },
+    "128 CPU sockets are more",
+  ],
   ["more memory than there is room for", { now: { [GUEST]: "5Gi" } }, "memory of 5Gi is more"],
   ["fewer sockets than the guest has", { has: TWO }, "1 CPU sockets are fewer than the 2", GROWN],
   [

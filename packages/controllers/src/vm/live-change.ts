@@ -5,6 +5,7 @@ import { type JsonPatchOperation, pointer } from "@trine/kube-client";
 import {
   type ClusterDefaults,
   type DomainSpec,
+  MAX_PROCESSORS,
   type VirtualMachineInstanceSpec,
   defaultInstanceSpec,
 } from "@trine/kube-types";
@@ -93,11 +94,12 @@ function growthFault(
   asked: Spec,
   { spec: { domain }, status }: Instance,
 ): string | undefined {
-  const { maxSockets } = domain.cpu ?? {};
+  const { maxSockets = 0, cores = 1, threads = 1 } = domain.cpu ?? {};
   const { maxGuest } = domain.memory ?? {};
   return (
     socketsFault(wanted.domain.cpu, asked.domain.cpu, {
-      most: maxSockets ?? 0,
+      // As the pod's machine has it, whatever an instance says.
+      most: Math.min(maxSockets, Math.floor(MAX_PROCESSORS / (cores * threads))),
       has: status?.currentCPUTopology?.sockets,
     }) ??
     memoryFault(wanted.domain.memory, asked.domain, {

@@ -1,5 +1,5 @@
 import { formatQuantity, parseQuantity } from "@trine/base";
-import type { DomainSpec } from "@trine/kube-types";
+import { type DomainSpec, MAX_PROCESSORS } from "@trine/kube-types";
 import type { MachineSize } from "@trine/node-door";
 import { type Parts, mappingText, refused } from "./parts.ts";
 import { type LaunchSettings, bytesOf } from "./settings.ts";
@@ -10,7 +10,7 @@ const MEMORY = "trine.dev/memory";
 /** Of a pod: what its machine was made with. */
 export const MADE_WITH: readonly string[] = [CPU_TOPOLOGY, MEMORY];
 /** What trine.dev/cpu-topology takes. */
-const [MAX_CPUS, MAX_THREADS] = [255, 2];
+const MAX_THREADS = 2;
 const PAGES: readonly string[] = ["2Mi", "1Gi"];
 const AT = "spec.domain";
 
@@ -58,11 +58,11 @@ export function processorParts(
   if (threads > MAX_THREADS) {
     return refused(`${AT}.cpu.threads`, `at most ${MAX_THREADS} threads a core`);
   }
-  if (count > MAX_CPUS) {
-    return refused(`${AT}.cpu`, `comes to ${count} processors: at most ${MAX_CPUS}`);
+  if (count > MAX_PROCESSORS) {
+    return refused(`${AT}.cpu`, `comes to ${count} processors: at most ${MAX_PROCESSORS}`);
   }
   const pinned = cpu.dedicatedCpuPlacement === true;
-  const most = Math.min(cpu.maxSockets ?? 0, Math.floor(MAX_CPUS / (cores * threads)));
+  const most = Math.min(cpu.maxSockets ?? 0, Math.floor(MAX_PROCESSORS / (cores * threads)));
   const grows = !pinned && most > sockets;
   const features = (cpu.features ?? []).map(({ name, policy }) => [name, policy ?? "require"]);
   const shown = mappingText(Object.fromEntries(features) as object);

@@ -241,6 +241,21 @@ describe("a controller that dies while a machine grows", () => {
   );
 });
 
+test("a size that no machine can have is told, and neither the pod nor its guest is touched", async () => {
+  const world = await running();
+  const before = await world.requests();
+  await world.wish({ "spec.domain.cpu.sockets": 300 });
+  await world.give(DEFERRED);
+  await world.settle();
+  expect(await world.requests()).toEqual(before);
+  expect(world.grown).toEqual([]);
+  expect(await world.condition("HotVCPUChange")).toMatchObject({
+    status: "False",
+    reason: "Refused",
+    message: "no machine can have what the spec says",
+  });
+});
+
 test("an instance that is gone is not grown", async () => {
   const world = await running();
   await world.wish(MORE);

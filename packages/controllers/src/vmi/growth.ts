@@ -74,6 +74,7 @@ const LOOK_MS = 1_000;
 
 /** First the pod's requests, then kubelet's consent, then the guest: what it has is always accounted for. */
 export function growthStep(seen: Seen): GrowthStep | undefined {
+  if (!isPossible(seen)) return undefined;
   const growth = growthOf(seen);
   if (growth === undefined) return takenBack(seen);
   const { attempt, now } = seen;
@@ -83,6 +84,11 @@ export function growthStep(seen: Seen): GrowthStep | undefined {
   const more = requestsAbove(seen);
   if (more !== undefined) return more;
   return isGiven(seen) ? { do: "resizeGuest", size: growth.size } : undefined;
+}
+
+/** No pod can be made of what the spec says now: there is nothing to ask for, be it more or less. */
+function isPossible({ asks }: Seen): boolean {
+  return Object.keys(asks).length > 0;
 }
 
 function container({ pod }: Seen): { readonly index: number; readonly requests: Requests } {
@@ -146,6 +152,10 @@ interface Progress {
 }
 
 export function progressOf(seen: Seen): Progress {
+  if (!isPossible(seen)) {
+    const message = "no machine can have what the spec says";
+    return { status: "False", reason: "Refused", message };
+  }
   const { attempt } = seen;
   const failure = attempt?.state === "failed" ? attempt : attempt?.failed;
   if (failure !== undefined) {

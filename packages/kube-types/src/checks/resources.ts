@@ -86,16 +86,16 @@ export function checkRequests({ resources }: DomainSpec, at: string, report: Rep
   }
 }
 
-/** As many as QEMU's machines take here. */
-const MAX_PROCESSORS = 512;
+/** As many as an instance may say; a node's machine has fewer (MAX_PROCESSORS of defaults/processor.ts). */
+const MAX_SAID = 512;
 
 export function checkProcessors(domain: DomainSpec, at: string, report: Report): void {
   const { cpu } = domain;
   if (cpu === undefined) return;
   const { sockets = 1, cores = 1, threads = 1, maxSockets } = cpu;
   const count = Math.max(sockets, 1) * Math.max(cores, 1) * Math.max(threads, 1);
-  if (count > MAX_PROCESSORS) {
-    report.invalid(`${at}.cpu`, `makes ${count} processors, ${MAX_PROCESSORS} at most`);
+  if (count > MAX_SAID) {
+    report.invalid(`${at}.cpu`, `makes ${count} processors, ${MAX_SAID} at most`);
   }
   if (maxSockets !== undefined && maxSockets > 0 && sockets > maxSockets) {
     report.invalid(`${at}.cpu.sockets`, `is ${sockets}, more than maxSockets`);

@@ -63,9 +63,9 @@ test.each<[string, ByPath, ByPath]>([
     { "domain.cpu.sockets": 1, "domain.cpu.cores": 4 },
   ],
   [
-    "512 processors at most",
-    { "domain.cpu": { sockets: 200, cores: 2 } },
-    { "domain.cpu.maxSockets": 256 },
+    "255 processors at most",
+    { "domain.cpu": { sockets: 100, cores: 2 } },
+    { "domain.cpu.maxSockets": 127 },
   ],
   ["a model that is said", { "domain.cpu.model": "EPYC" }, { "domain.cpu.model": "EPYC" }],
   ["memory to grow to", {}, { "domain.memory": { guest: "1Gi", maxGuest: "4Gi" } }],

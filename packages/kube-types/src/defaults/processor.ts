@@ -5,8 +5,8 @@ import type { Memory } from "../kubevirt/memory.ts";
 import type { CPU } from "../kubevirt/processor.ts";
 import type { ClusterDefaults } from "./settings.ts";
 
-/** As many processors as a machine may grow to. */
-const MAX_PROCESSORS = 512;
+/** As many processors as a machine can have here: one-byte APIC ids address no more. */
+export const MAX_PROCESSORS = 255;
 
 /** One of each; sockets by what is asked for where nothing else is said. `domain` has been checked. */
 export function defaultProcessor(domain: DomainSpec, defaults: ClusterDefaults): CPU {
