@@ -1,3 +1,4 @@
+import { checkMachineAnnotations } from "@trine/annotations";
 import { formatQuantity, parseQuantity } from "@trine/base";
 import { type DomainSpec, MAX_PROCESSORS } from "@trine/kube-types";
 import type { MachineSize } from "@trine/node-door";
@@ -36,12 +37,11 @@ export function guestBytes({ memory, resources }: DomainSpec): number | undefine
 export function madeWith(
   annotations: Readonly<Record<string, string>> | undefined = {},
 ): MachineSize | undefined {
-  const memoryBytes = bytesOf(annotations[MEMORY]);
-  const said = /^\{"sockets":(\d+),"cores":(\d+),"threads":(\d+)\}$/.exec(
-    annotations[CPU_TOPOLOGY] ?? "",
-  );
-  if (said === null || memoryBytes === undefined) return undefined;
-  const [, sockets, cores, threads] = said.map(Number) as [number, number, number, number];
+  const said = Object.entries(annotations).filter(([name]) => MADE_WITH.includes(name));
+  const { settings, problems } = checkMachineAnnotations(Object.fromEntries(said));
+  const { topology, memoryBytes } = settings;
+  if (problems.length > 0 || topology === undefined || memoryBytes === undefined) return undefined;
+  const { sockets = 1, cores = 1, threads = 1 } = topology;
   return { cpus: sockets * cores * threads, memoryBytes };
 }
 
