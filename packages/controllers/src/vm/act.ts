@@ -8,6 +8,7 @@ import type { ControlDeps } from "../controller.ts";
 import { type Start, instanceOf } from "./instance-of.ts";
 import { GENERATION, type Step } from "./next-step.ts";
 import { INSTANCES, MACHINES } from "../kinds.ts";
+import { sighted } from "./live-change.ts";
 import { controllerOf, ownedBy } from "../owner.ts";
 import { type Instance, type Machine, type Seen } from "./seen.ts";
 import { startRevision, startRevisions } from "./start-revision.ts";
@@ -58,7 +59,7 @@ export async function act(
       await tellGeneration(deps, vm, step.vmi, signal);
       return { seen };
     case "updateLive":
-      return { seen: { ...seen, vmi: await updateLive(deps, vm, step, signal) } };
+      return { seen: sighted({ ...seen, vmi: await updateLive(deps, vm, step, signal) }) };
     case "refuse":
       throw new TrineError("wrongState", step.message);
     case "wait":
@@ -120,7 +121,7 @@ async function start(
   signal: AbortSignal,
 ): Promise<Acted> {
   const { api } = deps;
-  const { vm, choice, now } = seen;
+  const { vm, choice, defaults, now } = seen;
   if (choice === undefined) {
     throw new TrineError("internal", `virtualmachine ${keyOf(vm)}: is not known whole`);
   }
@@ -129,7 +130,6 @@ async function start(
     throw new TrineError("conflict", `virtualmachine ${keyOf(vm)}: has changed`);
   }
   const revision = await keepRevision(deps, vm, signal);
-  const defaults = deps.defaults();
   const vmi = instanceOf(vm, { choice, paused, revision, defaults, now } satisfies Start);
   const created = await createInstance(deps, vm, vmi, signal);
   const [first] = startRevisions(vm, deps.caches.revisions.byIndex(BY_OWNER, vm.metadata.uid));
@@ -137,7 +137,8 @@ async function start(
     first === undefined || first.revision < (vm.metadata.generation ?? 0)
       ? { generation: vm.metadata.generation ?? 0, spec: vm.spec, choice }
       : seen.started;
-  return { seen: { ...seen, vmi: created, ...(started !== undefined && { started }) } };
+  const facts = { ...seen, vmi: created, ...(started !== undefined && { started }) };
+  return { seen: sighted(facts) };
 }
 
 async function createInstance(

@@ -7,8 +7,7 @@ import {
 } from "@trine/kube-types";
 import { type ByPath, withFields } from "@trine/kube-types/testing";
 import { expect, test } from "vitest";
-import { liveChange } from "./live-change.ts";
-import type { Seen } from "./seen.ts";
+import type { LiveChange, Seen } from "./seen.ts";
 import { instanceIn, machine, seen } from "./testing/samples.ts";
 
 const BASE = withFields(machine().spec.template.spec ?? {}, {
@@ -24,7 +23,7 @@ function change(
   { then = {}, has = {}, now = {} }: { then?: ByPath; has?: ByPath; now?: ByPath },
   status: VirtualMachineInstanceStatus = {},
   defaults: Partial<ClusterDefaults> = {},
-): ReturnType<typeof liveChange> {
+): LiveChange {
   const all = { ...CLUSTER_DEFAULTS, ...defaults };
   const spec = defaultInstanceSpec(at({ ...VMI_UUID, ...then }), all, "uuid");
   const vmi = {
@@ -33,7 +32,7 @@ function change(
   };
   const vm = machine({ template: { spec: at(now) } });
   const started = { generation: 1, spec: { template: { spec: at(then) } }, choice: {} };
-  return liveChange(seen({ vm, vmi, started, defaults: all }));
+  return seen({ vm, vmi, started, defaults: all }).change;
 }
 
 const SOCKETS = "domain.cpu.sockets";
@@ -168,7 +167,7 @@ test("an instance type counts as what it makes of the template", () => {
   const vmi = { ...running, spec: defaultInstanceSpec(own, CLUSTER_DEFAULTS, "uuid") };
   const started = { generation: 1, spec: bare.spec, choice: type(1, "1Gi") };
   const to = (choice: Seen["choice"]): string =>
-    liveChange(seen({ vm: bare, vmi, started, choice })).kind;
+    seen({ vm: bare, vmi, started, choice }).change.kind;
   expect(to(type(1, "1Gi"))).toBe("none");
   expect(to(type(2, "2Gi"))).toBe("live");
   expect(to(type(8, "2Gi"))).toBe("restart");

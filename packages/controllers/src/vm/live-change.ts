@@ -9,17 +9,7 @@ import {
   type VirtualMachineInstanceSpec,
   defaultInstanceSpec,
 } from "@trine/kube-types";
-import type { Instance, Seen } from "./seen.ts";
-
-/** What becomes of the difference between a machine and its instance. */
-type LiveChange =
-  | { readonly kind: "none" }
-  /** What the machine would be cannot be told now. */
-  | { readonly kind: "unknown" }
-  /** The instance is to say the same, and its guest follows; each operation with a `test` of the old value. */
-  | { readonly kind: "live"; readonly operations: readonly JsonPatchOperation[] }
-  /** `why`: for the machine's user. */
-  | { readonly kind: "restart"; readonly why: string };
+import type { Facts, Instance, LiveChange, Seen } from "./seen.ts";
 
 type Spec = VirtualMachineInstanceSpec;
 
@@ -31,11 +21,16 @@ const PINNED = "CPUs of its own are given at the start";
 /** They hold for the instance's next pod. */
 const PLACES = ["nodeSelector", "affinity", "tolerations"] as const;
 
+/** What is seen, and what becomes of it: worked out once, for all that ask. */
+export function sighted(facts: Facts): Seen {
+  return { ...facts, change: liveChange(facts) };
+}
+
 /**
  * Instance types and preferences are looked through: what they make of the template counts. Fields that follow live are compared
  * with the instance, all others with what the machine was started as.
  */
-export function liveChange({ vm, vmi, started, choice, defaults }: Seen): LiveChange {
+function liveChange({ vm, vmi, started, choice, defaults }: Facts): LiveChange {
   if (vmi === undefined || started === undefined) return NONE;
   if (choice === undefined) return { kind: "unknown" };
   const uuid = vmi.spec.domain.firmware?.uuid ?? "";

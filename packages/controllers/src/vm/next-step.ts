@@ -2,7 +2,6 @@ import type { JsonPatchOperation } from "@trine/kube-client";
 import { MACHINE_FINALIZER } from "@trine/kube-types";
 import { areVolumesReady, missingVolume } from "./data-volumes.ts";
 import type { VolumeTemplate } from "./data-volumes.ts";
-import { liveChange } from "./live-change.ts";
 import { isTemplateSame } from "./restart-required.ts";
 import {
   type Strategy,
@@ -128,9 +127,8 @@ function starting(seen: Seen): Step {
 }
 
 function telling(seen: Seen): Step {
-  const { vm, vmi } = seen;
+  const { vm, vmi, change } = seen;
   if (vmi === undefined || isLeaving(vmi) || isFinal(vmi)) return NOTHING;
-  const change = liveChange(seen);
   if (change.kind === "live" && vmi.status?.phase === "Running") {
     return { do: "updateLive", vmi, operations: change.operations };
   }

@@ -13,6 +13,7 @@ import { BY_OWNER } from "../caches.ts";
 import type { ControlDeps } from "../controller.ts";
 import { type Step, nextStep } from "./next-step.ts";
 import { INSTANCES, MACHINES } from "../kinds.ts";
+import { sighted } from "./live-change.ts";
 import { controllerOf } from "../owner.ts";
 import {
   type Instance,
@@ -104,7 +105,7 @@ export class MachineReconciler {
     const owner = controllerOf(found ?? {});
     const vmi = owner?.uid === vm.metadata.uid ? found : undefined;
     const started = vmi === undefined ? undefined : await this.#started(vm, signal);
-    return {
+    return sighted({
       vm,
       vmi,
       orphan: owner === undefined && found !== undefined && !isLeaving(found) ? found : undefined,
@@ -115,7 +116,7 @@ export class MachineReconciler {
       claim: (name) => claims.get(`${namespace}/${name}`),
       defaults: this.#deps.defaults(),
       now: this.#deps.now(),
-    };
+    });
   }
 
   async #started(vm: Machine, signal: AbortSignal): Promise<Started | undefined> {

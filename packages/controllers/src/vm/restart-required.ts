@@ -1,5 +1,4 @@
 import { isDeepStrictEqual } from "node:util";
-import { liveChange } from "./live-change.ts";
 import type { Seen } from "./seen.ts";
 
 export const RESTART_REQUIRED = "RestartRequired";
@@ -9,12 +8,12 @@ export function isTemplateSame(seen: Seen): boolean {
   const { vm, vmi, started } = seen;
   if (started === undefined) return false;
   const isSame = isDeepStrictEqual(started.spec.template.spec, vm.spec.template.spec);
-  return vmi === undefined ? isSame : liveChange(seen).kind === "none";
+  return vmi === undefined ? isSame : seen.change.kind === "none";
 }
 
 /** Why the machine runs as what it is no more; undefined: it does not, or follows while it runs. While that cannot be told, what was said. */
 export function restartReason(seen: Seen): string | undefined {
-  const change = liveChange(seen);
+  const { change } = seen;
   if (change.kind === "restart") return change.why;
   return change.kind === "unknown" ? reasonBefore(seen) : undefined;
 }

@@ -1,4 +1,4 @@
-import type { PersistentVolumeClaim, Stored } from "@trine/kube-client";
+import type { JsonPatchOperation, PersistentVolumeClaim, Stored } from "@trine/kube-client";
 import type {
   ClusterDefaults,
   DataVolume,
@@ -19,8 +19,18 @@ export interface Started {
   readonly choice: Choice;
 }
 
-/** All that a decision on a machine looks at. */
-export interface Seen {
+/** What becomes of the difference between a machine and its instance. */
+export type LiveChange =
+  | { readonly kind: "none" }
+  /** What the machine would be cannot be told now. */
+  | { readonly kind: "unknown" }
+  /** The instance is to say the same, and its guest follows; each operation with a `test` of the old value. */
+  | { readonly kind: "live"; readonly operations: readonly JsonPatchOperation[] }
+  /** `why`: for the machine's user. */
+  | { readonly kind: "restart"; readonly why: string };
+
+/** What there is of a machine, and what it is given. */
+export interface Facts {
   readonly vm: Machine;
   /** The machine's own; undefined where there is none, or one of another owner. */
   readonly vmi: Instance | undefined;
@@ -36,6 +46,12 @@ export interface Seen {
   readonly claim: (name: string) => PersistentVolumeClaim | undefined;
   readonly defaults: ClusterDefaults;
   readonly now: Date;
+}
+
+/** All that a decision on a machine looks at. */
+export interface Seen extends Facts {
+  /** Of these facts. */
+  readonly change: LiveChange;
 }
 
 const ORPHAN = "orphan";

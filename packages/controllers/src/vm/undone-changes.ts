@@ -1,4 +1,3 @@
-import { liveChange } from "./live-change.ts";
 import type { Seen } from "./seen.ts";
 
 const AGAIN_MS = 60_000;
@@ -18,7 +17,7 @@ export class UndoneChanges {
 
   /** After a change was written: `seen` has the instance as it is then. Answers how long it is left alone, if that did nothing. */
   wrote(key: string, seen: Seen): number | undefined {
-    if (liveChange(seen).kind !== "live") {
+    if (seen.change.kind !== "live") {
       this.#undone.delete(key);
       return undefined;
     }

@@ -8,7 +8,8 @@ import type {
 import { CLUSTER_DEFAULTS, MACHINE_FINALIZER } from "@trine/kube-types";
 import { instance } from "../../testing.ts";
 import { ownedBy } from "../../owner.ts";
-import { type Instance, type Machine, type Seen } from "../seen.ts";
+import { sighted } from "../live-change.ts";
+import type { Facts, Instance, Machine, Seen } from "../seen.ts";
 
 export const NOW = new Date("2026-01-02T04:00:00Z");
 const MACHINE_UID = "b7b0c1de-6c54-4b9a-8f4c-0ac2a2f0c7aa";
@@ -40,8 +41,8 @@ export function instanceIn(status: VirtualMachineInstanceStatus, metadata: objec
   return { ...made, metadata: own, status };
 }
 
-export function seen(of: Partial<Seen> = {}): Seen {
-  return {
+export function seen(of: Partial<Facts> = {}): Seen {
+  return sighted({
     vm: machine(),
     vmi: undefined,
     orphan: undefined,
@@ -52,7 +53,7 @@ export function seen(of: Partial<Seen> = {}): Seen {
     claim: () => undefined,
     ...{ defaults: CLUSTER_DEFAULTS, now: NOW },
     ...of,
-  };
+  });
 }
 
 export function volumeIn(phase: string, conditions: readonly object[] = []): DataVolume {
