@@ -235,9 +235,11 @@ export class GuestAgent {
     const cpus = await this.#ask("guest-get-vcpus", cpusSchema, options);
     const vcpus = cpus
       .toSorted((one, other) => one["logical-id"] - other["logical-id"])
-      .map((cpu, index) => ({ ...cpu, wanted: index < count }))
-      .filter((cpu) => cpu.online !== cpu.wanted && (cpu.wanted || cpu["can-offline"] === true))
-      .map(({ wanted: online, ...cpu }) => ({ "logical-id": cpu["logical-id"], online }));
+      .map((cpu, index) => ({ ...cpu, isWanted: index < count }))
+      .filter(({ online, isWanted, ...cpu }) =>
+        isWanted ? !online : online && cpu["can-offline"] === true,
+      )
+      .map(({ isWanted, ...cpu }) => ({ "logical-id": cpu["logical-id"], online: isWanted }));
     if (vcpus.length > 0) await this.#link.request("guest-set-vcpus", { vcpus }, options);
     const now = await this.#ask("guest-get-vcpus", cpusSchema, options);
     return now.filter(({ online }) => online).length;

@@ -1,3 +1,4 @@
+import { takesCpus } from "@trine/vmm";
 import type { ClockSpec, HardwareSpec, MachineSpec } from "@trine/vmm";
 import type { DescriptorTable } from "./descriptor-table.ts";
 import { option } from "./option.ts";
@@ -77,16 +78,6 @@ function acceleratorOption(spec: MachineSpec): string {
     "tb-size": spec.memoryBytes < SMALL_GUEST_BYTES ? 32 : 64,
     ...(takesCpus(spec) && spec.maxCpus !== undefined ? { thread: "single" } : {}),
   });
-}
-
-/**
- * Whether a guest can be given CPUs while it runs. With a thread for each CPU QEMU's emulation gives them its translation
- * cache piece by piece as they need it, and aborts where nothing is left for a new one (tcg_region_initial_alloc in
- * tcg/region.c: 13 of 40 guests that had just booted). So a guest that begins with one CPU and may have more runs all of
- * them in one thread, and one that begins with several keeps those.
- */
-export function takesCpus({ accelerator, cpus }: MachineSpec): boolean {
-  return accelerator === "kvm" || cpus === 1;
 }
 
 /** QEMU's names. */

@@ -1,7 +1,7 @@
 import { TrineError } from "@trine/base";
 import type { QmpClient, QmpCommands } from "@trine/qmp";
+import { takesCpus } from "@trine/vmm";
 import type { MachineSpec } from "@trine/vmm";
-import { takesCpus } from "./plan-board.ts";
 import { GROWING_ID } from "./plan-memory.ts";
 
 /** The guest takes or gives back pieces of its growing memory until it has this much. */

@@ -1,4 +1,4 @@
-export { bootOf, shareDevices, slotNames } from "./machine-spec.ts";
+export { bootOf, shareDevices, slotNames, takesCpus } from "./machine-spec.ts";
 export type {
   Accelerator,
   BootSpec,

@@ -84,6 +84,19 @@ export function bootOf(
   return { kind: "firmware", firmware, ...(varsPath === undefined ? {} : { varsPath }) };
 }
 
+/**
+ * Whether a guest can be given CPUs while it runs. With a thread for each CPU QEMU's emulation gives them its translation
+ * cache piece by piece as they need it, and aborts where nothing is left for a new one (tcg_region_initial_alloc in
+ * tcg/region.c: 13 of 40 guests that had just booted). So a guest that begins with one CPU and may have more runs all of
+ * them in one thread, and one that begins with several keeps those.
+ */
+export function takesCpus({
+  accelerator,
+  cpus,
+}: Pick<MachineSpec, "accelerator" | "cpus">): boolean {
+  return accelerator === "kvm" || cpus === 1;
+}
+
 /** How the guest mounts them: by a device of the VMM, or over the link to our agent, of which the VMM knows nothing. */
 export type SharesSpec = SharesDevice | { readonly way: "9p" };
 

@@ -1,5 +1,5 @@
 import { availableParallelism } from "node:os";
-import { MEMORY_STEP } from "@trine/vmm";
+import { MEMORY_STEP, takesCpus } from "@trine/vmm";
 import type { MachineSpec } from "@trine/vmm";
 import type { GuestSize } from "../pod-document.ts";
 
@@ -37,10 +37,10 @@ export function growingMachine(
   };
 }
 
-/** Whether a guest that begins with so many CPUs can have those wanted; emulation adds none to several (decision 12). */
+/** Whether a guest that begins with so many CPUs can have those wanted. */
 function isWithin({ cpus: wanted, accelerator }: MachineSpec, cpus: number, most: number): boolean {
   if (cpus === wanted) return true;
-  return cpus < wanted && wanted <= most && (cpus === 1 || accelerator === "kvm");
+  return cpus < wanted && wanted <= most && takesCpus({ accelerator, cpus });
 }
 
 /** The same machine where growing has failed: it boots, and has its size from the start and for ever. */

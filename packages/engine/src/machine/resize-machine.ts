@@ -62,12 +62,11 @@ export async function giveSize(
   }
   const to = inSteps(wanted, record.spec);
   requireMadeFor(to, record.spec);
-  requireNoLess(to, inSteps(sizeOf(record), record.spec));
+  const has = inSteps(sizeOf(record), record.spec);
+  requireNoLess(to, has);
   // The guest of a daemon that died meanwhile may be on its way to what it was to have then.
-  if (isSame(to, inSteps(sizeOf(record), record.spec))) return giveTo(running, to);
-  if (to.memoryBytes > sizeOf(record).memoryBytes) {
-    await requireRoom(to.memoryBytes, pod.facts.cgroups);
-  }
+  if (isSame(to, has)) return giveTo(running, to);
+  if (to.memoryBytes > has.memoryBytes) await requireRoom(to.memoryBytes, pod.facts.cgroups);
   const failures: unknown[] = [];
   for (const change of [{ memoryBytes: to.memoryBytes }, { cpus: to.cpus }]) {
     const from = sizeOf(record);
